@@ -1,0 +1,42 @@
+"""Boxes of the pre-activations over the ball: each sound on its own, and so is what lies in all of them."""
+
+from torch import Tensor
+
+from lliptools.bounds.record import Box, errs
+from lliptools.nets.linear import LinearMap
+
+__all__ = ["ball_box", "interval_and_ball", "interval_box"]
+
+
+@errs("upper")
+def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tensor, radius: Tensor) -> Box:
+    """Interval arithmetic: middle W m + b, half-width |W| d.
+
+    inputs: box of the block's inputs, (batch, columns). center, column_slope and radius are not used.
+    """
+    middle = linear.apply(inputs.lower / 2 + inputs.upper / 2)
+    half_width = linear.apply_absolute(inputs.upper / 2 - inputs.lower / 2)
+    return Box.outward(middle - half_width, middle + half_width)
+
+
+@errs("upper")
+def ball_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tensor, radius: Tensor) -> Box:
+    """The ball of the block's inputs: pre-activation at the centre ± radius · ‖row of W, struck columns left out‖.
+
+    center: (batch, rows) pre-activations at the ball's centre. column_slope: (batch, columns). radius: (batch,).
+    """
+    reach = radius[:, None] * linear.row_norms(column_slope)
+    return Box.outward(center - reach, center + reach)
+
+
+@errs("upper")
+def interval_and_ball(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tensor, radius: Tensor) -> Box:
+    """What lies in both the interval box and the ball's box; the default."""
+    interval = interval_box(linear, inputs, center, column_slope, radius)
+    return interval.intersect(ball_box(linear, inputs, center, column_slope, radius))
+
+
+def input_box(center: Tensor, radius: Tensor) -> Box:
+    """The smallest box around the ball: center (batch, features), radius (batch,)."""
+    reach = radius[:, None].expand_as(center)
+    return Box.outward(center - reach, center + reach)

@@ -1,0 +1,104 @@
+"""The one pass: boxes, slopes, norms, product, block by block."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds.boxes import input_box, interval_and_ball
+from lliptools.bounds.norms import exact_norm
+from lliptools.bounds.record import BlockBound, Bound, Box
+from lliptools.errors import InvalidInput
+from lliptools.nets import LinearMap, check_input, read_blocks
+
+__all__ = ["global_bound", "local_bound"]
+
+Boxes = Callable[[LinearMap, Box, Tensor, Tensor, Tensor], Box]
+Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
+
+
+def local_bound(
+    net: nn.Module,
+    x: Tensor,
+    eps: float | Tensor,
+    *,
+    boxes: Boxes = interval_and_ball,
+    norm: Norm = exact_norm,
+    differentiable: bool = False,
+) -> Bound:
+    """Bound of the Lipschitz constant of net on the closed ball of radius eps around each point of a batch.
+
+    The rows and columns of units that are provably constant in the ball are struck from every weight matrix; the
+    bound is the product of the norms of what is left. The norm of one block gives the radius of the next block's ball.
+
+    x: (batch, *sample). eps: a number or (batch,), in the units of x; math.inf gives the global bound.
+    boxes(linear, inputs, center, column_slope, radius) -> Box and norm(linear, row_slope, column_slope) -> (batch,)
+    may be replaced by one's own; unless marked with their kind, the result is of kind "estimate".
+    differentiable=True keeps the graph to the network's parameters.
+    Raises UnsupportedLayer and InvalidInput.
+    Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.
+    """
+    center = check_input(net, x)
+    radius = _check_eps(eps, center)
+    with torch.set_grad_enabled(differentiable):
+        blocks = read_blocks(net, x.shape[1:])
+        inputs = input_box(center, radius)
+        column_slope = torch.ones_like(center)
+        passed: list[BlockBound] = []
+        value = torch.ones_like(radius)
+        for block in blocks:
+            center = block.linear.apply(center)
+            box = boxes(block.linear, inputs, center, column_slope, radius)
+            if block.activation is None:
+                output, slope = box, torch.ones_like(center)
+            else:
+                output = Box(*block.activation.image(box.lower, box.upper))
+                slope = block.activation.slope(box.lower, box.upper)
+                center = block.activation(center)
+            block_norm = norm(block.linear, slope, column_slope)
+            passed.append(BlockBound(block.linear, box, output, slope, block_norm, radius))
+            value = (value * block_norm).nan_to_num(nan=math.inf, posinf=math.inf)
+            radius = (radius * block_norm).nan_to_num(nan=math.inf, posinf=math.inf)
+            inputs, column_slope = output, slope
+    stages = {getattr(stage, "kind", "estimate") for stage in (boxes, norm)}
+    kind = "upper" if stages <= {"exact", "upper"} else "estimate"
+    return Bound(value, kind, _check_eps(eps, x), tuple(passed))
+
+
+def global_bound(net: nn.Module, x: Tensor, eps: float | Tensor = math.inf, *, norm: Norm = exact_norm) -> Bound:
+    """Product of the norms of the layers: the local bound with eps = ∞, where every unit varies.
+
+    It holds on the whole space, so on every ball: eps is checked and kept for the record, and changes nothing.
+    x: (batch, *sample) gives the input shape. Raises UnsupportedLayer and InvalidInput.
+    """
+    everywhere = local_bound(net, x, math.inf, norm=norm)
+    return Bound(everywhere.value, everywhere.kind, _check_eps(eps, x), everywhere.blocks)
+
+
+def _check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
+    """The radii as (batch,) float64 on x's device. Raises InvalidInput for a negative one, NaN or another shape."""
+    try:
+        radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInput(
+            expected="eps as a number, or a tensor of one radius a point",
+            got=repr(eps)[:80],
+            cause="a value that is not a number",
+            next_step="pass a float",
+        ) from error
+    if radius.shape not in {torch.Size([]), torch.Size([len(x)])}:
+        raise InvalidInput(
+            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius a point",
+            got=f"shape {tuple(radius.shape)}",
+            cause="radii of another batch",
+            next_step="to try many radii at one point, pass x.expand(len(eps), -1)",
+        )
+    if not (radius >= 0).all():
+        raise InvalidInput(
+            expected="eps >= 0",
+            got=f"{radius[~(radius >= 0)].flatten()[0]:g}" if radius.dim() else f"{radius:g}",
+            cause="a radius below 0 or not a number",
+            next_step="pass the radius of the ball around x, in the units of x",
+        )
+    return radius.expand(len(x)).clone()

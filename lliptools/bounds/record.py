@@ -1,0 +1,147 @@
+"""What a bound leaves behind: frozen, batched, printable."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lliptools.errors import InvalidInput
+from lliptools.nets.linear import LinearMap
+
+__all__ = ["BlockBound", "Bound", "Box", "check_labels", "errs"]
+
+ARITHMETIC = "computed in float64 as if its arithmetic were exact"
+
+
+def errs(kind: str):  # type: ignore[no-untyped-def]  # a decorator keeps the type of what it decorates
+    """Mark a stage of the bound with the way it errs: "exact", "upper", "lower" or "estimate".
+
+    A stage without the mark counts as an estimate, and no certificate is issued on one.
+    """
+
+    def mark(stage):  # type: ignore[no-untyped-def]
+        stage.kind = kind
+        return stage
+
+    return mark
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Elementwise bounds lower <= value <= upper over the ball; each (batch, *unit shape)."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def outward(cls, lower: Tensor, upper: Tensor) -> "Box":
+        """The box, left open wherever overflow has left no finite number: such a number says nothing about a value."""
+        nothing = torch.full_like(lower, torch.inf)
+        return cls(torch.where(lower.isfinite(), lower, -nothing), torch.where(upper.isfinite(), upper, nothing))
+
+    def intersect(self, other: "Box") -> "Box":
+        """The box of what lies in both."""
+        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+
+
+@dataclass(frozen=True, eq=False)
+class BlockBound:
+    """One block of the bound.
+
+    linear: its linear map. box: pre-activations, (batch, *unit shape). output: box of the activation's outputs.
+    slope: (batch, *unit shape) in [0, 1]; 0 where the output is provably constant.
+    norm: (batch,) norm of the linear map with rows and columns scaled by the root of their slopes.
+    radius: (batch,) radius of the ball around the centre that holds the block's input.
+    """
+
+    linear: LinearMap
+    box: Box
+    output: Box
+    slope: Tensor
+    norm: Tensor
+    radius: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A bound of the Lipschitz constant of the network on the ball of radius eps around each of a batch of points.
+
+    value: (batch,), in units of the output over units of the input.
+    kind: "upper" (a theorem), "lower" or "estimate"; certificates take only "upper".
+    eps: (batch,) radius of the ball, in the network's input units.
+    failure_probability: 0.0 where every norm is deterministic.
+    """
+
+    value: Tensor
+    kind: str
+    eps: Tensor
+    blocks: tuple[BlockBound, ...]
+    failure_probability: float = 0.0
+    arithmetic: str = ARITHMETIC
+
+    def pairwise(self, y: Tensor) -> Tensor:
+        """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes).
+
+        The hidden blocks' norms times ‖(w_y − w_j) D^½‖, with D the slopes of the last hidden layer: never more than
+        √2 times the bound itself. It is 0 for j = y. Raises InvalidInput where y does not fit.
+        """
+        last = self.blocks[-1]
+        classes = last.slope.shape[1]
+        y = check_labels(y, len(self.value), classes, last.slope.device)
+        columns = (
+            self.blocks[-2].slope
+            if len(self.blocks) > 1
+            else torch.ones_like(last.linear.weight[:1]).expand(len(y), -1)
+        )
+        hidden = torch.ones_like(self.value)
+        for block in self.blocks[:-1]:
+            hidden = hidden * block.norm
+        return hidden[:, None] * last.linear.between_rows(y, columns)
+
+    def __str__(self) -> str:
+        """A blackboard's table: of the one point, or of the mean over the batch."""
+        many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
+        lines = [f"{self.kind} bound {self.value.mean():.6g} at eps = {self.eps.mean():.4g}{many}"]
+        lines.append(f"{'block':>5}  {'rows × columns kept':<22}{'norm':>10}")
+        for index, block in enumerate(self.blocks):
+            rows, columns = block.linear.weight.shape
+            kept_rows = block.slope.count_nonzero(dim=1).double().mean()
+            before = self.blocks[index - 1].slope.count_nonzero(dim=1).double().mean() if index else columns
+            kept = f"{kept_rows:.4g}×{before:.4g} of {rows}×{columns}"
+            lines.append(f"{index + 1:>5}  {kept:<22}{block.norm.mean():>10.4g}")
+        return "\n".join(lines)
+
+
+def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
+    """The labels, checked: integers of shape (batch,) in 0 … classes − 1. Raises InvalidInput for anything else."""
+    expected = f"y as an integer tensor of shape ({batch},) with classes 0 to {classes - 1}"
+    if classes < 2:
+        raise InvalidInput(
+            expected="a network with at least two outputs",
+            got=f"{classes}",
+            cause="a single score, which has no margin",
+            next_step="give the network one output a class",
+        )
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+        raise InvalidInput(
+            expected=expected,
+            got=got,
+            cause="labels in another form",
+            next_step="torch.as_tensor(y, dtype=torch.int64)",
+        )
+    if y.shape != (batch,):
+        raise InvalidInput(
+            expected=expected,
+            got=f"shape {tuple(y.shape)}",
+            cause="labels of other points, or one-hot rows",
+            next_step="pass one class index a point",
+        )
+    if ((y < 0) | (y >= classes)).any():
+        raise InvalidInput(
+            expected=expected,
+            got=f"values from {int(y.min())} to {int(y.max())}",
+            cause="labels that start at 1, or a network for fewer classes",
+            next_step=f"check that the network's {classes} outputs are the classes of y",
+        )
+    return y.to(device=device, dtype=torch.int64)

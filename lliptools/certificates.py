@@ -1,0 +1,122 @@
+"""Certificates: what a bound proves about a label."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.attacks import is_correct, pgd
+from lliptools.bounds import Bound, check_labels, global_bound, local_bound
+from lliptools.errors import InvalidInput
+from lliptools.nets import check_input, forward, read_blocks
+
+__all__ = ["AccuracyTable", "Certificate", "certified_accuracy", "certified_radius", "certify"]
+
+Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Whether the label is proved constant on the ball of radius eps, point by point.
+
+    holds: (batch,) bool; True says that class y strictly beats every other class on the whole closed ball.
+    margin: (batch,) smallest f_y − f_j over j ≠ y at the point itself.
+    worst_margin: (batch,) lower bound of that margin over the ball; holds where it is above 0.
+    eps: (batch,). bound: the Bound it rests on, with its kind, failure probability and arithmetic.
+    """
+
+    holds: Tensor
+    margin: Tensor
+    worst_margin: Tensor
+    eps: Tensor
+    bound: Bound
+
+
+def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Rung = local_bound) -> Certificate:
+    """Certify labels: for every class j ≠ y, (f_y − f_j)(x) − eps · Lip(f_y − f_j) > 0, strictly.
+
+    x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x.
+    A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
+    """
+    center = check_input(net, x)
+    with torch.no_grad():
+        logits = forward(read_blocks(net, x.shape[1:]), center)
+        y = check_labels(y, len(x), logits.shape[1], x.device)
+        found = bound(net, x, eps)
+        if found.kind != "upper":
+            raise InvalidInput(
+                expected='a bound of kind "upper"',
+                got=f'kind "{found.kind}"',
+                cause="a norm that converges from below, such as power iteration, or a stage without a mark of its kind",
+                next_step="use lliptools.local_bound with its own norm, or mark a sound stage with lliptools.bounds.errs",
+            )
+        margins = logits.gather(1, y[:, None]) - logits
+        worst = margins - found.eps[:, None] * found.pairwise(y)
+        own = torch.zeros_like(worst, dtype=torch.bool).scatter(1, y[:, None], True)
+        proved = (worst > 0) & worst.isfinite() & margins.isfinite()
+        return Certificate(
+            holds=(proved | own).all(dim=1) & logits.isfinite().all(dim=1),
+            margin=margins.masked_fill(own, torch.inf).amin(dim=1),
+            worst_margin=worst.masked_fill(own, torch.inf).amin(dim=1),
+            eps=found.eps,
+            bound=found,
+        )
+
+
+def certified_radius(
+    net: nn.Module, x: Tensor, y: Tensor, bound: Rung = local_bound, *, tolerance: float = 1e-6
+) -> Tensor:
+    """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
+
+    The radius that is returned was itself certified; it is within the relative tolerance of the largest one. 0 where
+    class y does not strictly win at the point, inf where the network is constant.
+    """
+    here = certify(net, x, y, 0.0, bound=global_bound)
+    constants = here.bound.pairwise(y)
+    with torch.no_grad():
+        logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x))
+        y = y.to(logits.device, torch.int64)
+        own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, y[:, None], True)
+        ratios = (logits.gather(1, y[:, None]) - logits) / constants
+        reach = ratios.masked_fill(own, torch.inf).amin(dim=1)  # the radius by the global bound
+    certified = torch.where(here.holds, 0.0, reach.new_zeros(()))
+    certified = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, certified)
+    refuted = torch.full_like(reach, torch.inf)
+    trial = reach.clone()
+    for _ in range(200):
+        open_ = here.holds & certified.isfinite() & trial.isfinite() & (trial > 0)
+        open_ &= refuted - certified > tolerance * certified
+        index = open_.nonzero()[:, 0]
+        if not len(index):
+            break
+        holds = certify(net, x[index], y[index], trial[index], bound=bound).holds
+        certified[index] = torch.where(holds, trial[index], certified[index])
+        refuted[index] = torch.where(holds, refuted[index], trial[index])
+        trial = torch.where(refuted.isfinite(), (certified + refuted) / 2, 2 * certified)
+    return certified
+
+
+@dataclass(frozen=True)
+class AccuracyTable:
+    """Fractions of correct labels at radius eps: certified ≤ attacked ≤ clean."""
+
+    eps: float
+    clean: float
+    attacked: float
+    certified: float
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"eps = {self.eps:g}: clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, "
+            f"certified {self.certified:.4f}"
+        )
+
+
+def certified_accuracy(net: nn.Module, x: Tensor, y: Tensor, eps: float, bound: Rung = local_bound) -> AccuracyTable:
+    """Clean, attacked and certified accuracy at one radius: x (batch, *sample), y (batch,)."""
+    certified = certify(net, x, y, eps, bound=bound).holds
+    clean = is_correct(net, x, y)
+    attacked = is_correct(net, pgd(net, x, y, eps), y)
+    return AccuracyTable(eps, *(fraction.double().mean().item() for fraction in (clean, attacked, certified)))

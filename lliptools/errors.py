@@ -1,0 +1,21 @@
+"""The two errors of the library. Each says what was expected, what came, the likely cause and the next step."""
+
+__all__ = ["InvalidInput", "UnsupportedLayer"]
+
+
+def _sentence(expected: str, got: str, cause: str, next_step: str) -> str:
+    return f"expected {expected}; got {got}. Likely cause: {cause}. Next step: {next_step}."
+
+
+class InvalidInput(ValueError):
+    """An argument from which no true number can be computed."""
+
+    def __init__(self, *, expected: str, got: str, cause: str, next_step: str) -> None:
+        super().__init__(_sentence(expected, got, cause, next_step))
+
+
+class UnsupportedLayer(TypeError):
+    """A network, or a layer of it, for which no rule is known."""
+
+    def __init__(self, *, expected: str, got: str, cause: str, next_step: str) -> None:
+        super().__init__(_sentence(expected, got, cause, next_step))

@@ -1,0 +1,76 @@
+"""One look for all figures: colours that the colour-blind can tell apart, each doubled by a shape or a hatch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "AXIS",
+    "CERTIFIED",
+    "CONFIG",
+    "GLOBAL",
+    "INK",
+    "LAYOUT",
+    "LOCAL",
+    "REFUTED",
+    "STATES",
+    "WEIGHTS",
+    "WEIGHT_KEPT",
+    "State",
+]
+
+
+@dataclass(frozen=True)
+class State:
+    """How a state of a unit is shown, everywhere."""
+
+    name: str
+    color: str
+    symbol: str
+
+
+# Okabe–Ito colours. The order is that of the codes in lliptools.teach.views.
+STATES = (
+    State("constant at 0", "#999999", "circle-open"),
+    State("constant at θ", "#E69F00", "triangle-up"),
+    State("varying", "#0072B2", "circle"),
+)
+CERTIFIED, REFUTED = "#009E73", "#D55E00"
+LOCAL, GLOBAL = "#0072B2", "#B8B8B8"
+INK = "#222222"
+
+# Weight matrices are one uint8 picture: 0 … WEIGHT_KEPT is |w| over its largest value, 255 is a struck entry.
+WEIGHT_KEPT = 230
+WEIGHTS = [
+    [0.0, "#00224E"],
+    [0.3, "#35456C"],
+    [0.6, "#666970"],
+    [0.8, "#948E77"],
+    [WEIGHT_KEPT / 255, "#C8B866"],
+    [WEIGHT_KEPT / 255 + 1e-6, "#F1F1F1"],
+    [1.0, "#F1F1F1"],
+]
+
+AXIS = {
+    "showgrid": False,
+    "zeroline": False,
+    "ticks": "outside",
+    "ticklen": 3,
+    "linecolor": "#888888",
+    "showline": True,
+}
+
+LAYOUT: dict[str, Any] = {
+    "template": "none",
+    "font": {"family": "Arial, DejaVu Sans, sans-serif", "size": 12, "color": INK},
+    "paper_bgcolor": "#FFFFFF",
+    "plot_bgcolor": "#FFFFFF",
+    "hoverlabel": {"font": {"size": 12}},
+}
+
+# plotly's button that uploads the chart is taken out; nothing leaves the machine.
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "displayModeBar": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud"],
+    "responsive": True,
+}

@@ -1,0 +1,33 @@
+"""Losses of certified training; any bound plugs into them."""
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import Bound
+from lliptools.nets import ClippedReLU
+
+__all__ = ["sparsity_loss", "worst_logits"]
+
+
+def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
+    """The logits an adversary could at most reach, relative to class y's: f_j + eps · Lip(f_y − f_j).
+
+    logits and pairwise: (batch, classes), the latter 0 at j = y. eps: a number or (batch,). y: (batch,).
+    The certificate holds exactly where class y wins among them. Source: Huang et al. (NeurIPS 2021), section 4.
+    """
+    reach = torch.as_tensor(eps, dtype=logits.dtype, device=logits.device).expand(len(logits))[:, None] * pairwise
+    own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, y[:, None], True)
+    return logits + reach.masked_fill(own, 0.0)
+
+
+def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) -> Tensor:
+    """What the pre-activation boxes lack to lie in a flat zone of the clipped ReLU, summed over the blocks.
+
+    mean(relu(upper)) pulls boxes below 0, at_theta · mean(relu(theta − lower)) pushes them above the threshold.
+    Source: Huang et al. (NeurIPS 2021), the sparsity-inducing loss.
+    """
+    thresholds = [layer.theta for layer in net if isinstance(layer, ClippedReLU)]
+    total = bound.value.new_zeros(())
+    for block, theta in zip(bound.blocks[:-1], thresholds, strict=True):
+        total = total + block.box.upper.relu().mean() + at_theta * (theta - block.box.lower).relu().mean()
+    return total
