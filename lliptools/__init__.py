@@ -6,7 +6,7 @@ The public face, in the order of the pipeline: nets, bounds, certificates, train
 from importlib import import_module
 from typing import Any
 
-from lliptools import bounds, nets
+from lliptools import attacks, bounds, nets
 from lliptools.bounds import BOUNDS, BlockBound, Bound, Box, global_bound, local_bound
 from lliptools.certificates import AccuracyTable, Certificate, certified_accuracy, certified_radius, certify
 from lliptools.errors import InvalidInput, UnsupportedLayer
@@ -22,6 +22,7 @@ __all__ = [
     "Certificate",
     "InvalidInput",
     "UnsupportedLayer",
+    "attacks",
     "bounds",
     "certified_accuracy",
     "certified_radius",

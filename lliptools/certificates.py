@@ -48,8 +48,8 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
             raise InvalidInput(
                 expected='a bound of kind "upper"',
                 got=f'kind "{found.kind}"',
-                cause="a norm that converges from below, such as power iteration, or a stage without a mark of its kind",
-                next_step="use lliptools.local_bound with its own norm, or mark a sound stage with lliptools.bounds.errs",
+                cause="a norm that converges from below, as power iteration does, or a stage without its mark",
+                next_step="use lliptools.local_bound with its own norm, or mark a sound stage by bounds.errs",
             )
         margins = logits.gather(1, y[:, None]) - logits
         worst = margins - found.eps[:, None] * found.pairwise(y)

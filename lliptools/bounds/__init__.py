@@ -3,7 +3,7 @@
 from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box
 from lliptools.bounds.norms import exact_norm
 from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound, Box, check_labels, errs
+from lliptools.bounds.record import BlockBound, Bound, Box, check_labels, errs, round_up
 
 BOUNDS = {"global": global_bound, "local": local_bound}
 
@@ -20,4 +20,5 @@ __all__ = [
     "interval_and_ball",
     "interval_box",
     "local_bound",
+    "round_up",
 ]

@@ -1,6 +1,8 @@
 """What a bound leaves behind: frozen, batched, printable."""
 
+import math
 from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["BlockBound", "Bound", "Box", "check_labels", "errs"]
+__all__ = ["BlockBound", "Bound", "Box", "check_labels", "errs", "round_up"]
 
 ARITHMETIC = "computed in float64 as if its arithmetic were exact"
 
@@ -24,6 +26,14 @@ def errs(kind: str):  # type: ignore[no-untyped-def]  # a decorator keeps the ty
         return stage
 
     return mark
+
+
+def round_up(value: float, digits: int = 4) -> str:
+    """Value in at most so many significant digits, never below it: what is printed of an upper bound still holds."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    exact = Decimal(value)
+    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=ROUND_UP)):.{digits}g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +111,14 @@ class Bound:
     def __str__(self) -> str:
         """A blackboard's table: of the one point, or of the mean over the batch."""
         many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
-        lines = [f"{self.kind} bound {self.value.mean():.6g} at eps = {self.eps.mean():.4g}{many}"]
+        lines = [f"{self.kind} bound {round_up(self.value.mean().item())} at eps = {self.eps.mean():.4g}{many}"]
         lines.append(f"{'block':>5}  {'rows × columns kept':<22}{'norm':>10}")
         for index, block in enumerate(self.blocks):
             rows, columns = block.linear.weight.shape
             kept_rows = block.slope.count_nonzero(dim=1).double().mean()
             before = self.blocks[index - 1].slope.count_nonzero(dim=1).double().mean() if index else columns
             kept = f"{kept_rows:.4g}×{before:.4g} of {rows}×{columns}"
-            lines.append(f"{index + 1:>5}  {kept:<22}{block.norm.mean():>10.4g}")
+            lines.append(f"{index + 1:>5}  {kept:<22}{round_up(block.norm.mean().item()):>10}")
         return "\n".join(lines)
 
 

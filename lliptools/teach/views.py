@@ -53,11 +53,31 @@ class NeuronView:
     plane: Plane | None
 
     def states(self, layer: int, index: int) -> Tensor:
-        """State of every unit of a hidden layer at radii[index]: (units,) of 0 (constant at 0), 1 (at θ), 2 (varying)."""
+        """State of every unit of a hidden layer at radii[index]: (units,) of 0 (at 0), 1 (at θ) or 2 (varying)."""
         block = self.local.blocks[layer]
         at_zero = block.output.upper[index] <= 0
         constant = torch.where(at_zero, CONSTANT_AT_ZERO, CONSTANT_AT_THETA)
         return torch.where(block.slope[index] > 0, VARYING, constant)
+
+    def summary(self, index: int) -> str:
+        """One line with the numbers of the view at radii[index]."""
+        layers = []
+        for layer in range(len(self.local.blocks) - 1):
+            at_zero, at_theta, varying = (int((self.states(layer, index) == code).sum()) for code in range(3))
+            layers.append(f"layer {layer + 1}: {at_zero} at 0, {at_theta} at θ, {varying} varying")
+        local, everywhere = self.local.value[index].item(), self.everywhere.value.item()
+        ratio = f" ({local / everywhere:.3f} of global {everywhere:.4g})" if everywhere else ""
+        certified = "certified" if self.certified(index) else "not certified"
+        return " · ".join(
+            [
+                f"label {self.label}, predicted {self.predicted}",
+                f"ε = {self.radii[index]:.4g}: {certified}",
+                *layers,
+                f"local bound {local:.4g}{ratio}",
+                f"margin {self.margin:.4g}",
+                f"certified radius {self.radius:.4g} local, {self.radius_global:.4g} global",
+            ]
+        )
 
     def certified(self, index: int) -> bool:
         """Whether the local bound certifies radii[index]."""
