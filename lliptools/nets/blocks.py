@@ -25,7 +25,8 @@ class Block:
 def read_blocks(net: nn.Module, input_shape: torch.Size) -> tuple[Block, ...]:
     """The blocks of a network whose samples have shape input_shape (without the batch axis).
 
-    Consecutive linear layers become one matrix. Everything is cast to float64.
+    Consecutive linear layers become one matrix, and the last block has no activation: a network that ends in one is
+    followed by the identity, so that the outputs are always a linear map of hidden units. All is cast to float64.
     Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
     shapes do not fit or a parameter is not finite.
     """
@@ -59,15 +60,14 @@ def read_blocks(net: nn.Module, input_shape: torch.Size) -> tuple[Block, ...]:
             _check_thresholds(activation, name, shape[0])
             blocks.append(Block(linear or LinearMap.identity(shape[0], device), activation.to(device)))
             linear = None
-    if linear is not None:
-        blocks.append(Block(linear, None))
-    if not blocks:
+    if linear is None and not blocks:
         raise UnsupportedLayer(
             expected=f"at least one Linear or activation layer ({SUPPORTED})",
             got=f"a Sequential of {len(net)} layers without any",
             cause="an empty network",
             next_step="add a layer",
         )
+    blocks.append(Block(linear or LinearMap.identity(shape[0], device), None))
     return tuple(blocks)
 
 
@@ -91,19 +91,19 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             cause="a single point without its batch axis, or an empty selection",
             next_step="pass x[None] for a single point",
         )
-    if not x.isfinite().all():
-        raise InvalidInput(
-            expected="finite values in x",
-            got=f"{int((~x.isfinite()).sum())} NaN or infinite values",
-            cause="a failed preprocessing step, such as a division by a standard deviation of 0",
-            next_step="find them with torch.nonzero(~x.isfinite())",
-        )
     if x.device != _device(net):
         raise InvalidInput(
             expected=f"x on the network's device, {_device(net)}",
             got=f"x on {x.device}",
             cause="only one of the two was moved",
             next_step="x = x.to(next(net.parameters()).device)",
+        )
+    if not x.isfinite().all():
+        raise InvalidInput(
+            expected="finite values in x",
+            got=f"{int((~x.isfinite()).sum())} NaN or infinite values",
+            cause="a failed preprocessing step, such as a division by a standard deviation of 0",
+            next_step="find them with torch.nonzero(~x.isfinite())",
         )
     return x.detach().flatten(1).double()
 

@@ -8,11 +8,14 @@ __all__ = [
     "CERTIFIED",
     "CONFIG",
     "GLOBAL",
+    "GLOBAL_LINE",
     "INK",
+    "KINK",
     "LAYOUT",
     "LOCAL",
     "REFUTED",
     "STATES",
+    "TINTS",
     "WEIGHTS",
     "WEIGHT_KEPT",
     "State",
@@ -35,8 +38,12 @@ STATES = (
     State("varying", "#0072B2", "circle"),
 )
 CERTIFIED, REFUTED = "#009E73", "#D55E00"
-LOCAL, GLOBAL = "#0072B2", "#B8B8B8"
+LOCAL, GLOBAL, GLOBAL_LINE = "#0072B2", "#FFFFFF", "#777777"
 INK = "#222222"
+
+# Tints of the classes in a decision map, and the lines along which units bend.
+TINTS = ("#DCEBF7", "#FBE7CC", "#DDF0E4", "#F7DDE9", "#EFEFD0", "#E4DDF3", "#D8EEEE", "#F3E0D8", "#E8E8E8", "#E0F0D0")
+KINK = "#BDBDBD"
 
 # Weight matrices are one uint8 picture: 0 … WEIGHT_KEPT is |w| over its largest value, 255 is a struck entry.
 WEIGHT_KEPT = 230
@@ -61,6 +68,7 @@ AXIS = {
 
 LAYOUT: dict[str, Any] = {
     "template": "none",
+    "autosize": True,
     "font": {"family": "Arial, DejaVu Sans, sans-serif", "size": 12, "color": INK},
     "paper_bgcolor": "#FFFFFF",
     "plot_bgcolor": "#FFFFFF",

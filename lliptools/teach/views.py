@@ -19,13 +19,14 @@ CONSTANT_AT_ZERO, CONSTANT_AT_THETA, VARYING = 0, 1, 2
 class Plane:
     """A square of the input plane, cut into pixels.
 
-    x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1.
+    x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
     kinks: one (units, pixels, pixels) bool tensor a hidden layer: where a unit passes from one linear piece to another.
     """
 
     x0: Tensor
     x1: Tensor
     classes: Tensor
+    border: Tensor
     kinks: tuple[Tensor, ...]
 
 
@@ -58,6 +59,14 @@ class NeuronView:
         at_zero = block.output.upper[index] <= 0
         constant = torch.where(at_zero, CONSTANT_AT_ZERO, CONSTANT_AT_THETA)
         return torch.where(block.slope[index] > 0, VARYING, constant)
+
+    def kinks(self, plane: Plane, index: int) -> tuple[Tensor, Tensor]:
+        """Pixels of the plane where any unit bends, and where one that varies at radii[index] does."""
+        every = moving = torch.zeros_like(plane.classes, dtype=torch.bool)
+        for layer, lines in enumerate(plane.kinks):
+            every = every | lines.any(dim=0)
+            moving = moving | lines[self.states(layer, index) == VARYING].any(dim=0)
+        return every, moving
 
     def summary(self, index: int) -> str:
         """One line with the numbers of the view at radii[index]."""
@@ -109,7 +118,7 @@ def neuron_view(net: nn.Sequential, x: Tensor, y: int, radii: Tensor, plane: Pla
     )
 
 
-def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 140) -> Plane:
+def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 200) -> Plane:
     """Classes and kinks of a network with two inputs over the square that holds the points, (samples, 2)."""
     low, high = points.amin(dim=0), points.amax(dim=0)
     middle, half = (low + high) / 2, 0.55 * (high - low).max()
@@ -124,7 +133,7 @@ def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 140) -> Plane:
             piece = ((z > 0) & (h == z)).byte() + 2 * ((z > 0) & (h < z)).byte()
             kinks.append(_edges(piece.T.reshape(-1, pixels, pixels)))
         classes = forward(blocks[-1:], h).argmax(dim=1).reshape(pixels, pixels)
-    return Plane(x0, x1, classes, tuple(kinks))
+    return Plane(x0, x1, classes, _edges(classes[None])[0], tuple(kinks))
 
 
 def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:

@@ -143,7 +143,7 @@ class NeuronExplorer(ipywidgets.VBox):
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
 
 
-_SLIDER: dict[str, Any] = {"style": {"description_width": "70px"}, "layout": {"width": "280px"}}
+_SLIDER: dict[str, Any] = {"style": {"description_width": "70px"}, "layout": {"width": "245px"}}
 
 
 def figure_widget(figure: go.Figure) -> go.FigureWidget:

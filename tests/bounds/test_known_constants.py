@@ -1,0 +1,111 @@
+"""Networks whose constants are known in closed form."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import lliptools as ll
+
+POINT = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_fold(depth):
+    net = ll.nets.fold(3, depth)
+    assert torch.equal(net(POINT), POINT)
+    assert ll.global_bound(net, POINT).value.item() == pytest.approx(2**depth, rel=1e-12)
+    assert ll.local_bound(net, POINT, 0.49).value.item() == pytest.approx(1, rel=1e-12)
+    assert ll.local_bound(net, POINT, 0.51).value.item() == pytest.approx(2**depth, rel=1e-12)
+
+
+def test_absolute_value_folded_twice():
+    """|x| = relu(x) + relu(−x): the boxes of the second fold know that its inputs are not negative."""
+    split = torch.cat([torch.eye(2), -torch.eye(2)]).double()
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        into, out = nn.Linear(2, 4, bias=False).double(), nn.Linear(4, 2, bias=False).double()
+        into.weight.data, out.weight.data = split, split.T.abs()
+        layers += [into, nn.ReLU(), out]
+    net, x = nn.Sequential(*layers), torch.tensor([[1.0, -0.5]]).double()
+    assert torch.equal(net(x), x.abs())
+    assert ll.local_bound(net, x, 0.4).value.item() == pytest.approx(1, rel=1e-12)
+    assert ll.local_bound(net, x, 0.6).value.item() == pytest.approx(2, rel=1e-12)
+    assert ll.global_bound(net, x).value.item() == pytest.approx(4, rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-5, 1.0, 1e5, 1e150])
+def test_diagonal(scale):
+    """diag(3, 2, 1) then a ReLU: the norm is the largest entry whose unit is not off."""
+    first, last = nn.Linear(3, 3, bias=False).double(), nn.Linear(3, 3, bias=False).double()
+    first.weight.data = scale * torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64).diag()
+    last.weight.data = torch.eye(3).double()
+    net = nn.Sequential(first, nn.ReLU(), last)
+    for signs, truth in (((1, 1, 1), 3), ((-1, 1, 1), 2), ((-1, -1, 1), 1), ((-1, -1, -1), 0)):
+        x = torch.tensor([signs]).double()
+        bound = ll.local_bound(net, x, 0.5)
+        assert bound.value.item() == pytest.approx(truth * scale, rel=1e-12)
+        assert bound.pairwise(torch.tensor([0]))[0, 0] == 0
+    assert ll.global_bound(net, x).value.item() == pytest.approx(3 * scale, rel=1e-12)
+
+
+def test_clipped_units_are_constant_at_theta():
+    layer, last = nn.Linear(2, 2, bias=False).double(), nn.Linear(2, 2, bias=False).double()
+    layer.weight.data, last.weight.data = torch.eye(2).double(), torch.eye(2).double()
+    net = nn.Sequential(layer, ll.nets.ClippedReLU(torch.tensor([0.3, 2.0])), last)
+    bound = ll.local_bound(net, torch.tensor([[1.0, 1.0]]).double(), 0.5)
+    assert bound.blocks[0].slope.tolist() == [[0.0, 1.0]]
+    assert bound.blocks[0].output.lower.tolist()[0][0] == pytest.approx(0.3, rel=1e-6)
+    assert bound.value.item() == 1.0
+
+
+def test_infinite_threshold_is_the_relu():
+    torch.manual_seed(0)
+    relu = ll.nets.mlp(3, 9, 7, 4).double()
+    layers = [ll.nets.ClippedReLU(math.inf) if isinstance(layer, nn.ReLU) else layer for layer in relu]
+    x = torch.randn(5, 3, dtype=torch.float64)
+    one, other = ll.local_bound(relu, x, 0.2), ll.local_bound(nn.Sequential(*layers), x, 0.2)
+    assert torch.equal(one.value, other.value)
+    assert torch.equal(one.blocks[1].box.lower, other.blocks[1].box.lower)
+
+
+def test_lower_thresholds_leave_fewer_units_varying():
+    torch.manual_seed(0)
+    net = ll.nets.mlp(3, 20, 4, activation="clipped_relu").double()
+    x = torch.randn(8, 3, dtype=torch.float64)
+    before = torch.ones(8, 20, dtype=torch.bool)
+    for theta in (math.inf, 1.0, 0.3, 0.1, 0.0):
+        net[1].theta.data.fill_(theta)
+        varying = ll.local_bound(net, x, 0.1).blocks[0].slope > 0
+        assert (varying <= before).all()
+        before = varying
+    assert not before.any()
+
+
+def test_consecutive_linear_layers_are_one_matrix():
+    first, second = nn.Linear(2, 2, bias=False).double(), nn.Linear(2, 2, bias=False).double()
+    first.weight.data = torch.tensor([5.0, 1.0], dtype=torch.float64).diag()
+    second.weight.data = torch.tensor([0.2, 1.0], dtype=torch.float64).diag()
+    bound = ll.global_bound(nn.Sequential(first, second), torch.zeros(1, 2).double())
+    assert len(bound.blocks) == 1
+    assert bound.value.item() == pytest.approx(1.0, rel=1e-12)
+
+
+def test_overflow_opens_boxes_and_never_certifies():
+    torch.manual_seed(0)
+    net = ll.nets.mlp(2, 4, 4, 2).double()
+    for parameter in net.parameters():
+        parameter.data.mul_(1e200)
+    x = torch.ones(1, 2).double()
+    bound = ll.local_bound(net, x, 1.0)
+    assert bound.value.item() == math.inf
+    assert not ll.certify(net, x, torch.tensor([0]), 1e-300).holds.any()
+    assert not bound.blocks[1].box.lower.isnan().any()
+
+
+def test_table_of_a_bound():
+    text = str(ll.local_bound(ll.nets.fold(3, 1), POINT, 0.49))
+    assert text.splitlines()[0] == "upper bound 1 at eps = 0.49"
+    assert "3×3 of 6×3" in text
+    assert "mean over 2 points" in str(ll.global_bound(ll.nets.fold(3, 1), POINT.expand(2, 3)))

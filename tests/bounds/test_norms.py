@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lliptools.bounds import exact_norm, round_up
+from lliptools.nets import LinearMap
+
+
+def linear(weight):
+    return LinearMap(weight, torch.zeros(len(weight), dtype=torch.float64))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.integers(1, 12), columns=st.integers(1, 12), seed=st.integers(0, 10_000), soft=st.booleans())
+def test_exact_norm_agrees_with_a_singular_value_decomposition(rows, columns, seed, soft):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    slopes = [torch.rand(7, size, generator=generator, dtype=torch.float64) for size in (rows, columns)]
+    row_slope, column_slope = slopes if soft else [slope.round() for slope in slopes]
+    masked = row_slope.sqrt()[:, :, None] * weight * column_slope.sqrt()[:, None]
+    wanted = np.linalg.norm(masked.numpy(), ord=2, axis=(1, 2))
+    found = exact_norm(linear(weight), row_slope, column_slope).numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-12)
+
+
+def test_nothing_left_has_norm_zero():
+    weight = torch.ones(3, 2, dtype=torch.float64)
+    none, every = torch.zeros(1, 3, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    assert exact_norm(linear(weight), none, every).tolist() == [0.0]
+    assert exact_norm(linear(0 * weight), none + 1, every).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-5, 1e5, 1e200, 1e300])
+def test_scale(scale):
+    weight = scale * torch.tensor([[3.0, 0.0], [0.0, -4.0]], dtype=torch.float64)
+    ones = torch.ones(1, 2, dtype=torch.float64)
+    assert exact_norm(linear(weight), ones, ones).item() == pytest.approx(4 * scale, rel=1e-12)
+    assert linear(weight).row_norms(ones).tolist()[0] == pytest.approx([3 * scale, 4 * scale], rel=1e-12)
+    assert linear(weight).between_rows(torch.tensor([0]), ones).tolist()[0] == pytest.approx([0, 5 * scale], rel=1e-12)
+
+
+@given(st.floats(0, 1e300), st.integers(1, 8))
+def test_rounded_up_is_never_below(value, digits):
+    printed = float(round_up(value, digits))
+    assert printed >= value
+    assert printed <= value * (1 + 10.0 ** (1 - digits)) + 1e-300

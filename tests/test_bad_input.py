@@ -1,0 +1,149 @@
+"""Bad input: one clear error, never a number."""
+
+import math
+
+import pytest
+import torch
+from networks import NETWORKS
+from torch import nn
+
+import lliptools as ll
+
+NET = ll.nets.mlp(3, 8, 4)
+X = torch.zeros(2, 3)
+Y = torch.tensor([0, 1])
+
+
+def calls(net, x):
+    return (
+        lambda: ll.local_bound(net, x, 0.1),
+        lambda: ll.global_bound(net, x),
+        lambda: ll.certify(net, x, Y, 0.1),
+        lambda: ll.certified_radius(net, x, Y),
+    )
+
+
+class OwnForward(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class DoublingLinear(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def hooked():
+    layer = nn.Linear(3, 4)
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return nn.Sequential(layer)
+
+
+def broken():
+    net = ll.nets.mlp(3, 8, 4)
+    net[0].weight.data[0, 0] = math.nan
+    return net
+
+
+@pytest.mark.parametrize(
+    ("net", "named"),
+    [
+        (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)), r"layer 1 \(Tanh\)"),
+        (nn.Sequential(nn.Linear(3, 4), nn.GELU()), r"layer 1 \(GELU\)"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.ReLU())), r"layer 1 \(Sequential\)"),
+        (nn.Sequential(nn.Conv1d(1, 2, 3)), r"layer 0 \(Conv1d\)"),
+        (nn.Sequential(nn.Flatten(0), nn.Linear(3, 4)), r"layer 0 \(Flatten\) with start_dim=0"),
+        (nn.Sequential(DoublingLinear(3, 4)), r"layer 0 \(DoublingLinear\)"),
+        (OwnForward(nn.Linear(3, 4)), "type OwnForward"),
+        (nn.Linear(3, 4), "type Linear"),
+        (hooked(), "forward hook"),
+        (nn.Sequential(), "without any"),
+        (nn.Sequential(nn.Flatten()), "without any"),
+    ],
+)
+def test_unsupported_networks_are_named(net, named):
+    for call in calls(net, X):
+        with pytest.raises(ll.UnsupportedLayer, match=named) as error:
+            call()
+        assert "Linear" in str(error.value)
+        assert "Next step" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("net", "x", "said"),
+    [
+        (NET, torch.zeros(2, 4), "4 features"),
+        (NET, torch.zeros(2, 1, 3), "put torch.nn.Flatten"),
+        (NET, torch.zeros(3), "batch axis"),
+        (NET, torch.zeros(0, 3), r"at least one sample; got shape \(0, 3\)"),
+        (NET, torch.zeros(2, 0), "at least one sample"),
+        (NET, torch.tensor([[0.0, math.nan, 0.0]]), "1 NaN or infinite"),
+        (NET, torch.tensor([[0.0, math.inf, 0.0]]), "1 NaN or infinite"),
+        (NET, torch.zeros(2, 3, dtype=torch.uint8), "torch.uint8"),
+        (NET, [[0.0, 0.0, 0.0]], "list"),
+        (broken(), X, r"layer 0 \(Linear\).*`weight`"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)), X, r"layer 1 \(Linear\); got 4 features"),
+        (nn.Sequential(nn.Linear(3, 4), ll.nets.ClippedReLU(torch.ones(2, 4))), X, "theta of layer 1"),
+        (nn.Sequential(nn.Linear(3, 4), ll.nets.ClippedReLU(math.nan)), X, "NaN"),
+    ],
+)
+def test_bad_points(net, x, said):
+    for call in calls(net, x):
+        with pytest.raises(ll.InvalidInput, match=said):
+            call()
+
+
+@pytest.mark.parametrize("eps", [-1, -1e-300, math.nan, torch.tensor([0.1, -0.1]), torch.zeros(3), None, "wide"])
+def test_bad_radii(eps):
+    for call in (
+        lambda: ll.local_bound(NET, X, eps),
+        lambda: ll.global_bound(NET, X, eps),
+        lambda: ll.certify(NET, X, Y, eps),
+    ):
+        with pytest.raises(ll.InvalidInput, match="eps"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [torch.tensor([0, 4]), torch.tensor([-1, 0]), torch.tensor([0]), torch.tensor([0.0, 1.0]), torch.eye(2), [0, 1]],
+)
+def test_bad_labels(y):
+    bound = ll.local_bound(NET, X, 0.1)
+    for call in (
+        lambda: ll.certify(NET, X, y, 0.1),
+        lambda: ll.certified_radius(NET, X, y),
+        lambda: ll.certified_accuracy(NET, X, y, 0.1),
+        lambda: bound.pairwise(y),
+    ):
+        with pytest.raises(ll.InvalidInput, match="y as an integer tensor"):
+            call()
+
+
+def test_one_output_has_no_margin():
+    net = ll.nets.mlp(3, 8, 1)
+    assert ll.local_bound(net, X, 0.1).value.shape == (2,)
+    with pytest.raises(ll.InvalidInput, match="two outputs"):
+        ll.certify(net, X, torch.zeros(2, dtype=torch.int64), 0.1)
+
+
+@pytest.mark.parametrize(("sizes", "activation"), [((3,), "relu"), ((3, 0, 2), "relu"), ((3, 2), "gelu")])
+def test_bad_architectures(sizes, activation):
+    with pytest.raises(ll.InvalidInput):
+        ll.nets.mlp(*sizes, activation=activation)
+
+
+def test_unknown_names():
+    with pytest.raises(ll.InvalidInput, match="digits-clipped"):
+        ll.nets.load("resnet")
+    with pytest.raises(ll.InvalidInput, match="moons"):
+        ll.training.recipe("resnet")
+    with pytest.raises(AttributeError, match="nothing"):
+        ll.nothing  # noqa: B018
+    with pytest.raises(AttributeError, match="nothing"):
+        ll.teach.nothing  # noqa: B018
+
+
+def test_a_point_on_another_device():
+    with pytest.raises(ll.InvalidInput, match="meta"):
+        ll.local_bound(NETWORKS["relu"](), torch.zeros(1, 3, device="meta"), 0.1)

@@ -1,0 +1,155 @@
+"""Certificates hold against attacks; ties, NaN and overflow never certify; radii are certified themselves."""
+
+import copy
+
+import pytest
+import torch
+from networks import NETWORKS, in_ball, points
+from torch import nn
+
+import lliptools as ll
+from lliptools.attacks import pgd, smallest_margin
+
+
+def labelled(net, count=12):
+    x = points(net, count)
+    logits = copy.deepcopy(net).double()(x.double())
+    return x, logits.argmax(dim=1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("rung", list(ll.BOUNDS))
+def test_no_attack_breaks_a_certified_radius(name, rung):
+    net = NETWORKS[name]()
+    x, y = labelled(net)
+    radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung])
+    exact = copy.deepcopy(net).double()
+    for k in range(len(x)):
+        if not 0 < radius[k] < torch.inf:
+            continue
+        eps = radius[k].item()
+        samples = in_ball(x[k], eps, 300)
+        assert (smallest_margin(exact(samples), y[k].expand(300)) > 0).all()
+        attacked = pgd(net, x[k : k + 1], y[k : k + 1], eps, steps=20, restarts=2)
+        assert smallest_margin(exact(attacked), y[k : k + 1]).item() > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_radius_is_certified_and_the_largest(name):
+    net = NETWORKS[name]()
+    x, y = labelled(net)
+    for bound in ll.BOUNDS.values():
+        radius = ll.certified_radius(net, x, y, bound=bound)
+        inside = (radius > 0) & radius.isfinite()
+        if inside.any():
+            assert ll.certify(net, x[inside], y[inside], radius[inside], bound=bound).holds.all()
+            assert not ll.certify(net, x[inside], y[inside], radius[inside] * (1 + 1e-5), bound=bound).holds.any()
+    by_global, by_local = (ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung]) for rung in ("global", "local"))
+    assert (by_local >= by_global * (1 - 2e-6)).all()
+
+
+def test_linear_network_certificate_is_the_true_distance():
+    """For an affine map the margin's hyperplane is at exactly margin / ‖w_y − w_j‖."""
+    torch.manual_seed(0)
+    net = ll.nets.mlp(5, 4).double()
+    x = torch.randn(20, 5, dtype=torch.float64)
+    y = net(x).argmax(dim=1)
+    W, logits = net[0].weight, net(x)
+    others = [[j for j in range(4) if j != label] for label in y.tolist()]
+    distance = torch.tensor(
+        [min(((logits[k, y[k]] - logits[k, j]) / (W[y[k]] - W[j]).norm()).item() for j in others[k]) for k in range(20)]
+    )
+    torch.testing.assert_close(ll.certified_radius(net, x, y), distance.double(), rtol=2e-6, atol=0)
+
+
+def test_ties_do_not_certify():
+    net = nn.Sequential(nn.Linear(2, 3))
+    net[0].weight.data, net[0].bias.data = torch.zeros(3, 2), torch.tensor([1.0, 1.0, 0.0])
+    x = torch.zeros(3, 2)
+    certificate = ll.certify(net, x, torch.tensor([0, 1, 2]), 0.0)
+    assert certificate.holds.tolist() == [False, False, False]
+    assert certificate.margin.tolist() == [0.0, 0.0, -1.0]
+    assert ll.certified_radius(net, x, torch.tensor([0, 1, 2])).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_margin_that_is_just_used_up_does_not_certify():
+    net = nn.Sequential(nn.Linear(1, 2, bias=False)).double()
+    net[0].weight.data = torch.tensor([[1.0], [-1.0]]).double()
+    x, y = torch.tensor([[1.0]]).double(), torch.tensor([0])
+    assert not ll.certify(net, x, y, 1.0).holds.item()
+    assert ll.certify(net, x, y, 1 - 1e-9).holds.item()
+
+
+def test_a_constant_network_is_certified_everywhere():
+    net = nn.Sequential(nn.Linear(2, 2))
+    net[0].weight.data, net[0].bias.data = torch.zeros(2, 2), torch.tensor([1.0, 0.0])
+    assert ll.certified_radius(net, torch.zeros(2, 2), torch.tensor([0, 1])).tolist() == [torch.inf, 0.0]
+
+
+def test_numbers_that_are_not_finite_never_certify():
+    net, x, y = NETWORKS["relu"](), torch.zeros(1, 3).double(), torch.tensor([0])
+
+    def broken(value):
+        def bound(net, x, eps):
+            found = ll.local_bound(net, x, eps)
+            blocks = tuple(
+                ll.BlockBound(b.linear, b.box, b.output, b.slope, torch.full_like(b.norm, value), b.radius)
+                for b in found.blocks
+            )
+            return ll.Bound(torch.full_like(found.value, value), "upper", found.eps, blocks)
+
+        return bound
+
+    for value in (torch.nan, torch.inf):
+        assert not ll.certify(net, x, y, 0.1, bound=broken(value)).holds.any()
+    assert not ll.certify(net, x, y, torch.inf).holds.any()
+    large = ll.nets.mlp(3, 8, 2).double()
+    large[2].bias.data = torch.tensor([1e308, -1e308]).double()
+    large[2].weight.data.mul_(0.0)
+    large[2].bias.data.mul_(10.0)
+    with pytest.raises(ll.InvalidInput, match="finite parameters"):
+        ll.certify(large, x, y, 0.1)
+
+
+@pytest.mark.parametrize("kind", ["lower", "estimate"])
+def test_only_upper_bounds_certify(kind):
+    def bound(net, x, eps):
+        found = ll.local_bound(net, x, eps)
+        return ll.Bound(found.value, kind, found.eps, found.blocks)
+
+    net = NETWORKS["relu"]()
+    x, y = labelled(net)
+    with pytest.raises(ll.InvalidInput, match=kind):
+        ll.certify(net, x, y, 0.1, bound=bound)
+    with pytest.raises(ll.InvalidInput, match=kind):
+        ll.certified_radius(net, x, y, bound=bound)
+
+
+def test_record():
+    net = NETWORKS["relu"]()
+    x, y = labelled(net)
+    certificate = ll.certify(net, x, y, 0.05)
+    assert torch.equal(certificate.holds, certificate.worst_margin > 0)
+    assert (certificate.worst_margin <= certificate.margin).all()
+    assert certificate.bound.kind == "upper"
+    assert "float64" in certificate.bound.arithmetic
+    assert certificate.eps.tolist() == [0.05] * len(x)
+
+
+@pytest.mark.parametrize("name", ["digits-clipped", "digits-relu", "moons"])
+def test_certified_attacked_clean_come_in_this_order(name):
+    data, net = ll.training.recipe(name).data(), ll.nets.load(name)
+    x, y = data.x_test[:80], data.y_test[:80]
+    for eps in (0.0, 0.05, 0.3):
+        by_local = ll.certified_accuracy(net, x, y, eps)
+        by_global = ll.certified_accuracy(net, x, y, eps, bound=ll.global_bound)
+        assert by_global.certified <= by_local.certified <= by_local.attacked <= by_local.clean
+
+
+def test_attack_stays_in_the_ball_and_finds_what_is_there():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)).double()
+    net[1].weight.data = torch.tensor([[1.0, 1, 1, 1], [-1.0, -1, -1, -1]]).double()
+    x, y = torch.full((1, 2, 2), 0.5).double(), torch.tensor([0])
+    adversarial = pgd(net, x, y, 1.0)
+    assert (adversarial - x).norm() <= 1.0
+    torch.testing.assert_close(smallest_margin(net(adversarial), y), torch.zeros(1).double(), atol=1e-6, rtol=0)

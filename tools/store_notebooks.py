@@ -1,0 +1,65 @@
+"""Draw the static pictures, run every notebook, and store the outputs of its key cells only.
+
+Run as `make notebooks` after a change to a notebook, a figure or a shipped network.
+"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import torch
+from browser import open_browser
+from nbclient import NotebookClient
+from PIL import Image
+from playwright.sync_api import Browser
+
+import lliptools as ll
+from lliptools.teach import figures, views
+from lliptools.teach.style import CONFIG
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+RADII = torch.arange(101, dtype=torch.float64) * 0.004
+WIDTH = 880
+
+
+def draw(browser: Browser) -> None:
+    """The static twins of the explorers: digits and moons, at a low, a middle and a high radius."""
+    for stem, name, point in (("digits", "digits-clipped", 3), ("moons", "moons", 7)):
+        data, net = ll.training.recipe(name).data(), ll.nets.load(name)
+        plane = views.plane_view(net, data.x_test) if stem == "moons" else None
+        view = views.neuron_view(net, data.x_test[point], int(data.y_test[point]), RADII, plane)
+        for where, index in (("low", 5), ("middle", 25), ("high", 100)):
+            figure = figures.neurons(view, index)
+            page = browser.new_page(viewport={"width": WIDTH, "height": figure.layout.height})
+            page.set_content(figure.to_html(config=CONFIG).replace("<body>", "<body style='margin:0'>"))
+            page.wait_for_selector(".js-plotly-plot .gtitle, .js-plotly-plot .annotation-text")
+            page.wait_for_timeout(300)
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(64)
+            picture.save(NOTEBOOKS / "pictures" / f"{stem}_{where}.png", optimize=True)
+            page.close()
+
+
+def store(path: Path) -> None:
+    """Run a notebook where it lies and keep counts everywhere, outputs only in the cells tagged keep_output."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": path.parent}}
+    ).execute()
+    nbformat.write(notebook, path)
+    subprocess.run([Path(sys.executable).with_name("nbstripout"), "--keep-count", path], check=True)
+
+
+def main() -> None:
+    """Everything, in order."""
+    (NOTEBOOKS / "pictures").mkdir(exist_ok=True)
+    with open_browser() as browser:
+        draw(browser)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        print("running", path.name)
+        store(path)
+
+
+if __name__ == "__main__":
+    main()
