@@ -55,3 +55,7 @@ def train(
     trained_for = {"recipe": name, "trained_for_eps": chosen.eps, "seed": seed, "command": command}
     save(net, name, {**trained_for, "device": device, "versions": versions, "held_out": measured}, to)
     print(f"written to {to / name}.safetensors")
+
+
+if __name__ == "__main__":
+    app()

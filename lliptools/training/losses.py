@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound
+from lliptools.errors import InvalidInput
 from lliptools.nets import ClippedReLU
 
 __all__ = ["sparsity_loss", "worst_logits"]
@@ -24,9 +25,17 @@ def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) ->
     """What the pre-activation boxes lack to lie in a flat zone of the clipped ReLU, summed over the blocks.
 
     mean(relu(upper)) pulls boxes below 0, at_theta · mean(relu(theta − lower)) pushes them above the threshold.
+    Raises InvalidInput for a network with unclipped activations.
     Source: Huang et al. (NeurIPS 2021), the sparsity-inducing loss.
     """
     thresholds = [layer.theta for layer in net if isinstance(layer, ClippedReLU)]
+    if len(thresholds) != len(bound.blocks) - 1:
+        raise InvalidInput(
+            expected="a network whose activations are all clipped",
+            got=f"{len(thresholds)} clipped activations for {len(bound.blocks) - 1} hidden blocks",
+            cause="a plain ReLU, which has one flat zone only",
+            next_step='build it with mlp(..., activation="clipped_relu")',
+        )
     total = bound.value.new_zeros(())
     for block, theta in zip(bound.blocks[:-1], thresholds, strict=True):
         total = total + block.box.upper.relu().mean() + at_theta * (theta - block.box.lower).relu().mean()

@@ -1,0 +1,100 @@
+"""What nbval cannot see: that key cells exist and are compared, and that the form of the course is kept."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import lliptools as ll
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MARK = "# NBVAL_CHECK_OUTPUT"
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def cells(notebook, kind):
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def test_the_tutorials_are_there():
+    assert [path.stem for path in NOTEBOOKS] == ["00_start", "04_which_neurons_are_fixed"]
+
+
+def test_key_cells_are_compared(notebook):
+    """nbval passes over cells without an execution count and without outputs."""
+    keys = [cell for cell in cells(notebook, "code") if MARK in cell.source]
+    assert len(keys) >= 2
+    for cell in keys:
+        assert cell.source.startswith(MARK)
+        assert cell.execution_count
+        assert "keep_output" in cell.metadata.tags
+        assert any(output.get("text", "").strip() for output in cell.outputs)
+        assert all(output.output_type == "stream" for output in cell.outputs)
+
+
+def test_nothing_else_is_stored(notebook):
+    assert "widgets" not in notebook.metadata
+    for cell in cells(notebook, "code"):
+        assert MARK in cell.source or not cell.outputs
+        assert cell.execution_count, "run `make notebooks`"
+
+
+def test_form(notebook):
+    code = cells(notebook, "code")
+    assert all(len(cell.source.splitlines()) <= 13 for cell in code)  # twelve, and the mark
+    assert all(len(cell.source.split()) <= 120 for cell in cells(notebook, "markdown") if "](" not in cell.source)
+    assert not any(line.rstrip().endswith(";") for cell in code for line in cell.source.splitlines())
+    imports = [cell for cell in code if re.search(r"^(import|from) ", cell.source, re.MULTILINE)]
+    assert imports == code[:1]
+    text = "\n".join(cell.source for cell in notebook.cells)
+    for part in ("**Question.**", "**Exercise", "## What we can now certify", "**Open question.**", "**Reference"):
+        assert part in text
+
+
+def test_first_picture_comes_soon(notebook):
+    before = notebook.cells[: next(k for k, cell in enumerate(notebook.cells) if "NeuronExplorer(" in cell.source) + 1]
+    assert sum(len(cell.source.split()) for cell in before if cell.cell_type == "markdown") <= 100
+    assert sum(len(cell.source.splitlines()) for cell in before if cell.cell_type == "code") <= 15
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_size(path):
+    assert path.stat().st_size < 200_000
+
+
+def test_every_explorer_has_its_static_pictures(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    named = re.findall(r"\]\((pictures/[^)]+)\)", text)
+    assert len(named) == 3 * text.count("NeuronExplorer(")
+    assert all((FOLDER / name).stat().st_size < 100_000 for name in named)
+
+
+def test_links_lead_somewhere(notebook):
+    text = "\n".join(cell.source for cell in cells(notebook, "markdown"))
+    for name in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (FOLDER / name).exists(), name
+
+
+def test_folded_solutions_are_right(notebook):
+    """Run the notebook's exercise cells with the functions of its folded solutions: every check says right."""
+    import torch
+
+    text = "\n".join(cell.source for cell in notebook.cells)
+    solutions = re.findall(r"<details><summary>Solution.*?```python\n(.*?)```", text, flags=re.DOTALL)
+    scope: dict[str, object] = {"torch": torch, "ll": ll}
+    outcomes = []
+    for solution in solutions:
+        if solution.startswith("ll.check"):
+            outcomes.append(eval(solution, scope))
+        else:
+            exec(solution, scope)
+    checks = re.findall(r"^(ll\.check\.(\w+)\((\w+)\))$", text, flags=re.MULTILINE)
+    outcomes += [eval(call, scope) for call, *_ in checks]
+    assert len(outcomes) == len(solutions) >= 1
+    assert [outcome.status for outcome in outcomes] == ["right"] * len(solutions)

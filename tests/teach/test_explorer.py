@@ -1,0 +1,176 @@
+"""Figures and the explorer without a browser: numbers, extremes, and what a slider changes."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from networks import NETWORKS, points
+
+import lliptools as ll
+from lliptools.teach import figures, views
+from lliptools.teach.style import CONFIG, STATES
+from lliptools.teach.widgets import NeuronExplorer, _nice, figure_widget, redraw
+
+DIGITS = ll.training.digits()
+RADII = torch.arange(21, dtype=torch.float64) * 0.02
+
+
+@pytest.fixture(scope="module")
+def view():
+    net = ll.nets.load("digits-clipped")
+    return views.neuron_view(net, DIGITS.x_test[3], int(DIGITS.y_test[3]), RADII)
+
+
+@pytest.fixture
+def explorer():
+    net = ll.nets.load("digits-clipped")
+    return NeuronExplorer(net, DIGITS.x_test, DIGITS.y_test, index=3, eps=0.1, eps_max=0.4)
+
+
+def titles(figure):
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+def test_view_agrees_with_the_engine(view):
+    net, x, y = ll.nets.load("digits-clipped"), DIGITS.x_test[3:4], DIGITS.y_test[3:4]
+    for index, eps in enumerate(RADII.tolist()):
+        assert view.local.value[index] == pytest.approx(ll.local_bound(net, x, eps).value.item(), rel=1e-12)
+        assert view.certified(index) == ll.certify(net, x, y, eps).holds.item()
+    assert view.radius == ll.certified_radius(net, x, y).item()
+    assert view.radius_global < view.radius
+    states = view.states(0, 5)
+    assert (states == views.VARYING).sum() == view.local.blocks[0].slope[5].sum()
+    assert (states == views.CONSTANT_AT_THETA).any()
+
+
+def test_figure_shows_what_is_left_of_every_matrix(view):
+    for index in (0, 5, 20):
+        shown = titles(figures.neurons(view, index))
+        kept = [int(block.slope[index].sum()) for block in view.local.blocks]
+        assert f"<b>W<sub>1</sub>  128×64 → {kept[0]}×64</b>" in shown
+        assert f"<b>W<sub>2</sub>  128×128 → {kept[1]}×{kept[0]}</b>" in shown
+        assert f"<b>W<sub>3</sub>  10×128 → 10×{kept[1]}</b>" in shown
+
+
+def test_struck_entries_are_the_brightest(view):
+    matrices = [trace for trace in figures.neurons(view, 5).data if trace.type == "heatmap"][1:]
+    rows, columns = view.local.blocks[1].slope[5] > 0, view.local.blocks[0].slope[5] > 0
+    struck = ~(rows[:, None] & columns).numpy()
+    assert ((np.asarray(matrices[1].z) == 255) == struck).all()
+
+
+def test_states_are_told_apart_without_colour():
+    assert len({state.symbol for state in STATES}) == len({state.name for state in STATES}) == 3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extremes_draw(name):
+    """Every supported network, ε = 0 and huge, right and wrong labels."""
+    net = NETWORKS[name]()
+    x = points(net, count=1)[0]
+    for y in (0, 1):
+        drawn = views.neuron_view(net, x, y, torch.tensor([0.0, 1e-12, 0.1, 1e6]).double())
+        for index in range(4):
+            assert len(figures.neurons(drawn, index).data) == len(figures.neurons(drawn, 0).data)
+            assert "nan" not in drawn.summary(index)
+
+
+def test_plane():
+    moons, net = ll.training.moons(), ll.nets.load("moons")
+    plane = views.plane_view(net, moons.x_test, pixels=50)
+    drawn = views.neuron_view(net, moons.x_test[7], int(moons.y_test[7]), RADII, plane)
+    assert plane.classes.shape == (50, 50)
+    center = torch.stack([plane.x0[10], plane.x1[40]])
+    assert plane.classes[40, 10] == net(center[None]).argmax()
+    assert [kinks.shape for kinks in plane.kinks] == [(16, 50, 50)] * 2
+    every, moving = drawn.kinks(plane, 5)
+    assert (moving <= every).all()
+    assert moving.any()
+    figures.neurons(drawn, 5)
+
+
+def test_sliders_change_figure_and_text(explorer):
+    before, text = titles(explorer.figure), explorer.summary.value
+    assert "43×64" in before[3]
+    explorer.eps.value = 0.02
+    assert titles(explorer.figure) != before
+    assert explorer.summary.value != text
+    assert "ε = 0.02" in explorer.summary.value
+    fresh = figures.neurons(explorer.view, explorer.grid_index)
+    for shown, wanted in zip(explorer.figure.data, fresh.data, strict=True):
+        assert shown.type == wanted.type
+        for field in ("x", "y", "z", "text"):
+            one, other = getattr(shown, field, None), getattr(wanted, field, None)
+            assert (one is None) == (other is None)
+            assert one is None or np.array_equal(np.asarray(one, dtype=object), np.asarray(other, dtype=object))
+    explorer.point.value = 8
+    assert f"label {DIGITS.y_test[8]}" in explorer.summary.value
+    explorer.theta_scale.value = 0.25
+    assert "at θ" in explorer.summary.value
+    explorer.reset.click()
+    assert titles(explorer.figure) == before
+    assert explorer.summary.value == text
+
+
+def test_call_reproduces_the_view(explorer):
+    explorer.eps.value, explorer.point.value, explorer.theta_scale.value = 0.204, 11, 0.5
+    scope = {"ll": ll, "net": ll.nets.load("digits-clipped"), "x": DIGITS.x_test, "y": DIGITS.y_test}
+    again = eval(explorer.reproduce(), scope)
+    assert again.summary.value == explorer.summary.value
+    assert titles(again.figure) == titles(explorer.figure)
+    assert "index=11, eps=0.204, theta_scale=0.5, eps_max=0.4" in explorer.call.value
+
+
+def test_network_without_clipping_has_no_theta():
+    explorer = NeuronExplorer(ll.nets.load("digits-relu"), DIGITS.x_test[:5], DIGITS.y_test[:5])
+    assert explorer.theta_scale.disabled
+    assert all(
+        control.description and control.tooltip for control in (explorer.point, explorer.eps, explorer.theta_scale)
+    )
+
+
+def test_bad_input_is_refused():
+    net = ll.nets.load("digits-clipped")
+    with pytest.raises(ll.InvalidInput, match="index from 0 to 359"):
+        NeuronExplorer(net, DIGITS.x_test, DIGITS.y_test, index=360)
+    with pytest.raises(ll.InvalidInput, match="y as an integer"):
+        NeuronExplorer(net, DIGITS.x_test, DIGITS.y_test[:5])
+    with pytest.raises(ll.InvalidInput, match="2 features"):
+        NeuronExplorer(net, DIGITS.x_test[:, :2], DIGITS.y_test)
+
+
+def test_one_constant_point():
+    """A network that never changes: radius infinite, nothing to draw but the flat line."""
+    net = ll.nets.mlp(4, 3, 2).double()
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    net[2].bias.data[0] = 1.0
+    explorer = NeuronExplorer(net, torch.zeros(1, 4).double(), torch.tensor([0]))
+    assert "certified radius inf local" in explorer.summary.value
+    explorer.eps.value = explorer.eps.max
+
+
+def test_nothing_is_uploaded():
+    widget = figure_widget(go.Figure())
+    assert widget._config == CONFIG
+    assert CONFIG["modeBarButtonsToRemove"] == ["sendChartToCloud"]
+    assert CONFIG["displaylogo"] is False
+
+
+def test_redraw_sends_one_message_of_what_changed(view, monkeypatch):
+    widget, sent = figure_widget(figures.neurons(view, 5)), []
+    monkeypatch.setattr(widget, "_send_update_msg", lambda **what: sent.append(what))
+    redraw(widget, figures.neurons(view, 5))
+    assert not sent
+    redraw(widget, figures.neurons(view, 6))
+    (message,) = sent
+    assert message["restyle_data"]
+    assert "annotations" in str(message["relayout_data"])
+    assert "colorscale" not in str(message["restyle_data"].keys())
+
+
+@pytest.mark.parametrize(
+    ("value", "nice"), [(0.19, 0.2), (0.2, 0.2), (0.21, 0.4), (3, 4), (4.5, 5), (6, 10), (0, 0), (torch.inf, 0)]
+)
+def test_nice(value, nice):
+    assert _nice(value) == pytest.approx(nice)

@@ -1,0 +1,40 @@
+"""What the README says is true: its ten lines print what stands beside them, and what it links to is there."""
+
+import io
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_ten_lines_print_what_they_say():
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    lines = [line for line in code.splitlines() if line.strip()]
+    said = [line.rsplit("# ", 1)[1] for line in lines if line.startswith(("print", "#")) and "# " in line]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(code, {})
+    assert printed.getvalue().splitlines() == said
+    assert len([line for line in lines if not line.startswith("#")]) <= 10
+
+
+def test_links_lead_somewhere():
+    pages = [README, *((ROOT / name).read_text() for name in ("ARCHITECTURE.md", "CHANGELOG.md"))]
+    for name in re.findall(r"\]\((?!http)([^)#]+)\)", "\n".join(pages)):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_commands_of_the_readme_are_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_architecture_names_every_room():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rooms = [path for path in (ROOT / "lliptools").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    for room in rooms:
+        name = f"{room.name}/" if room.is_dir() else room.name
+        assert name == "__init__.py" or f"`{name}`" in text, name
