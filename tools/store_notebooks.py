@@ -21,7 +21,6 @@ from lliptools.teach.style import CONFIG
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 RADII = torch.arange(101, dtype=torch.float64) * 0.004
-WIDTH = 880
 
 
 def draw(browser: Browser) -> None:
@@ -32,7 +31,7 @@ def draw(browser: Browser) -> None:
         view = views.neuron_view(net, data.x_test[point], int(data.y_test[point]), RADII, plane)
         for where, index in (("low", 5), ("middle", 25), ("high", 100)):
             figure = figures.neurons(view, index)
-            page = browser.new_page(viewport={"width": WIDTH, "height": figure.layout.height})
+            page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
             page.set_content(figure.to_html(config=CONFIG).replace("<body>", "<body style='margin:0'>"))
             page.wait_for_selector(".js-plotly-plot .gtitle, .js-plotly-plot .annotation-text")
             page.wait_for_timeout(300)

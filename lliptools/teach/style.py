@@ -68,7 +68,7 @@ AXIS = {
 
 LAYOUT: dict[str, Any] = {
     "template": "none",
-    "autosize": True,
+    "width": 840,  # what a notebook's cell has in a window of 1280 pixels; a figure that sizes itself off screen errs
     "font": {"family": "Arial, DejaVu Sans, sans-serif", "size": 12, "color": INK},
     "paper_bgcolor": "#FFFFFF",
     "plot_bgcolor": "#FFFFFF",
@@ -80,5 +80,4 @@ CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "displayModeBar": False,
     "modeBarButtonsToRemove": ["sendChartToCloud"],
-    "responsive": True,
 }
