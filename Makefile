@@ -16,7 +16,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lab: .venv/installed
 	@$(BIN)/lliptools doctor
-	@$(BIN)/jupyter lab notebooks/00_start.ipynb --port=$(PORT) $(AS_ROOT) $(if $(filter no,$(BROWSER)),--no-browser)
+	@$(BIN)/jupyter-lab notebooks/00_start.ipynb --port=$(PORT) $(AS_ROOT) $(if $(filter no,$(BROWSER)),--no-browser)
 
 test: .venv/installed-test
 	@sh tools/ensure_chromium.sh

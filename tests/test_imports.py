@@ -17,8 +17,9 @@ FILES = {
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {
-    "plotly": {"teach/figures.py", "teach/panels.py", "teach/widgets.py", "teach/doctor.py"},
+    "plotly": {"teach/figures.py", "teach/panels.py", "teach/widgets.py"},
     "ipywidgets": {"teach/widgets.py"},
+    "anywidget": {"teach/doctor.py"},
 }
 
 

@@ -97,11 +97,11 @@ def _widgets() -> Iterator[Finding]:
             )
             return
     try:
-        import plotly.graph_objects as go
+        from anywidget import AnyWidget  # what plotly's figure widget stands on, and loads a second faster
 
-        go.FigureWidget()
-    except Exception as error:  # plotly raises ImportError, anywidget and ipywidgets whatever they meet
-        yield Finding("widgets", f"a figure widget cannot be made: {error}", _pip("anywidget") + ' "ipywidgets>=8"')
+        AnyWidget()
+    except Exception as error:  # anywidget and ipywidgets raise whatever they meet
+        yield Finding("widgets", f"a widget cannot be made: {error}", _pip("anywidget") + ' "ipywidgets>=8"')
         return
     yield Finding("widgets", "will display in JupyterLab")
 
