@@ -39,6 +39,18 @@ def hooked():
     return nn.Sequential(layer)
 
 
+def hooked_network():
+    net = nn.Sequential(nn.Linear(3, 4))
+    net.register_forward_pre_hook(lambda module, inputs: 2 * inputs[0])
+    return net
+
+
+def replaced():
+    layer = nn.Linear(3, 4)
+    layer.forward = lambda h: 2 * h
+    return nn.Sequential(layer)
+
+
 def broken():
     net = ll.nets.mlp(3, 8, 4)
     net[0].weight.data[0, 0] = math.nan
@@ -57,6 +69,9 @@ def broken():
         (OwnForward(nn.Linear(3, 4)), "type OwnForward"),
         (nn.Linear(3, 4), "type Linear"),
         (hooked(), "forward hook"),
+        (hooked_network(), "forward hook"),
+        (replaced(), "forward hook"),
+        (nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))), "ParametrizedLinear"),
         (nn.Sequential(), "without any"),
         (nn.Sequential(nn.Flatten()), "without any"),
     ],

@@ -1,8 +1,10 @@
 """What a bound leaves behind: frozen, batched, printable."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_CEILING, Decimal
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,14 +17,17 @@ __all__ = ["BlockBound", "Bound", "Box", "check_labels", "errs", "round_up"]
 ARITHMETIC = "computed in float64 as if its arithmetic were exact"
 
 
-def errs(kind: str):  # type: ignore[no-untyped-def]  # a decorator keeps the type of what it decorates
+Stage = TypeVar("Stage", bound=Callable[..., object])
+
+
+def errs(kind: str) -> Callable[[Stage], Stage]:
     """Mark a stage of the bound with the way it errs: "exact", "upper", "lower" or "estimate".
 
     A stage without the mark counts as an estimate, and no certificate is issued on one.
     """
 
-    def mark(stage):  # type: ignore[no-untyped-def]
-        stage.kind = kind
+    def mark(stage: Stage) -> Stage:
+        vars(stage)["kind"] = kind
         return stage
 
     return mark
@@ -33,7 +38,9 @@ def round_up(value: float, digits: int = 4) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     exact = Decimal(value)
-    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=ROUND_UP)):.{digits}g}"
+    return (
+        f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=ROUND_CEILING)):.{digits}g}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,10 +30,10 @@ def read_blocks(net: nn.Module, input_shape: torch.Size) -> tuple[Block, ...]:
     Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
     shapes do not fit or a parameter is not finite.
     """
-    if type(net) is not nn.Sequential:
+    if type(net) is not nn.Sequential or _is_tampered(net):
         raise UnsupportedLayer(
             expected=SUPPORTED,
-            got=f"a network of type {type(net).__name__}",
+            got=f"a network of type {type(net).__name__}" + (" with a forward hook" if _is_tampered(net) else ""),
             cause="a module with a forward method of its own, which cannot be read as a chain of layers",
             next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
         )
@@ -121,9 +121,14 @@ def _device(net: nn.Module) -> torch.device:
     return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
 
 
+def _is_tampered(module: nn.Module) -> bool:
+    """Whether calling the module does more than its class says: hooks, or a forward method of the instance's own."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
 def _check_layer(layer: nn.Module, name: str) -> None:
     known = rule(layer) is not None or type(layer) is nn.Linear or type(layer) is nn.Flatten
-    hooked = bool(layer._forward_hooks or layer._forward_pre_hooks)
+    hooked = _is_tampered(layer)
     if known and type(layer) is nn.Flatten:
         known = (layer.start_dim, layer.end_dim) == (1, -1)
         name += "" if known else f" with start_dim={layer.start_dim}, end_dim={layer.end_dim}"

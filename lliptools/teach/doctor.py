@@ -86,10 +86,18 @@ def _device() -> Iterator[Finding]:
         )
 
 
+def _jupyter_has(kind: str, name: str) -> bool:
+    """Whether any folder in which Jupyter looks for such things has this one."""
+    try:
+        from jupyter_core.paths import jupyter_path
+    except ImportError:  # named already: it comes with jupyterlab
+        return False
+    return any((Path(folder) / name).exists() for folder in jupyter_path(kind))
+
+
 def _widgets() -> Iterator[Finding]:
-    folder = Path(sys.prefix) / "share" / "jupyter" / "labextensions"
     for extension, package in LAB_EXTENSIONS.items():
-        if not (folder / extension).is_dir():
+        if not _jupyter_has("labextensions", extension):
             yield Finding(
                 "widgets",
                 f"JupyterLab's extension {extension} is missing",
@@ -107,9 +115,9 @@ def _widgets() -> Iterator[Finding]:
 
 
 def _kernel() -> Iterator[Finding]:
-    spec = Path(sys.prefix) / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    there = _jupyter_has("kernels", "python3/kernel.json")
     mend = f'"{sys.executable}" -m ipykernel install --sys-prefix'
-    yield Finding("kernel", "python3" if spec.exists() else "python3 is missing", "" if spec.exists() else mend)
+    yield Finding("kernel", "python3" if there else "python3 is missing", "" if there else mend)
 
 
 def _data() -> Iterator[Finding]:

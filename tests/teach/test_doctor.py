@@ -39,7 +39,7 @@ def test_a_missing_package(capsys, monkeypatch):
 
 
 def test_widgets_that_will_not_display(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path))
+    monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda kind: [str(tmp_path / kind)])
     assert "@jupyter-widgets/jupyterlab-manager is missing" in finding("widgets").found
     assert 'pip install "jupyterlab_widgets"' in finding("widgets").mend
     assert "ipykernel install" in finding("kernel").mend
