@@ -12,7 +12,7 @@ def linear(weight):
     return LinearMap(weight, torch.zeros(len(weight), dtype=torch.float64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), seed=st.integers(0, 10_000), soft=st.booleans())
 def test_exact_norm_agrees_with_a_singular_value_decomposition(rows, columns, seed, soft):
     generator = torch.Generator().manual_seed(seed)

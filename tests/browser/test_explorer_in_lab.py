@@ -21,6 +21,22 @@ async ([from, to, y]) => {
   fire("mouseup", to, document.documentElement);
 }
 """
+# Milliseconds from a key press to the next frame after text and figure have both followed.
+PRESS = """
+async ([handle, figure, summary]) => {
+  const followed = new Promise(done => {
+    const observer = new MutationObserver(() => { observer.disconnect(); done(); });
+    observer.observe(summary.parentElement.parentElement, {childList: true, subtree: true, characterData: true});
+  });
+  const drawn = new Promise(done => figure.once("plotly_afterplot", done));
+  const start = performance.now();
+  handle.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
+  await Promise.all([followed, drawn]);
+  await new Promise(requestAnimationFrame);
+  return performance.now() - start;
+}
+"""
+GOAL_MEDIAN, GOAL_TAIL = 120, 200  # milliseconds; a test fails at three times these
 
 
 class Explorer:
@@ -90,6 +106,20 @@ def test_a_fast_drag_ends_on_the_exact_value(explorer):
     value = float(readout.text_content())
     assert 0.15 < value < 0.25
     expect(explorer.summary).to_contain_text(f"ε = {value:g}:")
+
+
+def test_the_slider_keeps_up_with_the_hand(explorer, artefacts):
+    explorer.press("ε", "Home")
+    expect(explorer.summary).to_contain_text("ε = 0:")
+    handle = explorer.page.locator(".widget-hslider .noUi-handle").nth(HANDLES["ε"]).element_handle()
+    figure, times = explorer.figure.element_handle(), []
+    for _ in range(40):
+        summary = explorer.summary.element_handle()
+        times.append(explorer.page.evaluate(PRESS, [handle, figure, summary]))
+    times.sort()
+    (artefacts / "latency.txt").write_text(f"median {times[20]:.0f} ms, p95 {times[37]:.0f} ms\n")
+    assert times[20] <= 3 * GOAL_MEDIAN
+    assert times[37] <= 3 * GOAL_TAIL
 
 
 def test_the_other_sliders_and_reset(explorer):
