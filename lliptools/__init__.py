@@ -1,15 +1,18 @@
 """Local Lipschitz bounds of neural networks: compute them, certify with them, see them.
 
-The public face, in the order of the pipeline: nets, bounds, certificates, training, teaching.
+The public face, in the order of the pipeline. Every name is loaded from its room when it is first used, so that the
+doctor can examine a machine on which torch does not load, and the engine runs without plotly, ipywidgets, scikit-learn.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lliptools import attacks, bounds, nets
-from lliptools.bounds import BOUNDS, BlockBound, Bound, Box, global_bound, local_bound
-from lliptools.certificates import AccuracyTable, Certificate, certified_accuracy, certified_radius, certify
-from lliptools.errors import InvalidInput, UnsupportedLayer
+if TYPE_CHECKING:
+    from lliptools import attacks, bounds, nets, teach, training
+    from lliptools.bounds import BOUNDS, BlockBound, Bound, Box, global_bound, local_bound
+    from lliptools.certificates import AccuracyTable, Certificate, certified_accuracy, certified_radius, certify
+    from lliptools.errors import InvalidInput, UnsupportedLayer
+    from lliptools.teach import check
 
 __version__ = "0.1.0.dev0"
 
@@ -35,11 +38,27 @@ __all__ = [
     "training",
 ]
 
-_LATER = {"training": "lliptools.training", "teach": "lliptools.teach", "check": "lliptools.teach.check"}
+_ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "attacks", "training", "teach")}
+_ROOMS["check"] = "lliptools.teach.check"
+_HOMES = {
+    "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),
+    "lliptools.bounds": ("BOUNDS", "BlockBound", "Bound", "Box", "global_bound", "local_bound"),
+    "lliptools.certificates": ("AccuracyTable", "Certificate", "certified_accuracy", "certified_radius", "certify"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load training and teaching where they are used: the engine runs without plotly, ipywidgets and scikit-learn."""
-    if name in _LATER:
-        return import_module(_LATER[name])
-    raise AttributeError(f"module 'lliptools' has no attribute {name!r}")
+    """The room or name, loaded now and kept."""
+    if name in _ROOMS:
+        found = import_module(_ROOMS[name])
+    else:
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module 'lliptools' has no attribute {name!r}")
+        found = getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

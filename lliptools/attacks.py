@@ -1,18 +1,23 @@
 """Attacks: what an adversary finds inside the ball. They only ever break a point; they certify nothing."""
 
-import copy
+import math
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["is_correct", "pgd"]
+from lliptools.bounds import check_labels
+from lliptools.errors import InvalidInput
+from lliptools.nets import check_input, forward, read_blocks
+
+__all__ = ["is_correct", "pgd", "smallest_margin"]
 
 
 def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Whether class y strictly wins at x, in float64: x (batch, *sample), y (batch,) -> (batch,) bool. Ties lose."""
-    net = copy.deepcopy(net).double()
+    center = check_input(net, x)
     with torch.no_grad():
-        return smallest_margin(net(x.double()), y) > 0
+        logits = forward(read_blocks(net, x.shape[1:]), center)
+        return smallest_margin(logits, check_labels(y, len(x), logits.shape[1], x.device)) > 0
 
 
 def pgd(
@@ -20,29 +25,41 @@ def pgd(
 ) -> Tensor:
     """Projected gradient descent on the smallest margin, in the L2 ball of radius eps around each point.
 
-    x: (batch, *sample), y: (batch,). Returns points of the ball, in float64: the one of smallest margin that was seen,
-    so that a point which is misclassified already stays as it is.
-    Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (ICLR 2018), with L2 steps.
+    x: (batch, *sample), y: (batch,), eps: one finite number. Returns points of the ball, in float64 and of x's shape:
+    the one of smallest margin that was seen, so that a point which is misclassified already stays as it is.
+    Raises InvalidInput. Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
+    (ICLR 2018), with steps measured in L2.
     """
-    net = copy.deepcopy(net).double().requires_grad_(False)
-    x = x.detach().double()
+    if not isinstance(eps, int | float) or not 0 <= eps < math.inf:
+        raise InvalidInput(
+            expected="eps as one finite number >= 0",
+            got=repr(eps)[:80],
+            cause="a tensor of radii, or a radius that is no radius",
+            next_step="attack at one radius at a time",
+        )
+    center = check_input(net, x)
+    with torch.no_grad():
+        blocks = read_blocks(net, x.shape[1:])
+        logits = forward(blocks, center)
+        y = check_labels(y, len(x), logits.shape[1], x.device)
+        best, lowest = center.clone(), smallest_margin(logits, y)
     generator = torch.Generator(device=x.device).manual_seed(seed)
-    best, lowest = x.clone(), smallest_margin(net(x), y)
     for restart in range(restarts):
-        moved = x.clone()
+        moved = center
         if restart:
-            start = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            moved = x + eps * _unit(start)
+            start = torch.randn(center.shape, generator=generator, dtype=center.dtype, device=center.device)
+            moved = center + eps * _unit(start)
         for step in range(steps):
-            moved.requires_grad_(True)
-            (gradient,) = torch.autograd.grad(smallest_margin(net(moved), y).sum(), moved)
+            moved = moved.detach().requires_grad_(True)
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(smallest_margin(forward(blocks, moved), y).sum(), moved)
             length = 2.5 * eps / steps if step < steps // 2 else eps / steps
-            moved = _project(moved.detach() - length * _unit(gradient), x, eps)
-            margin = smallest_margin(net(moved), y)
+            moved = _project(moved.detach() - length * _unit(gradient), center, eps)
+            margin = smallest_margin(forward(blocks, moved), y).detach()
             better = margin < lowest
             lowest = torch.where(better, margin, lowest)
             best[better] = moved[better]
-    return best
+    return best.view(x.shape)
 
 
 def smallest_margin(logits: Tensor, y: Tensor) -> Tensor:
@@ -52,15 +69,12 @@ def smallest_margin(logits: Tensor, y: Tensor) -> Tensor:
     return margins.masked_fill(own, torch.inf).amin(dim=1)
 
 
-def _norm(d: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(d.flatten(1), dim=1).view(-1, *[1] * (d.dim() - 1))
-
-
 def _unit(d: Tensor) -> Tensor:
-    return d / _norm(d).clamp_min(1e-300)
+    return d / torch.linalg.vector_norm(d, dim=1, keepdim=True).clamp_min(1e-300)
 
 
-def _project(moved: Tensor, x: Tensor, eps: float) -> Tensor:
-    d = moved - x
+def _project(moved: Tensor, center: Tensor, eps: float) -> Tensor:
+    d = moved - center
     inside = eps * (1 - 1e-12)  # rounding must not carry an adversarial point out of the ball
-    return x + d * (inside / _norm(d).clamp_min(1e-300)).clamp_max(1.0)
+    length = torch.linalg.vector_norm(d, dim=1, keepdim=True)
+    return center + d * (inside / length.clamp_min(1e-300)).clamp_max(1.0)

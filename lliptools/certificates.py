@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.attacks import is_correct, pgd
-from lliptools.bounds import Bound, check_labels, global_bound, local_bound
+from lliptools.bounds import Bound, check_eps, check_labels, global_bound, local_bound, product_above
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward, read_blocks
 
@@ -40,10 +40,18 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
     center = check_input(net, x)
+    radius = check_eps(eps, center)
     with torch.no_grad():
         logits = forward(read_blocks(net, x.shape[1:]), center)
         y = check_labels(y, len(x), logits.shape[1], x.device)
         found = bound(net, x, eps)
+        if not (found.eps >= radius).all():
+            raise InvalidInput(
+                expected=f"a bound on the ball of radius {radius.max().item():g}",
+                got=f"one on a ball of radius {found.eps.min().item():g}",
+                cause="a rung that changed eps",
+                next_step="return the bound for the radius that was asked for",
+            )
         if found.kind != "upper":
             raise InvalidInput(
                 expected='a bound of kind "upper"',
@@ -52,14 +60,14 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
                 next_step="use lliptools.local_bound with its own norm, or mark a sound stage by bounds.errs",
             )
         margins = logits.gather(1, y[:, None]) - logits
-        worst = margins - found.eps[:, None] * found.pairwise(y)
+        worst = margins - product_above(radius[:, None], found.pairwise(y))
         own = torch.zeros_like(worst, dtype=torch.bool).scatter(1, y[:, None], True)
         proved = (worst > 0) & worst.isfinite() & margins.isfinite()
         return Certificate(
             holds=(proved | own).all(dim=1) & logits.isfinite().all(dim=1),
             margin=margins.masked_fill(own, torch.inf).amin(dim=1),
             worst_margin=worst.masked_fill(own, torch.inf).amin(dim=1),
-            eps=found.eps,
+            eps=radius,
             bound=found,
         )
 
@@ -69,11 +77,19 @@ def certified_radius(
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
 
-    The radius that is returned was itself certified; it is within the relative tolerance of the largest one. 0 where
-    class y does not strictly win at the point, inf where the network is constant.
+    A finite radius that is returned was itself certified, and is within the relative tolerance of the largest one.
+    It is 0 where class y does not strictly win at the point, inf where the global bound of every f_y − f_j is 0.
+    Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance that is not between 0 and 1.
     """
-    here = certify(net, x, y, 0.0, bound=global_bound)
-    constants = here.bound.pairwise(y)
+    if not 0 < tolerance < 1:
+        raise InvalidInput(
+            expected="a relative tolerance between 0 and 1",
+            got=f"{tolerance:g}",
+            cause="an absolute tolerance, or a percentage",
+            next_step="leave it at 1e-6",
+        )
+    here = certify(net, x, y, 0.0, bound=bound)
+    constants = global_bound(net, x).pairwise(y)
     with torch.no_grad():
         logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x))
         y = y.to(logits.device, torch.int64)
@@ -115,8 +131,8 @@ class AccuracyTable:
 
 
 def certified_accuracy(net: nn.Module, x: Tensor, y: Tensor, eps: float, bound: Rung = local_bound) -> AccuracyTable:
-    """Clean, attacked and certified accuracy at one radius: x (batch, *sample), y (batch,)."""
+    """Clean, attacked and certified accuracy at one finite radius: x (batch, *sample), y (batch,), eps a number."""
+    attacked = is_correct(net, pgd(net, x, y, eps), y)
     certified = certify(net, x, y, eps, bound=bound).holds
     clean = is_correct(net, x, y)
-    attacked = is_correct(net, pgd(net, x, y, eps), y)
     return AccuracyTable(eps, *(fraction.double().mean().item() for fraction in (clean, attacked, certified)))

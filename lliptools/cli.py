@@ -3,6 +3,7 @@
 import platform
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -41,7 +42,9 @@ def train(
     if epochs:
         chosen = replace(chosen, epochs=epochs)
     data = chosen.data().to(device)
+    start = perf_counter()
     net = ll.training.fit(chosen, data, seed=seed, progress=True)
+    seconds = round(perf_counter() - start)
     table = ll.certified_accuracy(net, data.x_test, data.y_test, chosen.eps_reported)
     print(table)
     command = f"lliptools train {name} --seed {seed}" + (f" --epochs {epochs}" if epochs else "")
@@ -53,7 +56,12 @@ def train(
         "certified": table.certified,
     }
     trained_for = {"recipe": name, "trained_for_eps": chosen.eps, "seed": seed, "command": command}
-    save(net, name, {**trained_for, "device": device, "versions": versions, "held_out": measured}, to)
+    save(
+        net,
+        name,
+        {**trained_for, "device": device, "training_seconds": seconds, "versions": versions, "held_out": measured},
+        to,
+    )
     print(f"written to {to / name}.safetensors")
 
 

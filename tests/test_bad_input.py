@@ -68,6 +68,8 @@ def broken():
         (nn.Sequential(DoublingLinear(3, 4)), r"layer 0 \(DoublingLinear\)"),
         (OwnForward(nn.Linear(3, 4)), "type OwnForward"),
         (nn.Linear(3, 4), "type Linear"),
+        (None, "type NoneType"),
+        ("digits", "type str"),
         (hooked(), "forward hook"),
         (hooked_network(), "forward hook"),
         (replaced(), "forward hook"),
@@ -96,6 +98,9 @@ def test_unsupported_networks_are_named(net, named):
         (NET, torch.tensor([[0.0, math.inf, 0.0]]), "1 NaN or infinite"),
         (NET, torch.zeros(2, 3, dtype=torch.uint8), "torch.uint8"),
         (NET, [[0.0, 0.0, 0.0]], "list"),
+        (NET, torch.zeros(2, 3, dtype=torch.complex64), "torch.complex64"),
+        (NET, torch.zeros(2, 3).to_sparse(), "sparse_coo"),
+        (nn.Sequential(nn.Linear(3, 4, dtype=torch.complex64)), X, "real parameters"),
         (broken(), X, r"layer 0 \(Linear\).*`weight`"),
         (nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)), X, r"layer 1 \(Linear\); got 4 features"),
         (nn.Sequential(nn.Linear(3, 4), ll.nets.ClippedReLU(torch.ones(2, 4))), X, "theta of layer 1"),
@@ -108,7 +113,10 @@ def test_bad_points(net, x, said):
             call()
 
 
-@pytest.mark.parametrize("eps", [-1, -1e-300, math.nan, torch.tensor([0.1, -0.1]), torch.zeros(3), None, "wide"])
+@pytest.mark.parametrize(
+    "eps",
+    [-1, -1e-300, math.nan, torch.tensor([0.1, -0.1]), torch.zeros(3), None, "wide", 1j, torch.tensor(1j), 10**400],
+)
 def test_bad_radii(eps):
     for call in (
         lambda: ll.local_bound(NET, X, eps),

@@ -111,6 +111,48 @@ def test_numbers_that_are_not_finite_never_certify():
         ll.certify(large, x, y, 0.1)
 
 
+def test_a_rung_cannot_change_the_radius():
+    net = NETWORKS["relu"]()
+    x, y = labelled(net)
+
+    def smaller(net, x, eps):
+        return ll.local_bound(net, x, eps / 10)
+
+    with pytest.raises(ll.InvalidInput, match="ball of radius"):
+        ll.certify(net, x, y, 0.1, bound=smaller)
+    with pytest.raises(ll.InvalidInput, match="ball of radius"):
+        ll.certified_radius(net, x, y, bound=smaller)
+    for eps in (-1, torch.nan):
+        with pytest.raises(ll.InvalidInput, match="eps >= 0"):
+            ll.certify(net, x, y, eps, bound=lambda net, x, eps: ll.local_bound(net, x, 0.001))
+    larger = ll.certify(net, x, y, 0.1, bound=lambda net, x, eps: ll.global_bound(net, x))
+    assert torch.equal(larger.holds, ll.certify(net, x, y, 0.1, bound=ll.global_bound).holds)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, -1e-6, float("nan")])
+def test_bad_tolerance(tolerance):
+    net = NETWORKS["relu"]()
+    with pytest.raises(ll.InvalidInput, match="tolerance"):
+        ll.certified_radius(net, *labelled(net), tolerance=tolerance)
+
+
+@pytest.mark.parametrize("eps", [-1.0, float("nan"), float("inf"), torch.full((12,), 0.1), None])
+def test_attacks_take_one_finite_radius(eps):
+    net = NETWORKS["relu"]()
+    x, y = labelled(net)
+    for call in (lambda: pgd(net, x, y, eps), lambda: ll.certified_accuracy(net, x, y, eps)):
+        with pytest.raises(ll.InvalidInput, match="one finite number"):
+            call()
+
+
+def test_attacks_leave_the_points_and_the_network_alone():
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2))
+    x, y = torch.tensor([[-1.0, 2.0, -3.0]]), torch.tensor([0])
+    ll.certified_accuracy(net, x, y, 0.1)
+    assert x.tolist() == [[-1.0, 2.0, -3.0]]
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("kind", ["lower", "estimate"])
 def test_only_upper_bounds_certify(kind):
     def bound(net, x, eps):

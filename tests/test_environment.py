@@ -28,6 +28,8 @@ def test_constraints_pin_every_dependency():
 
 
 def test_required_packages():
-    wanted = "torch numpy scipy scikit-learn plotly ipywidgets anywidget jupyterlab tqdm typer safetensors pooch"
+    wanted = (
+        "torch numpy scipy scikit-learn plotly ipywidgets anywidget jupyterlab tqdm typer safetensors pooch packaging"
+    )
     assert names(PROJECT["dependencies"]) == set(wanted.split())
     assert set(PROJECT["optional-dependencies"]) == {"test", "course"}

@@ -1,5 +1,6 @@
 """Boxes of the pre-activations over the ball: each sound on its own, and so is what lies in all of them."""
 
+import torch
 from torch import Tensor
 
 from lliptools.bounds.record import Box, errs
@@ -39,4 +40,10 @@ def interval_and_ball(linear: LinearMap, inputs: Box, center: Tensor, column_slo
 def input_box(center: Tensor, radius: Tensor) -> Box:
     """The smallest box around the ball: center (batch, features), radius (batch,)."""
     reach = radius[:, None].expand_as(center)
-    return Box.outward(center - reach, center + reach)
+    lower, upper = center - reach, center + reach
+    # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
+    lower, upper = (
+        lower.nextafter(-torch.full_like(lower, torch.inf)),
+        upper.nextafter(torch.full_like(upper, torch.inf)),
+    )
+    return Box.outward(torch.where(reach > 0, lower, center), torch.where(reach > 0, upper, center))

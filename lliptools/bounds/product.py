@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
 from lliptools.bounds.norms import exact_norm
-from lliptools.bounds.record import BlockBound, Bound, Box
-from lliptools.errors import InvalidInput
+from lliptools.bounds.record import BlockBound, Bound, Box, check_eps, product_above
 from lliptools.nets import LinearMap, check_input, read_blocks
 
 __all__ = ["global_bound", "local_bound"]
@@ -40,7 +39,7 @@ def local_bound(
     Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.
     """
     center = check_input(net, x)
-    radius = _check_eps(eps, center)
+    eps = radius = check_eps(eps, center)
     with torch.set_grad_enabled(differentiable):
         blocks = read_blocks(net, x.shape[1:])
         inputs = input_box(center, radius)
@@ -58,12 +57,11 @@ def local_bound(
                 center = block.activation(center)
             block_norm = norm(block.linear, slope, column_slope)
             passed.append(BlockBound(block.linear, box, output, slope, block_norm, radius))
-            value = (value * block_norm).nan_to_num(nan=math.inf, posinf=math.inf)
-            radius = (radius * block_norm).nan_to_num(nan=math.inf, posinf=math.inf)
+            value, radius = product_above(value, block_norm), product_above(radius, block_norm)
             inputs, column_slope = output, slope
     stages = {getattr(stage, "kind", "estimate") for stage in (boxes, norm)}
     kind = "upper" if stages <= {"exact", "upper"} else "estimate"
-    return Bound(value, kind, _check_eps(eps, x), tuple(passed))
+    return Bound(value, kind, eps, tuple(passed))
 
 
 def global_bound(net: nn.Module, x: Tensor, eps: float | Tensor = math.inf, *, norm: Norm = exact_norm) -> Bound:
@@ -73,32 +71,4 @@ def global_bound(net: nn.Module, x: Tensor, eps: float | Tensor = math.inf, *, n
     x: (batch, *sample) gives the input shape. Raises UnsupportedLayer and InvalidInput.
     """
     everywhere = local_bound(net, x, math.inf, norm=norm)
-    return Bound(everywhere.value, everywhere.kind, _check_eps(eps, x), everywhere.blocks)
-
-
-def _check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
-    """The radii as (batch,) float64 on x's device. Raises InvalidInput for a negative one, NaN or another shape."""
-    try:
-        radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInput(
-            expected="eps as a number, or a tensor of one radius a point",
-            got=repr(eps)[:80],
-            cause="a value that is not a number",
-            next_step="pass a float",
-        ) from error
-    if radius.shape not in {torch.Size([]), torch.Size([len(x)])}:
-        raise InvalidInput(
-            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius a point",
-            got=f"shape {tuple(radius.shape)}",
-            cause="radii of another batch",
-            next_step="to try many radii at one point, pass x.expand(len(eps), -1)",
-        )
-    if not (radius >= 0).all():
-        raise InvalidInput(
-            expected="eps >= 0",
-            got=f"{radius[~(radius >= 0)].flatten()[0]:g}" if radius.dim() else f"{radius:g}",
-            cause="a radius below 0 or not a number",
-            next_step="pass the radius of the ball around x, in the units of x",
-        )
-    return radius.expand(len(x)).clone()
+    return Bound(everywhere.value, everywhere.kind, check_eps(eps, x), everywhere.blocks)

@@ -12,7 +12,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["BlockBound", "Bound", "Box", "check_labels", "errs", "round_up"]
+__all__ = ["BlockBound", "Bound", "Box", "check_eps", "check_labels", "errs", "product_above", "round_up"]
 
 ARITHMETIC = "computed in float64 as if its arithmetic were exact"
 
@@ -31,6 +31,13 @@ def errs(kind: str) -> Callable[[Stage], Stage]:
         return stage
 
     return mark
+
+
+def product_above(one: Tensor, other: Tensor) -> Tensor:
+    """A product of factors >= 0 that rounding never lowers to nothing: 0 only where a factor is 0, inf on overflow."""
+    product = one * other
+    product = torch.where((one > 0) & (other > 0), product.clamp_min(torch.finfo(product.dtype).tiny), product)
+    return product.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def round_up(value: float, digits: int = 4) -> str:
@@ -112,8 +119,8 @@ class Bound:
         )
         hidden = torch.ones_like(self.value)
         for block in self.blocks[:-1]:
-            hidden = hidden * block.norm
-        return hidden[:, None] * last.linear.between_rows(y, columns)
+            hidden = product_above(hidden, block.norm)
+        return product_above(hidden[:, None], last.linear.between_rows(y, columns))
 
     def __str__(self) -> str:
         """A blackboard's table: of the one point, or of the mean over the batch."""
@@ -139,7 +146,8 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
             cause="a single score, which has no margin",
             next_step="give the network one output a class",
         )
-    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+    integers = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+    if not integers or y.layout != torch.strided:
         got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise InvalidInput(
             expected=expected,
@@ -154,6 +162,7 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
             cause="labels of other points, or one-hot rows",
             next_step="pass one class index a point",
         )
+    y = y.to(device=device, dtype=torch.int64)
     if ((y < 0) | (y >= classes)).any():
         raise InvalidInput(
             expected=expected,
@@ -161,4 +170,34 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
             cause="labels that start at 1, or a network for fewer classes",
             next_step=f"check that the network's {classes} outputs are the classes of y",
         )
-    return y.to(device=device, dtype=torch.int64)
+    return y
+
+
+def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
+    """The radii as (batch,) float64 on x's device. Raises InvalidInput for a negative one, NaN or another shape."""
+    try:
+        if isinstance(eps, Tensor) and eps.is_complex():
+            raise TypeError("a complex radius")
+        radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InvalidInput(
+            expected="eps as a number, or a tensor of one radius a point",
+            got=repr(eps)[:80],
+            cause="a value that is not a number",
+            next_step="pass a float",
+        ) from error
+    if radius.shape not in {torch.Size([]), torch.Size([len(x)])}:
+        raise InvalidInput(
+            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius a point",
+            got=f"shape {tuple(radius.shape)}",
+            cause="radii of another batch",
+            next_step="to try many radii at one point, pass x.expand(len(eps), -1)",
+        )
+    if not (radius >= 0).all():
+        raise InvalidInput(
+            expected="eps >= 0",
+            got=f"{radius[~(radius >= 0)].flatten()[0]:g}" if radius.dim() else f"{radius:g}",
+            cause="a radius below 0 or not a number",
+            next_step="pass the radius of the ball around x, in the units of x",
+        )
+    return radius.expand(len(x)).clone()

@@ -30,13 +30,8 @@ def read_blocks(net: nn.Module, input_shape: torch.Size) -> tuple[Block, ...]:
     Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
     shapes do not fit or a parameter is not finite.
     """
-    if type(net) is not nn.Sequential or _is_tampered(net):
-        raise UnsupportedLayer(
-            expected=SUPPORTED,
-            got=f"a network of type {type(net).__name__}" + (" with a forward hook" if _is_tampered(net) else ""),
-            cause="a module with a forward method of its own, which cannot be read as a chain of layers",
-            next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
-        )
+    _check_network(net)
+    assert isinstance(net, nn.Sequential)
     blocks: list[Block] = []
     shape, device = tuple(input_shape), _device(net)
     linear: LinearMap | None = None
@@ -76,12 +71,18 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
 
     Raises InvalidInput for anything but a non-empty batch of finite floating-point samples on the network's device.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        got = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+    _check_network(net)
+    plain = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_nested
+    if not plain or not x.is_floating_point():
+        got = (
+            f"a {str(x.layout).removeprefix('torch.')} tensor of {x.dtype}"
+            if isinstance(x, Tensor)
+            else type(x).__name__
+        )
         raise InvalidInput(
             expected="x as a floating-point torch tensor of shape (batch, *sample)",
             got=got,
-            cause="an array, or integer pixels",
+            cause="an array, integer pixels, or a sparse or nested tensor",
             next_step="convert with torch.as_tensor(x, dtype=torch.float64), in the units the network was trained in",
         )
     if x.dim() < 2 or x.shape[0] == 0 or x[0].numel() == 0:
@@ -98,6 +99,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             cause="only one of the two was moved",
             next_step="x = x.to(next(net.parameters()).device)",
         )
+    x = x.detach().flatten(1).double()
     if not x.isfinite().all():
         raise InvalidInput(
             expected="finite values in x",
@@ -105,7 +107,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             cause="a failed preprocessing step, such as a division by a standard deviation of 0",
             next_step="find them with torch.nonzero(~x.isfinite())",
         )
-    return x.detach().flatten(1).double()
+    return x
 
 
 def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
@@ -119,6 +121,17 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
 
 def _device(net: nn.Module) -> torch.device:
     return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+
+
+def _check_network(net: nn.Module) -> None:
+    tampered = isinstance(net, nn.Module) and _is_tampered(net)
+    if type(net) is not nn.Sequential or tampered:
+        raise UnsupportedLayer(
+            expected=SUPPORTED,
+            got=f"a network of type {type(net).__name__}" + (" with a forward hook" if tampered else ""),
+            cause="a module with a forward method of its own, which cannot be read as a chain of layers",
+            next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
+        )
 
 
 def _is_tampered(module: nn.Module) -> bool:
@@ -140,6 +153,13 @@ def _check_layer(layer: nn.Module, name: str) -> None:
             next_step="replace the layer by a supported one, or fold it into its neighbours",
         )
     for which, parameter in [*layer.named_parameters(), *layer.named_buffers()]:
+        if not parameter.is_floating_point() or not parameter.numel():
+            raise InvalidInput(
+                expected=f"real parameters, at least one, in {name}",
+                got=f"`{which}` of shape {tuple(parameter.shape)} and {parameter.dtype}",
+                cause="a layer without units, or a complex one",
+                next_step="give every layer at least one unit and real weights",
+            )
         broken = parameter.isnan() if type(layer) is ClippedReLU else ~parameter.isfinite()
         if broken.any():
             raise InvalidInput(

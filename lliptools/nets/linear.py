@@ -21,9 +21,11 @@ class LinearMap:
     @classmethod
     def of(cls, layer: nn.Linear) -> "LinearMap":
         """The map of a dense layer."""
-        weight = layer.weight.double()
-        bias = weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.double()
-        return cls(weight, bias)
+        bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
+        if torch.is_grad_enabled():
+            return cls(layer.weight.double(), bias.double())
+        # A copy: what was found of the network must not change when the network is trained on.
+        return cls(layer.weight.detach().double().clone(), bias.detach().double().clone())
 
     @classmethod
     def identity(cls, size: int, device: torch.device) -> "LinearMap":
@@ -38,8 +40,9 @@ class LinearMap:
         return LinearMap(other.weight @ self.weight, other.weight @ self.bias + other.bias)
 
     def apply(self, h: Tensor) -> Tensor:
-        """W h + b for h of shape (batch, columns)."""
-        return h @ self.weight.T + self.bias
+        """W h + b for h of shape (batch, columns); NaN where a sum overflowed, since ±inf would say too much."""
+        z = h @ self.weight.T + self.bias
+        return torch.where(z.isfinite(), z, torch.nan)
 
     def apply_absolute(self, d: Tensor) -> Tensor:
         """|W| d for half-widths d of shape (batch, columns)."""
@@ -47,19 +50,20 @@ class LinearMap:
 
     def row_norms(self, column_slope: Tensor) -> Tensor:
         """‖row_j(W) D^½‖ for every row j, D = diag(column_slope) per sample: (batch, columns) -> (batch, rows)."""
-        scale = _largest(self.weight)
-        squared = column_slope @ (self.weight / scale).square().T
-        alive = squared > 0  # the root has no finite gradient at 0
+        scale = _or_one(self.weight.detach().abs().amax(dim=1))
+        squared = column_slope @ (self.weight / scale[:, None]).square().T
+        alive = (column_slope > 0).double() @ (self.weight != 0).double().T > 0
+        # Squares that underflow are made up for; the root has no finite gradient at 0.
+        squared = squared.clamp_min(self.weight.shape[1] * torch.finfo(torch.float64).tiny)
         return scale * torch.where(alive, squared, 1.0).sqrt() * alive
 
     def between_rows(self, y: Tensor, column_slope: Tensor) -> Tensor:
         """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, columns) -> (batch, rows)."""
-        scale = _largest(self.weight)
-        difference = (self.weight[y, None, :] - self.weight) / scale * column_slope.sqrt()[:, None, :]
-        return scale * torch.linalg.vector_norm(difference, dim=-1)
+        difference = (self.weight[y, None, :] - self.weight) * column_slope.sqrt()[:, None, :]
+        scale = _or_one(difference.detach().abs().amax(dim=2))
+        return scale * torch.linalg.vector_norm(difference / scale[:, :, None], dim=2)
 
 
-def _largest(weight: Tensor) -> Tensor:
-    """Largest absolute entry, 1 for the zero matrix: dividing by it keeps the squares of 1e-200 and 1e200 finite."""
-    largest = weight.detach().abs().max()
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+def _or_one(largest: Tensor) -> Tensor:
+    """Scales to divide by, so that the squares of 1e-200 and 1e200 stay finite: 1 in place of 0."""
+    return torch.where(largest > 0, largest, 1.0)

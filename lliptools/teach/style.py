@@ -42,8 +42,8 @@ LOCAL, GLOBAL, GLOBAL_LINE = "#0072B2", "#FFFFFF", "#777777"
 INK = "#222222"
 
 # Tints of the classes in a decision map, and the lines along which units bend.
-TINTS = ("#DCEBF7", "#FBE7CC", "#DDF0E4", "#F7DDE9", "#EFEFD0", "#E4DDF3", "#D8EEEE", "#F3E0D8", "#E8E8E8", "#E0F0D0")
-KINK = "#BDBDBD"
+TINTS = ("#E6F1FA", "#F3CF94", "#DDF0E4", "#F7DDE9", "#EFEFD0", "#E4DDF3", "#D8EEEE", "#F3E0D8", "#E8E8E8", "#E0F0D0")
+KINK = "#A3A3A3"
 
 # Weight matrices are one uint8 picture: 0 … WEIGHT_KEPT is |w| over its largest value, 255 is a struck entry.
 WEIGHT_KEPT = 230

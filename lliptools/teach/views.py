@@ -140,7 +140,7 @@ def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
     """A copy of the network whose clip thresholds are all multiplied by factor."""
     scaled = copy.deepcopy(net)
     with torch.no_grad():
-        for layer in scaled:
+        for layer in scaled.modules():  # each once, also where the network uses one twice
             if isinstance(layer, ClippedReLU):
                 layer.theta.mul_(factor)
     return scaled

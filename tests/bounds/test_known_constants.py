@@ -104,6 +104,81 @@ def test_overflow_opens_boxes_and_never_certifies():
     assert not bound.blocks[1].box.lower.isnan().any()
 
 
+def plain(*weights, biases=None):
+    """A float64 ReLU network of given matrices."""
+    layers: list[nn.Module] = []
+    for k, weight in enumerate(weights):
+        W = torch.tensor(weight, dtype=torch.float64)
+        layer = nn.Linear(W.shape[1], W.shape[0]).double()
+        layer.weight.data, layer.bias.data = W, torch.zeros(W.shape[0], dtype=torch.float64)
+        if biases and biases[k]:
+            layer.bias.data = torch.tensor(biases[k], dtype=torch.float64)
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def test_a_product_that_underflows_is_not_zero():
+    """Slope 1 as a product of 1e-200 · 1e-200 · 1e200 · 1e200."""
+    net = plain([[1e-200]], [[1e-200]], [[1e200]], [[1e200], [0.0]], biases=[None, None, None, [0.0, 1e299]])
+    x, y = torch.tensor([[1e298]], dtype=torch.float64), torch.tensor([1])
+    assert ll.global_bound(net, x).value.item() >= 1
+    assert ll.local_bound(net, x, 1e300).value.item() >= 1
+    assert not ll.certify(net, x, y, 1e300).holds.item()
+    assert ll.certified_radius(net, x, y).item() < 1e299
+
+
+def test_a_row_far_smaller_than_the_others_keeps_its_norm():
+    net = plain([[1.0], [1e-200]], [[0.0, 1e200], [0.0, 0.0]], biases=[[0.0, -1e-201], [0.0, 0.5]])
+    x = torch.tensor([[0.0]]).double()
+    assert ll.local_bound(net, x, 1.0).value.item() >= 1
+    assert not ll.certify(net, x, torch.tensor([1]), 1.0).holds.item()
+
+
+def test_rows_of_the_head_far_smaller_than_the_others_keep_their_difference():
+    net = plain([[1e200, 0.0], [0.0, 0.0]], [[1e-200, 0.0], [0.0, 0.0], [0.0, 1.0]], biases=[None, [0.0, 0.5, 0.1]])
+    x = torch.zeros(1, 2).double()
+    assert ll.local_bound(net, x, 1.0).pairwise(torch.tensor([1]))[0, 0].item() == pytest.approx(1.0, rel=1e-12)
+    assert not ll.certify(net, x, torch.tensor([1]), 1.0).holds.item()
+
+
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_a_sum_that_overflows_is_not_clipped_to_a_number(size):
+    """The exact pre-activation is 0, its partial sums are not finite; a clip would make θ of them."""
+    layer, head = nn.Linear(size, 1, bias=False).double(), nn.Linear(1, 2).double()
+    layer.weight.data = torch.cat([torch.ones(1, size // 2), -torch.ones(1, size // 2)], dim=1).double()
+    head.weight.data, head.bias.data = torch.tensor([[1.0], [0.0]]).double(), torch.tensor([0.0, 0.5]).double()
+    net = nn.Sequential(layer, ll.nets.ClippedReLU(1.0), head)
+    x = torch.full((1, size), 1.7e308, dtype=torch.float64)
+    for label in (0, 1):
+        assert not ll.certify(net, x, torch.tensor([label]), 0.1).holds.item()
+        assert ll.certified_radius(net, x, torch.tensor([label])).item() == 0.0
+
+
+def test_a_radius_below_the_spacing_of_the_numbers_is_not_rounded_away():
+    net = plain([[1.0]], [[1e20], [0.0]], biases=[[-1.0], [0.0, 0.5]])
+    x = torch.tensor([[1.0]]).double()
+    assert ll.local_bound(net, x, 1e-17).value.item() == pytest.approx(1e20)
+    assert not ll.certify(net, x, torch.tensor([1]), 1e-17).holds.item()
+
+
+def test_struck_columns_narrow_the_ball():
+    """Unit 1 reads 3·h₁ + 4·h₂ at h = (1, off): its ball has the radius of 3·h₁ alone, not 5."""
+    net = plain([[1.0, 0.0], [0.0, 1.0]], [[3.0, 4.0]], [[1.0]])
+    x = torch.tensor([[1.0, -1.0]]).double()
+    box = ll.local_bound(net, x, 0.5, boxes=ll.bounds.ball_box).blocks[1].box
+    assert (box.lower.item(), box.upper.item()) == pytest.approx((3 - 1.5, 3 + 1.5), rel=1e-12)
+
+
+def test_a_bound_is_a_record_that_later_training_does_not_touch():
+    net = plain([[1.0, 2.0]], [[3.0], [1.0]])
+    bound, y = ll.local_bound(net, torch.ones(1, 2).double(), 0.1), torch.tensor([0])
+    before = bound.pairwise(y).clone()
+    assert not before.requires_grad
+    for parameter in net.parameters():
+        parameter.data.mul_(0.0)
+    assert torch.equal(bound.pairwise(y), before)
+
+
 def test_table_of_a_bound():
     text = str(ll.local_bound(ll.nets.fold(3, 1), POINT, 0.49))
     assert text.splitlines()[0] == "upper bound 1 at eps = 0.49"

@@ -45,6 +45,17 @@ def test_widgets_that_will_not_display(monkeypatch, tmp_path):
     assert "ipykernel install" in finding("kernel").mend
 
 
+@pytest.mark.parametrize("missing", ["torch", "safetensors", "plotly", "sklearn"])
+def test_a_machine_on_which_something_does_not_load(missing):
+    """The doctor itself needs nothing of what it examines."""
+    run = "runpy.run_module('lliptools.teach.doctor', run_name='__main__')"
+    code = f"import sys, runpy; sys.modules['{missing}'] = None; {run}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "python" in done.stdout
+    assert ("torch does not load" in done.stdout) == (missing == "torch")
+
+
 def test_data_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("LLIPTOOLS_DATA", str(tmp_path))
     assert finding("data folder").found.endswith("empty")
