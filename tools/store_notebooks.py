@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 
 import lliptools as ll
 from lliptools.teach import figures, views
-from lliptools.teach.style import CONFIG
+from lliptools.teach.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 RADII = torch.arange(101, dtype=torch.float64) * 0.004
@@ -25,19 +25,33 @@ RADII = torch.arange(101, dtype=torch.float64) * 0.004
 
 def draw(browser: Browser) -> None:
     """The static twins of the explorers: digits and moons, at a low, a middle and a high radius."""
-    for stem, name, point in (("digits", "digits-clipped", 3), ("moons", "moons", 7)):
+    for stem, name, point in (("digits", "digits-clipped", 3), ("moons", "moons", 60)):
         data, net = ll.training.recipe(name).data(), ll.nets.load(name)
         plane = views.plane_view(net, data.x_test) if stem == "moons" else None
-        view = views.neuron_view(net, data.x_test[point], int(data.y_test[point]), RADII, plane)
+        order = ll.certify(net, data.x_test, data.y_test, 0.0).margin.argsort() if plane else torch.arange(point + 1)
+        view = views.neuron_view(net, data.x_test[order][point], int(data.y_test[order][point]), RADII, plane)
         for where, index in (("low", 5), ("middle", 25), ("high", 100)):
             figure = figures.neurons(view, index)
             page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
             page.set_content(figure.to_html(config=CONFIG).replace("<body>", "<body style='margin:0'>"))
             page.wait_for_selector(".js-plotly-plot .gtitle, .js-plotly-plot .annotation-text")
             page.wait_for_timeout(300)
-            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(64)
+            picture = few_colors(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
             picture.save(NOTEBOOKS / "pictures" / f"{stem}_{where}.png", optimize=True)
             page.close()
+
+
+def few_colors(picture: Image.Image) -> Image.Image:
+    """The picture in 128 colours, a third of the bytes, with those of the colour convention exact."""
+    fixed = [*(state.color for state in STATES), CERTIFIED, UNPROVED, INK, "#FFFFFF"]
+    exact = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in fixed]
+    chosen = picture.quantize(128 - len(exact)).getpalette() or []
+    others = [tuple(chosen[k : k + 3]) for k in range(0, len(chosen), 3)]
+    # A neighbour of a fixed colour would be taken in its place.
+    far = [o for o in others if all(max(abs(a - b) for a, b in zip(o, e, strict=True)) > 12 for e in exact)]
+    table = Image.new("P", (1, 1))
+    table.putpalette([channel for color in [*exact, *far] for channel in color])
+    return picture.quantize(palette=table, dither=Image.Dither.NONE)
 
 
 def store(path: Path) -> None:

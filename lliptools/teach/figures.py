@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from lliptools.bounds import round_up
 from lliptools.teach.panels import HIDDEN, Panels, array, columns
 from lliptools.teach.style import (
     CERTIFIED,
@@ -14,13 +15,13 @@ from lliptools.teach.style import (
     INK,
     KINK,
     LOCAL,
-    REFUTED,
     STATES,
     TINTS,
+    UNPROVED,
     WEIGHT_KEPT,
     WEIGHTS,
 )
-from lliptools.teach.views import NeuronView, Plane
+from lliptools.teach.views import AT_THETA, ON, NeuronView, Plane
 
 __all__ = ["neurons"]
 
@@ -35,8 +36,8 @@ class Rows:
     bottom: tuple[float, float]
 
 
-PICTURE_ROWS = Rows(680, (0.72, 0.96), (0.36, 0.62), (0.03, 0.25))
-PLANE_ROWS = Rows(790, (0.59, 0.965), (0.30, 0.50), (0.02, 0.20))
+PICTURE_ROWS = Rows(560, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22))
+PLANE_ROWS = Rows(640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175))
 
 
 def neurons(view: NeuronView, index: int) -> go.Figure:
@@ -47,9 +48,9 @@ def neurons(view: NeuronView, index: int) -> go.Figure:
     distance within which no other class can catch up against the radius, which meets the diagonal at the certified
     radius.
     """
-    legend = {"orientation": "h", "x": 0.40, "y": 1.0, "yanchor": "bottom", "itemclick": False}
+    legend = {"orientation": "h", "x": 0.24, "y": 1.0, "yanchor": "bottom", "itemclick": False}
     rows = PICTURE_ROWS if view.plane is None else PLANE_ROWS
-    panels = Panels(rows.height, margin={"l": 34, "r": 10, "t": 30, "b": 34}, showlegend=True, legend=legend)
+    panels = Panels(rows.height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend)
     if view.plane is None:
         _picture(panels, rows, view)
     else:
@@ -86,8 +87,8 @@ def _plane(panels: Panels, rows: Rows, view: NeuronView, plane: Plane, index: in
     steps = [*TINTS, KINK, LOCAL, INK]
     scale = [[edge / len(steps), color] for k, color in enumerate(steps) for edge in (k, k + 1)]
     x, y = array(plane.x0), array(plane.x1)
-    left = {"range": [x[0], x[-1]], "constrain": "domain", "constraintoward": "left", **HIDDEN}
-    top = {"range": [y[0], y[-1]], "scaleanchor": "x", "constrain": "domain", "constraintoward": "top", **HIDDEN}
+    left = {"range": [x[0], x[-1]], "constrain": "domain", "constraintoward": "left", "nticks": 6}
+    top = {"range": [y[0], y[-1]], "scaleanchor": "x", "constrain": "domain", "constraintoward": "top", "nticks": 6}
     panels.open((0.0, 0.36), rows.top, _point_title(view), left, top)
     look = {"colorscale": scale, "zmin": 0, "zmax": len(steps), "showscale": False, "hoverinfo": "skip"}
     panels.add("heatmap", x=x, y=y, z=code, **look)
@@ -96,26 +97,37 @@ def _plane(panels: Panels, rows: Rows, view: NeuronView, plane: Plane, index: in
     # A radius beyond the picture would only be drawn over the other panels.
     dotted = center + min(view.radius, 10.0 * float(x[-1] - x[0])) * circle
     panels.line(*dotted, color=INK, width=1.5, dash="dot")
+    certified = view.certified(index)
     disc = center + float(view.radii[index]) * circle
-    panels.line(*disc, color=CERTIFIED if view.certified(index) else REFUTED, width=3)
-    panels.add("scatter", mode="markers", x=center[0], y=center[1], marker={"color": INK, "size": 7, "symbol": "x"})
+    panels.line(*disc, color=CERTIFIED if certified else UNPROVED, width=3, dash="solid" if certified else "dash")
+    cross = {"color": INK, "size": 6, "symbol": "x-thin-open", "line": {"width": 1.5}}
+    panels.add("scatter", mode="markers", x=center[0], y=center[1], marker=cross, hoverinfo="skip")
+    across, up = zip(*plane.labels.values(), strict=True)
+    names = [f"<b>class {label}</b>" for label in plane.labels]
+    panels.add(
+        "scatter", mode="text", x=across, y=up, text=names, textfont={"size": 13, "color": INK}, hoverinfo="skip"
+    )
 
 
 def _units(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     layers = len(view.local.blocks) - 1
     if not layers:
         panels.write("no hidden units: one linear map, nothing to strike", 0.7, 0.8)
-    for layer, span in enumerate(columns(layers, 0.40, 1.0, gap=0.04)):
+    left = 0.24 if view.plane is None else 0.40
+    for layer, span in enumerate(columns(layers, left, 1.0, gap=0.04)):
         states, box = array(view.states(layer, index)), view.local.blocks[layer].box
         lower, upper = array(box.lower[index]), array(box.upper[index])
-        wide = math.ceil(math.sqrt(2 * len(states)))
+        wide = math.ceil(math.sqrt((4 if view.plane is None else 2) * len(states) / layers))
         tall = math.ceil(len(states) / wide)
-        title = f"layer {layer + 1}: {int((states == 2).sum())} of {len(states)} units varying"
+        varying = int((states >= ON).sum())
+        title = f"layer {layer + 1}: {varying} of {len(states)} units varying"
         across, down = {**HIDDEN, "range": [-0.7, wide - 0.3]}, {**HIDDEN, "range": [tall - 0.4, -0.6]}
         panels.open(span, rows.top, title, across, down)
         size = min(11.0, 400 / layers / wide)
         for code, state in enumerate(STATES):
             units = np.flatnonzero(states == code)
+            if code == AT_THETA and not view.clipped:
+                continue
             none = [] if len(units) else [None]  # an empty marker keeps an empty state in the legend
             line = {"width": 1.2, "color": state.color}
             panels.add(
@@ -142,8 +154,9 @@ def _matrices(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         picture[~kept_rows] = picture[:, ~kept_columns] = 255
         tall, wide = weight.shape
         title = f"W<sub>{k + 1}</sub>  {tall}×{wide} → {kept_rows.sum()}×{kept_columns.sum()}"
-        across = {"title": f"inputs of layer {k + 1}", "range": [-0.5, wide - 0.5], **_whole_ticks(wide)}
-        panels.open(span, rows.middle, title, across, {"range": [tall - 0.5, -0.5], **_whole_ticks(tall)})
+        across = {"title": f"columns: inputs of layer {k + 1}", "range": [-0.5, wide - 0.5], **_whole_ticks(wide)}
+        down = {"title": "" if k else "rows: units", "range": [tall - 0.5, -0.5], **_whole_ticks(tall)}
+        panels.open(span, rows.middle, title, across, down)
         hover = "row %{y}, column %{x}<extra></extra>"
         panels.add("heatmap", z=picture, zmin=0, zmax=255, colorscale=WEIGHTS, showscale=False, hovertemplate=hover)
 
@@ -174,7 +187,7 @@ def _norms(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
                     "line": {"width": 1, "color": INK},
                     "pattern": {"shape": hatch, "fgcolor": "#666666", "size": 5},
                 },
-                text=[f"{height:.3g}" for height in heights],
+                text=[round_up(height, 3) for height in heights],
                 textposition="outside",
                 cliponaxis=False,
                 textfont={"size": 11},
@@ -186,16 +199,16 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     radii, reach = array(view.radii), array(view.reach)
     eps, last = float(radii[index]), float(radii[-1])
     certified = view.certified(index)
-    color, word = (CERTIFIED, "✔ certified") if certified else (REFUTED, "✘ not certified")
-    title = f"r = {eps:.3g}: <span style='color:{color}'>{word}</span>"
-    up = {"range": [0, 1.05 * last], "title": "margin / L(x, r)", "nticks": 4}
-    panels.open((0.7, 1.0), rows.bottom, title, {"range": [0, last], "title": "radius r", "nticks": 6}, up)
+    color, word = (CERTIFIED, "✔ certified") if certified else (UNPROVED, "✘ not certified")
+    title = f"ε = {eps:.3g}: <span style='color:{color}'>{word}</span>"
+    up = {"range": [0, 2 * last], "title": "safe distance", "nticks": 4}
+    panels.open((0.7, 1.0), rows.bottom, title, {"range": [0, last], "title": "radius of the ball, ε", "nticks": 6}, up)
     flat = view.reach_global if math.isfinite(view.reach_global) and view.reach_global > 0 else math.nan
-    hover = "r = %{x:.3g}: %{y:.3g}"
+    hover = "ε = %{x:.3g}: %{y:.3g}"
     panels.line([0, last], [0, last], color="#888888", width=1)
     panels.line([0, last], [flat, flat], hover, color=GLOBAL_LINE, width=2, dash="dash")
     panels.line(radii, np.where(np.isfinite(reach) & (reach > 0), reach, np.nan), hover, color=LOCAL, width=2.5)
-    panels.line([eps, eps], [0, 1.05 * last], color=color, width=2, dash="solid" if certified else "dot")
+    panels.line([eps, eps], [0, 2 * last], color=color, width=2, dash="solid" if certified else "dot")
     both = [radius if 0 < radius <= last else math.nan for radius in (view.radius_global, view.radius)]
     ink = {"color": INK, "width": 1}
     panels.add(
@@ -207,5 +220,5 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         text=["global", "local"],
         hovertemplate="certified radius, %{text}: %{x:.4g}<extra></extra>",
     )
-    if view.margin <= 0:
-        panels.write("misclassified: nothing to certify", 0.85, sum(rows.bottom) / 2)
+    # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
+    panels.write(" " if view.margin > 0 else "misclassified: nothing to certify", 0.85, sum(rows.bottom) / 2)

@@ -16,6 +16,7 @@ __all__ = [
     "REFUTED",
     "STATES",
     "TINTS",
+    "UNPROVED",
     "WEIGHTS",
     "WEIGHT_KEPT",
     "State",
@@ -31,13 +32,15 @@ class State:
     symbol: str
 
 
-# Okabe–Ito colours. The order is that of the codes in lliptools.teach.views.
+# Okabe–Ito colours. The order is that of the states in lliptools.teach.views.
 STATES = (
     State("constant at 0", "#999999", "circle-open"),
     State("constant at θ", "#E69F00", "triangle-up"),
-    State("varying", "#0072B2", "circle"),
+    State("varying: on", "#0072B2", "square"),
+    State("varying: undecided", "#0072B2", "circle"),
 )
-CERTIFIED, REFUTED = "#009E73", "#D55E00"
+# Refuted is what an attack has broken; what is merely not proved is neither.
+CERTIFIED, UNPROVED, REFUTED = "#009E73", "#CC79A7", "#D55E00"
 LOCAL, GLOBAL, GLOBAL_LINE = "#0072B2", "#FFFFFF", "#777777"
 INK = "#222222"
 
@@ -53,8 +56,8 @@ WEIGHTS = [
     [0.6, "#666970"],
     [0.8, "#948E77"],
     [WEIGHT_KEPT / 255, "#C8B866"],
-    [WEIGHT_KEPT / 255 + 1e-6, "#F1F1F1"],
-    [1.0, "#F1F1F1"],
+    [WEIGHT_KEPT / 255 + 1e-6, "#E6E6E6"],
+    [1.0, "#E6E6E6"],
 ]
 
 AXIS = {

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, global_bound, local_bound
+from lliptools.bounds import Bound, global_bound, local_bound, round_up
 from lliptools.certificates import certified_radius, certify
 from lliptools.nets import ClippedReLU, check_input, forward, read_blocks
 
 __all__ = ["NeuronView", "Plane", "neuron_view", "plane_view", "scale_thresholds"]
 
-CONSTANT_AT_ZERO, CONSTANT_AT_THETA, VARYING = 0, 1, 2
+# States of a unit over the ball. The first two are constant, the last two varying: linear all over it, or undecided.
+AT_ZERO, AT_THETA, ON, UNDECIDED = range(4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +21,14 @@ class Plane:
     """A square of the input plane, cut into pixels.
 
     x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
+    labels: a place inside each class that has one.
     kinks: one (units, pixels, pixels) bool tensor a hidden layer: where a unit passes from one linear piece to another.
     """
 
     x0: Tensor
     x1: Tensor
     classes: Tensor
+    labels: dict[int, tuple[float, float]]
     border: Tensor
     kinks: tuple[Tensor, ...]
 
@@ -37,7 +40,7 @@ class NeuronView:
     point: (features,). radii: (radii,). local: the local bound, its batch running over the radii. everywhere: the
     global bound, batch 1. reach: (radii,) min over j ≠ y of margin_j / Lip(f_y − f_j) on the ball of that radius, the
     distance within which no other class can catch up; a radius certifies where reach > radius.
-    radius, radius_global: largest certified radius by either bound.
+    radius, radius_global: largest certified radius by either bound. clipped: whether any activation is clipped.
     """
 
     point: Tensor
@@ -51,42 +54,42 @@ class NeuronView:
     reach_global: float
     radius: float
     radius_global: float
+    clipped: bool
     plane: Plane | None
 
     def states(self, layer: int, index: int) -> Tensor:
-        """State of every unit of a hidden layer at radii[index]: (units,) of 0 (at 0), 1 (at θ) or 2 (varying)."""
+        """State of every unit of a hidden layer at radii[index]: (units,) of AT_ZERO, AT_THETA, ON or UNDECIDED."""
         block = self.local.blocks[layer]
-        at_zero = block.output.upper[index] <= 0
-        constant = torch.where(at_zero, CONSTANT_AT_ZERO, CONSTANT_AT_THETA)
-        return torch.where(block.slope[index] > 0, VARYING, constant)
+        lower, upper = block.output.lower[index], block.output.upper[index]
+        linear = (lower == block.box.lower[index]) & (upper == block.box.upper[index])
+        varying = torch.where(linear, ON, UNDECIDED)
+        return torch.where(block.slope[index] > 0, varying, torch.where(upper <= 0, AT_ZERO, AT_THETA))
 
     def kinks(self, plane: Plane, index: int) -> tuple[Tensor, Tensor]:
-        """Pixels of the plane where any unit bends, and where one that varies at radii[index] does."""
+        """Pixels of the plane where any unit bends, and where one that is undecided at radii[index] does."""
         every = moving = torch.zeros_like(plane.classes, dtype=torch.bool)
         for layer, lines in enumerate(plane.kinks):
             every = every | lines.any(dim=0)
-            moving = moving | lines[self.states(layer, index) == VARYING].any(dim=0)
+            moving = moving | lines[self.states(layer, index) == UNDECIDED].any(dim=0)
         return every, moving
 
-    def summary(self, index: int) -> str:
-        """One line with the numbers of the view at radii[index]."""
-        layers = []
+    def summary(self, index: int) -> tuple[str, str]:
+        """Two lines with the numbers of the view at radii[index]: what is fixed, and what is proved."""
+        fixed = [f"ε = {self.radii[index]:.4g}"]
         for layer in range(len(self.local.blocks) - 1):
-            at_zero, at_theta, varying = (int((self.states(layer, index) == code).sum()) for code in range(3))
-            layers.append(f"layer {layer + 1}: {at_zero} at 0, {at_theta} at θ, {varying} varying")
+            states = self.states(layer, index)
+            at_zero, at_theta, on, undecided = (int((states == code).sum()) for code in range(4))
+            clipped = f", {at_theta} at θ" if self.clipped else ""
+            fixed.append(f"layer {layer + 1}: {at_zero} at 0{clipped}, {on + undecided} varying ({on} of them on)")
         local, everywhere = self.local.value[index].item(), self.everywhere.value.item()
-        ratio = f" ({local / everywhere:.3f} of global {everywhere:.4g})" if everywhere else ""
-        certified = "certified" if self.certified(index) else "not certified"
-        return " · ".join(
-            [
-                f"label {self.label}, predicted {self.predicted}",
-                f"ε = {self.radii[index]:.4g}: {certified}",
-                *layers,
-                f"local bound {local:.4g}{ratio}",
-                f"margin {self.margin:.4g}",
-                f"certified radius {self.radius:.4g} local, {self.radius_global:.4g} global",
-            ]
-        )
+        proved = [
+            f"label {self.label}, predicted {self.predicted}",
+            f"local bound {round_up(local)}, global {round_up(everywhere)}",
+            f"margin {self.margin:.4g}",
+            "certified" if self.certified(index) else "not certified",
+            f"certified radius {self.radius:.4g} by the local bound, {self.radius_global:.4g} by the global",
+        ]
+        return " · ".join(fixed), " · ".join(proved)
 
     def certified(self, index: int) -> bool:
         """Whether the local bound certifies radii[index]."""
@@ -114,6 +117,7 @@ def neuron_view(net: nn.Sequential, x: Tensor, y: int, radii: Tensor, plane: Pla
         reach_global=(margins / everywhere.pairwise(label)[:, other]).amin().item(),
         radius=certified_radius(net, batch, label).item(),
         radius_global=certified_radius(net, batch, label, bound=global_bound).item(),
+        clipped=any(isinstance(layer, ClippedReLU) for layer in net),
         plane=plane,
     )
 
@@ -133,7 +137,8 @@ def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 200) -> Plane:
             piece = ((z > 0) & (h == z)).byte() + 2 * ((z > 0) & (h < z)).byte()
             kinks.append(_edges(piece.T.reshape(-1, pixels, pixels)))
         classes = forward(blocks[-1:], h).argmax(dim=1).reshape(pixels, pixels)
-    return Plane(x0, x1, classes, _edges(classes[None])[0], tuple(kinks))
+    labels = {int(c): _deepest(classes == c, x0, x1) for c in classes.unique()}
+    return Plane(x0, x1, classes, labels, _edges(classes[None])[0], tuple(kinks))
 
 
 def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
@@ -144,6 +149,15 @@ def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
             if isinstance(layer, ClippedReLU):
                 layer.theta.mul_(factor)
     return scaled
+
+
+def _deepest(region: Tensor, x0: Tensor, x1: Tensor) -> tuple[float, float]:
+    """The point of a region that is furthest from its border and from the edge of the plane."""
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(torch.nn.functional.pad(region, (1, 1, 1, 1)).cpu().numpy())[1:-1, 1:-1]
+    row, column = divmod(int(depth.argmax()), len(x0))
+    return x0[column].item(), x1[row].item()
 
 
 def _edges(piece: Tensor) -> Tensor:

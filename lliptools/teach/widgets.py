@@ -29,8 +29,9 @@ class NeuronExplorer(ipywidgets.VBox):
 
     net: any network that lliptools.local_bound takes. x: (points, features), y: (points,) the points to pick from and
     their labels. index, eps, theta_scale: where the sliders start. eps_max: end of the radius slider, in units of x.
-    theta_scale multiplies every clip threshold; a network without clipped activations has that slider switched off.
-    Raises InvalidInput for points and labels that do not fit.
+    theta_scale multiplies every clip threshold, from 1/4 to 4; a network that clips nothing has no such slider.
+    source: how net, x and y are called where the explorer is made, for the call that opens the same view again.
+    Raises InvalidInput for points, labels and starting values that do not fit.
     """
 
     def __init__(
@@ -43,44 +44,42 @@ class NeuronExplorer(ipywidgets.VBox):
         eps: float | None = None,
         theta_scale: float = 1.0,
         eps_max: float | None = None,
+        source: str = "net, x, y",
     ) -> None:
         everywhere = global_bound(net, x[:1])  # checks network and points before anything is drawn
         y = check_labels(y, len(x), everywhere.blocks[-1].slope.shape[1], x.device)
-        if not 0 <= index < len(x):
-            raise InvalidInput(
-                expected=f"index from 0 to {len(x) - 1}",
-                got=f"{index}",
-                cause="a point that is not in x",
-                next_step="pass index=0",
-            )
-        self._net, self._x, self._y = net, x.flatten(1), y
-        self._eps_max = eps_max or _nice(2.5 * float(certified_radius(net, x, y, bound=global_bound).median())) or 1.0
-        step = self._eps_max / STEPS
+        _check("index", index, 0, len(x) - 1)
+        _check("theta_scale", theta_scale, 1 / 4, 4)
+        if eps_max is None:
+            eps_max = _nice(2.5 * float(certified_radius(net, x, y, bound=global_bound).median())) or 1.0
+        _check("eps_max", eps_max, 1e-12, 1e12)
+        _check("eps", 0.0 if eps is None else eps, 0, eps_max)
+        self._net, self._x, self._y, self._source = net, x.detach().flatten(1).double(), y, source
+        self._eps_max, step = eps_max, eps_max / STEPS
         self._radii = torch.arange(STEPS + 1, dtype=torch.float64, device=x.device) * step
         clipped = any(isinstance(layer, ClippedReLU) for layer in net)
-        self._start = {"index": index, "eps": self._eps_max / 4 if eps is None else eps, "theta_scale": theta_scale}
+        self._start = {"index": index, "eps": eps_max / 4 if eps is None else eps, "theta_scale": theta_scale}
 
         self.point = ipywidgets.IntSlider(
-            description="point", min=0, max=len(x) - 1, tooltip="which of the given points is looked at", **_SLIDER
+            description="point nr", min=0, max=len(x) - 1, tooltip="which of the given points is looked at", **_SLIDER
         )
         self.eps = ipywidgets.FloatSlider(
-            description="ε (radius)",
+            description="ε in input units",
             min=0.0,
             max=self._eps_max,
             step=step,
             readout_format=f".{max(0, -math.floor(math.log10(step) + 1e-9))}f",
             tooltip="radius of the ball around the point, in the units of the network's input",
-            **_SLIDER,
+            **_WIDE_SLIDER,
         )
         self.theta_scale = ipywidgets.FloatLogSlider(
-            description="θ scale",
+            description="θ times",
             base=2.0,
-            min=-3,
-            max=3,
+            min=-2,
+            max=2,
             step=0.25,
             readout_format=".3g",
-            disabled=not clipped,
-            tooltip="multiplies every clip threshold of the network" if clipped else "this network clips nothing",
+            tooltip="multiplies every clip threshold of the network",
             **_SLIDER,
         )
         self.reset = ipywidgets.Button(
@@ -97,10 +96,11 @@ class NeuronExplorer(ipywidgets.VBox):
         for control in (self.point, self.eps, self.theta_scale):
             control.observe(self._update, names="value")
         self.reset.on_click(lambda _: self._to_start())
-        controls = ipywidgets.HBox(
-            [self.point, self.eps, self.theta_scale, self.reset], layout={"flex_flow": "row wrap"}
-        )
-        super().__init__([controls, self.summary, self.figure, self.call])
+        second = [self.point, self.theta_scale] if clipped else [self.point]
+        # A window narrower than the figure scrolls it.
+        framed = ipywidgets.Box([self.figure], layout={"overflow": "auto hidden"})
+        rows = [ipywidgets.HBox([self.eps, self.reset]), ipywidgets.HBox(second)]
+        super().__init__([*rows, self.summary, framed, self.call])
 
     @property
     def view(self) -> NeuronView:
@@ -115,7 +115,8 @@ class NeuronExplorer(ipywidgets.VBox):
     def reproduce(self) -> str:
         """The one-line call that opens the present view."""
         eps = f"{self.radius:.6g}, theta_scale={self.theta_scale.value:.6g}, eps_max={self._eps_max:.6g}"
-        return f"ll.teach.widgets.NeuronExplorer(net, x, y, index={self.point.value}, eps={eps})"
+        source = "" if self._source == "net, x, y" else f', source="{self._source}"'
+        return f"ll.teach.widgets.NeuronExplorer({self._source}, index={self.point.value}, eps={eps}{source})"
 
     @property
     def radius(self) -> float:
@@ -124,6 +125,7 @@ class NeuronExplorer(ipywidgets.VBox):
 
     def _to_start(self) -> None:
         self.point.value, self.eps.value = self._start["index"], self._start["eps"]
+        self.eps.value = self.radius  # on the slider's own grid
         self.theta_scale.value = self._start["theta_scale"]
 
     def _compute(self, index: int, theta_scale: float) -> NeuronView:
@@ -139,11 +141,13 @@ class NeuronExplorer(ipywidgets.VBox):
         self._write()
 
     def _write(self) -> None:
-        self.summary.value = f"<div role='status'>{html.escape(self.view.summary(self.grid_index))}</div>"
+        fixed, proved = (html.escape(line) for line in self.view.summary(self.grid_index))
+        self.summary.value = f"<div role='status' style='line-height: 1.5'>{fixed}<br>{proved}</div>"
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
 
 
-_SLIDER: dict[str, Any] = {"style": {"description_width": "70px"}, "layout": {"width": "245px"}}
+_SLIDER: dict[str, Any] = {"style": {"description_width": "95px"}, "layout": {"width": "400px"}}
+_WIDE_SLIDER: dict[str, Any] = {"style": {"description_width": "95px"}, "layout": {"width": "720px"}}
 
 
 def figure_widget(figure: go.Figure) -> go.FigureWidget:
@@ -179,3 +183,13 @@ def _nice(value: float) -> float:
         return 0.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value * (1 - 1e-9))
+
+
+def _check(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise InvalidInput(
+            expected=f"{name} from {lowest:g} to {highest:g}",
+            got=f"{value}",
+            cause="a start outside of the slider",
+            next_step=f"leave {name} out for a default",
+        )

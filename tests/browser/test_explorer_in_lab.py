@@ -7,7 +7,7 @@ from PIL import Image, ImageChops
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-HANDLES = {"point": 0, "ε": 1, "θ": 2}
+HANDLES = {"ε": 0, "point": 1, "θ": 2}
 # 60 mouse moves a second along the slider, as fast as a hand that shakes it.
 DRAG = """
 async ([from, to, y]) => {
@@ -78,15 +78,17 @@ def matrices(titles):
 
 
 def test_the_keyboard_moves_eps(explorer, artefacts):
-    expect(explorer.summary).to_contain_text("ε = 0.1:")
+    expect(explorer.summary).to_contain_text("ε = 0 ·")
+    explorer.press("ε", *["PageUp"] * 5)
+    expect(explorer.summary).to_contain_text("ε = 0.1 ·")
     middle, titles = explorer.shoot(artefacts / "04_middle.png"), explorer.titles()
     explorer.press("ε", "ArrowLeft")
-    expect(explorer.summary).to_contain_text("ε = 0.096:")
+    expect(explorer.summary).to_contain_text("ε = 0.096 ·")
     explorer.press("ε", "Home")
-    expect(explorer.summary).to_contain_text("ε = 0:")
+    expect(explorer.summary).to_contain_text("ε = 0 ·")
     low, at_low = explorer.shoot(artefacts / "04_low.png"), matrices(explorer.titles())
     explorer.press("ε", "End")
-    expect(explorer.summary).to_contain_text("ε = 0.4: not certified")
+    expect(explorer.summary).to_contain_text("ε = 0.4 ·")
     high, at_high = explorer.shoot(artefacts / "04_high.png"), matrices(explorer.titles())
     assert all(few[0] <= many[0] and few[1] <= many[1] for few, many in zip(at_low, at_high, strict=True))
     assert at_low[1] < at_high[1]
@@ -97,7 +99,7 @@ def test_the_keyboard_moves_eps(explorer, artefacts):
 
 def test_a_fast_drag_ends_on_the_exact_value(explorer):
     explorer.press("ε", "Home")
-    expect(explorer.summary).to_contain_text("ε = 0:")
+    expect(explorer.summary).to_contain_text("ε = 0 ·")
     box = explorer.page.locator(".widget-hslider .noUi-handle").nth(HANDLES["ε"]).bounding_box()
     base = explorer.page.locator(".widget-hslider .noUi-base").nth(HANDLES["ε"]).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -105,12 +107,12 @@ def test_a_fast_drag_ends_on_the_exact_value(explorer):
     readout = explorer.page.locator(".widget-readout").nth(HANDLES["ε"])
     value = float(readout.text_content())
     assert 0.15 < value < 0.25
-    expect(explorer.summary).to_contain_text(f"ε = {value:g}:")
+    expect(explorer.summary).to_contain_text(f"ε = {value:g} ·")
 
 
 def test_the_slider_keeps_up_with_the_hand(explorer, artefacts):
     explorer.press("ε", "Home")
-    expect(explorer.summary).to_contain_text("ε = 0:")
+    expect(explorer.summary).to_contain_text("ε = 0 ·")
     handle = explorer.page.locator(".widget-hslider .noUi-handle").nth(HANDLES["ε"]).element_handle()
     figure, times = explorer.figure.element_handle(), []
     for _ in range(40):
@@ -128,8 +130,24 @@ def test_the_other_sliders_and_reset(explorer):
     explorer.press("θ", "ArrowLeft", "ArrowLeft")
     expect(explorer.page.locator("code").filter(has_text="theta_scale=0.707107")).to_be_visible()
     explorer.page.get_by_role("button", name="reset").first.click()
-    expect(explorer.summary).to_contain_text("ε = 0.1:")
+    expect(explorer.summary).to_contain_text("ε = 0 ·")
     expect(explorer.summary).to_contain_text("label 7, predicted 7")
+
+
+def test_a_misclassified_point_and_back(explorer, artefacts):
+    """The first wrong digit is number 15; the figure follows there and back."""
+    explorer.press("ε", *["PageUp"] * 5)
+    expect(explorer.summary).to_contain_text("ε = 0.1 ·")
+    before = explorer.titles()
+    explorer.press("point", *["ArrowRight"] * 12)
+    expect(explorer.summary).to_contain_text("label 8, predicted 1")
+    explorer.shoot(artefacts / "04_misclassified.png")
+    assert "misclassified: nothing to certify" in explorer.titles()
+    assert not any("✔" in title for title in explorer.titles())
+    explorer.press("point", *["ArrowLeft"] * 12)
+    expect(explorer.summary).to_contain_text("label 7, predicted 7")
+    explorer.shoot(artefacts / "04_back.png")
+    assert explorer.titles() == before
 
 
 def test_plane(explorer, artefacts):

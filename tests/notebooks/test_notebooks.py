@@ -5,8 +5,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 import lliptools as ll
+from lliptools.teach.style import CERTIFIED, STATES, UNPROVED
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -72,7 +74,16 @@ def test_every_explorer_has_its_static_pictures(notebook):
     text = "\n".join(cell.source for cell in notebook.cells)
     named = re.findall(r"\]\((pictures/[^)]+)\)", text)
     assert len(named) == 3 * text.count("NeuronExplorer(")
-    assert all((FOLDER / name).stat().st_size < 100_000 for name in named)
+    assert all((FOLDER / name).stat().st_size < 150_000 for name in named)
+
+
+@pytest.mark.parametrize("stem", ["digits", "moons"])
+@pytest.mark.parametrize("where", ["low", "middle", "high"])
+def test_static_pictures_keep_the_colour_convention(stem, where):
+    picture = Image.open(FOLDER / "pictures" / f"{stem}_{where}.png").convert("RGB")
+    colors = {"#{:02X}{:02X}{:02X}".format(*color) for _, color in picture.getcolors(maxcolors=1 << 24)}
+    assert {STATES[0].color, STATES[3].color} <= colors
+    assert CERTIFIED in colors or UNPROVED in colors
 
 
 def test_links_lead_somewhere(notebook):

@@ -1,5 +1,7 @@
 """Figures and the explorer without a browser: numbers, extremes, and what a slider changes."""
 
+from math import inf, nan
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -39,8 +41,14 @@ def test_view_agrees_with_the_engine(view):
     assert view.radius == ll.certified_radius(net, x, y).item()
     assert view.radius_global < view.radius
     states = view.states(0, 5)
-    assert (states == views.VARYING).sum() == view.local.blocks[0].slope[5].sum()
-    assert (states == views.CONSTANT_AT_THETA).any()
+    assert (states >= views.ON).sum() == view.local.blocks[0].slope[5].sum()
+    assert [int((states == code).sum()) > 0 for code in range(4)] == [True] * 4
+    assert not (view.states(0, 0) == views.UNDECIDED).any()  # at ε = 0 every unit is decided
+    moves = torch.autograd.functional.jacobian(net[:1], x[0])[states == views.ON]
+    assert len(moves)
+    z = net[:1](x[0] + 0.1 * torch.nn.functional.normalize(torch.randn(1000, 64, dtype=torch.float64)))
+    assert (z[:, states == views.ON] >= 0).all()
+    assert (z[:, states == views.ON] <= net[1].theta[states == views.ON]).all()
 
 
 def test_figure_shows_what_is_left_of_every_matrix(view):
@@ -60,7 +68,7 @@ def test_struck_entries_are_the_brightest(view):
 
 
 def test_states_are_told_apart_without_colour():
-    assert len({state.symbol for state in STATES}) == len({state.name for state in STATES}) == 3
+    assert len({state.symbol for state in STATES}) == len({state.name for state in STATES}) == 4
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -72,7 +80,7 @@ def test_extremes_draw(name):
         drawn = views.neuron_view(net, x, y, torch.tensor([0.0, 1e-12, 0.1, 1e6]).double())
         for index in range(4):
             assert len(figures.neurons(drawn, index).data) == len(figures.neurons(drawn, 0).data)
-            assert "nan" not in drawn.summary(index)
+            assert "nan" not in "".join(drawn.summary(index))
 
 
 def test_plane():
@@ -86,6 +94,11 @@ def test_plane():
     every, moving = drawn.kinks(plane, 5)
     assert (moving <= every).all()
     assert moving.any()
+    assert torch.equal(every, torch.cat(plane.kinks).any(dim=0))
+    inside = (plane.x0 - drawn.point[0]) ** 2 + (plane.x1[:, None] - drawn.point[1]) ** 2 < float(RADII[5]) ** 2
+    assert (every & inside <= moving).all()  # a line inside the disc is one of an undecided unit
+    for label, place in plane.labels.items():
+        assert net(torch.tensor([place]).double()).argmax() == label
     figures.neurons(drawn, 5)
 
 
@@ -114,16 +127,50 @@ def test_sliders_change_figure_and_text(explorer):
 
 def test_call_reproduces_the_view(explorer):
     explorer.eps.value, explorer.point.value, explorer.theta_scale.value = 0.204, 11, 0.5
+    assert "index=11, eps=0.204, theta_scale=0.5, eps_max=0.4" in explorer.call.value
+    moons, net = ll.training.moons(), ll.nets.load("moons")
+    source = "net, moons.x_test, moons.y_test"
+    other = NeuronExplorer(net, moons.x_test, moons.y_test, index=5, source=source)
+    again = eval(other.reproduce(), {"ll": ll, "net": net, "moons": moons})
+    assert (again.reproduce(), again.summary.value) == (other.reproduce(), other.summary.value)
     scope = {"ll": ll, "net": ll.nets.load("digits-clipped"), "x": DIGITS.x_test, "y": DIGITS.y_test}
     again = eval(explorer.reproduce(), scope)
     assert again.summary.value == explorer.summary.value
     assert titles(again.figure) == titles(explorer.figure)
-    assert "index=11, eps=0.204, theta_scale=0.5, eps_max=0.4" in explorer.call.value
+
+
+def test_a_misclassified_point_and_back(explorer):
+    """The figure follows to a wrong point and back: a stale "certified" would be a lie."""
+    net = ll.nets.load("digits-clipped")
+    wrong = int((net(DIGITS.x_test).argmax(dim=1) != DIGITS.y_test).nonzero()[0, 0])
+    before = titles(explorer.figure)
+    assert any("✔ certified" in title for title in before)
+    explorer.point.value = wrong
+    assert "misclassified: nothing to certify" in titles(explorer.figure)
+    assert any("✘ not certified" in title for title in titles(explorer.figure))
+    assert any("(wrong)" in title for title in titles(explorer.figure))
+    explorer.point.value = 3
+    assert titles(explorer.figure) == before
+
+
+def test_the_slider_shows_what_the_figure_shows():
+    explorer = NeuronExplorer(ll.nets.load("digits-clipped"), DIGITS.x_test, DIGITS.y_test, eps=0.05, eps_max=0.4)
+    assert explorer.eps.value == explorer.radius
+    assert f"ε = {explorer.radius:.4g}" in explorer.summary.value
+
+
+def test_a_shared_activation_is_scaled_once():
+    act = ll.nets.ClippedReLU(0.5)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), act, torch.nn.Linear(2, 2), act, torch.nn.Linear(2, 2))
+    assert views.scale_thresholds(net, 0.5)[3].theta.item() == 0.25
+    assert act.theta.item() == 0.5
 
 
 def test_network_without_clipping_has_no_theta():
     explorer = NeuronExplorer(ll.nets.load("digits-relu"), DIGITS.x_test[:5], DIGITS.y_test[:5])
-    assert explorer.theta_scale.disabled
+    assert explorer.theta_scale not in explorer.children[1].children
+    assert not any(trace.name == "constant at θ" for trace in explorer.figure.data)
+    assert "at θ" not in explorer.summary.value
     assert all(
         control.description and control.tooltip for control in (explorer.point, explorer.eps, explorer.theta_scale)
     )
@@ -137,6 +184,9 @@ def test_bad_input_is_refused():
         NeuronExplorer(net, DIGITS.x_test, DIGITS.y_test[:5])
     with pytest.raises(ll.InvalidInput, match="2 features"):
         NeuronExplorer(net, DIGITS.x_test[:, :2], DIGITS.y_test)
+    for start in ({"eps": -1}, {"eps": 0.5}, {"eps": nan}, {"eps_max": 0}, {"eps_max": inf}, {"theta_scale": 100}):
+        with pytest.raises(ll.InvalidInput, match=f"{next(iter(start))} from"):
+            NeuronExplorer(net, DIGITS.x_test, DIGITS.y_test, **{"eps_max": 0.4, **start})
 
 
 def test_one_constant_point():
@@ -146,7 +196,7 @@ def test_one_constant_point():
         parameter.data.zero_()
     net[2].bias.data[0] = 1.0
     explorer = NeuronExplorer(net, torch.zeros(1, 4).double(), torch.tensor([0]))
-    assert "certified radius inf local" in explorer.summary.value
+    assert "certified radius inf by the local bound" in explorer.summary.value
     explorer.eps.value = explorer.eps.max
 
 
