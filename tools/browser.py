@@ -20,7 +20,7 @@ QUIET = [
 
 def chromium() -> str | None:
     """Path of the system's Chromium, or None."""
-    names = ("chromium", "chromium-browser", "google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((path for name in names if (path := shutil.which(name))), None)
 
 

@@ -86,9 +86,9 @@ def _layers(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
 
 def _product_faults(function: Callable[..., Any]) -> Iterator[str]:
     for weights, masks, truth, lower, story in _products():
-        described = (
-            f"{story}, weights of shapes {[tuple(W.shape) for W in weights]}, masks {[m.int().tolist() for m in masks]}"
-        )
+        small = sum(W.numel() for W in weights) <= 12
+        shown = ", ".join(_show(W) if small else f"one of shape {tuple(W.shape)}" for W in weights)
+        described = f"{story}: weights {shown}, masks {[mask.int().tolist() for mask in masks]}"
         try:
             got = float(run(function, weights, masks))
         except NotAttempted:
@@ -139,8 +139,12 @@ def _products(seed: int = 0) -> Iterator[tuple[list[Tensor], list[Tensor], float
 
 def _undecided_faults(x: Any) -> Iterator[str]:
     if x is None or x is Ellipsis:
-        raise NotAttempted
-    point = torch.as_tensor(x, dtype=torch.float64).flatten()
+        raise NotAttempted("name a point")
+    try:
+        point = torch.as_tensor(x, dtype=torch.float64).flatten()
+    except (TypeError, ValueError, RuntimeError):
+        yield f"expected three coordinates; got {x!r}"
+        return
     if point.shape != (3,) or not point.isfinite().all():
         yield f"expected three finite coordinates; got {_show(point)}"
         return
@@ -198,26 +202,48 @@ one_undecided_unit = Exercise(
 
 _QUESTIONS = (
     ("norm", 4.0, "A (norms)", "‖diag(3, −4)‖"),
-    ("lipschitz", 6.0, "B (Lipschitz constants)", "the Lipschitz constant of 2·|3x|"),
+    ("lipschitz", 6.0, "B (Lipschitz constants)", "the Lipschitz constant of 2·|3t|"),
     ("relu", 0.0, "C (ReLU)", "how much relu(z) changes while z moves from −2 to −1"),
     ("margin", 0.5, "D (margins)", "the margin of label 0 under logits (2, 0.5, 1.5)"),
     ("rows", 128.0, "E (shapes)", "the rows of torch.nn.Linear(64, 128).weight"),
 )
 
 
-def self_test(**answers: float | None) -> Outcome:
+def _gaps(answers: dict[str, Any]) -> Iterator[str]:
+    names = [name for name, *_ in _QUESTIONS]
+    if unknown := sorted(set(answers) - set(names)):
+        yield f"there is no question {unknown}; they are {names}"
+    given = {name: value for name, value in answers.items() if value is not None}
+    if numberless := [name for name, value in given.items() if not isinstance(value, int | float)]:
+        yield f"{', '.join(numberless)}: a number is wanted"
+    gaps = [
+        f"{what}: read section {section} below"
+        for name, truth, section, what in _QUESTIONS
+        if name in given and not abs(given[name] - truth) <= 1e-9
+    ]
+    if gaps:
+        yield "\n".join(gaps)
+    if left := [name for name in names if name not in given]:
+        raise NotAttempted(f"put a number for {', '.join(left)}")
+    yield from [""] * len(names)
+
+
+class SelfTest:
     """The five questions of notebook 00, by keyword: norm, lipschitz, relu, margin, rows.
 
     Names the section of the notebook that repairs each gap.
     """
-    unknown = set(answers) - {name for name, *_ in _QUESTIONS}
-    if unknown:
-        return Outcome("wrong", f"there is no question {sorted(unknown)}; they are {[name for name, *_ in _QUESTIONS]}")
-    if all(answers.get(name) is None for name, *_ in _QUESTIONS):
-        return Outcome("not attempted", "put a number for each question and run the cell again")
-    gaps = [
-        f"{what}: read section {section} below"
-        for name, truth, section, what in _QUESTIONS
-        if answers.get(name) is None or abs(float(answers[name] or 0.0) - truth) > 1e-9
-    ]
-    return Outcome("wrong", "\n".join(gaps)) if gaps else Outcome("right", "5 of 5; on to notebook 04")
+
+    def __init__(self) -> None:
+        self._exercise = Exercise("self_test", _gaps, ("Sections A to E below the cell answer one question each.",))
+
+    def __call__(self, **answers: float | None) -> Outcome:
+        """Check the answers."""
+        return self._exercise(answers)
+
+    def hint(self) -> None:
+        """Print the next hint."""
+        self._exercise.hint()
+
+
+self_test = SelfTest()

@@ -36,8 +36,9 @@ class Exercise:
                 if fault:
                     return Outcome("wrong", f"{fault}\nA hint: ll.check.{self.name}.hint()")
                 right += 1
-        except NotAttempted:
-            return Outcome("not attempted", f"fill in the function and run the cell again; ll.check.{self.name}.hint()")
+        except NotAttempted as what:
+            todo = str(what) or "fill in the function"
+            return Outcome("not attempted", f"{todo} and run the cell again; ll.check.{self.name}.hint()")
         return Outcome("right", f"on {right} cases" if right > 1 else "well found")
 
     def hint(self) -> None:
@@ -48,7 +49,7 @@ class Exercise:
 
 
 class NotAttempted(Exception):
-    """The answer is still empty."""
+    """The answer is still empty; its text says what is to be done."""
 
 
 def run(function: Callable[..., Any], *arguments: Any) -> Any:

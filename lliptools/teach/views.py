@@ -87,7 +87,7 @@ class NeuronView:
             f"local bound {round_up(local)}, global {round_up(everywhere)}",
             f"margin {self.margin:.4g}",
             "certified" if self.certified(index) else "not certified",
-            f"certified radius {self.radius:.4g} by the local bound, {self.radius_global:.4g} by the global",
+            f"certified radius {self.radius:.4g} local, {self.radius_global:.4g} global",
         ]
         return " · ".join(fixed), " · ".join(proved)
 

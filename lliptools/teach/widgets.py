@@ -146,8 +146,8 @@ class NeuronExplorer(ipywidgets.VBox):
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
 
 
-_SLIDER: dict[str, Any] = {"style": {"description_width": "95px"}, "layout": {"width": "400px"}}
-_WIDE_SLIDER: dict[str, Any] = {"style": {"description_width": "95px"}, "layout": {"width": "720px"}}
+_SLIDER: dict[str, Any] = {"style": {"description_width": "110px"}, "layout": {"width": "400px"}}
+_WIDE_SLIDER: dict[str, Any] = {"style": {"description_width": "110px"}, "layout": {"width": "720px"}}
 
 
 def figure_widget(figure: go.Figure) -> go.FigureWidget:

@@ -117,6 +117,8 @@ def test_right(check, answer):
         ("one_undecided_unit", [0.1, 0.1, 3.0], "2 of the coordinates"),
         ("one_undecided_unit", [0.1, 3.0], "three finite coordinates"),
         ("one_undecided_unit", [0.1, float("nan"), 3.0], "three finite coordinates"),
+        ("one_undecided_unit", "a", "three coordinates; got 'a'"),
+        ("local_product", rows_only, "weights [[1.0], [-1.0]], [[1.0, -1.0]], masks [[1, 0]]"),
     ],
 )
 def test_wrong(check, answer, said):
@@ -163,5 +165,8 @@ def test_self_test():
     assert "section A" in wrong.message
     assert "section D" in wrong.message
     assert "section B" not in wrong.message
-    assert "relu" in ll.check.self_test(**{**right, "relu": None}).message
+    unfinished = ll.check.self_test(**{**right, "relu": None})
+    assert unfinished.status == "not attempted"
+    assert "put a number for relu" in unfinished.message
+    assert "norm: a number is wanted" in ll.check.self_test(**{**right, "norm": "four"}).message
     assert "no question ['nrom']" in ll.check.self_test(nrom=4).message
