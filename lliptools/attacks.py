@@ -5,11 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import check_labels
+from lliptools.bounds.checks import check_labels
 from lliptools.errors import InvalidInput
+from lliptools.margins import smallest_margin
 from lliptools.nets import check_input, forward, read_blocks
 
-__all__ = ["is_correct", "pgd", "smallest_margin"]
+__all__ = ["is_correct", "pgd"]
 
 
 def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -60,13 +61,6 @@ def pgd(
             lowest = torch.where(better, margin, lowest)
             best[better] = moved[better]
     return best.view(x.shape)
-
-
-def smallest_margin(logits: Tensor, y: Tensor) -> Tensor:
-    """min over j ≠ y of f_y − f_j: logits (batch, classes), y (batch,) -> (batch,)."""
-    margins = logits.gather(1, y[:, None]) - logits
-    own = torch.zeros_like(margins, dtype=torch.bool).scatter(1, y[:, None], True)
-    return margins.masked_fill(own, torch.inf).amin(dim=1)
 
 
 def _unit(d: Tensor) -> Tensor:

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.attacks import is_correct, pgd
-from lliptools.bounds import Bound, check_eps, check_labels, global_bound, local_bound, product_above
+from lliptools.bounds import Bound, global_bound, local_bound
+from lliptools.bounds.checks import check_eps, check_labels
+from lliptools.bounds.record import product_above
 from lliptools.errors import InvalidInput
+from lliptools.margins import margins, own_class
 from lliptools.nets import check_input, forward, read_blocks
 
 __all__ = ["AccuracyTable", "Certificate", "certified_accuracy", "certified_radius", "certify"]
@@ -59,14 +62,13 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
                 cause="a norm that converges from below, as power iteration does, or a stage without its mark",
                 next_step="use lliptools.local_bound with its own norm, or mark a sound stage by bounds.errs",
             )
-        margins = logits.gather(1, y[:, None]) - logits
-        worst = margins - product_above(radius[:, None], found.pairwise(y))
-        own = torch.zeros_like(worst, dtype=torch.bool).scatter(1, y[:, None], True)
-        proved = (worst > 0) & worst.isfinite() & margins.isfinite()
+        own, margin = own_class(logits, y), margins(logits, y)
+        worst = margin - product_above(radius[:, None], found.pairwise(y)).masked_fill(own, 0.0)
+        proved = (worst > 0) & worst.isfinite()
         return Certificate(
             holds=(proved | own).all(dim=1) & logits.isfinite().all(dim=1),
-            margin=margins.masked_fill(own, torch.inf).amin(dim=1),
-            worst_margin=worst.masked_fill(own, torch.inf).amin(dim=1),
+            margin=margin.amin(dim=1),
+            worst_margin=worst.amin(dim=1),
             eps=radius,
             bound=found,
         )
@@ -92,14 +94,11 @@ def certified_radius(
     constants = global_bound(net, x).pairwise(y)
     with torch.no_grad():
         logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x))
-        y = y.to(logits.device, torch.int64)
-        own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, y[:, None], True)
-        ratios = (logits.gather(1, y[:, None]) - logits) / constants
-        reach = ratios.masked_fill(own, torch.inf).amin(dim=1)  # the radius by the global bound
-    certified = torch.where(here.holds, 0.0, reach.new_zeros(()))
-    certified = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, certified)
+        reach = (margins(logits, y.to(logits.device, torch.int64)) / constants).amin(dim=1)  # by the global bound
+    certified = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, 0.0).to(reach)
     refuted = torch.full_like(reach, torch.inf)
-    trial = reach.clone()
+    below, above = reach * (1 - tolerance / 4), reach * (1 + tolerance / 4)
+    trial = below
     for _ in range(200):
         open_ = here.holds & certified.isfinite() & trial.isfinite() & (trial > 0)
         open_ &= refuted - certified > tolerance * certified
@@ -109,7 +108,8 @@ def certified_radius(
         holds = certify(net, x[index], y[index], trial[index], bound=bound).holds
         certified[index] = torch.where(holds, trial[index], certified[index])
         refuted[index] = torch.where(holds, refuted[index], trial[index])
-        trial = torch.where(refuted.isfinite(), (certified + refuted) / 2, 2 * certified)
+        further = torch.where(certified < above, above, 2 * certified)
+        trial = torch.where(refuted.isfinite(), (certified + refuted) / 2, further)
     return certified
 
 

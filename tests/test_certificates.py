@@ -8,7 +8,8 @@ from networks import NETWORKS, in_ball, points
 from torch import nn
 
 import lliptools as ll
-from lliptools.attacks import pgd, smallest_margin
+from lliptools.attacks import pgd
+from lliptools.margins import smallest_margin
 
 
 def labelled(net, count=12):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
-ROOMS = ("errors", "nets", "bounds", "attacks", "certificates", "training", "teach", "cli")
+ROOMS = ("errors", "nets", "bounds", "margins", "attacks", "certificates", "training", "teach", "cli")
 # Inside a room, the order of its files.
 FILES = {
     "nets": ("activations", "linear", "blocks", "architectures", "zoo"),
-    "bounds": ("record", "norms", "boxes", "product"),
+    "bounds": ("checks", "record", "norms", "boxes", "product"),
     "training": ("data", "recipes", "losses", "loop"),
     "teach": ("style", "exercise", "check", "views", "panels", "figures", "widgets", "doctor"),
 }

@@ -3,7 +3,7 @@
 from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box
 from lliptools.bounds.norms import exact_norm
 from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound, Box, check_eps, check_labels, errs, product_above, round_up
+from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
 
 BOUNDS = {"global": global_bound, "local": local_bound}
 
@@ -13,14 +13,11 @@ __all__ = [
     "Bound",
     "Box",
     "ball_box",
-    "check_eps",
-    "check_labels",
     "errs",
     "exact_norm",
     "global_bound",
     "interval_and_ball",
     "interval_box",
     "local_bound",
-    "product_above",
     "round_up",
 ]

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
+from lliptools.bounds.checks import check_eps
 from lliptools.bounds.norms import exact_norm
-from lliptools.bounds.record import BlockBound, Bound, Box, check_eps, product_above
+from lliptools.bounds.record import BlockBound, Bound, Box, product_above
 from lliptools.nets import LinearMap, check_input, read_blocks
 
 __all__ = ["global_bound", "local_bound"]
@@ -32,8 +33,16 @@ def local_bound(
     bound is the product of the norms of what is left. The norm of one block gives the radius of the next block's ball.
 
     x: (batch, *sample). eps: a number or (batch,), in the units of x; math.inf gives the global bound.
-    boxes(linear, inputs, center, column_slope, radius) -> Box and norm(linear, row_slope, column_slope) -> (batch,)
-    may be replaced by one's own; unless marked with their kind, the result is of kind "estimate".
+    Returns a Bound: value (batch,), kind "upper", and for every block its box, slope, norm and radius. print() shows it.
+
+        >>> import torch, lliptools as ll
+        >>> x = torch.tensor([[1.0, -2.0, 0.5]])
+        >>> ll.local_bound(ll.nets.fold(3, 4), x, eps=0.4).value.item()
+        1.0
+
+    Own ways to find boxes and norms may be passed: boxes(linear, inputs, center, column_slope, radius) -> Box, as
+    bounds.interval_box, and norm(linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm. The result is then
+    of kind "estimate", which certifies nothing, unless they are marked with the way they err (bounds.errs).
     differentiable=True keeps the graph to the network's parameters.
     Raises UnsupportedLayer and InvalidInput.
     Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.

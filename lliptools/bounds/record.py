@@ -9,10 +9,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
+from lliptools.bounds.checks import check_labels
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["BlockBound", "Bound", "Box", "check_eps", "check_labels", "errs", "product_above", "round_up"]
+__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up"]
 
 ARITHMETIC = "computed in float64 as if its arithmetic were exact"
 
@@ -134,70 +134,3 @@ class Bound:
             kept = f"{kept_rows:.4g}×{before:.4g} of {rows}×{columns}"
             lines.append(f"{index + 1:>5}  {kept:<22}{round_up(block.norm.mean().item()):>10}")
         return "\n".join(lines)
-
-
-def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
-    """The labels, checked: integers of shape (batch,) in 0 … classes − 1. Raises InvalidInput for anything else."""
-    expected = f"y as an integer tensor of shape ({batch},) with classes 0 to {classes - 1}"
-    if classes < 2:
-        raise InvalidInput(
-            expected="a network with at least two outputs",
-            got=f"{classes}",
-            cause="a single score, which has no margin",
-            next_step="give the network one output a class",
-        )
-    integers = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
-    if not integers or y.layout != torch.strided:
-        got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
-        raise InvalidInput(
-            expected=expected,
-            got=got,
-            cause="labels in another form",
-            next_step="torch.as_tensor(y, dtype=torch.int64)",
-        )
-    if y.shape != (batch,):
-        raise InvalidInput(
-            expected=expected,
-            got=f"shape {tuple(y.shape)}",
-            cause="labels of other points, or one-hot rows",
-            next_step="pass one class index a point",
-        )
-    y = y.to(device=device, dtype=torch.int64)
-    if ((y < 0) | (y >= classes)).any():
-        raise InvalidInput(
-            expected=expected,
-            got=f"values from {int(y.min())} to {int(y.max())}",
-            cause="labels that start at 1, or a network for fewer classes",
-            next_step=f"check that the network's {classes} outputs are the classes of y",
-        )
-    return y
-
-
-def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
-    """The radii as (batch,) float64 on x's device. Raises InvalidInput for a negative one, NaN or another shape."""
-    try:
-        if isinstance(eps, Tensor) and eps.is_complex():
-            raise TypeError("a complex radius")
-        radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise InvalidInput(
-            expected="eps as a number, or a tensor of one radius a point",
-            got=repr(eps)[:80],
-            cause="a value that is not a number",
-            next_step="pass a float",
-        ) from error
-    if radius.shape not in {torch.Size([]), torch.Size([len(x)])}:
-        raise InvalidInput(
-            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius a point",
-            got=f"shape {tuple(radius.shape)}",
-            cause="radii of another batch",
-            next_step="to try many radii at one point, pass x.expand(len(eps), -1)",
-        )
-    if not (radius >= 0).all():
-        raise InvalidInput(
-            expected="eps >= 0",
-            got=f"{radius[~(radius >= 0)].flatten()[0]:g}" if radius.dim() else f"{radius:g}",
-            cause="a radius below 0 or not a number",
-            next_step="pass the radius of the ball around x, in the units of x",
-        )
-    return radius.expand(len(x)).clone()

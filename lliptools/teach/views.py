@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, global_bound, local_bound, round_up
+from lliptools.bounds import Bound, global_bound, round_up
 from lliptools.certificates import certified_radius, certify
+from lliptools.margins import margins
 from lliptools.nets import ClippedReLU, check_input, forward, read_blocks
 
 __all__ = ["NeuronView", "Plane", "neuron_view", "plane_view", "scale_thresholds"]
@@ -39,7 +40,7 @@ class NeuronView:
 
     point: (features,). radii: (radii,). local: the local bound, its batch running over the radii. everywhere: the
     global bound, batch 1. reach: (radii,) min over j ≠ y of margin_j / Lip(f_y − f_j) on the ball of that radius, the
-    distance within which no other class can catch up; a radius certifies where reach > radius.
+    distance within which no other class can catch up. holds: (radii,) bool, whether the local bound certifies.
     radius, radius_global: largest certified radius by either bound. clipped: whether any activation is clipped.
     """
 
@@ -50,6 +51,7 @@ class NeuronView:
     radii: Tensor
     local: Bound
     everywhere: Bound
+    holds: Tensor
     reach: Tensor
     reach_global: float
     radius: float
@@ -93,28 +95,27 @@ class NeuronView:
 
     def certified(self, index: int) -> bool:
         """Whether the local bound certifies radii[index]."""
-        return bool(self.reach[index] > self.radii[index])
+        return bool(self.holds[index])
 
 
 def neuron_view(net: nn.Sequential, x: Tensor, y: int, radii: Tensor, plane: Plane | None = None) -> NeuronView:
     """Bounds, margin and certified radii near the point x, shape (features,), for all radii in one batched call."""
     batch, label = x[None], torch.tensor([y], device=x.device)
-    local = local_bound(net, batch.expand(len(radii), *x.shape), radii)
+    certificate = certify(net, batch.expand(len(radii), *x.shape), label.expand(len(radii)), radii)
     everywhere = global_bound(net, batch)
-    here = certify(net, batch, label, 0.0)
-    logits = forward(read_blocks(net, x.shape), check_input(net, batch))[0].detach()
-    other = torch.arange(len(logits), device=x.device) != y
-    margins = (logits[y] - logits)[other]
+    logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
+    margin = margins(logits, label)
     return NeuronView(
         point=x,
         label=y,
         predicted=int(logits.argmax()),
-        margin=here.margin.item(),
+        margin=margin.min().item(),
         radii=radii,
-        local=local,
+        local=certificate.bound,
         everywhere=everywhere,
-        reach=(margins / local.pairwise(label.expand(len(radii)))[:, other]).amin(dim=1),
-        reach_global=(margins / everywhere.pairwise(label)[:, other]).amin().item(),
+        holds=certificate.holds,
+        reach=(margin / certificate.bound.pairwise(label.expand(len(radii)))).amin(dim=1),
+        reach_global=(margin / everywhere.pairwise(label)).min().item(),
         radius=certified_radius(net, batch, label).item(),
         radius_global=certified_radius(net, batch, label, bound=global_bound).item(),
         clipped=any(isinstance(layer, ClippedReLU) for layer in net),

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import check_labels, global_bound
+from lliptools.bounds import global_bound
+from lliptools.bounds.checks import check_labels
 from lliptools.certificates import certified_radius
 from lliptools.errors import InvalidInput
 from lliptools.nets import ClippedReLU

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound
 from lliptools.errors import InvalidInput
+from lliptools.margins import own_class
 from lliptools.nets import ClippedReLU
 
 __all__ = ["sparsity_loss", "worst_logits"]
@@ -17,8 +18,7 @@ def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tenso
     The certificate holds exactly where class y wins among them. Source: Huang et al. (NeurIPS 2021), section 4.
     """
     reach = torch.as_tensor(eps, dtype=logits.dtype, device=logits.device).expand(len(logits))[:, None] * pairwise
-    own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, y[:, None], True)
-    return logits + reach.masked_fill(own, 0.0)
+    return logits + reach.masked_fill(own_class(logits, y), 0.0)
 
 
 def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) -> Tensor:
