@@ -33,7 +33,7 @@ def local_bound(
     bound is the product of the norms of what is left. The norm of one block gives the radius of the next block's ball.
 
     x: (batch, *sample). eps: a number or (batch,), in the units of x; math.inf gives the global bound.
-    Own ways to find boxes and norms may be passed, boxes(linear, inputs, center, column_slope, radius) -> Box as
+    Returns a Bound: value (batch,), kind "upper", and of every block box, slope, norm and radius. print() shows it.
 
         >>> import torch, lliptools as ll
         >>> x = torch.tensor([[1.0, -2.0, 0.5]])
