@@ -35,7 +35,7 @@ class Panels:
 
     def write(self, text: str, x: float, y: float, **more: Any) -> None:
         """Write text at a place of the figure."""
-        place = {"xref": "paper", "yref": "paper", "showarrow": False, "font": {"size": 12}}
+        place = {"xref": "paper", "yref": "paper", "xanchor": "center", "showarrow": False, "font": {"size": 12}}
         self._layout["annotations"].append({**place, "text": text, "x": x, "y": y, **more})
 
     def add(self, kind: str, **trace: Any) -> None:
