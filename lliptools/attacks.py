@@ -31,12 +31,19 @@ def pgd(
     Raises InvalidInput. Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
     (ICLR 2018), with steps measured in L2.
     """
-    if not isinstance(eps, int | float) or not 0 <= eps < math.inf:
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < math.inf:
         raise InvalidInput(
             expected="eps as one finite number >= 0",
             got=repr(eps)[:80],
             cause="a tensor of radii, or a radius that is no radius",
             next_step="attack at one radius at a time",
+        )
+    if steps < 1 or restarts < 1:
+        raise InvalidInput(
+            expected="at least one step and one restart",
+            got=f"steps={steps}, restarts={restarts}",
+            cause="an attack that does nothing",
+            next_step="leave them at their defaults",
         )
     center = check_input(net, x)
     with torch.no_grad():

@@ -16,6 +16,7 @@ from lliptools.nets import check_input, forward, read_blocks
 
 __all__ = ["AccuracyTable", "Certificate", "certified_accuracy", "certified_radius", "certify"]
 
+LARGEST = 1e300
 Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
 
 
@@ -42,6 +43,13 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
     x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x.
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
+    if not callable(bound):
+        raise InvalidInput(
+            expected="bound as a function (net, x, eps) -> Bound",
+            got=type(bound).__name__,
+            cause="a name, or a Bound that was computed already",
+            next_step="pass lliptools.local_bound itself",
+        )
     center = check_input(net, x)
     radius = check_eps(eps, center)
     with torch.no_grad():
@@ -79,14 +87,15 @@ def certified_radius(
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
 
-    A finite radius that is returned was itself certified, and is within the relative tolerance of the largest one.
-    It is 0 where class y does not strictly win at the point, inf where the global bound of every f_y − f_j is 0.
-    Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance that is not between 0 and 1.
+    A finite radius that is returned was itself certified, and is within the relative tolerance of the largest one, or
+    is 1e300, beyond which none is tried. It is 0 where class y does not strictly win at the point, inf where the global
+    bound of every f_y − f_j is 0.
+    Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
-    if not 0 < tolerance < 1:
+    if not isinstance(tolerance, float) or not 1e-12 <= tolerance < 1:
         raise InvalidInput(
-            expected="a relative tolerance between 0 and 1",
-            got=f"{tolerance:g}",
+            expected="a relative tolerance from 1e-12 to below 1",
+            got=f"{tolerance}",
             cause="an absolute tolerance, or a percentage",
             next_step="leave it at 1e-6",
         )
@@ -94,13 +103,16 @@ def certified_radius(
     constants = global_bound(net, x).pairwise(y)
     with torch.no_grad():
         logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x))
-        reach = (margins(logits, y.to(logits.device, torch.int64)) / constants).amin(dim=1)  # by the global bound
+        margin = margins(logits, y.to(logits.device, torch.int64))
+        reach = (margin / constants).amin(dim=1)  # the radius by the global bound
+        nearest = (margin / here.bound.pairwise(y)).amin(dim=1)  # more than the radius by any other
     certified = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, 0.0).to(reach)
     refuted = torch.full_like(reach, torch.inf)
     below, above = reach * (1 - tolerance / 4), reach * (1 + tolerance / 4)
-    trial = below
+    trial = torch.where(reach > 0, below, nearest)
+    growth = torch.full_like(reach, 2.0)
     for _ in range(200):
-        open_ = here.holds & certified.isfinite() & trial.isfinite() & (trial > 0)
+        open_ = here.holds & (certified < LARGEST) & trial.isfinite() & (trial > 0)
         open_ &= refuted - certified > tolerance * certified
         index = open_.nonzero()[:, 0]
         if not len(index):
@@ -108,8 +120,12 @@ def certified_radius(
         holds = certify(net, x[index], y[index], trial[index], bound=bound).holds
         certified[index] = torch.where(holds, trial[index], certified[index])
         refuted[index] = torch.where(holds, refuted[index], trial[index])
-        further = torch.where(certified < above, above, 2 * certified)
-        trial = torch.where(refuted.isfinite(), (certified + refuted) / 2, further)
+        further = torch.where(certified < above, above, growth * certified)
+        growth = torch.where(certified < above, growth, growth.square())
+        # Halfway, and while the two are of different orders of magnitude, halfway between those.
+        middle = torch.where(refuted > 4 * certified, certified.sqrt() * refuted.sqrt(), (certified + refuted) / 2)
+        middle = torch.where(certified > 0, middle, refuted / 2)
+        trial = torch.where(refuted.isfinite(), middle, further.clamp_max(LARGEST))
     return certified
 
 

@@ -51,6 +51,13 @@ def replaced():
     return nn.Sequential(layer)
 
 
+def other_weight():
+    layer = nn.Linear(3, 4)
+    del layer._parameters["weight"]
+    layer.weight = 1j * torch.eye(4, 3)
+    return nn.Sequential(layer)
+
+
 def broken():
     net = ll.nets.mlp(3, 8, 4)
     net[0].weight.data[0, 0] = math.nan
@@ -101,6 +108,7 @@ def test_unsupported_networks_are_named(net, named):
         (NET, torch.zeros(2, 3, dtype=torch.complex64), "torch.complex64"),
         (NET, torch.zeros(2, 3).to_sparse(), "sparse_coo"),
         (nn.Sequential(nn.Linear(3, 4, dtype=torch.complex64)), X, "real parameters"),
+        (other_weight(), X, "real parameters"),
         (broken(), X, r"layer 0 \(Linear\).*`weight`"),
         (nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)), X, r"layer 1 \(Linear\); got 4 features"),
         (nn.Sequential(nn.Linear(3, 4), ll.nets.ClippedReLU(torch.ones(2, 4))), X, "theta of layer 1"),

@@ -130,14 +130,68 @@ def test_a_rung_cannot_change_the_radius():
     assert torch.equal(larger.holds, ll.certify(net, x, y, 0.1, bound=ll.global_bound).holds)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1.0, -1e-6, float("nan")])
+def test_a_radius_without_an_end():
+    """relu(−relu(x) − 1) is 0 everywhere, which the local bound sees at every radius and the global bound does not."""
+    layers = [nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2)]
+    values = (([[1.0]], [0.0]), ([[-1.0]], [-1.0]), ([[0.0], [1.0]], [1.0, 0.0]))
+    for layer, (weight, bias) in zip(layers[::2], values, strict=True):
+        layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
+    net, y = nn.Sequential(*layers), torch.tensor([0])
+    assert ll.certified_radius(net, torch.zeros(1, 1), y).item() == 1e300
+    assert ll.certify(net, torch.zeros(1, 1), y, 1e300).holds.item()
+
+
+def test_a_radius_far_beyond_the_global_one():
+    """fold 200 times: the global radius is 2^−200 of the local one."""
+    net, x, y = ll.nets.fold(2, 200), torch.tensor([[1.0, -2.0]]), torch.tensor([0])
+    assert ll.certified_radius(net, x, y).item() == pytest.approx(1.0, rel=2e-6)
+
+
+def test_a_radius_where_the_global_bound_overflows():
+    """A unit of slope 1e400 far away; near the point it is off."""
+    first, second, head = nn.Linear(2, 3).double(), nn.Linear(3, 3, bias=False).double(), nn.Linear(3, 2).double()
+    first.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1e200, 0.0]], dtype=torch.float64)
+    first.bias.data = torch.tensor([5.0, 5.0, -1e202], dtype=torch.float64)
+    second.weight.data = torch.tensor([1.0, 1.0, 1e200], dtype=torch.float64).diag()
+    head.weight.data = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    head.bias.data.zero_()
+    net, x, y = (
+        nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), head),
+        torch.tensor([[3.0, 1.0]]).double(),
+        torch.tensor([0]),
+    )
+    assert ll.global_bound(net, x).value.item() == torch.inf
+    assert ll.certified_radius(net, x, y).item() == pytest.approx(2**0.5, rel=2e-6)
+
+
+def test_a_constant_margin_certifies_at_any_radius():
+    net = nn.Sequential(nn.Linear(2, 2))
+    net[0].weight.data, net[0].bias.data = torch.zeros(2, 2), torch.tensor([1.0, 0.0])
+    assert ll.certify(net, torch.zeros(2, 2), torch.tensor([0, 1]), torch.inf).holds.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("bound", ["local", None])
+def test_a_rung_is_a_function(bound):
+    net = NETWORKS["relu"]()
+    with pytest.raises(ll.InvalidInput, match="function"):
+        ll.certify(net, *labelled(net), 0.1, bound=bound)
+
+
+@pytest.mark.parametrize("tolerance", [None, 1, 1e-300, 0.0, 1.0, -1e-6, float("nan")])
 def test_bad_tolerance(tolerance):
     net = NETWORKS["relu"]()
     with pytest.raises(ll.InvalidInput, match="tolerance"):
         ll.certified_radius(net, *labelled(net), tolerance=tolerance)
 
 
-@pytest.mark.parametrize("eps", [-1.0, float("nan"), float("inf"), torch.full((12,), 0.1), None])
+@pytest.mark.parametrize("effort", [{"steps": 0}, {"steps": -1}, {"restarts": 0}])
+def test_an_attack_does_something(effort):
+    net = NETWORKS["relu"]()
+    with pytest.raises(ll.InvalidInput, match="at least one step"):
+        pgd(net, *labelled(net), 0.1, **effort)
+
+
+@pytest.mark.parametrize("eps", [True, -1.0, float("nan"), float("inf"), torch.full((12,), 0.1), None])
 def test_attacks_take_one_finite_radius(eps):
     net = NETWORKS["relu"]()
     x, y = labelled(net)

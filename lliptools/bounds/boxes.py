@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import Box, errs
+from lliptools.bounds.record import Box, errs, product_above
 from lliptools.nets.linear import LinearMap
 
 __all__ = ["ball_box", "interval_and_ball", "interval_box"]
+
+TINY = torch.finfo(torch.float64).tiny
 
 
 @errs("upper")
@@ -16,7 +18,11 @@ def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: T
     inputs: box of the block's inputs, (batch, columns). center, column_slope and radius are not used.
     """
     middle = linear.apply(inputs.lower / 2 + inputs.upper / 2)
-    half_width = linear.apply_absolute(inputs.upper / 2 - inputs.lower / 2)
+    half = inputs.upper / 2 - inputs.lower / 2
+    half = torch.where(inputs.upper > inputs.lower, half.clamp_min(TINY), half)
+    half_width = linear.apply_absolute(half)
+    moved = (half > 0).double() @ (linear.weight != 0).double().T > 0
+    half_width = half_width + moved.double() * _lost(linear)
     return Box.outward(middle - half_width, middle + half_width)
 
 
@@ -26,7 +32,8 @@ def ball_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tenso
 
     center: (batch, rows) pre-activations at the ball's centre. column_slope: (batch, columns). radius: (batch,).
     """
-    reach = radius[:, None] * linear.row_norms(column_slope)
+    reach = product_above(radius[:, None], linear.row_norms(column_slope))
+    reach = reach + (reach > 0).double() * _lost(linear)
     return Box.outward(center - reach, center + reach)
 
 
@@ -35,6 +42,11 @@ def interval_and_ball(linear: LinearMap, inputs: Box, center: Tensor, column_slo
     """What lies in both the interval box and the ball's box; the default."""
     interval = interval_box(linear, inputs, center, column_slope, radius)
     return interval.intersect(ball_box(linear, inputs, center, column_slope, radius))
+
+
+def _lost(linear: LinearMap) -> float:
+    """More than what underflow can take from the sum that makes a unit."""
+    return linear.weight.shape[1] * TINY
 
 
 def input_box(center: Tensor, radius: Tensor) -> Box:

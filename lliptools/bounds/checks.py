@@ -48,8 +48,8 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
 def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     """The radii as (batch,) float64 on x's device. Raises InvalidInput for a negative one, NaN or another shape."""
     try:
-        if isinstance(eps, Tensor) and eps.is_complex():
-            raise TypeError("a complex radius")
+        if isinstance(eps, bool) or (isinstance(eps, Tensor) and (not _is_real(eps) or eps.layout != torch.strided)):
+            raise TypeError("not a number")
         radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InvalidInput(
@@ -73,3 +73,7 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
             next_step="pass the radius of the ball around x, in the units of x",
         )
     return radius.expand(len(x)).clone()
+
+
+def _is_real(values: Tensor) -> bool:
+    return not values.is_complex() and values.dtype != torch.bool

@@ -37,7 +37,8 @@ def product_above(one: Tensor, other: Tensor) -> Tensor:
     """A product of factors >= 0 that rounding never lowers to nothing: 0 only where a factor is 0, inf on overflow."""
     product = one * other
     product = torch.where((one > 0) & (other > 0), product.clamp_min(torch.finfo(product.dtype).tiny), product)
-    return product.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    nothing = ((one == 0) & ~other.isnan()) | ((other == 0) & ~one.isnan())  # 0 · inf is 0 here: the 0 is exact
+    return torch.where(nothing, 0.0, product.nan_to_num(nan=torch.inf, posinf=torch.inf))
 
 
 def round_up(value: float, digits: int = 4) -> str:

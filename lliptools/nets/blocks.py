@@ -152,7 +152,12 @@ def _check_layer(layer: nn.Module, name: str) -> None:
             cause="no rule is known for what this layer computes",
             next_step="replace the layer by a supported one, or fold it into its neighbours",
         )
-    for which, parameter in [*layer.named_parameters(), *layer.named_buffers()]:
+    tensors = dict([*layer.named_parameters(), *layer.named_buffers()])
+    if isinstance(layer, nn.Linear):
+        tensors = {"weight": layer.weight} | ({} if layer.bias is None else {"bias": layer.bias})
+        if layer.weight.shape != (layer.out_features, layer.in_features):
+            raise _width_error(name, layer, layer.weight.shape[-1])
+    for which, parameter in tensors.items():
         if not parameter.is_floating_point() or not parameter.numel():
             raise InvalidInput(
                 expected=f"real parameters, at least one, in {name}",

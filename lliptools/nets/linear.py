@@ -5,7 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lliptools.errors import InvalidInput
+
 __all__ = ["LinearMap"]
+
+SMALLEST = 1e-290  # a product this small has lost digits, or all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +25,10 @@ class LinearMap:
     @classmethod
     def of(cls, layer: nn.Linear) -> "LinearMap":
         """The map of a dense layer."""
+        # Copies: what was found of the network must not change when the network is trained on.
         bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
         if torch.is_grad_enabled():
-            return cls(layer.weight.double(), bias.double())
-        # A copy: what was found of the network must not change when the network is trained on.
+            return cls(layer.weight.double().clone(), bias.double().clone())
         return cls(layer.weight.detach().double().clone(), bias.detach().double().clone())
 
     @classmethod
@@ -36,7 +40,19 @@ class LinearMap:
         )
 
     def then(self, other: "LinearMap") -> "LinearMap":
-        """The composition other ∘ self: one matrix, never a product of two norms."""
+        """The composition other ∘ self: one matrix, never a product of two norms.
+
+        Raises InvalidInput where the weights are so small that their products underflow.
+        """
+        size = other.weight.abs() @ self.weight.abs()
+        reached = (other.weight != 0).double() @ (self.weight != 0).double() > 0
+        if (reached & (size < SMALLEST)).any():
+            raise InvalidInput(
+                expected=f"consecutive linear layers whose products of weights stay above {SMALLEST:g}",
+                got=f"a product of {size[reached].min().item():g}",
+                cause="weights that training has driven towards 0",
+                next_step="set such weights to 0, or merge the two layers",
+            )
         return LinearMap(other.weight @ self.weight, other.weight @ self.bias + other.bias)
 
     def apply(self, h: Tensor) -> Tensor:

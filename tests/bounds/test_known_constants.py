@@ -127,6 +127,29 @@ def test_a_product_that_underflows_is_not_zero():
     assert ll.certified_radius(net, x, y).item() < 1e299
 
 
+TINY_WEIGHTS = {
+    "halves of subnormal boxes": ([[1.0]], [[5e-324]], [[1e300]], [[0.0], [1e300]]),
+    "boxes that become subnormal": ([[2.5e-162]], [[2.5e-162]], [[1e300]], [[0.0], [1e300]]),
+    "balls that underflow": ([[1e-200]], [[1e-200]], [[1e200]], [[0.0], [1e200]]),
+}
+
+
+@pytest.mark.parametrize("weights", TINY_WEIGHTS.values(), ids=TINY_WEIGHTS)
+def test_boxes_that_underflow_strike_nothing(weights):
+    net = plain(*weights, biases=[None, None, None, [1.0, 0.0]])
+    x, y = torch.zeros(1, 1).double(), torch.tensor([0])
+    assert ll.local_bound(net, x, 100.0).value.item() > 0
+    assert not ll.certify(net, x, y, 100.0).holds.item()
+
+
+def test_layers_whose_product_underflows_are_refused():
+    small, large = nn.Linear(1, 1).double(), nn.Linear(1, 2).double()
+    small.weight.data = torch.tensor([[1e-200]], dtype=torch.float64)
+    large.weight.data = torch.tensor([[1e-200], [0.0]], dtype=torch.float64)
+    with pytest.raises(ll.InvalidInput, match="products of weights"):
+        ll.global_bound(nn.Sequential(small, large), torch.zeros(1, 1).double())
+
+
 def test_a_row_far_smaller_than_the_others_keeps_its_norm():
     net = plain([[1.0], [1e-200]], [[0.0, 1e200], [0.0, 0.0]], biases=[[0.0, -1e-201], [0.0, 0.5]])
     x = torch.tensor([[0.0]]).double()
