@@ -19,7 +19,7 @@ def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: T
     """
     middle = linear.apply(inputs.lower / 2 + inputs.upper / 2)
     half = inputs.upper / 2 - inputs.lower / 2
-    half = torch.where(inputs.upper > inputs.lower, half.clamp_min(TINY), half)
+    half = torch.where(inputs.upper > inputs.lower, half.clamp_min(TINY), half)  # half of 5e-324 would be 0
     half_width = linear.apply_absolute(half)
     moved = (half > 0).double() @ (linear.weight != 0).double().T > 0
     half_width = half_width + moved.double() * _lost(linear)
@@ -54,8 +54,6 @@ def input_box(center: Tensor, radius: Tensor) -> Box:
     reach = radius[:, None].expand_as(center)
     lower, upper = center - reach, center + reach
     # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
-    lower, upper = (
-        lower.nextafter(-torch.full_like(lower, torch.inf)),
-        upper.nextafter(torch.full_like(upper, torch.inf)),
-    )
+    lower = lower.nextafter(torch.full_like(lower, -torch.inf))
+    upper = upper.nextafter(torch.full_like(upper, torch.inf))
     return Box.outward(torch.where(reach > 0, lower, center), torch.where(reach > 0, upper, center))
