@@ -120,7 +120,10 @@ def _units(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         wide = math.ceil(math.sqrt((4 if view.plane is None else 2) * len(states) / layers))
         tall = math.ceil(len(states) / wide)
         varying = int((states >= ON).sum())
-        title = f"layer {layer + 1}: {varying} of {len(states)} units varying"
+        many = (
+            f"{varying} of {len(states)} units varying" if layers <= 2 else f"{varying}/{len(states)} varying"
+        )  # room is scarce
+        title = f"layer {layer + 1}: {many}"
         across, down = {**HIDDEN, "range": [-0.7, wide - 0.3]}, {**HIDDEN, "range": [tall - 0.4, -0.6]}
         panels.open(span, rows.top, title, across, down)
         size = min(11.0, 400 / layers / wide)
@@ -154,7 +157,11 @@ def _matrices(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         picture[~kept_rows] = picture[:, ~kept_columns] = 255
         tall, wide = weight.shape
         title = f"W<sub>{k + 1}</sub>  {tall}×{wide} → {kept_rows.sum()}×{kept_columns.sum()}"
-        across = {"title": f"columns: inputs of layer {k + 1}", "range": [-0.5, wide - 0.5], **_whole_ticks(wide)}
+        across = {
+            "title": f"columns: inputs of layer {k + 1}" if len(blocks) <= 3 else f"inputs of {k + 1}",
+            "range": [-0.5, wide - 0.5],
+            **_whole_ticks(wide),
+        }
         down = {"title": "" if k else "rows: units", "range": [tall - 0.5, -0.5], **_whole_ticks(tall)}
         panels.open(span, rows.middle, title, across, down)
         hover = "row %{y}, column %{x}<extra></extra>"
