@@ -1,6 +1,7 @@
 """Certificates hold against attacks; ties, NaN and overflow never certify; radii are certified themselves."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -93,10 +94,7 @@ def test_numbers_that_are_not_finite_never_certify():
     def broken(value):
         def bound(net, x, eps):
             found = ll.local_bound(net, x, eps)
-            blocks = tuple(
-                ll.BlockBound(b.linear, b.box, b.output, b.slope, torch.full_like(b.norm, value), b.radius)
-                for b in found.blocks
-            )
+            blocks = tuple(replace(b, norm=torch.full_like(b.norm, value)) for b in found.blocks)
             return ll.Bound(torch.full_like(found.value, value), "upper", found.eps, blocks)
 
         return bound

@@ -10,8 +10,29 @@ PACKAGE = Path(__file__).parents[1] / "lliptools"
 ROOMS = ("errors", "nets", "bounds", "margins", "attacks", "certificates", "training", "teach", "cli")
 # Inside a room, the order of its files.
 FILES = {
-    "nets": ("activations", "linear", "blocks", "architectures", "zoo"),
-    "bounds": ("checks", "record", "norms", "boxes", "product"),
+    "nets": (
+        "activations",
+        "pairs",
+        "rules",
+        "operators",
+        "linear",
+        "residual",
+        "layers",
+        "blocks",
+        "architectures",
+        "zoo",
+    ),
+    "bounds": (
+        "checks",
+        "rounding",
+        "record",
+        "norms",
+        "krylov",
+        "torus",
+        "spectral",
+        "boxes",
+        "product",
+    ),
     "training": ("data", "recipes", "losses", "loop"),
     "teach": ("style", "exercise", "check", "views", "panels", "figures", "widgets", "doctor"),
 }

@@ -1,17 +1,28 @@
 """How it is bounded: every rung is a function (net, x, eps) -> Bound that says which way it errs."""
 
 from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box
-from lliptools.bounds.norms import exact_norm
+from lliptools.bounds.krylov import AposterioriNorm, LanczosNorm
+from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
 from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
+from lliptools.bounds.rounding import outward_rounding
+from lliptools.bounds.spectral import METHODS, UpperNorm, spectral_norm
+from lliptools.bounds.torus import torus_norm
 
 BOUNDS = {"global": global_bound, "local": local_bound}
 
 __all__ = [
     "BOUNDS",
+    "METHODS",
+    "AposterioriNorm",
     "BlockBound",
     "Bound",
     "Box",
+    "CholeskyNorm",
+    "GramNorm",
+    "LanczosNorm",
+    "PowerNorm",
+    "UpperNorm",
     "ball_box",
     "errs",
     "exact_norm",
@@ -19,5 +30,8 @@ __all__ = [
     "interval_and_ball",
     "interval_box",
     "local_bound",
+    "outward_rounding",
     "round_up",
+    "spectral_norm",
+    "torus_norm",
 ]

@@ -4,56 +4,71 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.record import Box, errs, product_above
-from lliptools.nets.linear import LinearMap
+from lliptools.bounds.rounding import apply_slack, gamma, is_outward, unit
+from lliptools.nets.linear import SAFE, LinearMap
 
-__all__ = ["ball_box", "interval_and_ball", "interval_box"]
-
-TINY = torch.finfo(torch.float64).tiny
+__all__ = ["ball_box", "input_box", "interval_and_ball", "interval_box"]
 
 
-@errs("upper")
+@errs("upper", encloses=True)
 def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tensor, radius: Tensor) -> Box:
     """Interval arithmetic: middle W m + b, half-width |W| d.
 
-    inputs: box of the block's inputs, (batch, columns). center, column_slope and radius are not used.
+    inputs: box of the block's inputs, (batch, *columns). center, column_slope and radius are not used.
     """
-    middle = linear.apply(inputs.lower / 2 + inputs.upper / 2)
+    tiny = torch.finfo(center.dtype).tiny
+    between = inputs.lower / 2 + inputs.upper / 2
     half = inputs.upper / 2 - inputs.lower / 2
-    half = torch.where(inputs.upper > inputs.lower, half.clamp_min(TINY), half)  # half of 5e-324 would be 0
-    half_width = linear.apply_absolute(half)
-    moved = (half > 0).double() @ (linear.weight != 0).double().T > 0
-    half_width = half_width + moved.double() * _lost(linear)
-    return Box.outward(middle - half_width, middle + half_width)
+    half = torch.where(inputs.upper > inputs.lower, half.clamp_min(tiny), half)  # half of 5e-324 would be 0
+    if is_outward():
+        half = half + 2 * unit(half) * (inputs.lower.abs() + inputs.upper.abs())
+    middle, half_width = linear.apply(between), linear.apply_absolute(half)
+    if linear.has_tiny_entries or ((half > 0) & (half < SAFE)).any():
+        half_width = half_width + linear.reached(half > 0).to(half.dtype) * _lost(linear)
+    if is_outward():
+        half_width = half_width * (1 + 2 * gamma(linear.terms, half)) + apply_slack(linear, between.abs() + half)
+    return _widened(middle, half_width)
 
 
-@errs("upper")
+@errs("upper", encloses=True)
 def ball_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tensor, radius: Tensor) -> Box:
     """The ball of the block's inputs: pre-activation at the centre ± radius · ‖row of W, struck columns left out‖.
 
-    center: (batch, rows) pre-activations at the ball's centre. column_slope: (batch, columns). radius: (batch,).
+    center: (batch, *rows) pre-activations at the ball's centre. column_slope: (batch, *columns). radius: (batch,).
     """
-    reach = product_above(radius[:, None], linear.row_norms(column_slope))
-    reach = reach + (reach > 0).double() * _lost(linear)
-    return Box.outward(center - reach, center + reach)
+    norms = linear.row_norms(column_slope)
+    if is_outward():
+        norms = norms * (1 + 2 * gamma(linear.terms, norms) + linear.relative_error)
+        if linear.matrix_error is not None:
+            norms = norms + torch.linalg.vector_norm(linear.matrix_error, dim=1).reshape(norms.shape[1:])
+    reach = product_above(radius.view(-1, *[1] * (norms.dim() - 1)), norms)
+    return _widened(center, reach + (reach > 0).to(reach.dtype) * _lost(linear))
 
 
-@errs("upper")
+@errs("upper", encloses=True)
 def interval_and_ball(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tensor, radius: Tensor) -> Box:
     """What lies in both the interval box and the ball's box; the default."""
     interval = interval_box(linear, inputs, center, column_slope, radius)
     return interval.intersect(ball_box(linear, inputs, center, column_slope, radius))
 
 
+def _widened(middle: Tensor, half_width: Tensor) -> Box:
+    if is_outward():
+        half_width = half_width * (1 + 8 * unit(middle)) + 4 * unit(middle) * middle.abs()
+    return Box.outward(middle - half_width, middle + half_width)
+
+
 def _lost(linear: LinearMap) -> float:
     """More than what underflow can take from the sum that makes a unit."""
-    return linear.weight.shape[1] * TINY
+    return linear.terms * torch.finfo(linear.bias.dtype).tiny
 
 
-def input_box(center: Tensor, radius: Tensor) -> Box:
-    """The smallest box around the ball: center (batch, features), radius (batch,)."""
+def input_box(center: Tensor, radius: Tensor, domain: tuple[float, float] | None = None) -> Box:
+    """The smallest box around the ball, inside the domain: center (batch, features), radius (batch,)."""
     reach = radius[:, None].expand_as(center)
     lower, upper = center - reach, center + reach
     # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
     lower = lower.nextafter(torch.full_like(lower, -torch.inf))
     upper = upper.nextafter(torch.full_like(upper, torch.inf))
-    return Box.outward(torch.where(reach > 0, lower, center), torch.where(reach > 0, upper, center))
+    box = Box.outward(torch.where(reach > 0, lower, center), torch.where(reach > 0, upper, center))
+    return box if domain is None else Box(box.lower.clamp_min(domain[0]), box.upper.clamp_max(domain[1]))

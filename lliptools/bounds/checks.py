@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_eps", "check_labels"]
+__all__ = ["check_domain", "check_eps", "check_labels", "check_probability", "check_radii"]
 
 
 def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
@@ -73,6 +73,42 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
             next_step="pass the radius of the ball around x, in the units of x",
         )
     return radius.expand(len(x)).clone()
+
+
+def check_radii(radii: str) -> None:
+    """Raises InvalidInput for anything but "local" and "global"."""
+    if radii not in ("local", "global"):
+        raise InvalidInput(
+            expected='radii "local" or "global"',
+            got=repr(radii)[:80],
+            cause="numbers, which are what eps is for",
+            next_step='leave it at "local"',
+        )
+
+
+def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
+    """Raises InvalidInput for a domain that is not (low, high), or that does not hold x."""
+    if domain is None:
+        return
+    low, high = domain
+    if not (low < high and (x >= low).all() and (x <= high).all()):
+        raise InvalidInput(
+            expected="a domain (low, high) that holds every value of x",
+            got=f"{domain} for values from {x.min().item():g} to {x.max().item():g}",
+            cause="inputs that were normalised after the domain was noted",
+            next_step="pass the range of x in the units that the network sees",
+        )
+
+
+def check_probability(delta: float) -> None:
+    """Raises InvalidInput unless 0 < delta < 1."""
+    if isinstance(delta, bool) or not isinstance(delta, float) or not 0 < delta < 1:
+        raise InvalidInput(
+            expected="delta as a probability between 0 and 1, both left out",
+            got=repr(delta)[:80],
+            cause="a certainty that no random start gives, or a percentage",
+            next_step="leave it at 1e-9",
+        )
 
 
 def _is_real(values: Tensor) -> bool:

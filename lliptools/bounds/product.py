@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
-from lliptools.bounds.checks import check_eps
-from lliptools.bounds.norms import exact_norm
-from lliptools.bounds.record import BlockBound, Bound, Box, product_above
-from lliptools.nets import LinearMap, check_input, read_blocks
+from lliptools.bounds.checks import check_domain, check_eps, check_probability, check_radii
+from lliptools.bounds.record import BlockBound, Bound, Box, Norm, product_above
+from lliptools.bounds.rounding import center_doubt, image_doubt, inflated, is_outward, unit
+from lliptools.bounds.spectral import UpperNorm
+from lliptools.nets import Block, LinearMap, check_input, read_blocks
 
 __all__ = ["global_bound", "local_bound"]
 
 Boxes = Callable[[LinearMap, Box, Tensor, Tensor, Tensor], Box]
-Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 
 
 def local_bound(
@@ -24,7 +25,11 @@ def local_bound(
     eps: float | Tensor,
     *,
     boxes: Boxes = interval_and_ball,
-    norm: Norm = exact_norm,
+    norm: Norm | None = None,
+    radii: str = "local",
+    domain: tuple[float, float] | None = None,
+    delta: float = 1e-9,
+    dtype: torch.dtype = torch.float64,
     differentiable: bool = False,
 ) -> Bound:
     """Bound of the Lipschitz constant of net on the closed ball of radius eps around each point of a batch.
@@ -43,41 +48,163 @@ def local_bound(
     Own ways to find boxes and norms may be passed: boxes(linear, inputs, center, column_slope, radius) -> Box, as
     bounds.interval_box, and norm(linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm. The result is then
     of kind "estimate", which certifies nothing, unless they are marked with the way they err (bounds.errs).
-    differentiable=True keeps the graph to the network's parameters.
+    radii: "local" lets the norms found so far set the radii of the balls, "global" those of the whole layers, which
+    are wider and do not wait for the masks. domain: (low, high) of every input value, such as (0, 1) for pixels; the
+    bound is then one on the part of the ball that lies in it. delta: the most that Bound.failure_probability may be.
+    dtype: torch.float32 is for training. differentiable=True keeps the graph to the network's parameters.
     Raises UnsupportedLayer and InvalidInput.
     Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.
     """
-    center = check_input(net, x)
-    eps = radius = check_eps(eps, center)
+    center = check_input(net, x).to(dtype)
+    eps = check_eps(eps, center).to(dtype)
+    check_radii(radii)
+    check_domain(domain, center)
+    check_probability(delta)
     with torch.set_grad_enabled(differentiable):
-        blocks = read_blocks(net, x.shape[1:])
-        inputs = input_box(center, radius)
-        column_slope = torch.ones_like(center)
-        passed: list[BlockBound] = []
-        value = torch.ones_like(radius)
-        for block in blocks:
-            center = block.linear.apply(center)
-            box = boxes(block.linear, inputs, center, column_slope, radius)
-            if block.activation is None:
-                output, slope = box, torch.ones_like(center)
-            else:
-                output = Box(*block.activation.image(box.lower, box.upper))
-                slope = block.activation.slope(box.lower, box.upper)
-                center = block.activation(center)
-            block_norm = norm(block.linear, slope, column_slope)
-            passed.append(BlockBound(block.linear, box, output, slope, block_norm, radius))
-            value, radius = product_above(value, block_norm), product_above(radius, block_norm)
-            inputs, column_slope = output, slope
-    stages = {getattr(stage, "kind", "estimate") for stage in (boxes, norm)}
-    kind = "upper" if stages <= {"exact", "upper"} else "estimate"
-    return Bound(value, kind, eps, tuple(passed))
+        blocks = read_blocks(net, x.shape[1:], dtype)
+        count = _count(blocks)
+        norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count))
+        stages = _Stages(boxes, norm, radii == "global")
+        start = _State(
+            center,
+            torch.zeros_like(center),
+            input_box(center, eps, domain),
+            torch.ones_like(center),
+            eps,
+            torch.ones_like(eps),
+        )
+        passed, end = _pass(blocks, start, stages)
+    marks = {getattr(stage, "kind", "estimate") for stage in (boxes, norm)}
+    encloses = all(getattr(stage, "encloses", False) for stage in (boxes, norm)) and is_outward()
+    return Bound(
+        value=end.value,
+        kind="upper" if marks <= {"exact", "upper"} else "estimate",
+        eps=eps,
+        blocks=tuple(passed),
+        failure_probability=_failure(norm, blocks) * (2 if radii == "global" else 1),
+        arithmetic=f"{str(dtype).removeprefix('torch.')}, rounding {'' if encloses else 'not '}enclosed",
+        domain=domain,
+        norm=norm,
+    )
 
 
-def global_bound(net: nn.Module, x: Tensor, eps: float | Tensor = math.inf, *, norm: Norm = exact_norm) -> Bound:
+@dataclass(frozen=True)
+class _Stages:
+    """How the pass finds boxes and norms."""
+
+    boxes: Boxes
+    norm: Norm
+    global_radii: bool
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the pass knows of the units it has reached: h at the centre and how far rounding may have moved it, their
+    box, their slopes, the radius of their ball, and the product of the norms so far."""
+
+    center: Tensor
+    doubt: Tensor
+    box: Box
+    slope: Tensor
+    radius: Tensor
+    value: Tensor
+
+
+def _pass(blocks: tuple[Block, ...], state: _State, stages: _Stages) -> tuple[list[BlockBound], _State]:
+    passed: list[BlockBound] = []
+    for block in blocks:
+        step = _residual if block.inner else _plain
+        bound, state = step(block, state, stages)
+        passed.append(bound)
+    return passed, state
+
+
+def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
+    linear, activation = block.linear, block.activation
+    center, doubt = linear.apply(state.center), state.doubt
+    box = stages.boxes(linear, state.box, center, state.slope, state.radius)
+    if is_outward():
+        doubt = center_doubt(linear, state.center, state.doubt)
+        box = Box.outward(box.lower - doubt, box.upper + doubt)
+    output, slope, row_slope = box, torch.ones_like(center), torch.ones_like(center)
+    if activation is not None:
+        output = Box(*activation.image(box.lower, box.upper))
+        slope, row_slope = activation.slope(box.lower, box.upper), activation.row_slope(box.lower, box.upper)
+    norm = stages.norm(linear, row_slope, state.slope)
+    bound = BlockBound(linear, activation, box, output, slope, row_slope, norm, state.radius)
+    grown = norm
+    if stages.global_radii:
+        everywhere = torch.ones_like(row_slope[:1]), torch.ones_like(state.slope[:1])
+        grown = stages.norm(linear, *everywhere).expand_as(norm)
+    radius = inflated(product_above(state.radius, grown))
+    if is_outward():
+        doubt = image_doubt(activation, center, doubt)
+    center = center if activation is None else activation(center)
+    return bound, _State(center, doubt, output, slope, radius, inflated(product_above(state.value, norm)))
+
+
+def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
+    """h + inner(h): the sum of boxes and centres, and a norm of at most ‖D^½‖ + that of the inside."""
+    inner, end = _pass(block.inner, replace(state, value=torch.ones_like(state.value)), stages)
+    center = state.center.reshape(end.center.shape) + end.center
+    doubt = state.doubt.reshape(center.shape) + end.doubt
+    before = Box(state.box.lower.reshape(center.shape), state.box.upper.reshape(center.shape))
+    lower, upper = before.lower + end.box.lower, before.upper + end.box.upper
+    if is_outward():
+        doubt = doubt * (1 + 4 * unit(center)) + 2 * unit(center) * center.abs()
+        lower, upper = lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()
+    norm = inflated(state.slope.flatten(1).amax(dim=1).sqrt() + end.value)
+    radius = inflated(product_above(state.radius, norm))
+    if stages.global_radii:
+        radius = inflated(state.radius + end.radius)
+    reach = radius.view(-1, *[1] * (center.dim() - 1)) + doubt
+    reach = inflated(reach)
+    box = Box.outward(lower, upper).intersect(Box.outward(center - reach, center + reach))
+    one = torch.ones_like(center)
+    bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner))
+    return bound, _State(center, doubt, box, one, radius, inflated(product_above(state.value, norm)))
+
+
+def _count(blocks: tuple[Block, ...]) -> int:
+    return sum(_count(block.inner) if block.inner else 1 for block in blocks)
+
+
+def _failure(norm: Norm, blocks: tuple[Block, ...]) -> float:
+    """The failure probabilities of all norms, summed."""
+    of_one = getattr(norm, "failure_probability", lambda linear: 0.0)
+    return float(sum(_failure(norm, block.inner) if block.inner else of_one(block.linear) for block in blocks))
+
+
+def global_bound(
+    net: nn.Module,
+    x: Tensor,
+    eps: float | Tensor = math.inf,
+    *,
+    norm: Norm | None = None,
+    delta: float = 1e-9,
+) -> Bound:
     """Product of the norms of the layers: the local bound with eps = ∞, where every unit varies.
 
     It holds on the whole space, so on every ball: eps is checked and kept for the record, and changes nothing.
     x: (batch, *sample) gives the input shape. Raises UnsupportedLayer and InvalidInput.
     """
-    everywhere = local_bound(net, x, math.inf, norm=norm)
-    return Bound(everywhere.value, everywhere.kind, check_eps(eps, x), everywhere.blocks)
+    radius = check_eps(eps, check_input(net, x))
+    one = local_bound(net, x[:1], math.inf, norm=norm, delta=delta)
+    return replace(one, value=one.value.expand(len(x)), eps=radius, blocks=_repeated(one.blocks, len(x)))
+
+
+def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, ...]:
+    """What holds of one point on the whole space holds of all."""
+
+    def box(of: Box) -> Box:
+        return Box(of.lower.expand(batch, *of.lower.shape[1:]), of.upper.expand(batch, *of.upper.shape[1:]))
+
+    return tuple(
+        BlockBound(
+            block.linear, block.activation, box(block.box), box(block.output),
+            block.slope.expand(batch, *block.slope.shape[1:]),
+            block.row_slope.expand(batch, *block.row_slope.shape[1:]),
+            block.norm.expand(batch), block.radius.expand(batch), _repeated(block.inner, batch),
+        )
+        for block in blocks
+    )  # fmt: skip

@@ -10,24 +10,27 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.checks import check_labels
+from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.rules import Rule
 
 __all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up"]
 
-ARITHMETIC = "computed in float64 as if its arithmetic were exact"
 
-
+Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 Stage = TypeVar("Stage", bound=Callable[..., object])
 
 
-def errs(kind: str) -> Callable[[Stage], Stage]:
-    """Mark a stage of the bound with the way it errs: "exact", "upper", "lower" or "estimate".
+def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
+    """Mark a stage of the bound, a function or a class, with the way it errs: "exact", "upper", "lower" or "estimate".
 
-    A stage without the mark counts as an estimate, and no certificate is issued on one.
+    A stage without the mark counts as an estimate, and no certificate is issued on one. encloses: whether it widens by
+    what rounding can cost inside bounds.outward_rounding().
     """
 
     def mark(stage: Stage) -> Stage:
-        vars(stage)["kind"] = kind
+        setattr(stage, "kind", kind)  # noqa: B010 - functions have no such attribute of their own
+        setattr(stage, "encloses", encloses)  # noqa: B010
         return stage
 
     return mark
@@ -73,18 +76,23 @@ class Box:
 class BlockBound:
     """One block of the bound.
 
-    linear: its linear map. box: pre-activations, (batch, *unit shape). output: box of the activation's outputs.
-    slope: (batch, *unit shape) in [0, 1]; 0 where the output is provably constant.
+    linear: its linear map. activation: its rule, or None for the identity. box: pre-activations, (batch, *unit shape).
+    output: box of the activation's outputs. slope: (batch, *unit shape), how much an output can move with its input; 0
+    where it is provably constant. row_slope: the same of the inputs of the activation, which scales the rows.
     norm: (batch,) norm of the linear map with rows and columns scaled by the root of their slopes.
     radius: (batch,) radius of the ball around the centre that holds the block's input.
+    inner: of a residual block h + inner(h), the blocks inside; its norm is that of the whole.
     """
 
     linear: LinearMap
+    activation: Rule | None
     box: Box
     output: Box
     slope: Tensor
+    row_slope: Tensor
     norm: Tensor
     radius: Tensor
+    inner: tuple["BlockBound", ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +102,8 @@ class Bound:
     value: (batch,), in units of the output over units of the input.
     kind: "upper" (a theorem), "lower" or "estimate"; certificates take only "upper".
     eps: (batch,) radius of the ball, in the network's input units.
-    failure_probability: 0.0 where every norm is deterministic.
+    failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
+    deterministic. arithmetic: whether rounding is enclosed. domain: the box of inputs it is restricted to, or None.
     """
 
     value: Tensor
@@ -102,7 +111,16 @@ class Bound:
     eps: Tensor
     blocks: tuple[BlockBound, ...]
     failure_probability: float = 0.0
-    arithmetic: str = ARITHMETIC
+    arithmetic: str = "float64, rounding not enclosed"
+    domain: tuple[float, float] | None = None
+    norm: Norm | None = None
+
+    def hidden(self) -> Tensor:
+        """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""
+        value = torch.ones_like(self.value)
+        for block in self.blocks[:-1]:
+            value = product_above(value, block.norm)
+        return value
 
     def pairwise(self, y: Tensor) -> Tensor:
         """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes).
@@ -111,27 +129,63 @@ class Bound:
         √2 times the bound itself. It is 0 for j = y. Raises InvalidInput where y does not fit.
         """
         last = self.blocks[-1]
-        classes = last.slope.shape[1]
-        y = check_labels(y, len(self.value), classes, last.slope.device)
-        columns = (
-            self.blocks[-2].slope
-            if len(self.blocks) > 1
-            else torch.ones_like(last.linear.weight[:1]).expand(len(y), -1)
-        )
-        hidden = torch.ones_like(self.value)
-        for block in self.blocks[:-1]:
-            hidden = product_above(hidden, block.norm)
-        return product_above(hidden[:, None], last.linear.between_rows(y, columns))
+        y = check_labels(y, len(self.value), last.linear.rows, self.value.device)
+        if len(self.blocks) > 1:
+            columns = self.blocks[-2].slope.flatten(1)
+        else:
+            columns = torch.ones_like(self.value)[:, None].expand(-1, last.linear.columns)
+        return product_above(self.hidden()[:, None], between_rows(last.linear, y, columns))
 
     def __str__(self) -> str:
         """A blackboard's table: of the one point, or of the mean over the batch."""
         many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
         lines = [f"{self.kind} bound {round_up(self.value.mean().item())} at eps = {self.eps.mean():.4g}{many}"]
-        lines.append(f"{'block':>5}  {'rows × columns kept':<22}{'norm':>10}")
+        lines.append(f"{'block':>5}  {'rows × columns kept':<24}{'global norm':>12}{'masked norm':>12}{'ratio':>8}")
+        columns: Tensor | None = None
         for index, block in enumerate(self.blocks):
-            rows, columns = block.linear.weight.shape
-            kept_rows = block.slope.count_nonzero(dim=1).double().mean()
-            before = self.blocks[index - 1].slope.count_nonzero(dim=1).double().mean() if index else columns
-            kept = f"{kept_rows:.4g}×{before:.4g} of {rows}×{columns}"
-            lines.append(f"{index + 1:>5}  {kept:<22}{round_up(block.norm.mean().item()):>10}")
+            everywhere = _global_norm(self.norm, block, self.blocks[index - 1] if index else None)
+            masked = block.norm.mean().item()
+            before = block.linear.columns if columns is None else _kept(columns)
+            kept = f"{_kept(block.row_slope):.4g}×{before:.4g} of {block.linear.rows}×{block.linear.columns}"
+            if block.inner:
+                kept = f"residual, {len(block.inner)} blocks inside"
+            ratio = f"{masked / everywhere:.3f}" if everywhere else ""
+            whole = round_up(everywhere) if everywhere is not None else ""
+            lines.append(f"{index + 1:>5}  {kept:<24}{whole:>12}{round_up(masked):>12}{ratio:>8}")
+            columns = block.slope
+        if self.failure_probability:
+            lines.append(f"false with probability at most {self.failure_probability:.1g}")
         return "\n".join(lines)
+
+
+def between_rows(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:
+    """‖(row_y − row_j) D^½‖ with its rounding: y (batch,), column_slope (batch, columns) -> (batch, rows)."""
+    found = linear.between_rows(y, column_slope)
+    if is_outward():
+        largest = linear.row_norms(torch.ones_like(column_slope)).flatten(1)
+        size = largest.gather(1, y[:, None]) + largest
+        found = found * (1 + gamma(linear.columns, found)) + matrix_slack(linear, size)
+    return found
+
+
+def _kept(slope: Tensor) -> float:
+    return slope.flatten(1).count_nonzero(dim=1).double().mean().item()
+
+
+def _global_norm(norm: Norm | None, block: BlockBound, before: BlockBound | None) -> float | None:
+    """The norm of the block where every unit varies, by the same method; None where there is none."""
+    if norm is None or block.inner:
+        return None
+    columns = block.norm.new_ones(1, *block.linear.in_shape)
+    if before is not None and before.activation is not None:
+        columns = before.activation.slope(*_everywhere(before.slope))
+    rows = torch.ones_like(block.slope[:1])
+    if block.activation is not None:
+        rows = block.activation.row_slope(*_everywhere(block.slope))
+    return norm(block.linear, rows, columns).item()
+
+
+def _everywhere(like: Tensor) -> tuple[Tensor, Tensor]:
+    """A box without limits, of one sample."""
+    infinite = torch.full_like(like[:1], torch.inf)
+    return -infinite, infinite

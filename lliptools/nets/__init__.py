@@ -1,17 +1,24 @@
 """What is bounded: networks, read as blocks of one linear map and one activation."""
 
-from lliptools.nets.activations import Activation, ClippedReLU
+from lliptools.nets.activations import Activation, ClippedReLU, Monotone
 from lliptools.nets.architectures import fold, mlp
-from lliptools.nets.blocks import SUPPORTED, Block, check_input, forward, read_blocks
+from lliptools.nets.blocks import Block, check_input, forward, read_blocks
+from lliptools.nets.layers import SUPPORTED
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.residual import Residual
 from lliptools.nets.zoo import available, load, provenance
 
 __all__ = [
     "SUPPORTED",
     "Activation",
     "Block",
+    "ClippedMaxMin",
     "ClippedReLU",
     "LinearMap",
+    "MaxMin",
+    "Monotone",
+    "Residual",
     "available",
     "check_input",
     "fold",

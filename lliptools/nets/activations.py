@@ -1,39 +1,97 @@
-"""Activations and their rules: value, image of a box, slope bound over a box."""
+"""Activations and their rules: value, image of a box, slopes over a box."""
 
-import math
 from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Activation", "ClippedReLU", "rule"]
+from lliptools.errors import InvalidInput
+
+__all__ = ["Activation", "Clip", "ClippedReLU", "Monotone"]
 
 
 class Activation(nn.Module):
-    """An elementwise, nondecreasing, 1-Lipschitz activation that the bounds can read: a module with three methods."""
+    """An elementwise activation that the bounds can read: a module with three methods.
+
+    An own activation derives from this class (or from Monotone, which knows the image) and defines forward, image and
+    slopes in that one class; networks that hold it are then bounded like all others.
+    """
 
     @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
         """Value at the pre-activations z, shape (batch, *units)."""
 
     @abstractmethod
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Upper bound in [0, 1] of the slope between any two points of [lower, upper], shape (batch, *units).
+    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """A box that holds the outputs over [lower, upper]; each (batch, *units), possibly infinite."""
 
-        0 says that the output is provably constant there.
+    @abstractmethod
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest and largest slope between any two points of [lower, upper], each (batch, *units).
+
+        (0, 0) says that the output is provably constant there, (1, 1) that the unit passes its input on.
         """
 
+    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """Largest |slope| between any two points of [lower, upper], (batch, *units): what scales the next columns."""
+        least, greatest = self.slopes(lower, upper)
+        return torch.maximum(least.abs(), greatest.abs())
+
+    def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """What scales the rows before the activation: the same, since every input feeds one output."""
+        return self.slope(lower, upper)
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
+        """Where a piecewise linear activation bends, for units of this shape; None for one that is not.
+
+        Breakpoints (k, *shape), ascending, and slopes (k + 1, *shape) before, between and after them.
+        """
+        return None
+
+
+class Monotone(Activation):
+    """A nondecreasing activation: the image of a box lies between the values at its ends."""
+
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Smallest box that holds the outputs over [lower, upper]; the activation is nondecreasing."""
+        """The values at the two ends."""
         return self(lower), self(upper)
 
 
-class ClippedReLU(Activation):
+class Clip(Monotone):
+    """min(max(z, low), high): slope 1 between two thresholds, flat outside. The base of all that clips.
+
+    A unit with high <= low is constant at high everywhere.
+    """
+
+    @abstractmethod
+    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """low and high, in z's precision; each a number or a tensor that broadcasts over the units."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """min(max(z, low), high), same shape as z."""
+        low, high = (torch.as_tensor(limit, dtype=z.dtype, device=z.device) for limit in self.thresholds(z))
+        return torch.minimum(torch.maximum(z, low), high)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """0 and 0 where the box lies in a flat zone, 1 and 1 where it lies between the thresholds, else 0 and 1."""
+        low, high = (torch.as_tensor(limit, dtype=lower.dtype, device=lower.device) for limit in self.thresholds(lower))
+        constant = (upper <= low) | (lower >= high) | (high <= low)
+        passed = (lower >= low) & (upper <= high) & ~constant
+        return passed.to(lower.dtype), (~constant).to(lower.dtype)
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """Two bends: slopes 0, 1, 0."""
+        one = torch.ones(shape, dtype=torch.float64)
+        low, high = (torch.as_tensor(limit).detach().cpu().double() * one for limit in self.thresholds(one))
+        return torch.stack([torch.minimum(low, high), high]), torch.stack([0 * one, one, 0 * one])
+
+
+class ClippedReLU(Clip):
     """ReLU clipped from above, `min(max(z, 0), max(theta, 0))`: flat below 0 and above the threshold.
 
-    theta: float or tensor that broadcasts over the units of one sample: one threshold for all units, or one each.
-    It is a learnable parameter named `theta`, or a buffer of that name with learnable=False.
-    A unit with theta <= 0 is constant at 0 everywhere; theta = inf is the plain ReLU.
+    theta: float or tensor that broadcasts over the units of one sample: one threshold for all units, one each, or one
+    a channel as shape (channels, 1, 1). It is a learnable parameter named `theta`, or a buffer of that name with
+    learnable=False. A unit with theta <= 0 is constant at 0 everywhere; theta = inf is the plain ReLU.
 
     Source: Huang et al., "Training Certifiably Robust Neural Networks with Efficient Local Lipschitz Bounds"
     (NeurIPS 2021), where it is called ReLU-theta.
@@ -43,34 +101,31 @@ class ClippedReLU(Activation):
 
     def __init__(self, theta: float | Tensor = 1.0, *, learnable: bool = True) -> None:
         super().__init__()
-        threshold = torch.as_tensor(theta)
-        if not threshold.is_floating_point():
-            threshold = threshold.to(torch.get_default_dtype())
-        threshold = threshold.detach().clone()
-        if learnable:
-            self.theta = nn.Parameter(threshold)
-        else:
-            self.register_buffer("theta", threshold)
+        keep_threshold(self, "theta", theta, learnable)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """min(max(z, 0), max(theta, 0)), same shape as z."""
-        return torch.minimum(z.relu(), self.theta.relu())
-
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """0 where upper <= 0 (constant at 0) or lower >= theta (constant at theta), else 1."""
-        constant = (upper <= 0) | (lower >= self.theta) | (self.theta <= 0)
-        return (~constant).to(lower.dtype)
+    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """0 and the positive part of theta."""
+        return 0.0, self.theta.to(z.dtype).relu()
 
     def extra_repr(self) -> str:
         """The threshold, or how many there are."""
         return f"theta={self.theta.item():.4g}" if self.theta.numel() == 1 else f"theta of {self.theta.numel()} units"
 
 
-def rule(layer: nn.Module) -> Activation | None:
-    """The rule by which the bounds read a layer, or None where there is none.
-
-    torch's own ReLU is the clipped one with its threshold at infinity.
-    """
-    if type(layer) is nn.ReLU:
-        return ClippedReLU(math.inf, learnable=False)
-    return layer if type(layer) is ClippedReLU else None
+def keep_threshold(module: nn.Module, name: str, value: float | Tensor, learnable: bool) -> None:
+    """Make value a parameter of the module, or a buffer where it is not learnable. It shares no memory."""
+    threshold = torch.as_tensor(value)
+    if threshold.is_complex():
+        raise InvalidInput(
+            expected=f"{name} as a real number or tensor",
+            got=str(threshold.dtype),
+            cause="a complex tensor",
+            next_step="pass its real part",
+        )
+    if not threshold.is_floating_point():
+        threshold = threshold.to(torch.get_default_dtype())
+    threshold = threshold.detach().clone()
+    if learnable:
+        module.register_parameter(name, nn.Parameter(threshold))
+    else:
+        module.register_buffer(name, threshold)

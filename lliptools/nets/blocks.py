@@ -1,69 +1,124 @@
 """A torch.nn.Sequential, read as the blocks of the theory: one linear map, one activation."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.activations import Activation, ClippedReLU, rule
+from lliptools.nets.layers import SUPPORTED, Affine, check_layer, is_tampered, read_affine
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Shape
+from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.residual import Residual
+from lliptools.nets.rules import Rule, rule
 
-__all__ = ["SUPPORTED", "Block", "check_input", "forward", "read_blocks"]
-
-SUPPORTED = "Linear, Flatten, ReLU and lliptools.nets.ClippedReLU in a plain torch.nn.Sequential"
+__all__ = ["Block", "check_input", "forward", "read_blocks"]
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One step of the network: h -> activation(linear(h)); no activation stands for the identity."""
+    """One step of the network: h -> activation(linear(h)); no activation stands for the identity.
+
+    A residual step is h -> h + inner(h), with the identity as its linear map.
+    """
 
     linear: LinearMap
-    activation: Activation | None
+    activation: Rule | None
+    inner: tuple["Block", ...] = ()
 
 
-def read_blocks(net: nn.Module, input_shape: torch.Size) -> tuple[Block, ...]:
-    """The blocks of a network whose samples have shape input_shape (without the batch axis).
+@dataclass
+class _Reader:
+    """What has been read so far: whole blocks, and the linear map that waits for its activation."""
 
-    Consecutive linear layers become one matrix, and the last block has no activation: a network that ends in one is
-    followed by the identity, so that the outputs are always a linear map of hidden units. All is cast to float64.
+    dtype: torch.dtype
+    device: torch.device
+    shape: Shape
+    linear: LinearMap | None = None
+    blocks: list[Block] = field(default_factory=list)
+
+    def nothing(self) -> LinearMap:
+        return LinearMap.identity(self.shape, torch.empty((), dtype=self.dtype, device=self.device))
+
+    def read(self, layer: nn.Module, name: str) -> None:
+        activation = rule(layer)
+        if activation is not None:
+            _check_thresholds(activation, name, self.shape)
+            self.blocks.append(Block(self.linear or self.nothing(), activation.to(self.device)))
+            self.linear = None
+        elif isinstance(layer, Residual):
+            self.read_residual(layer, name)
+        else:
+            found = read_affine(layer, name, self.shape, self.dtype)
+            before = self.linear or self.nothing()
+            if isinstance(found, Affine):
+                bias = found.bias.to(self.device)
+                operator = found.operator.with_entries(lambda weight: weight.to(self.device))
+                self.linear = before.then(operator, bias, rounded=found.rounded, bias_error=found.bias_error)
+                self.shape = operator.out_shape
+            else:
+                self.shape = found
+                self.linear = before.reshaped(found) if self.linear or self.shape != before.out_shape else None
+
+    def read_residual(self, layer: Residual, name: str) -> None:
+        if self.linear is not None:
+            self.blocks.append(Block(self.linear, None))
+            self.linear = None
+        inner = _Reader(self.dtype, self.device, self.shape)
+        _check_network(layer.block, f"the block of {name}")
+        for at, part in _layers(layer.block, f"{name} > "):
+            inner.read(part, at)
+        if inner.shape != self.shape:
+            raise InvalidInput(
+                expected=f"a block that keeps the shape {self.shape} of its samples in {name}",
+                got=f"outputs of shape {inner.shape}",
+                cause="a stride, or another number of channels, inside a residual layer",
+                next_step="make the block's last layer as wide as its first layer's input",
+            )
+        self.blocks.append(Block(self.nothing(), None, inner.finished()))
+
+    def finished(self) -> tuple[Block, ...]:
+        return (*self.blocks, Block(self.linear or self.nothing(), None))
+
+
+def read_blocks(net: nn.Module, input_shape: torch.Size, dtype: torch.dtype = torch.float64) -> tuple[Block, ...]:
+    """The blocks of a network whose samples have shape input_shape (without the batch axis), in the given precision.
+
+    Consecutive linear layers become one map, and the last block has no activation: a network that ends in one is
+    followed by the identity, so that the outputs are always a linear map of hidden units.
     Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
     shapes do not fit or a parameter is not finite.
     """
-    _check_network(net)
-    assert isinstance(net, nn.Sequential)
-    blocks: list[Block] = []
-    shape, device = tuple(input_shape), _device(net)
-    linear: LinearMap | None = None
-    for index, layer in enumerate(net):
-        name = f"layer {index} ({type(layer).__name__})"
-        _check_layer(layer, name)
-        if type(layer) is nn.Flatten:
-            shape = (int(torch.Size(shape).numel()),)
-            continue
-        if len(shape) != 1:
-            raise _shape_error(name, shape)
-        activation = rule(layer)
-        if activation is None:
-            assert isinstance(layer, nn.Linear)
-            if layer.in_features != shape[0]:
-                raise _width_error(name, layer, shape[0])
-            read = LinearMap.of(layer)
-            linear = read if linear is None else linear.then(read)
-            shape = (layer.out_features,)
-        else:
-            _check_thresholds(activation, name, shape[0])
-            blocks.append(Block(linear or LinearMap.identity(shape[0], device), activation.to(device)))
-            linear = None
-    if linear is None and not blocks:
+    _check_network(net, "the network")
+    reader = _Reader(dtype, _device(net), tuple(input_shape))
+    for name, layer in _layers(net):
+        reader.read(layer, name)
+    if len(reader.shape) > 1:  # the outputs are one vector
+        reader.linear = (reader.linear or reader.nothing()).reshaped((prod(reader.shape),))
+    blocks = reader.finished()
+    if len(blocks) == 1 and not blocks[0].linear.operators:
         raise UnsupportedLayer(
-            expected=f"at least one Linear or activation layer ({SUPPORTED})",
-            got=f"a Sequential of {len(net)} layers without any",
+            expected=f"at least one linear layer or activation ({SUPPORTED})",
+            got="a Sequential without any",
             cause="an empty network",
             next_step="add a layer",
         )
-    blocks.append(Block(linear or LinearMap.identity(shape[0], device), None))
-    return tuple(blocks)
+    return blocks
+
+
+def _layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Every layer with its place, those of a nested Sequential included, in order."""
+    assert isinstance(net, nn.Sequential)
+    for index, layer in enumerate(net):
+        name = f"layer {prefix}{index} ({type(layer).__name__})"
+        check_layer(layer, name)
+        if type(layer) is nn.Sequential:
+            yield from _layers(layer, f"{prefix}{index} > ")
+        else:
+            yield name, layer
 
 
 def check_input(net: nn.Module, x: Tensor) -> Tensor:
@@ -111,11 +166,13 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
-    """The network's output in float64: (batch, features) -> (batch, outputs)."""
+    """The network's output: (batch, features) or (batch, *sample) -> (batch, *outputs)."""
     for block in blocks:
         h = block.linear.apply(h)
         if block.activation is not None:
             h = block.activation(h)
+        if block.inner:
+            h = h + forward(block.inner, h)
     return h
 
 
@@ -123,82 +180,40 @@ def _device(net: nn.Module) -> torch.device:
     return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
 
 
-def _check_network(net: nn.Module) -> None:
-    tampered = isinstance(net, nn.Module) and _is_tampered(net)
+def _check_network(net: nn.Module, what: str = "the network") -> None:
+    tampered = isinstance(net, nn.Module) and is_tampered(net)
     if type(net) is not nn.Sequential or tampered:
         raise UnsupportedLayer(
             expected=SUPPORTED,
-            got=f"a network of type {type(net).__name__}" + (" with a forward hook" if tampered else ""),
+            got=f"{what} of type {type(net).__name__}" + (" with a forward hook" if tampered else ""),
             cause="a module with a forward method of its own, which cannot be read as a chain of layers",
             next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
         )
 
 
-def _is_tampered(module: nn.Module) -> bool:
-    """Whether calling the module does more than its class says: hooks, or a forward method of the instance's own."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
-
-
-def _check_layer(layer: nn.Module, name: str) -> None:
-    known = rule(layer) is not None or type(layer) is nn.Linear or type(layer) is nn.Flatten
-    hooked = _is_tampered(layer)
-    if known and type(layer) is nn.Flatten:
-        known = (layer.start_dim, layer.end_dim) == (1, -1)
-        name += "" if known else f" with start_dim={layer.start_dim}, end_dim={layer.end_dim}"
-    if not known or hooked:
-        raise UnsupportedLayer(
-            expected=SUPPORTED,
-            got=name + (" with a forward hook" if known and hooked else ""),
-            cause="no rule is known for what this layer computes",
-            next_step="replace the layer by a supported one, or fold it into its neighbours",
-        )
-    tensors = dict([*layer.named_parameters(), *layer.named_buffers()])
-    if isinstance(layer, nn.Linear):
-        tensors = {"weight": layer.weight} | ({} if layer.bias is None else {"bias": layer.bias})
-        if layer.weight.shape != (layer.out_features, layer.in_features):
-            raise _width_error(name, layer, layer.weight.shape[-1])
-    for which, parameter in tensors.items():
-        if not parameter.is_floating_point() or not parameter.numel():
-            raise InvalidInput(
-                expected=f"real parameters, at least one, in {name}",
-                got=f"`{which}` of shape {tuple(parameter.shape)} and {parameter.dtype}",
-                cause="a layer without units, or a complex one",
-                next_step="give every layer at least one unit and real weights",
-            )
-        broken = parameter.isnan() if type(layer) is ClippedReLU else ~parameter.isfinite()
-        if broken.any():
-            raise InvalidInput(
-                expected=f"finite parameters in {name}",
-                got=f"{int(broken.sum())} NaN or infinite values in `{which}`",
-                cause="training that diverged",
-                next_step="load an earlier checkpoint",
-            )
-
-
-def _check_thresholds(activation: Activation, name: str, units: int) -> None:
-    shape = tuple(getattr(activation, "theta").shape)  # noqa: B009 - the base class has no theta
-    if shape not in {(), (1,), (units,)}:
+def _check_thresholds(activation: Rule, name: str, shape: Shape) -> None:
+    """The parameters of an activation must broadcast over one sample, and pairs need halves."""
+    if isinstance(activation, MaxMin) and shape[0] % 2:
         raise InvalidInput(
-            expected=f"theta of {name} of shape () or ({units},), one threshold for all units or one each",
-            got=f"shape {shape}",
-            cause="thresholds made for a layer of another width",
-            next_step=f"ClippedReLU(torch.full(({units},), 1.0))",
+            expected=f"an even number of channels before {name}",
+            got=f"samples of shape {shape}",
+            cause="an activation that splits the channels in two halves",
+            next_step="give the layer before it one channel more",
         )
+    half = (shape[0] // 2, *shape[1:]) if isinstance(activation, ClippedMaxMin) else shape
+    for which, threshold in (*activation.named_parameters(), *activation.named_buffers()):
+        _check_broadcast(which, threshold, name, half)
 
 
-def _shape_error(name: str, shape: tuple[int, ...]) -> InvalidInput:
-    return InvalidInput(
-        expected=f"flat samples before {name}",
-        got=f"samples of shape {shape}",
-        cause="images given to a dense network that does not flatten them",
-        next_step="put torch.nn.Flatten() first, or pass x.flatten(1)",
-    )
-
-
-def _width_error(name: str, layer: nn.Linear, got: int) -> InvalidInput:
-    return InvalidInput(
-        expected=f"samples of {layer.in_features} features before {name}",
-        got=f"{got} features",
-        cause="a point of another data set, or layers whose widths do not fit",
-        next_step=f"pass x of shape (batch, {layer.in_features})",
-    )
+def _check_broadcast(which: str, threshold: Tensor, name: str, shape: Shape) -> None:
+    try:
+        fits = torch.broadcast_shapes(threshold.shape, shape) == torch.Size(shape)
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise InvalidInput(
+            expected=f"{which} of {name} of a shape that broadcasts over the {shape} units of a sample",
+            got=f"shape {tuple(threshold.shape)}",
+            cause="thresholds made for a layer of another width",
+            next_step="one number for all, one a unit, or one a channel as shape (channels, 1, 1)",
+        )

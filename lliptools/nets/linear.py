@@ -1,83 +1,242 @@
-"""The linear part of a block, as the matrix it is."""
+"""The linear part of a block: the layers between two activations, as one map."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lliptools.errors import InvalidInput
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, over_rows
 
 __all__ = ["LinearMap"]
 
 SMALLEST = 1e-290  # a product this small has lost digits, or all of them
+SAFE = 1e-18  # in float32, and far from it in float64, the square of such a number is not lost
+LARGEST_MATRIX = 2**22  # entries up to which several layers are written as one matrix
+LARGEST_WEIGHT = 2**27  # entries up to which a matrix is written at all
+UNIT = torch.finfo(torch.float64).eps / 2
 
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
-    """The affine map h -> W h + b on flattened units, in float64.
+    """The affine map h -> W h + b: operators one after the other, and the bias that they leave together.
 
-    weight: (rows, columns); bias: (rows,).
+    in_shape, out_shape: shapes of one sample. bias: broadcasts over out_shape.
+    How far rounding may have moved them from the network's own: relative_error of the entries of the operators, in
+    relation to their size; matrix_error (rows, columns) of the matrix of several layers; bias_error of the bias.
     """
 
-    weight: Tensor
+    operators: tuple[Operator, ...]
     bias: Tensor
+    in_shape: Shape
+    out_shape: Shape
+    matrix_error: Tensor | None = None
+    relative_error: float = 0.0
+    bias_error: Tensor | float = 0.0
 
     @classmethod
-    def of(cls, layer: nn.Linear) -> "LinearMap":
-        """The map of a dense layer."""
-        # Copies: what was found of the network must not change when the network is trained on.
-        bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
-        if torch.is_grad_enabled():
-            return cls(layer.weight.double().clone(), bias.double().clone())
-        return cls(layer.weight.detach().double().clone(), bias.detach().double().clone())
+    def identity(cls, shape: Shape, like: Tensor) -> "LinearMap":
+        """The map that changes nothing, in the precision and on the device of a tensor."""
+        return cls((), like.new_zeros(()), shape, shape)
 
     @classmethod
-    def identity(cls, size: int, device: torch.device) -> "LinearMap":
-        """The map that changes nothing, for a network that starts with an activation."""
-        return cls(
-            torch.eye(size, dtype=torch.float64, device=device),
-            torch.zeros(size, dtype=torch.float64, device=device),
-        )
+    def dense(cls, weight: Tensor, bias: Tensor | None = None) -> "LinearMap":
+        """The map of a matrix (rows, columns) and a bias (rows,)."""
+        rows, columns = weight.shape
+        return cls((Dense(weight, (columns,)),), weight.new_zeros(rows) if bias is None else bias, (columns,), (rows,))
 
-    def then(self, other: "LinearMap") -> "LinearMap":
-        """The composition other ∘ self: one matrix, never a product of two norms.
+    def reshaped(self, shape: Shape) -> "LinearMap":
+        """The same map with outputs of another shape."""
+        bias = self.bias.expand(self.out_shape).reshape(shape) if self.bias.dim() else self.bias
+        error = self.bias_error
+        if isinstance(error, Tensor) and error.dim():
+            error = error.expand(self.out_shape).reshape(shape)
+        return LinearMap(self.operators, bias, self.in_shape, shape, self.matrix_error, self.relative_error, error)
 
+    def then(
+        self, other: Operator, bias: Tensor, *, rounded: float = 0.0, bias_error: Tensor | float = 0.0
+    ) -> "LinearMap":
+        """The map followed by an operator and a bias: never a product of two norms.
+
+        rounded and bias_error: as relative_error and bias_error, of what follows. The maps become one matrix where it
+        has at most LARGEST_MATRIX entries; a scale of channels goes into the convolution before it.
         Raises InvalidInput where the weights are so small that their products underflow.
         """
-        size = other.weight.abs() @ self.weight.abs()
-        reached = (other.weight != 0).double() @ (self.weight != 0).double() > 0
-        if (reached & (size < SMALLEST)).any():
-            raise InvalidInput(
-                expected=f"consecutive linear layers whose products of weights stay above {SMALLEST:g}",
-                got=f"a product of {size[reached].min().item():g}",
-                cause="weights that training has driven towards 0",
-                next_step="set such weights to 0, or merge the two layers",
+        bias, bias_error = self._bias_after(other, bias, rounded, bias_error)
+        operators = (*self.operators, other)
+        relative = self.relative_error + rounded
+        last = self.operators[-1] if self.operators else None
+        if isinstance(other, Scale) and isinstance(last, Convolution) and last.out_shape == other.in_shape:
+            _check_underflow(
+                last.weight.abs() * over_rows(other.weight.abs(), last.weight.dim()),
+                (last.weight != 0) & over_rows(other.weight != 0, last.weight.dim()),
             )
-        return LinearMap(other.weight @ self.weight, other.weight @ self.bias + other.bias)
+            operators = (*self.operators[:-1], last.scaled_rows(other.weight))
+            relative += 2 * UNIT
+        found = LinearMap(operators, bias, self.in_shape, other.out_shape, None, relative, bias_error)
+        if len(operators) > 1 and prod(self.in_shape) * prod(other.out_shape) <= LARGEST_MATRIX:
+            return found._collapsed(self.matrix_error)
+        return found
+
+    def _bias_after(
+        self, other: Operator, bias: Tensor, rounded: float, bias_error: Tensor | float
+    ) -> tuple[Tensor, Tensor | float]:
+        """The bias of both together, and how far rounding may have moved it."""
+        if not self.operators and not self.bias.dim():
+            return bias, bias_error
+
+        def moved(through: Operator, values: Tensor) -> Tensor:
+            return through(values.expand(self.out_shape).reshape(1, *through.in_shape))[0]
+
+        absolute = other.with_entries(torch.abs)
+        size = moved(absolute, self.bias.detach().abs())
+        error = (other.terms + 8) * UNIT * (size + bias.detach().abs()) + rounded * size + bias_error
+        if isinstance(self.bias_error, Tensor):
+            error = error + moved(absolute, self.bias_error)
+        return moved(other, self.bias) + bias, error
+
+    def _collapsed(self, before: Tensor | None) -> "LinearMap":
+        """The one matrix of all operators; before: the error of the matrix that the first of them already is."""
+        absolute = [op.with_entries(torch.abs) for op in self.operators]
+        size = _matrix(absolute).detach()
+        _check_underflow(size, _matrix(self._pattern) > 0)
+        error = (sum(op.terms + 2 for op in self.operators) * UNIT + self.relative_error) * size
+        if before is not None:
+            error = error + _matrix([Dense(before, self.in_shape), *absolute[1:]]).detach()
+        matrix = Dense(_matrix(self.operators), self.in_shape)
+        return LinearMap((matrix,), self.bias, self.in_shape, self.out_shape, error, 0.0, self.bias_error)
+
+    @property
+    def rows(self) -> int:
+        """Number of outputs."""
+        return prod(self.out_shape)
+
+    @property
+    def columns(self) -> int:
+        """Number of inputs."""
+        return prod(self.in_shape)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """The matrix W on flattened samples, (rows, columns). Raises InvalidInput where it would be too large."""
+        if len(self.operators) == 1 and isinstance(self.operators[0], Dense):
+            return self.operators[0].weight
+        if self.rows * self.columns > LARGEST_WEIGHT:
+            raise InvalidInput(
+                expected=f"a layer of at most {LARGEST_WEIGHT} entries as a matrix",
+                got=f"{self.rows} × {self.columns}",
+                cause="a method that needs the matrix, on a large convolution",
+                next_step='use a method that does not, such as method="fft" or "aposteriori"',
+            )
+        if not self.operators:
+            return torch.eye(self.rows, dtype=self.bias.dtype, device=self.bias.device)
+        return _matrix(self.operators)
+
+    def linear(self, h: Tensor) -> Tensor:
+        """W h: (batch, *in_shape) -> (batch, *out_shape)."""
+        return _through(self.operators, h).reshape(len(h), *self.out_shape)
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        """Wᵀ z: (batch, *out_shape) -> (batch, *in_shape)."""
+        for operator in reversed(self.operators):
+            z = operator.adjoint(z.reshape(len(z), *operator.out_shape))
+        return z.reshape(len(z), *self.in_shape)
 
     def apply(self, h: Tensor) -> Tensor:
-        """W h + b for h of shape (batch, columns); NaN where a sum overflowed, since ±inf would say too much."""
-        z = h @ self.weight.T + self.bias
+        """W h + b; NaN where a sum overflowed, since ±inf would say too much."""
+        z = self.linear(h) + self.bias
         return torch.where(z.isfinite(), z, torch.nan)
 
     def apply_absolute(self, d: Tensor) -> Tensor:
-        """|W| d for half-widths d of shape (batch, columns)."""
-        return d @ self.weight.abs().T
+        """|W| d, or more where layers are kept apart: half-widths (batch, *in_shape) -> (batch, *out_shape)."""
+        return _through(self._absolute, d).reshape(len(d), *self.out_shape)
+
+    def reached(self, moved: Tensor) -> Tensor:
+        """Which outputs read one of the moved inputs: bool (batch, *in_shape) -> (batch, *out_shape)."""
+        return _through(self._pattern, moved.to(self.bias.dtype)).reshape(len(moved), *self.out_shape) > 0
+
+    @cached_property
+    def has_tiny_entries(self) -> bool:
+        """Whether products of an entry with a number that is not small itself, or with itself, may underflow."""
+        for operator in self.operators:
+            size = operator.weight.detach().abs().reshape(len(operator.weight), -1)
+            small = size < SAFE * torch.maximum(size.amax(dim=1, keepdim=True), size.new_ones(()))
+            if (small & (size > 0)).any():
+                return True
+        return False
+
+    @cached_property
+    def _absolute(self) -> tuple[Operator, ...]:
+        return tuple(op.with_entries(torch.abs) for op in self.operators)
+
+    @cached_property
+    def _pattern(self) -> tuple[Operator, ...]:
+        return tuple(op.with_entries(lambda w: (w != 0).to(w.dtype)) for op in self.operators)
+
+    @property
+    def terms(self) -> int:
+        """How many products are summed for one output at most, counted through all operators."""
+        return sum(operator.terms for operator in self.operators)
 
     def row_norms(self, column_slope: Tensor) -> Tensor:
-        """‖row_j(W) D^½‖ for every row j, D = diag(column_slope) per sample: (batch, columns) -> (batch, rows)."""
-        scale = _or_one(self.weight.detach().abs().amax(dim=1))
-        squared = column_slope @ (self.weight / scale[:, None]).square().T
-        alive = (column_slope > 0).double() @ (self.weight != 0).double().T > 0
+        """‖row_j(W) D^½‖ for every row j, D = diag(column_slope): (batch, *in_shape) -> (batch, *out_shape).
+
+        Where layers are kept apart, the sum of |entries of the later| times the norms of the rows of the first: more.
+        """
+        if not self.operators:
+            return column_slope.sqrt().reshape(len(column_slope), *self.out_shape)
+        first = self.operators[0]
+        scale = _or_one(first.weight.detach().abs().flatten(1).amax(dim=1))
+        slope = column_slope.reshape(len(column_slope), *first.in_shape)
+        squared = first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
+        if self.has_tiny_entries or (slope.detach() > 0).logical_and(slope.detach() < SAFE).any():
+            alive = first.with_entries(lambda w: (w != 0).to(w.dtype))((slope > 0).to(slope.dtype)) > 0
+        else:
+            alive = squared > 0
         # Squares that underflow are made up for; the root has no finite gradient at 0.
-        squared = squared.clamp_min(self.weight.shape[1] * torch.finfo(torch.float64).tiny)
-        return scale * torch.where(alive, squared, 1.0).sqrt() * alive
+        squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
+        norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
+        return _through(self._absolute[1:], norms).reshape(len(norms), *self.out_shape)
 
     def between_rows(self, y: Tensor, column_slope: Tensor) -> Tensor:
-        """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, columns) -> (batch, rows)."""
-        difference = (self.weight[y, None, :] - self.weight) * column_slope.sqrt()[:, None, :]
+        """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, *in_shape) -> (batch, rows)."""
+        difference = (self.weight[y, None, :] - self.weight) * column_slope.flatten(1).sqrt()[:, None, :]
         scale = _or_one(difference.detach().abs().amax(dim=2))
         return scale * torch.linalg.vector_norm(difference / scale[:, :, None], dim=2)
+
+
+def _through(operators: tuple[Operator, ...] | list[Operator], h: Tensor) -> Tensor:
+    for operator in operators:
+        h = operator(h.reshape(len(h), *operator.in_shape))
+    return h
+
+
+def _matrix(operators: tuple[Operator, ...] | list[Operator]) -> Tensor:
+    """The product of operators as a matrix: what becomes of every unit vector, from the smaller side."""
+    first, last = operators[0], operators[-1]
+    rows, columns = prod(last.out_shape), prod(first.in_shape)
+    like = first.weight
+    if rows < columns and not isinstance(last, Dense) and len(operators) == 1:
+        back = torch.eye(rows, dtype=like.dtype, device=like.device).reshape(rows, *last.out_shape)
+        return last.adjoint(back).reshape(rows, columns)
+    if isinstance(first, Dense):
+        columns_of = first.weight.T
+        operators = operators[1:]
+    else:
+        columns_of = torch.eye(columns, dtype=like.dtype, device=like.device)
+    return _through(operators, columns_of).reshape(columns, rows).T
+
+
+def _check_underflow(size: Tensor, reached: Tensor) -> None:
+    if (reached & (size.detach() < SMALLEST)).any():
+        raise InvalidInput(
+            expected=f"consecutive linear layers whose products of weights stay above {SMALLEST:g}",
+            got=f"a product of {size.detach()[reached].min().item():g}",
+            cause="weights that training has driven towards 0",
+            next_step="set such weights to 0, or merge the two layers",
+        )
 
 
 def _or_one(largest: Tensor) -> Tensor:

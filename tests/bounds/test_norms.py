@@ -9,7 +9,7 @@ from lliptools.nets import LinearMap
 
 
 def linear(weight):
-    return LinearMap(weight, torch.zeros(len(weight), dtype=torch.float64))
+    return LinearMap.dense(weight)
 
 
 @settings(max_examples=60)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lliptools.nets import ClippedReLU
-from lliptools.nets.activations import rule
+from lliptools.nets.rules import rule
 
 FINITE = st.floats(-5, 5)
 
@@ -42,7 +42,7 @@ def test_threshold_does_not_share_memory():
     assert act.theta.tolist() == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("layer", [nn.Tanh(), nn.GELU(), nn.Linear(2, 2)])
+@pytest.mark.parametrize("layer", [nn.SiLU(), nn.GELU(), nn.Linear(2, 2)])
 def test_no_rule(layer):
     assert rule(layer) is None
 

@@ -1,0 +1,133 @@
+"""The norm of a layer: by any method for the asking, and the cheapest that is an upper bound for the bounds."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds.krylov import AposterioriNorm, LanczosNorm
+from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
+from lliptools.bounds.record import Norm, errs
+from lliptools.bounds.torus import torus_norm
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets import LinearMap, read_blocks
+
+__all__ = ["METHODS", "UpperNorm", "spectral_norm"]
+
+SMALL = 512  # rows or columns up to which the eigenvalues of a Gram matrix are cheap
+LARGE_MATRIX = 2**22
+
+
+@errs("upper", encloses=True)
+@dataclass(frozen=True)
+class UpperNorm:
+    """The cheapest norm that is an upper bound: exact where the matrix is small, else from both sides of the question.
+
+    A large layer has the smaller of the Fourier bound of the whole and the a-posteriori bound of what is not struck,
+    which fails with probability at most delta for the whole batch.
+    """
+
+    delta: float = 1e-9
+    tolerance: float = 1e-3
+
+    def is_exact(self, linear: LinearMap) -> bool:
+        """Whether the layer is small enough for the exact norm."""
+        return min(linear.rows, linear.columns) <= SMALL and linear.rows * linear.columns <= LARGE_MATRIX
+
+    def failure_probability(self, linear: LinearMap) -> float:
+        """That of one call."""
+        return 0.0 if self.is_exact(linear) else self.delta
+
+    def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
+        if self.is_exact(linear):
+            return exact_norm(linear, row_slope, column_slope)
+        local = AposterioriNorm(self.delta, self.tolerance)(linear, row_slope, column_slope)
+        return torch.minimum(torus_norm(linear, row_slope, column_slope), local)
+
+
+METHODS: dict[str, Norm] = {
+    "auto": UpperNorm(),
+    "exact": exact_norm,
+    "gram": GramNorm(),
+    "fft": torus_norm,
+    "cholesky": CholeskyNorm(),
+    "aposteriori": AposterioriNorm(),
+    "lanczos": LanczosNorm(20),
+    "power": PowerNorm(20),
+}
+
+
+def spectral_norm(
+    layer: nn.Module | LinearMap | Tensor,
+    method: str = "auto",
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    steps: int | None = None,
+) -> Tensor:
+    """The norm of a linear layer, of a Sequential of such, or of a matrix (rows, columns): a 0-dim float64 tensor.
+
+    method: "exact"; "gram", "fft", "cholesky" (upper bounds); "aposteriori" (upper with probability 1 − 1e-9);
+    "lanczos", "power" (lower bounds); "auto", the cheapest that is an upper bound. METHODS[method].kind says how each
+    errs. input_shape: (channels, *size) of the images a convolution works on. steps: of an iterative method.
+    Raises InvalidInput and UnsupportedLayer.
+    """
+    if method not in METHODS:
+        raise InvalidInput(
+            expected=f"method as one of {', '.join(METHODS)}",
+            got=repr(method),
+            cause="a spelling that differs",
+            next_step='leave it at "auto"',
+        )
+    norm = METHODS[method]
+    if steps is not None:
+        if not isinstance(norm, GramNorm | LanczosNorm | PowerNorm | AposterioriNorm) or steps < 1:
+            raise InvalidInput(
+                expected="steps >= 1 with an iterative method",
+                got=f"steps={steps} with method={method!r}",
+                cause="a method that has no steps",
+                next_step='use method="gram", "lanczos", "power" or "aposteriori"',
+            )
+        norm = type(norm)(steps=steps)
+    linear = _linear_of(layer, input_shape)
+    ones = torch.ones(1, dtype=torch.float64, device=linear.bias.device)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and method in {"exact", "gram", "lanczos", "power"}):
+        return norm(
+            linear,
+            ones.expand(linear.rows).reshape(1, *linear.out_shape),
+            ones.expand(linear.columns).reshape(1, *linear.in_shape),
+        )[0]
+
+
+def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ...] | None) -> LinearMap:
+    if isinstance(layer, LinearMap):
+        return layer
+    if isinstance(layer, Tensor):
+        if layer.dim() != 2 or not layer.numel() or not layer.is_floating_point() or not layer.isfinite().all():
+            raise InvalidInput(
+                expected="a matrix (rows, columns) of finite real numbers",
+                got=f"shape {tuple(layer.shape)} of {layer.dtype}",
+                cause="the kernel of a convolution, which is not the matrix of the convolution",
+                next_step="pass the layer itself and input_shape",
+            )
+        return LinearMap.dense(layer.double())
+    net = layer if type(layer) is nn.Sequential else nn.Sequential(layer)
+    if input_shape is None:
+        first = next((m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)), None)
+        if not isinstance(first, nn.Linear):
+            raise InvalidInput(
+                expected="input_shape, the shape (channels, *size) of one image",
+                got="None",
+                cause="a convolution, whose norm depends on the size of the images",
+                next_step="spectral_norm(conv, input_shape=(3, 32, 32))",
+            )
+        input_shape = (first.in_features,)
+    blocks = read_blocks(net, torch.Size(input_shape))
+    if len(blocks) != 1 or blocks[0].activation is not None:
+        raise UnsupportedLayer(
+            expected="linear layers only",
+            got="a network with an activation",
+            cause="a norm is of a linear map",
+            next_step="use lliptools.global_bound for a network",
+        )
+    return blocks[0].linear

@@ -1,0 +1,107 @@
+"""Norms of whole convolutions by Fourier transform: on a torus, frequency by frequency."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lliptools.bounds.record import errs
+from lliptools.bounds.rounding import gamma, is_outward
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale
+
+__all__ = ["torus_norm"]
+
+
+@errs("upper", encloses=True)
+def torus_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """Upper bound of the norm of the unmasked layer, for every sample the same: (batch, …) twice -> (batch,).
+
+    A convolution with zero padding is what a torus that is large enough to hold sample and kernel does to samples that
+    are 0 outside, so that its norm is at most the largest norm over the torus's frequencies, times the roots of the
+    largest slopes. Several layers kept apart give the product of their bounds. Source: Sedghi, Gupta, Long, "The
+    singular values of convolutional layers" (ICLR 2019), here with strides and zero padding.
+    """
+    value = linear.bias.new_ones(())
+    for operator in linear.operators:
+        value = value * _norm(operator)
+    if is_outward():
+        value = value * (1 + (len(linear.operators) + 1) * 1e-12 + linear.relative_error * math.sqrt(linear.columns))
+    return value * (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
+
+
+def _norm(operator: Operator) -> Tensor:
+    if isinstance(operator, Scale):
+        return operator.weight.abs().amax()
+    if isinstance(operator, Dense):
+        small = operator.weight if len(operator.weight) <= operator.weight.shape[1] else operator.weight.T
+        return torch.linalg.eigvalsh(small @ small.T)[-1].clamp_min(0).sqrt() * (1 + gamma(operator.terms, small))
+    assert isinstance(operator, Convolution)
+    return _convolution(operator)
+
+
+def _convolution(operator: Convolution) -> Tensor:
+    """Norm on a torus of each group, the kernel split into the phases of the stride."""
+    if operator.circular:
+        copies = math.prod(
+            max(-(-(size + sum(pads)) // size), 1)
+            for size, pads in zip(operator.in_shape[1:], operator.pads, strict=True)
+        )
+        total = tuple(d * (k - 1) for d, k in zip(operator.dilation, operator.weight.shape[2:], strict=True))
+        whole = all(sum(pads) == t for pads, t in zip(operator.pads, total, strict=True))
+        divided = all(n % s == 0 for n, s in zip(operator.in_shape[1:], operator.stride, strict=True))
+        if not (whole and divided):
+            # What is repeated at the border first, and what a convolution without padding does to it then.
+            shape = (operator.in_shape[0], *operator.padded)
+            plain = replace(operator, in_shape=shape, pads=tuple((0, 0) for _ in operator.pads), circular=False)
+            return math.sqrt(copies) * _convolution(plain)
+        sizes = tuple(n // s for n, s in zip(operator.in_shape[1:], operator.stride, strict=True))
+        dilation = operator.dilation
+    else:
+        # A dilated kernel acts on interleaved samples each by itself: the undilated one has the same norm everywhere.
+        dilation = tuple(1 for _ in operator.dilation) if set(operator.stride) == {1} else operator.dilation
+        reach = (d * (k - 1) + 1 for d, k in zip(dilation, operator.weight.shape[2:], strict=True))
+        sizes = tuple(-(-(n + r - 1) // s) + 1 for n, r, s in zip(operator.padded, reach, operator.stride, strict=True))
+    kernel = _spread(operator.weight, dilation)
+    kernel = _phases(kernel, operator.stride, sizes if operator.circular else None)
+    axes = tuple(range(2, kernel.dim()))
+    symbols = torch.fft.fftn(_wrapped(kernel, sizes), dim=axes)
+    symbols = symbols.flatten(2).permute(2, 0, 1)  # (frequencies, out, in/groups · phases)
+    per_group = symbols.shape[1] // operator.groups
+    symbols = symbols.reshape(-1, per_group, symbols.shape[2])
+    gram = symbols @ symbols.mH if per_group <= symbols.shape[2] else symbols.mH @ symbols
+    squared = torch.linalg.eigvalsh(gram)[:, -1].amax().clamp_min(0)
+    return squared.sqrt() * (1 + gamma(operator.terms, operator.weight))
+
+
+def _spread(kernel: Tensor, dilation: tuple[int, ...]) -> Tensor:
+    """The kernel with the zeros that dilation stands for."""
+    for axis, step in enumerate(dilation, start=2):
+        if step > 1:
+            spread = kernel.new_zeros(
+                *kernel.shape[:axis], step * (kernel.shape[axis] - 1) + 1, *kernel.shape[axis + 1 :]
+            )
+            index = torch.arange(0, spread.shape[axis], step, device=kernel.device)
+            kernel = spread.index_copy(axis, index, kernel)
+    return kernel
+
+
+def _phases(kernel: Tensor, stride: tuple[int, ...], sizes: tuple[int, ...] | None) -> Tensor:
+    """A kernel of stride 1 on the stride's phases as channels: (out, in, *k) -> (out, in · phases, *⌈k/stride⌉)."""
+    for axis, step in enumerate(stride, start=2):
+        if step > 1:
+            missing = -kernel.shape[axis] % step
+            widths = [0, 0] * (kernel.dim() - 1 - axis) + [0, missing]
+            kernel = pad(kernel, widths).unflatten(axis, (-1, step)).movedim(axis + 1, 2).flatten(1, 2)
+    return kernel
+
+
+def _wrapped(kernel: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The kernel on a torus of these sizes, what is longer laid over its beginning."""
+    for axis, size in enumerate(sizes, start=2):
+        missing = -kernel.shape[axis] % size
+        widths = [0, 0] * (kernel.dim() - 1 - axis) + [0, missing]
+        kernel = pad(kernel, widths).unflatten(axis, (-1, size)).sum(dim=axis)
+    return kernel
