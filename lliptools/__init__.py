@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lliptools import attacks, bounds, nets, teach, training
-    from lliptools.bounds import BOUNDS, BlockBound, Bound, Box, global_bound, local_bound
-    from lliptools.certificates import AccuracyTable, Certificate, certified_accuracy, certified_radius, certify
+    from lliptools.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
+    from lliptools.bounds import BOUNDS, BlockBound, Bound, Box, global_bound, local_bound, spectral_norm
+    from lliptools.certificates import Certificate, certified_radius, certify
     from lliptools.errors import InvalidInput, UnsupportedLayer
     from lliptools.teach import check
 
@@ -19,6 +20,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "BOUNDS",
     "AccuracyTable",
+    "AccuracyTables",
     "BlockBound",
     "Bound",
     "Box",
@@ -34,6 +36,7 @@ __all__ = [
     "global_bound",
     "local_bound",
     "nets",
+    "spectral_norm",
     "teach",
     "training",
 ]
@@ -42,8 +45,9 @@ _ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "attacks", "t
 _ROOMS["check"] = "lliptools.teach.check"
 _HOMES = {
     "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),
-    "lliptools.bounds": ("BOUNDS", "BlockBound", "Bound", "Box", "global_bound", "local_bound"),
-    "lliptools.certificates": ("AccuracyTable", "Certificate", "certified_accuracy", "certified_radius", "certify"),
+    "lliptools.bounds": ("BOUNDS", "BlockBound", "Bound", "Box", "global_bound", "local_bound", "spectral_norm"),
+    "lliptools.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
+    "lliptools.certificates": ("Certificate", "certified_radius", "certify"),
 }
 
 

@@ -6,15 +6,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.attacks import is_correct, pgd
 from lliptools.bounds import Bound, global_bound, local_bound
 from lliptools.bounds.checks import check_eps, check_labels
 from lliptools.bounds.record import product_above
+from lliptools.bounds.rounding import (
+    Center,
+    at_center,
+    gamma,
+    inflated,
+    is_outward,
+    matrix_slack,
+    outward_rounding,
+    unit,
+)
 from lliptools.errors import InvalidInput
-from lliptools.margins import margins, own_class
+from lliptools.margins import largest_change, margins, own_class
 from lliptools.nets import check_input, forward, read_blocks
 
-__all__ = ["AccuracyTable", "Certificate", "certified_accuracy", "certified_radius", "certify"]
+__all__ = ["Certificate", "Rung", "certified_radius", "certify"]
 
 LARGEST = 1e300
 Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
@@ -37,10 +46,21 @@ class Certificate:
     bound: Bound
 
 
-def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Rung = local_bound) -> Certificate:
-    """Certify labels: for every class j ≠ y, (f_y − f_j)(x) − eps · Lip(f_y − f_j) > 0, strictly.
+def certify(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Tensor,
+    bound: Rung = local_bound,
+    *,
+    outward: bool = True,
+) -> Certificate:
+    """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
 
-    x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x.
+    What the ball can take of a margin is the smaller of eps · Lip(f_y − f_j) and the largest change of the last layer
+    over the hidden units' ball cut by their box (margins.largest_change).
+    x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. outward: enclose what
+    float64 rounding can cost, in boxes, norms and margins.
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
     if not callable(bound):
@@ -52,26 +72,22 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
         )
     center = check_input(net, x)
     radius = check_eps(eps, center)
-    with torch.no_grad():
-        logits = forward(read_blocks(net, x.shape[1:]), center)
-        y = check_labels(y, len(x), logits.shape[1], x.device)
+    with torch.no_grad(), outward_rounding(outward):
+        blocks = read_blocks(net, x.shape[1:])
+        values = at_center(blocks, Center(center, torch.zeros_like(center)))
+        logits = values[-1]
+        y = check_labels(y, len(x), logits.value.shape[1], x.device)
         found = bound(net, x, eps)
-        if not (found.eps >= radius).all():
-            raise InvalidInput(
-                expected=f"a bound on the ball of radius {radius.max().item():g}",
-                got=f"one on a ball of radius {found.eps.min().item():g}",
-                cause="a rung that changed eps",
-                next_step="return the bound for the radius that was asked for",
-            )
-        if found.kind != "upper":
-            raise InvalidInput(
-                expected='a bound of kind "upper"',
-                got=f'kind "{found.kind}"',
-                cause="a norm that converges from below, as power iteration does, or a stage without its mark",
-                next_step="use lliptools.local_bound with its own norm, or mark a sound stage by bounds.errs",
-            )
-        own, margin = own_class(logits, y), margins(logits, y)
-        worst = margin - product_above(radius[:, None], found.pairwise(y)).masked_fill(own, 0.0)
+        _check_bound(found, radius)
+        own, margin = own_class(logits.value, y), margins(logits.value, y)
+        reach = inflated(product_above(radius[:, None], found.pairwise(y)))
+        if len(found.blocks) > 1:
+            reach = torch.fmin(reach, _last_layer_reach(found, values[-2], y, radius))
+        reach = reach.masked_fill(own, 0.0)
+        if outward:
+            doubt = logits.doubt + logits.doubt.gather(1, y[:, None])
+            reach = inflated(reach + doubt + 4 * unit(margin) * (margin.masked_fill(own, 0.0).abs() + reach))
+        worst = margin - reach
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate(
             holds=(proved | own).all(dim=1),
@@ -80,6 +96,50 @@ def certify(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Ru
             eps=radius,
             bound=found,
         )
+
+
+def _check_bound(found: Bound, radius: Tensor) -> None:
+    if not (found.eps >= radius).all():
+        raise InvalidInput(
+            expected=f"a bound on the ball of radius {radius.max().item():g}",
+            got=f"one on a ball of radius {found.eps.min().item():g}",
+            cause="a rung that changed eps",
+            next_step="return the bound for the radius that was asked for",
+        )
+    if found.kind != "upper":
+        raise InvalidInput(
+            expected='a bound of kind "upper"',
+            got=f'kind "{found.kind}"',
+            cause="a norm that converges from below, as power iteration does, or a stage without its mark",
+            next_step="use lliptools.local_bound with its own norm, or mark a sound stage by bounds.errs",
+        )
+    if not found.arithmetic.startswith("float64"):
+        raise InvalidInput(
+            expected="a bound computed in float64",
+            got=found.arithmetic,
+            cause="dtype=torch.float32, which is for training",
+            next_step="leave dtype at its default",
+        )
+
+
+def _last_layer_reach(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -> Tensor:
+    """How far f_j − f_y can rise while the last hidden units move in their ball and in their box: (batch, classes)."""
+    last, before = found.blocks[-1].linear, found.blocks[-2]
+    root = before.slope.flatten(1).sqrt()
+    value, doubt = hidden.value.flatten(1), hidden.doubt.flatten(1)
+    # A unit moves by the root of its slope times its share of the ball.
+    limits = [before.output.upper.flatten(1) - value, value - before.output.lower.flatten(1)]
+    limits = [torch.where(root > 0, (limit + doubt) / root, 0.0) for limit in limits]
+    if is_outward():
+        rounding = 8 * unit(value) * value.abs()
+        limits = [limit * (1 + 8 * unit(value)) + torch.where(root > 0, rounding / root, 0.0) for limit in limits]
+    direction = (last.weight - last.weight[y, None, :]) * root[:, None, :]
+    ball = inflated(product_above(radius, found.hidden()))
+    reach = largest_change(direction, ball, below=limits[1], above=limits[0])
+    if is_outward():
+        size = torch.linalg.vector_norm(last.weight[y, None, :].abs() + last.weight.abs(), dim=2)
+        reach = reach * (1 + 8 * gamma(last.columns, reach)) + product_above(ball[:, None], matrix_slack(last, size))
+    return reach
 
 
 def certified_radius(
@@ -127,28 +187,3 @@ def certified_radius(
         middle = torch.where(certified > 0, middle, refuted / 2)
         trial = torch.where(refuted.isfinite(), middle, further.clamp_max(LARGEST))
     return certified
-
-
-@dataclass(frozen=True)
-class AccuracyTable:
-    """Fractions of correct labels at radius eps: certified ≤ attacked ≤ clean."""
-
-    eps: float
-    clean: float
-    attacked: float
-    certified: float
-
-    def __str__(self) -> str:
-        """One line."""
-        return (
-            f"eps = {self.eps:g}: clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, "
-            f"certified {self.certified:.4f}"
-        )
-
-
-def certified_accuracy(net: nn.Module, x: Tensor, y: Tensor, eps: float, bound: Rung = local_bound) -> AccuracyTable:
-    """Clean, attacked and certified accuracy at one finite radius: x (batch, *sample), y (batch,), eps a number."""
-    attacked = is_correct(net, pgd(net, x, y, eps), y)
-    certified = certify(net, x, y, eps, bound=bound).holds
-    clean = is_correct(net, x, y)
-    return AccuracyTable(eps, *(fraction.double().mean().item() for fraction in (clean, attacked, certified)))

@@ -46,6 +46,7 @@ def train(
     net = ll.training.fit(chosen, data, seed=seed, progress=True)
     seconds = round(perf_counter() - start)
     table = ll.certified_accuracy(net, data.x_test, data.y_test, chosen.eps_reported)
+    assert isinstance(table, ll.AccuracyTable)
     print(table)
     command = f"lliptools train {name} --seed {seed}" + (f" --epochs {epochs}" if epochs else "")
     versions = f"lliptools {ll.__version__}, torch {torch.__version__}, Python {platform.python_version()}"

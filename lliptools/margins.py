@@ -1,9 +1,9 @@
-"""Margins: by how much the logit of a label beats the others. All that knows of labels stands on these."""
+"""Margins: by how much the logit of a label beats the others, and what the last layer can take of it."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["margins", "own_class", "smallest_margin"]
+__all__ = ["largest_change", "margins", "own_class", "smallest_margin"]
 
 
 def own_class(logits: Tensor, y: Tensor) -> Tensor:
@@ -19,3 +19,40 @@ def margins(logits: Tensor, y: Tensor) -> Tensor:
 def smallest_margin(logits: Tensor, y: Tensor) -> Tensor:
     """min over j ≠ y of f_y − f_j: logits (batch, classes), y (batch,) -> (batch,)."""
     return margins(logits, y).amin(dim=1)
+
+
+def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tensor) -> Tensor:
+    """The largest w·d over ‖d‖ <= radius and −below <= d <= above: a ball cut by a box.
+
+    direction: w, (batch, classes, units). radius: (batch,). below, above >= 0: (batch, units), possibly infinite.
+    Returns (batch, classes). At the best d every unit is min(t·|w|, its limit) with one t for all; t is found among the
+    sorted breakpoints limit/|w|. What is returned is the dual value at that t, which is an upper bound for every t > 0,
+    so that a rounded t costs tightness only. Source: Lee, Lee, Park, "Lipschitz-certifiable training with a tight outer
+    bound" (NeurIPS 2020), where the maximum is iterated for.
+    """
+    size = direction.abs()
+    limit = torch.where(direction > 0, above[:, None], below[:, None]).clamp_min(0.0)
+    limit = torch.where(size > 0, limit, 0.0)
+    radius = radius[:, None]
+    breakpoint_ = torch.where(size > 0, limit / size.clamp_min(1e-300), 0.0)
+    order = breakpoint_.argsort(dim=2)
+    sorted_size, sorted_limit = size.gather(2, order), limit.gather(2, order)
+    # After the first k units have reached their limit, the others share what is left of the radius.
+    limited = sorted_limit.nan_to_num(posinf=0.0).square().cumsum(dim=2)
+    limited = torch.where(sorted_limit.isinf().cumsum(dim=2) > 0, torch.inf, limited)
+    nothing = torch.zeros_like(limited[:, :, :1])
+    spent = torch.cat([nothing, limited], dim=2)
+    left = torch.cat([sorted_size.square().flip(2).cumsum(dim=2).flip(2), nothing], dim=2)
+    squared = (radius[:, :, None].square() - spent) / left.clamp_min(1e-300)
+    start = torch.cat([nothing, breakpoint_.gather(2, order)], dim=2)
+    # The right k is the last whose t still lies beyond its breakpoints; beyond the last, the box alone decides.
+    fits = (squared > 0) & (squared.sqrt() >= start) & (left > 0)
+    k = torch.where(fits, torch.arange(fits.shape[2], device=fits.device), -1).amax(dim=2, keepdim=True)
+    t = squared.gather(2, k.clamp_min(0)).clamp_min(0).sqrt()
+    t = torch.where(k < 0, 0.0, t)
+    reached = torch.minimum(t * size, limit)
+    ball = radius * torch.linalg.vector_norm(direction, dim=2)
+    dual = (radius.square() / t[:, :, 0] - (reached.square() / t).sum(dim=2)) / 2 + (size * reached).sum(dim=2)
+    box = torch.where(size > 0, size * limit, 0.0).sum(dim=2)
+    # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
+    return torch.stack([ball, dual.nan_to_num(nan=torch.inf), box.nan_to_num(nan=torch.inf)]).amin(dim=0)

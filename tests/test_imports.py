@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
-ROOMS = ("errors", "nets", "bounds", "margins", "attacks", "certificates", "training", "teach", "cli")
+ROOMS = ("errors", "nets", "bounds", "margins", "attacks", "certificates", "accuracy", "training", "teach", "cli")
 # Inside a room, the order of its files.
 FILES = {
     "nets": (
@@ -32,6 +32,11 @@ FILES = {
         "spectral",
         "boxes",
         "product",
+        "pieces",
+        "exact_cells",
+        "exact_patterns",
+        "exact",
+        "sampled",
     ),
     "training": ("data", "recipes", "losses", "loop"),
     "teach": ("style", "exercise", "check", "views", "panels", "figures", "widgets", "doctor"),

@@ -1,11 +1,13 @@
 """How it is bounded: every rung is a function (net, x, eps) -> Bound that says which way it errs."""
 
 from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box
+from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
 from lliptools.bounds.krylov import AposterioriNorm, LanczosNorm
 from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
 from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
 from lliptools.bounds.rounding import outward_rounding
+from lliptools.bounds.sampled import sampled_bound
 from lliptools.bounds.spectral import METHODS, UpperNorm, spectral_norm
 from lliptools.bounds.torus import torus_norm
 
@@ -19,12 +21,15 @@ __all__ = [
     "Bound",
     "Box",
     "CholeskyNorm",
+    "ExactBound",
     "GramNorm",
     "LanczosNorm",
     "PowerNorm",
     "UpperNorm",
+    "adversarial_distance",
     "ball_box",
     "errs",
+    "exact_bound",
     "exact_norm",
     "global_bound",
     "interval_and_ball",
@@ -32,6 +37,7 @@ __all__ = [
     "local_bound",
     "outward_rounding",
     "round_up",
+    "sampled_bound",
     "spectral_norm",
     "torus_norm",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lliptools.bounds.boxes import input_box, interval_and_ball
 from lliptools.bounds.checks import check_domain, check_eps, check_probability, check_radii
 from lliptools.bounds.record import BlockBound, Bound, Box, Norm, product_above
-from lliptools.bounds.rounding import center_doubt, image_doubt, inflated, is_outward, unit
+from lliptools.bounds.rounding import Center, inflated, is_outward, unit
 from lliptools.bounds.spectral import UpperNorm
 from lliptools.nets import Block, LinearMap, check_input, read_blocks
 
@@ -66,8 +66,7 @@ def local_bound(
         norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count))
         stages = _Stages(boxes, norm, radii == "global")
         start = _State(
-            center,
-            torch.zeros_like(center),
+            Center(center, torch.zeros_like(center)),
             input_box(center, eps, domain),
             torch.ones_like(center),
             eps,
@@ -99,11 +98,12 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _State:
-    """What the pass knows of the units it has reached: h at the centre and how far rounding may have moved it, their
-    box, their slopes, the radius of their ball, and the product of the norms so far."""
+    """What the pass knows of the units it has reached.
 
-    center: Tensor
-    doubt: Tensor
+    Their values at the centre, their box, their slopes, the radius of their ball, and the product of the norms so far.
+    """
+
+    center: Center
     box: Box
     slope: Tensor
     radius: Tensor
@@ -121,11 +121,11 @@ def _pass(blocks: tuple[Block, ...], state: _State, stages: _Stages) -> tuple[li
 
 def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
     linear, activation = block.linear, block.activation
-    center, doubt = linear.apply(state.center), state.doubt
+    before, after = state.center.through(block)
+    center = before.value
     box = stages.boxes(linear, state.box, center, state.slope, state.radius)
     if is_outward():
-        doubt = center_doubt(linear, state.center, state.doubt)
-        box = Box.outward(box.lower - doubt, box.upper + doubt)
+        box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
     output, slope, row_slope = box, torch.ones_like(center), torch.ones_like(center)
     if activation is not None:
         output = Box(*activation.image(box.lower, box.upper))
@@ -137,32 +137,27 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
         everywhere = torch.ones_like(row_slope[:1]), torch.ones_like(state.slope[:1])
         grown = stages.norm(linear, *everywhere).expand_as(norm)
     radius = inflated(product_above(state.radius, grown))
-    if is_outward():
-        doubt = image_doubt(activation, center, doubt)
-    center = center if activation is None else activation(center)
-    return bound, _State(center, doubt, output, slope, radius, inflated(product_above(state.value, norm)))
+    return bound, _State(after, output, slope, radius, inflated(product_above(state.value, norm)))
 
 
 def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
     """h + inner(h): the sum of boxes and centres, and a norm of at most ‖D^½‖ + that of the inside."""
     inner, end = _pass(block.inner, replace(state, value=torch.ones_like(state.value)), stages)
-    center = state.center.reshape(end.center.shape) + end.center
-    doubt = state.doubt.reshape(center.shape) + end.doubt
-    before = Box(state.box.lower.reshape(center.shape), state.box.upper.reshape(center.shape))
-    lower, upper = before.lower + end.box.lower, before.upper + end.box.upper
+    after = state.center.plus(end.center)
+    center = after.value
+    lower = state.box.lower.reshape(center.shape) + end.box.lower
+    upper = state.box.upper.reshape(center.shape) + end.box.upper
     if is_outward():
-        doubt = doubt * (1 + 4 * unit(center)) + 2 * unit(center) * center.abs()
         lower, upper = lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()
     norm = inflated(state.slope.flatten(1).amax(dim=1).sqrt() + end.value)
     radius = inflated(product_above(state.radius, norm))
     if stages.global_radii:
         radius = inflated(state.radius + end.radius)
-    reach = radius.view(-1, *[1] * (center.dim() - 1)) + doubt
-    reach = inflated(reach)
+    reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
     box = Box.outward(lower, upper).intersect(Box.outward(center - reach, center + reach))
     one = torch.ones_like(center)
     bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner))
-    return bound, _State(center, doubt, box, one, radius, inflated(product_above(state.value, norm)))
+    return bound, _State(after, box, one, radius, inflated(product_above(state.value, norm)))
 
 
 def _count(blocks: tuple[Block, ...]) -> int:

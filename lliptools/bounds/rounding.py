@@ -7,22 +7,25 @@ Numerical Algorithms", 2002, section 3.1). Everything here only ever widens.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lliptools.nets.blocks import Block
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
 __all__ = [
+    "Center",
     "apply_slack",
-    "center_doubt",
+    "at_center",
     "gamma",
-    "image_doubt",
     "inflated",
     "is_outward",
     "matrix_slack",
     "outward_rounding",
+    "unit",
 ]
 
 TINY = torch.finfo(torch.float64).tiny
@@ -73,18 +76,53 @@ def apply_slack(linear: LinearMap, size: Tensor) -> Tensor:
     return slack * (1 + 2 * share)
 
 
-def center_doubt(linear: LinearMap, center: Tensor, doubt: Tensor) -> Tensor:
-    """How far the computed pre-activation at the centre may be from the exact one, the centre itself in doubt."""
-    return (linear.apply_absolute(doubt) + apply_slack(linear, center.abs())) * (1 + 2 * gamma(linear.terms, center))
+@dataclass(frozen=True)
+class Center:
+    """What the network computes at the centre of the ball, and how far from it the exact value may be."""
+
+    value: Tensor
+    doubt: Tensor
+
+    def through(self, block: Block) -> tuple["Center", "Center"]:
+        """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
+        z = block.linear.apply(self.value)
+        outward = is_outward()
+        before = Center(z, _linear_doubt(block.linear, self) if outward else torch.zeros_like(z))
+        if block.activation is None:
+            return before, before
+        h = block.activation(z)
+        return before, Center(h, _image_doubt(block.activation, before) if outward else torch.zeros_like(h))
+
+    def plus(self, other: "Center") -> "Center":
+        """The sum of both, in the other's shape."""
+        value = self.value.reshape(other.value.shape) + other.value
+        doubt = self.doubt.reshape(other.doubt.shape) + other.doubt
+        if is_outward():
+            doubt = doubt * (1 + 4 * unit(value)) + 2 * unit(value) * value.abs()
+        return Center(value, doubt)
 
 
-def image_doubt(activation: Rule | None, center: Tensor, doubt: Tensor) -> Tensor:
-    """How far the computed activation at the centre may be from the exact one."""
-    if activation is None:
-        return doubt
-    value = activation(center)
-    low, high = activation.image(center - doubt, center + doubt)
-    return torch.maximum(high - value, value - low) + 8 * unit(value) * (center.abs() + value.abs() + doubt)
+def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
+    """The outputs of every block, in order."""
+    found = []
+    for block in blocks:
+        start = start.plus(at_center(block.inner, start)[-1]) if block.inner else start.through(block)[1]
+        found.append(start)
+    return found
+
+
+def _linear_doubt(linear: LinearMap, start: Center) -> Tensor:
+    carried = linear.apply_absolute(start.doubt) * (1 + 2 * gamma(linear.terms, start.doubt))
+    return (carried + apply_slack(linear, start.value.abs())) * (1 + 4 * unit(carried))
+
+
+def _image_doubt(activation: Rule, before: Center) -> Tensor:
+    value = activation(before.value)
+    infinite = torch.full_like(value, torch.inf)
+    low, high = activation.image(
+        (before.value - before.doubt).nextafter(-infinite), (before.value + before.doubt).nextafter(infinite)
+    )
+    return torch.maximum(high - value, value - low) * (1 + 4 * unit(value))
 
 
 def matrix_slack(linear: LinearMap, frobenius: Tensor) -> Tensor:

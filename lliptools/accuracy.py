@@ -1,0 +1,103 @@
+"""Clean, attacked and certified accuracy of a set of points, in one table."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from lliptools.attacks import is_correct, pgd
+from lliptools.bounds import local_bound
+from lliptools.certificates import Rung, certify
+from lliptools.errors import InvalidInput
+
+__all__ = ["AccuracyTable", "AccuracyTables", "certified_accuracy"]
+
+AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class AccuracyTable:
+    """Fractions of correct labels at radius eps, of so many points: certified ≤ attacked ≤ clean."""
+
+    eps: float
+    clean: float
+    attacked: float
+    certified: float
+    points: int
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"eps = {self.eps:g}: clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, "
+            f"certified {self.certified:.4f}"
+        )
+
+
+class AccuracyTables(tuple[AccuracyTable, ...]):
+    """One AccuracyTable a radius, in the order asked for."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """One line a radius."""
+        lines = [f"{'eps':>10}{'clean':>10}{'attacked':>10}{'certified':>10}"]
+        lines += [f"{t.eps:>10.4g}{t.clean:>10.4f}{t.attacked:>10.4f}{t.certified:>10.4f}" for t in self]
+        return "\n".join(lines)
+
+
+def certified_accuracy(
+    net: nn.Module,
+    x: Tensor | Iterable[tuple[Tensor, Tensor]],
+    y: Tensor | None,
+    eps: float | Sequence[float],
+    bound: Rung = local_bound,
+    *,
+    progress: bool = False,
+) -> AccuracyTable | AccuracyTables:
+    """Clean, attacked and certified accuracy at one finite radius, or at several in one pass over the points.
+
+    x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, and y None.
+    eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
+    The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy. progress: show a bar.
+    Raises InvalidInput.
+    """
+    from tqdm.auto import tqdm
+
+    radii = [float(radius) for radius in eps] if isinstance(eps, Sequence) else [eps]
+    points = 0
+    clean = 0
+    attacked, certified = [0] * len(radii), [0] * len(radii)
+    for inputs, labels in tqdm(list(_batches(x, y)) if y is not None else _batches(x, y), disable=not progress):
+        right = is_correct(net, inputs, labels)
+        points, clean = points + len(inputs), clean + int(right.sum())
+        for k, radius in enumerate(radii):
+            attacked[k] += int(is_correct(net, pgd(net, inputs, labels, radius), labels).sum())
+            certified[k] += int(certify(net, inputs, labels, radius, bound=bound).holds.sum())
+    if not points or not radii:
+        raise InvalidInput(
+            expected="at least one point and one radius",
+            got=f"{points} points, {len(radii)} radii",
+            cause="an empty selection, or a loader that was used up",
+            next_step="pass the loader itself, not its iterator",
+        )
+    tables = AccuracyTables(
+        AccuracyTable(radius, clean / points, attacked[k] / points, certified[k] / points, points)
+        for k, radius in enumerate(radii)
+    )
+    return tables if isinstance(eps, Sequence) else tables[0]
+
+
+def _batches(x: Tensor | Iterable[tuple[Tensor, Tensor]], y: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    if not isinstance(x, Tensor):
+        if y is not None:
+            raise InvalidInput(
+                expected="y=None beside a loader of (x, y) pairs, or x as a tensor",
+                got=type(x).__name__,
+                cause="a list of points, or labels that the loader gives already",
+                next_step="torch.stack the points, or pass None for y",
+            )
+        yield from x
+    elif isinstance(y, Tensor) and y.shape == x.shape[:1] and len(x):
+        yield from zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True)
+    else:
+        yield x, y  # type: ignore[misc]  # refused, with the reason, by the first that reads them

@@ -1,0 +1,160 @@
+"""The constant from below: the largest Jacobian norm that a search finds at points of the ball."""
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds.checks import check_eps
+from lliptools.bounds.product import local_bound
+from lliptools.bounds.record import Bound
+from lliptools.errors import InvalidInput
+from lliptools.nets import Block, check_input, forward, read_blocks
+
+__all__ = ["sampled_bound"]
+
+Blocks = tuple[Block, ...]
+STARTS = 8  # of the best samples, from which the search climbs
+PROBES = 4  # slopes beside each point, of whose sum the gradient is taken
+SPREAD, STRIDE = 0.5, 0.4  # of the probes and of the first step, in units of eps
+FEW_OUTPUTS = 16  # up to which the whole Jacobian is computed
+ENTRIES = 2**22  # numbers in the points that are worked on together
+
+
+def sampled_bound(
+    net: nn.Module, x: Tensor, eps: float | Tensor, *, samples: int = 256, steps: int = 40, seed: int = 0
+) -> Bound:
+    """Lower bound of the Lipschitz constant of net on the ball of radius eps around each point of a batch.
+
+    The largest ‖J‖ at any point that a search has seen: random points of the ball, then a climb from the best of them.
+    The norm of a piecewise-linear network's Jacobian is constant region by region and has no slope to climb. The slope
+    ‖f(a) − f(b)‖ / ‖a − b‖ of two points has one: its gradient is summed over a few pairs around the current point,
+    along the Jacobian's largest singular vector, which are drawn closer together from step to step.
+
+    x: (batch, *sample). eps: a finite number or (batch,), in the units of x. samples: random points, the same offsets
+    around every point of the batch. steps: of the climb.
+    Returns a Bound of kind "lower", which certifies nothing; its blocks are those of the local bound, for comparison.
+    A winner counts with the least of the norms there and at two points beside it, since a derivative that is taken
+    where the network has a kink need not belong to any region. The three lie in the ball, or where its radius is below
+    1e-12 of the size of x, that close to it.
+    Raises UnsupportedLayer and InvalidInput.
+    """
+    if samples < 1 or steps < 0:
+        raise InvalidInput(
+            expected="at least one sample, and no negative number of steps",
+            got=f"samples={samples}, steps={steps}",
+            cause="a search that looks at no point",
+            next_step="leave them at their defaults",
+        )
+    center = check_input(net, x)
+    radius = check_eps(eps, center)
+    if not radius.isfinite().all():
+        raise InvalidInput(
+            expected="a finite radius",
+            got="inf",
+            cause="the whole space, which cannot be sampled evenly",
+            next_step="take a large eps",
+        )
+    masks = local_bound(net, x, radius)
+    blocks = read_blocks(net, x.shape[1:])
+    together = max(1, ENTRIES // (max(samples, STARTS * PROBES * 2) * center[0].numel()))
+    parts = zip(center.split(together), radius.split(together), strict=True)
+    value = torch.cat([_search(blocks, *part, samples, steps, seed) for part in parts])
+    return Bound(value, "lower", radius, masks.blocks)
+
+
+def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps: int, seed: int) -> Tensor:
+    """The largest norms found: center (batch, features), radius (batch,) -> (batch,)."""
+    generator = torch.Generator(device=center.device).manual_seed(seed)
+    batch, features = center.shape
+    aside = torch.maximum(1e-10 * radius, 1e-12 * center.abs().amax(dim=1).clamp_min(1e-100))[:, None, None]
+    inside = (radius[:, None, None] * (1 - 1e-10) - aside).clamp_min(0.0)
+
+    def draw(count: int) -> Tensor:
+        """Directions, the same for every point of the batch: (1, count, features)."""
+        direction = torch.randn(1, count, features, generator=generator, dtype=center.dtype, device=center.device)
+        return direction / direction.norm(dim=2, keepdim=True)
+
+    def look(offset: Tensor) -> tuple[Tensor, Tensor]:
+        """Norms (batch, count) and singular vectors (batch, count, features) at offsets in units of the radius."""
+        norm, vector = _largest(blocks, (center[:, None] + inside * offset).flatten(0, 1))
+        return norm.view(batch, -1), vector.view(offset.shape)
+
+    length = torch.rand(1, samples, 1, generator=generator, dtype=center.dtype, device=center.device) ** (1 / features)
+    offset = (draw(samples) * length).expand(batch, -1, -1)
+    norm, vector = look(offset)
+    norm, best = norm.topk(min(STARTS, samples), dim=1)
+    offset, vector = (part.gather(1, best[:, :, None].expand(-1, -1, features)) for part in (offset, vector))
+    highest, top = norm, offset
+    for step in range(steps):
+        left = 1 - step / steps
+        apart = SPREAD * left * inside
+        scattered = 2 * apart[:, None] * draw(PROBES * offset.shape[1]).view(1, PROBES, -1, features)
+        gradient = _slope_gradient(blocks, center[:, None] + inside * offset, scattered, apart * vector)
+        offset = offset + STRIDE * left * gradient
+        offset = offset / offset.norm(dim=2, keepdim=True).clamp_min(1.0)
+        norm, vector = look(offset)
+        top = torch.where((norm > highest)[:, :, None], offset, top)
+        highest = torch.maximum(highest, norm)
+    for _ in range(steps):
+        reach = 0.01 ** torch.rand(1, offset.shape[1], 1, generator=generator, dtype=center.dtype, device=center.device)
+        offset = top + reach * draw(offset.shape[1])
+        offset = offset / offset.norm(dim=2, keepdim=True).clamp_min(1.0)
+        norm, _ = look(offset)
+        top = torch.where((norm > highest)[:, :, None], offset, top)
+        highest = torch.maximum(highest, norm)
+    best = highest.argmax(dim=1)[:, None, None].expand(-1, 1, features)
+    winner, beside = center[:, None] + inside * top.gather(1, best), aside * draw(1)
+    trio = torch.cat([winner, winner + beside, winner - beside], dim=1)
+    return _largest(blocks, trio.flatten(0, 1), rounds=50)[0].view(batch, 3).amin(dim=1) * (1 - 1e-12)
+
+
+def _slope_gradient(blocks: Blocks, points: Tensor, scattered: Tensor, half: Tensor) -> Tensor:
+    """Direction in which ‖f(p + s + half) − f(p + s − half)‖, summed over the scattered s, grows fastest.
+
+    points and half: (batch, count, features); scattered: (batch, probes, count, features). Shape of points.
+    """
+    with torch.enable_grad():
+        points = points.detach().requires_grad_(True)
+        probes = points[:, None] + scattered
+        ends = torch.cat([probes + half[:, None], probes - half[:, None]]).flatten(0, 2)
+        one, other = forward(blocks, ends).flatten(1).chunk(2)
+        (gradient,) = torch.autograd.grad((one - other).norm(dim=1).sum(), points)
+    length = gradient.norm(dim=2, keepdim=True)
+    return torch.where((length > 0) & length.isfinite(), gradient / length, 0.0)
+
+
+def _largest(blocks: Blocks, points: Tensor, rounds: int = 6) -> tuple[Tensor, Tensor]:
+    """Norm of the Jacobian, from below, and the unit vector it stretches most: (points, features) -> (points,), same.
+
+    Rounds of power iteration, where the outputs are too many for the whole Jacobian.
+    """
+    with torch.enable_grad():
+        points = points.detach().requires_grad_(True)
+        outputs = forward(blocks, points).flatten(1)
+        count = outputs.shape[1]
+        if count <= FEW_OUTPUTS:
+            rows = [torch.autograd.grad(outputs[:, k].sum(), points, retain_graph=True)[0] for k in range(count)]
+            return _of_matrix(torch.stack(rows, dim=1))
+        back = torch.zeros_like(outputs, requires_grad=True)
+        # v -> J v is the transpose of the linear map back -> Jᵀ back.
+        (pulled,) = torch.autograd.grad(outputs, points, back, create_graph=True)
+        (vector,) = torch.autograd.grad(outputs.sum(), points, retain_graph=True)
+        for _ in range(rounds):
+            (moved,) = torch.autograd.grad(pulled, back, _unit(vector), retain_graph=True)
+            (vector,) = torch.autograd.grad(outputs, points, _unit(moved), retain_graph=True)
+        (moved,) = torch.autograd.grad(pulled, back, _unit(vector), retain_graph=True)
+    return moved.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0), _unit(vector)
+
+
+def _of_matrix(jacobian: Tensor) -> tuple[Tensor, Tensor]:
+    """Norms and right singular vectors of matrices (points, outputs, features); 0 for one that is not finite."""
+    scale = jacobian.abs().amax(dim=(1, 2))
+    fine = scale.isfinite() & (scale > 0)
+    scaled = torch.where(fine[:, None, None], jacobian / scale[:, None, None], 0.0)
+    squared, left = torch.linalg.eigh(scaled @ scaled.mT)
+    norm = torch.where(fine, scale * squared[:, -1].clamp_min(0.0).sqrt(), 0.0)
+    return norm, _unit((left[:, :, -1:] * scaled).sum(dim=1))
+
+
+def _unit(d: Tensor) -> Tensor:
+    length = d.norm(dim=1, keepdim=True)
+    return torch.where((length > 0) & length.isfinite(), d / length, 0.0)
