@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lliptools import attacks, bounds, nets, teach, training
     from lliptools.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
-    from lliptools.bounds import BOUNDS, BlockBound, Bound, Box, global_bound, local_bound, spectral_norm
+    from lliptools.bounds import (
+        BOUNDS,
+        BlockBound,
+        Bound,
+        Box,
+        exact_bound,
+        global_bound,
+        local_bound,
+        merged_bound,
+        sampled_bound,
+        spectral_norm,
+        tightest_bound,
+    )
     from lliptools.certificates import Certificate, certified_radius, certify
     from lliptools.errors import InvalidInput, UnsupportedLayer
     from lliptools.teach import check
@@ -33,11 +45,15 @@ __all__ = [
     "certified_radius",
     "certify",
     "check",
+    "exact_bound",
     "global_bound",
     "local_bound",
+    "merged_bound",
     "nets",
+    "sampled_bound",
     "spectral_norm",
     "teach",
+    "tightest_bound",
     "training",
 ]
 
@@ -45,7 +61,10 @@ _ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "attacks", "t
 _ROOMS["check"] = "lliptools.teach.check"
 _HOMES = {
     "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),
-    "lliptools.bounds": ("BOUNDS", "BlockBound", "Bound", "Box", "global_bound", "local_bound", "spectral_norm"),
+    "lliptools.bounds": (
+        *("BOUNDS", "BlockBound", "Bound", "Box", "exact_bound", "global_bound", "local_bound", "merged_bound"),
+        *("sampled_bound", "spectral_norm", "tightest_bound"),
+    ),
     "lliptools.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
     "lliptools.certificates": ("Certificate", "certified_radius", "certify"),
 }

@@ -1,5 +1,7 @@
 """Networks on which every bound is held against the truth."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,49 @@ def zero_thresholds() -> nn.Sequential:
     return net
 
 
+def random_net(*layers, seed=0) -> nn.Sequential:
+    """The layers as a float64 network in evaluation mode, its weights random and not small."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(*layers).double()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "theta" not in name:
+                parameter.normal_(std=0.6)
+        for name, buffer in net.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.uniform_(0.5, 2.0)
+    return net.eval()
+
+
+def dense(activation, seed=0) -> nn.Sequential:
+    second = copy.deepcopy(activation)
+    return random_net(nn.Linear(3, 8), activation, nn.Linear(8, 6), second, nn.Linear(6, 4), seed=seed)
+
+
+def convolutional(activation=None) -> nn.Sequential:
+    """Three features as a signal, and as an image."""
+    return random_net(
+        nn.Unflatten(1, (1, 3)),
+        nn.Conv1d(1, 4, 3, padding="same", padding_mode="circular"),
+        nn.BatchNorm1d(4),
+        activation or nn.ReLU(),
+        nn.Unflatten(1, (2, 2)),
+        nn.Conv2d(2, 4, 2, padding=1, stride=(1, 2), groups=2, bias=False),
+        nn.AvgPool2d(2, 1),
+        nn.Dropout(0.3),
+        copy.deepcopy(activation) if activation else nn.ReLU(),
+        nn.Sequential(nn.Identity(), nn.Flatten()),
+        nn.Linear(8, 4),
+    )
+
+
+def residual(activation) -> nn.Sequential:
+    def block(width, inner):
+        return nets.Residual(nn.Sequential(nn.Linear(width, inner), copy.deepcopy(activation), nn.Linear(inner, width)))
+
+    return random_net(nn.Linear(3, 6), copy.deepcopy(activation), block(6, 4), nn.ReLU(), block(6, 4), nn.Linear(6, 4))
+
+
 NETWORKS = {
     "relu": lambda: random_mlp(3, 16, 12, 4),
     "clipped": lambda: random_mlp(3, 16, 12, 4, activation="clipped_relu", seed=1),
@@ -55,8 +100,30 @@ NETWORKS = {
         nn.Flatten(), nn.Linear(3, 7), nets.ClippedReLU(0.4, learnable=False), nn.Linear(7, 5), nn.Linear(5, 4)
     ),
     "ends in an activation": lambda: nn.Sequential(nn.Linear(3, 6, bias=False), nn.ReLU(), nn.Linear(6, 4), nn.ReLU()),
+    "leaky": lambda: dense(nn.LeakyReLU(0.2)),
+    "hard": lambda: random_net(
+        nn.Linear(3, 8), nn.Hardtanh(-0.5, 0.7), nn.Linear(8, 6), nn.ReLU6(), nn.Flatten(), nn.Linear(6, 4)
+    ),
+    "tanh": lambda: dense(nn.Tanh()),
+    "sigmoid": lambda: dense(nn.Sigmoid(), seed=1),
+    "softplus": lambda: dense(nn.Softplus(beta=3.0), seed=2),
+    "elu": lambda: dense(nn.ELU(alpha=1.5), seed=3),
+    "maxmin": lambda: dense(nets.MaxMin(), seed=4),
+    "clipped maxmin": lambda: dense(nets.ClippedMaxMin(0.3, -0.2), seed=5),
+    "convolutional": lambda: convolutional(),
+    "convolutional, clipped by channel": lambda: convolutional(nets.ClippedReLU(0.4)),
+    "residual": lambda: residual(nn.ReLU()),
+    "residual, clipped": lambda: residual(nets.ClippedReLU(0.5)),
+    "residual, smooth": lambda: residual(nn.Softplus()),
     "starts with an activation": lambda: nn.Sequential(nn.ReLU(), nn.Linear(3, 4)),
 }
+# Those whose regions the exact search can cut: piecewise linear units, one layer after the other.
+PIECEWISE = [
+    name
+    for name in NETWORKS
+    if not any(other in name for other in ("tanh", "sigmoid", "softplus", "elu", "maxmin", "residual"))
+    or name == "relu"
+]
 RADII = (0.0, 1e-12, 0.01, 0.1, 0.5, 3.0, 1e3)
 
 

@@ -13,6 +13,9 @@ from lliptools.attacks import pgd
 from lliptools.margins import smallest_margin
 
 
+UPPER = ["global", "local", "merged", "tightest"]
+
+
 def labelled(net, count=12):
     x = points(net, count)
     logits = copy.deepcopy(net).double()(x.double())
@@ -20,7 +23,7 @@ def labelled(net, count=12):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("rung", list(ll.BOUNDS))
+@pytest.mark.parametrize("rung", UPPER)
 def test_no_attack_breaks_a_certified_radius(name, rung):
     net = NETWORKS[name]()
     x, y = labelled(net)
@@ -40,7 +43,7 @@ def test_no_attack_breaks_a_certified_radius(name, rung):
 def test_radius_is_certified_and_the_largest(name):
     net = NETWORKS[name]()
     x, y = labelled(net)
-    for bound in ll.BOUNDS.values():
+    for bound in (ll.BOUNDS[rung] for rung in UPPER):
         radius = ll.certified_radius(net, x, y, bound=bound)
         inside = (radius > 0) & radius.isfinite()
         if inside.any():

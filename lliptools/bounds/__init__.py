@@ -7,11 +7,20 @@ from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
 from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
 from lliptools.bounds.rounding import outward_rounding
+from lliptools.bounds.rungs import merged_bound, tightest_bound
 from lliptools.bounds.sampled import sampled_bound
 from lliptools.bounds.spectral import METHODS, UpperNorm, spectral_norm
 from lliptools.bounds.torus import torus_norm
 
-BOUNDS = {"global": global_bound, "local": local_bound}
+# Every rung, from the loosest upper bound to the truth, and the lower bound that comes to meet it.
+BOUNDS = {
+    "global": global_bound,
+    "local": local_bound,
+    "merged": merged_bound,
+    "tightest": tightest_bound,
+    "exact": exact_bound,
+    "sampled": sampled_bound,
+}
 
 __all__ = [
     "BOUNDS",
@@ -35,9 +44,11 @@ __all__ = [
     "interval_and_ball",
     "interval_box",
     "local_bound",
+    "merged_bound",
     "outward_rounding",
     "round_up",
     "sampled_bound",
     "spectral_norm",
+    "tightest_bound",
     "torus_norm",
 ]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_domain", "check_eps", "check_labels", "check_probability", "check_radii"]
+__all__ = ["check_domain", "check_eps", "check_labels", "check_probability", "check_radii", "check_steps"]
 
 
 def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
@@ -97,6 +97,17 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
             got=f"{domain} for values from {x.min().item():g} to {x.max().item():g}",
             cause="inputs that were normalised after the domain was noted",
             next_step="pass the range of x in the units that the network sees",
+        )
+
+
+def check_steps(steps: int) -> None:
+    """Raises InvalidInput for anything but a whole number >= 0."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise InvalidInput(
+            expected="steps as a whole number >= 0",
+            got=repr(steps)[:80],
+            cause="a radius or a tolerance in the place of the steps",
+            next_step="0 for the closed form, 8 for a better bound, 60 for the best",
         )
 
 

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
 from lliptools.bounds.checks import check_domain, check_eps, check_probability, check_radii
+from lliptools.bounds.merged import Merged
 from lliptools.bounds.record import BlockBound, Bound, Box, Norm, product_above
 from lliptools.bounds.rounding import Center, inflated, is_outward, unit
 from lliptools.bounds.spectral import UpperNorm
+from lliptools.bounds.steps import activation_steps
 from lliptools.nets import Block, LinearMap, check_input, read_blocks
 
 __all__ = ["global_bound", "local_bound"]
@@ -26,6 +28,7 @@ def local_bound(
     *,
     boxes: Boxes = interval_and_ball,
     norm: Norm | None = None,
+    prefix: bool = False,
     radii: str = "local",
     domain: tuple[float, float] | None = None,
     delta: float = 1e-9,
@@ -48,6 +51,7 @@ def local_bound(
     Own ways to find boxes and norms may be passed: boxes(linear, inputs, center, column_slope, radius) -> Box, as
     bounds.interval_box, and norm(linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm. The result is then
     of kind "estimate", which certifies nothing, unless they are marked with the way they err (bounds.errs).
+    prefix: also bound every unit of a dense network by its own constant, with what is linear merged (merged.py).
     radii: "local" lets the norms found so far set the radii of the balls, "global" those of the whole layers, which
     are wider and do not wait for the masks. domain: (low, high) of every input value, such as (0, 1) for pixels; the
     bound is then one on the part of the ball that lies in it. delta: the most that Bound.failure_probability may be.
@@ -64,17 +68,19 @@ def local_bound(
         blocks = read_blocks(net, x.shape[1:], dtype)
         count = _count(blocks)
         norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count))
-        stages = _Stages(boxes, norm, radii == "global")
+        stages = _Stages(boxes, norm, radii == "global", eps)
+        merged = Merged.start(len(center), center.shape[1], center.device) if prefix else None
         start = _State(
             Center(center, torch.zeros_like(center)),
             input_box(center, eps, domain),
             torch.ones_like(center),
             eps,
             torch.ones_like(eps),
+            merged,
         )
         passed, end = _pass(blocks, start, stages)
     marks = {getattr(stage, "kind", "estimate") for stage in (boxes, norm)}
-    encloses = all(getattr(stage, "encloses", False) for stage in (boxes, norm)) and is_outward()
+    encloses = is_outward() and not prefix and all(getattr(stage, "encloses", False) for stage in (boxes, norm))
     return Bound(
         value=end.value,
         kind="upper" if marks <= {"exact", "upper"} else "estimate",
@@ -94,13 +100,15 @@ class _Stages:
     boxes: Boxes
     norm: Norm
     global_radii: bool
+    eps: Tensor
 
 
 @dataclass(frozen=True)
 class _State:
     """What the pass knows of the units it has reached.
 
-    Their values at the centre, their box, their slopes, the radius of their ball, and the product of the norms so far.
+    Their values at the centre, their box, their slopes, the radius of their ball, the product of the norms so far, and
+    where it is asked for what they are as linear functions of the input and of the undecided units before.
     """
 
     center: Center
@@ -108,6 +116,7 @@ class _State:
     slope: Tensor
     radius: Tensor
     value: Tensor
+    merged: Merged | None
 
 
 def _pass(blocks: tuple[Block, ...], state: _State, stages: _Stages) -> tuple[list[BlockBound], _State]:
@@ -124,8 +133,16 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
     before, after = state.center.through(block)
     center = before.value
     box = stages.boxes(linear, state.box, center, state.slope, state.radius)
+    merged = state.merged
+    if merged is not None:
+        merged = merged.linear(linear.weight.detach())
+        reach = product_above(stages.eps[:, None], merged.reach()).reshape(center.shape)
+        box = box.intersect(Box.outward(center - reach, center + reach))
     if is_outward():
         box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
+    if merged is not None:
+        for step in activation_steps(activation, box):
+            merged = merged.then(step)
     output, slope, row_slope = box, torch.ones_like(center), torch.ones_like(center)
     if activation is not None:
         output = Box(*activation.image(box.lower, box.upper))
@@ -137,12 +154,15 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
         everywhere = torch.ones_like(row_slope[:1]), torch.ones_like(state.slope[:1])
         grown = stages.norm(linear, *everywhere).expand_as(norm)
     radius = inflated(product_above(state.radius, grown))
-    return bound, _State(after, output, slope, radius, inflated(product_above(state.value, norm)))
+    return bound, _State(after, output, slope, radius, inflated(product_above(state.value, norm)), merged)
 
 
 def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
     """h + inner(h): the sum of boxes and centres, and a norm of at most ‖D^½‖ + that of the inside."""
-    inner, end = _pass(block.inner, replace(state, value=torch.ones_like(state.value)), stages)
+    merged = None if state.merged is None else replace(state.merged, fresh=False)
+    inner, end = _pass(block.inner, replace(state, value=torch.ones_like(state.value), merged=merged), stages)
+    if end.merged is not None and merged is not None:
+        merged = end.merged.plus(merged)
     after = state.center.plus(end.center)
     center = after.value
     lower = state.box.lower.reshape(center.shape) + end.box.lower
@@ -157,7 +177,7 @@ def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound,
     box = Box.outward(lower, upper).intersect(Box.outward(center - reach, center + reach))
     one = torch.ones_like(center)
     bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner))
-    return bound, _State(after, box, one, radius, inflated(product_above(state.value, norm)))
+    return bound, _State(after, box, one, radius, inflated(product_above(state.value, norm)), merged)
 
 
 def _count(blocks: tuple[Block, ...]) -> int:

@@ -1,7 +1,7 @@
 """What is bounded: networks, read as blocks of one linear map and one activation."""
 
 from lliptools.nets.activations import Activation, ClippedReLU, Monotone
-from lliptools.nets.architectures import fold, mlp
+from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, check_input, forward, read_blocks
 from lliptools.nets.layers import SUPPORTED
 from lliptools.nets.linear import LinearMap
@@ -21,6 +21,7 @@ __all__ = [
     "Residual",
     "available",
     "check_input",
+    "cnn",
     "fold",
     "forward",
     "load",

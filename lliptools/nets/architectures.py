@@ -1,20 +1,38 @@
 """Networks by name, and networks whose Lipschitz constants are known."""
 
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import nn
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.activations import ClippedReLU
+from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 
-__all__ = ["fold", "mlp"]
+__all__ = ["cnn", "fold", "mlp"]
+
+
+# Convolutions as (channels out, kernel, stride, padding), then the widths of the dense layers; an activation after
+# every layer but the last. Source: Huang et al. (NeurIPS 2021) and the works on certified training it compares with.
+CONVOLUTIONAL = {
+    "4C3F": (((32, 3, 1, 1), (32, 4, 2, 1), (64, 3, 1, 1), (64, 4, 2, 1)), (512, 512)),
+    "6C2F": (((32, 3, 1, 1), (32, 3, 1, 1), (32, 4, 2, 1), (64, 3, 1, 1), (64, 3, 1, 1), (64, 4, 2, 1)), (512,)),
+    "8C2F": (
+        (
+            *((64, 3, 1, 1), (64, 3, 1, 1), (64, 4, 2, 0), (128, 3, 1, 1)),
+            *((128, 3, 1, 1), (128, 4, 2, 0), (256, 3, 1, 1), (256, 4, 2, 0)),
+        ),
+        (256,),
+    ),
+}
 
 
 def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0) -> nn.Sequential:
     """A multi-layer perceptron: Linear(sizes[0], sizes[1]), activation, …, Linear(sizes[-2], sizes[-1]).
 
-    activation: "relu", or "clipped_relu" with one learnable threshold a unit, all starting at theta.
+    activation: "relu", "clipped_relu" with one learnable threshold a unit, all starting at theta, "maxmin", or
+    "clipped_maxmin" with thresholds that start at theta and −theta.
     Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
     """
     if len(sizes) < 2 or min(sizes) < 1:
@@ -24,18 +42,65 @@ def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0) -> nn.Sequent
             cause="the input or output size was left out",
             next_step="for example mlp(64, 128, 10)",
         )
-    if activation not in {"relu", "clipped_relu"}:
+    _check_activation(activation)
+    layers: list[nn.Module] = []
+    for width, following in pairwise(sizes[:-1]):
+        layers += [nn.Linear(width, following), _activation(activation, (following,), theta)]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def cnn(
+    name: str, shape: tuple[int, int, int], classes: int = 10, *, activation: str = "relu", theta: float = 1.0
+) -> nn.Sequential:
+    """One of the paper's convolutional networks, "4C3F", "6C2F" or "8C2F", for images of shape (channels, size, size).
+
+    Kernels start from N(0, 2/(k²·channels out)) and biases from 0. activation and theta: as of mlp, one threshold a
+    unit. Raises InvalidInput for another name or activation.
+    """
+    if name not in CONVOLUTIONAL:
         raise InvalidInput(
-            expected='activation "relu" or "clipped_relu"',
+            expected=f"a network of {', '.join(CONVOLUTIONAL)}",
+            got=repr(name),
+            cause="a spelling that differs",
+            next_step='cnn("6C2F", (3, 32, 32))',
+        )
+    _check_activation(activation)
+    convolutions, widths = CONVOLUTIONAL[name]
+    channels, *size = shape
+    layers: list[nn.Module] = []
+    for following, kernel, stride, padding in convolutions:
+        convolution = nn.Conv2d(channels, following, kernel, stride, padding)
+        nn.init.normal_(convolution.weight, std=(2 / (kernel**2 * following)) ** 0.5)
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        channels, size = following, [(n + 2 * padding - kernel) // stride + 1 for n in size]
+        layers += [convolution, _activation(activation, (channels, *size), theta)]
+    layers.append(nn.Flatten())
+    columns = channels * prod(size)
+    for width in widths:
+        layers += [nn.Linear(columns, width), _activation(activation, (width,), theta)]
+        columns = width
+    return nn.Sequential(*layers, nn.Linear(columns, classes))
+
+
+def _check_activation(activation: str) -> None:
+    if activation not in {"relu", "clipped_relu", "maxmin", "clipped_maxmin"}:
+        raise InvalidInput(
+            expected='activation "relu", "clipped_relu", "maxmin" or "clipped_maxmin"',
             got=repr(activation),
             cause="a spelling that differs, or an activation without a rule",
             next_step='mlp(64, 128, 10, activation="clipped_relu")',
         )
-    layers: list[nn.Module] = []
-    for width, following in pairwise(sizes[:-1]):
-        layers.append(nn.Linear(width, following))
-        layers.append(nn.ReLU() if activation == "relu" else ClippedReLU(torch.full((following,), theta)))
-    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def _activation(name: str, shape: tuple[int, ...], theta: float) -> nn.Module:
+    if name == "relu":
+        return nn.ReLU()
+    if name == "clipped_relu":
+        return ClippedReLU(torch.full(shape, theta))
+    if name == "maxmin":
+        return MaxMin()
+    half = torch.full((shape[0] // 2, *shape[1:]), theta)
+    return ClippedMaxMin(half, -half)
 
 
 def fold(size: int, depth: int) -> nn.Sequential:

@@ -19,6 +19,10 @@ class MaxMin(nn.Module):
         a, b = z.chunk(2, dim=1)
         return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
 
+    def compare(self, z: Tensor) -> Tensor:
+        """[max(a, b), min(a, b)], whatever follows."""
+        return MaxMin.forward(self, z)
+
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The values at the two ends: both outputs grow with both inputs."""
         return self(lower), self(upper)
@@ -89,7 +93,7 @@ class ClippedMaxMin(MaxMin):
 
     def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """0 for an output that is constant, else 1."""
-        return self.clip().slope(*super().image(lower, upper))
+        return self.clip().slope(self.compare(lower), self.compare(upper))
 
     def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """0 for the two inputs of a pair whose outputs are both constant, else 1."""

@@ -1,0 +1,157 @@
+"""What diagonal multipliers prove: an ellipsoid that holds every reachable difference, and a Cholesky that checks it.
+
+Every Δz_k and Δf is a fixed matrix times v = [Δx; p], and |p_j| <= |z_jᵀv| for every undecided unit (merged.py). Weigh
+these inequalities with any t > 0:
+
+    vᵀPv = ‖Δx‖² + Σ_j t_j (p_j² − (z_jᵀv)²) <= ‖Δx‖².
+
+If P is positive definite, v lies in the ellipsoid vᵀPv <= ‖Δx‖², and ‖Δf‖² = ‖Oᵀv‖² <= λ_max(OᵀP⁻¹O) ‖Δx‖². Every t is
+either a bound or infeasible, and a Cholesky says which.
+
+With D = diag(t)^½ and K = [Z_x D; D⁻¹ Z_p D], k = [O_x; D⁻¹ O_p]: OᵀP⁻¹O = kᵀk + bᵀN⁻¹b, N = I − KᵀK, b = Kᵀk. N is
+as large as the number of undecided units; the features only enter through the Gram matrices of Z_x and O_x.
+
+Source: LipSDP-Neuron (Fazlyab et al., NeurIPS 2019) on the undecided units, in the form of a reachable ellipsoid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lliptools.bounds.merged import Merged
+from lliptools.bounds.scaled import or_one
+
+__all__ = ["Problem", "Solved"]
+
+LEAST, MOST = 1e-30, 1e30  # any t > 0 is allowed; these keep its squares and quotients numbers
+EPSILON = torch.finfo(torch.float64).eps
+
+
+class Solved(NamedTuple):
+    """What t gives: whether it is feasible, (batch,); shape, OᵀP⁻¹O, (batch, outputs, outputs), or 0 where it is not.
+
+    factor: of N. half: factor⁻¹b. between: D⁻¹Z_pD. out: D⁻¹O_p.
+    """
+
+    feasible: Tensor
+    shape: Tensor
+    factor: Tensor
+    half: Tensor
+    between: Tensor
+    out: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is known of a group of samples, in variables of size about 1.
+
+    zz, zo, oo: Gram matrices of Z_x and O_x. between: Z_p, (batch, undecided, undecided); entry (j, k) is what p_j adds
+    to the k-th undecided unit. out: O_p, (batch, undecided, outputs). scale: (batch,) or (batch, outputs), by which the
+    outputs were divided. layers: number of undecided units of every layer. known: (batch,), False where nothing can be
+    said. shift: more than what the rounding of N and of its Cholesky can hide.
+    """
+
+    zz: Tensor
+    zo: Tensor
+    oo: Tensor
+    between: Tensor
+    out: Tensor
+    scale: Tensor
+    layers: tuple[int, ...]
+    known: Tensor
+    shift: float
+
+    @classmethod
+    def of(cls, merged: Merged, *, each: bool = False) -> Problem:
+        """The problem that a state poses; each: every output is scaled by itself, to be bounded by itself."""
+        batch, features = len(merged.lost), merged.features
+        own = torch.cat([merged.lost.new_zeros(batch, 0, dtype=torch.float64), *merged.own], dim=1)
+        undecided, outputs = own.shape[1], merged.state.shape[2]
+        padded = [torch.nn.functional.pad(r, (0, 0, 0, features + undecided - r.shape[1])) for r in merged.rows]
+        rows = torch.cat([merged.state.new_zeros(batch, features + undecided, 0), *padded], dim=2)
+        out = merged.state.expand(batch, -1, -1)
+        # reach() is not finite where a number is not, or where underflow took its digits
+        known = own.isfinite().all(dim=1) & merged.reach().isfinite().all(dim=1)
+        known = known & rows.isfinite().all(dim=2).all(dim=1) & out.isfinite().all(dim=2).all(dim=1)
+        own = torch.where(known[:, None], own, 0.0)
+        rows, out = torch.where(known[:, None, None], rows, 0.0), torch.where(known[:, None, None], out, 0.0)
+        # Divided by its own bound, p is at most 1 for ‖Δx‖ = 1; a p that is 0 rightly, or fills up, feeds nothing.
+        rows = rows / torch.where(own > 0, own, 1.0)[:, None, :]
+        rows_x, between = rows[:, :features], rows[:, features:] * own[:, :, None]
+        out_x, out_p = out[:, :features], out[:, features:] * own[:, :, None]
+        both = torch.cat([out_x, out_p], dim=1).abs().amax(dim=1)
+        scale = both if each else both.amax(dim=1)
+        divisor = torch.where(scale > 0, scale, 1.0).reshape(batch, 1, -1)
+        out_x, out_p = out_x / divisor, out_p / divisor
+        size = undecided + outputs
+        # Rump (2006): a Cholesky that succeeds on A − cI proves A positive definite for c >= (size + 1) u trace(A); the
+        # Gram matrices err by (features + undecided + a few) u times a squared Frobenius norm, which is at most size.
+        shift = 2 * EPSILON * size * (size + features + undecided + 16)
+        gram = (rows_x.mT @ rows_x, rows_x.mT @ out_x, out_x.mT @ out_x)
+        return cls(*gram, between, out_p, scale, tuple(r.shape[2] for r in merged.rows), known, shift)
+
+    def single(self) -> Problem:
+        """The problem of every output by itself: (batch · outputs) problems of one output."""
+        outputs = self.out.shape[2]
+        single = [t.mT.flatten(0, 1)[:, :, None] for t in (self.zo, self.out)]
+        oo = self.oo.diagonal(dim1=1, dim2=2).reshape(-1, 1, 1)
+        zz, between = (t.repeat_interleave(outputs, dim=0) for t in (self.zz, self.between))
+        known = self.known.repeat_interleave(outputs)
+        return Problem(zz, single[0], oo, between, single[1], self.scale.flatten(), self.layers, known, self.shift)
+
+    def solve(self, multipliers: Tensor) -> Solved:
+        """OᵀP⁻¹O and what it was made of, with N − shift·I in the place of N; multipliers: t, (batch, undecided)."""
+        root = multipliers.clamp(LEAST, MOST).sqrt()
+        between = self.between * root[:, None, :] / root[:, :, None]
+        out = self.out / root[:, :, None]
+        N = -(root[:, :, None] * self.zz * root[:, None, :]) - between.mT @ between
+        N.diagonal(dim1=1, dim2=2).add_(1 - self.shift)
+        factor, failed = torch.linalg.cholesky_ex(N)
+        feasible = (failed == 0) & multipliers.isfinite().all(dim=1) & self.known
+        factor = torch.where(feasible[:, None, None], factor, torch.eye(N.shape[1], dtype=N.dtype, device=N.device))
+        half = torch.linalg.solve_triangular(factor, root[:, :, None] * self.zo + between.mT @ out, upper=False)
+        shape = self.oo + out.mT @ out + half.mT @ half
+        feasible = feasible & shape.isfinite().all(dim=2).all(dim=1)
+        return Solved(feasible, torch.where(feasible[:, None, None], shape, 0.0), factor, half, between, out)
+
+    def certify(self, multipliers: Tensor) -> Tensor:
+        """The bound that t gives for the norm of all outputs together, (batch,); inf where t proves nothing.
+
+        The Cholesky of N − shift·I, bordered by the outputs, has to succeed: it is done again at the value returned.
+        """
+        solved = self.solve(multipliers)
+        squared = torch.linalg.eigvalsh(solved.shape)[:, -1] / (1 - self.shift)
+        value = torch.full_like(squared, torch.inf)
+        for slack in (1e-13, 1e-11, 1e-9, 1e-6, 1e-3):
+            tried = squared * (1 + slack)
+            bordered = -solved.shape
+            bordered.diagonal(dim1=1, dim2=2).add_((tried * (1 - self.shift))[:, None])
+            holds = solved.feasible & (torch.linalg.cholesky_ex(bordered)[1] == 0) & value.isinf()
+            value = torch.where(holds, tried.clamp_min(0.0).sqrt() * (1 + 4 * EPSILON) * self.scale, value)
+        return torch.where(self.known & (self.scale == 0), 0.0, value)
+
+    def certify_each(self, multipliers: Tensor) -> Tensor:
+        """The bound that t gives for every output by itself, (batch, outputs): the same Cholesky with one row more."""
+        solved = self.solve(multipliers)
+        squared = solved.shape.diagonal(dim1=1, dim2=2) / (1 - self.shift) * (1 + 1e-13)
+        scale = self.scale.reshape(len(squared), -1)
+        value = torch.where(solved.feasible[:, None], squared.sqrt() * (1 + 4 * EPSILON) * scale, torch.inf)
+        return torch.where(self.known[:, None] & (scale == 0), 0.0, value)
+
+    def worst(self, multipliers: Tensor, sharpness: float) -> tuple[Tensor, Tensor, Tensor]:
+        """λ_max (inf where infeasible), and t_j (z_jᵀv)² and t_j p_j² at the v that attains it.
+
+        Outputs that are nearly as bad count too, by (their eigenvalue / λ_max)^sharpness: the maximum is often shared.
+        """
+        solved = self.solve(multipliers)
+        values, vectors = torch.linalg.eigh(solved.shape)
+        largest = values[:, -1:]
+        vectors = vectors * ((values / or_one(largest)).clamp_min(0.0) ** (sharpness / 2))[:, None, :]
+        read = torch.linalg.solve_triangular(solved.factor.mT, solved.half @ vectors, upper=True)
+        put = solved.out @ vectors + solved.between @ read
+        value = torch.where(solved.feasible, largest[:, 0], torch.inf)
+        return value, read.square().sum(dim=2), put.square().sum(dim=2)

@@ -1,0 +1,234 @@
+"""Units that are provably linear in the ball are merged with the matrices around them; only undecided units cost.
+
+Between any two points of the ball every unit has a slope mid + rad·e with |e| <= 1. Each undecided unit adds one
+variable p = rad·e·Δz, so |p| <= rad·|Δz|, and all else is linear: every Δz_k and Δf is a fixed matrix times [Δx; p].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lliptools.bounds.record import errs
+from lliptools.bounds.scaled import length, norm, times_power_of_two
+from lliptools.bounds.steps import Linear, Pairs, Step, Units, count_undecided, select, widest
+
+__all__ = ["Merged", "center_and_radius", "in_groups", "in_order", "merge"]
+
+LOST = 1e-200  # a sum of products below this may have lost digits to underflow, or all of them
+FAINT = 1e-100  # as little for a slope
+STEP = 32  # samples that have about as many undecided units are worked on together, so many at a time
+ROOM = 2**23  # and so many times the largest matrix fits in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """The state after some steps: Δh = 2^exponent · stateᵀ [Δx; p], as long as |p_k| <= |Z_kᵀ [Δx; p_1 … p_{k−1}]|.
+
+    state: (batch or 1, variables, units); its first `features` variables stand for Δx, up to a rotation.
+    rows: the Z_k of every layer with undecided units, (batch, variables before it, undecided); samples with fewer of
+    them are filled up with 0. own: (batch, undecided) upper bounds of |p| / |Δx|, and joint: (batch,) of ‖p_k‖ / |Δx|.
+    links: norms of the parts of every Z_k that read Δx, p_1, p_2, …, (batch, 1 + layers before it).
+    alive: (batch or 1, units), False where a unit depends on nothing. lost: (batch,), True where underflow took digits.
+    """
+
+    state: Tensor
+    alive: Tensor
+    lost: Tensor
+    features: int
+    fresh: bool = True
+    exponent: int = 0
+    rows: tuple[Tensor, ...] = ()
+    own: tuple[Tensor, ...] = ()
+    joint: tuple[Tensor, ...] = ()
+    links: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def start(cls, batch: int, features: int, device: torch.device | str = "cpu") -> Merged:
+        """The input itself."""
+        state = torch.eye(features, dtype=torch.float64, device=device)[None]
+        alive = torch.ones(1, features, dtype=torch.bool, device=device)
+        return cls(state, alive, torch.zeros(batch, dtype=torch.bool, device=device), features)
+
+    def then(self, step: Step) -> Merged:
+        """The state after one step more."""
+        if isinstance(step, Linear):
+            return self.linear(step.weight)
+        if isinstance(step, Units):
+            return self.units(step.least, step.greatest)
+        if isinstance(step, Pairs):
+            return self.pairs(step.resolved)
+        inner = replace(self, fresh=False)
+        for inner_step in step.steps:
+            inner = inner.then(inner_step)
+        return inner.plus(self)
+
+    def linear(self, weight: Tensor) -> Merged:
+        """The state after h -> W h; weight: (rows, columns)."""
+        largest = weight.abs().max().item() if weight.numel() else 0.0
+        exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
+        scaled = times_power_of_two(weight, -exponent)
+        alive = self.alive.double() @ (scaled.T != 0).double() > 0
+        if self.fresh and weight.shape[0] < weight.shape[1] and math.isfinite(largest):
+            # Fewer rows than features: W = RᵀQᵀ, Q with orthonormal columns; QᵀΔx, no longer than Δx, takes its place.
+            state = torch.linalg.qr(scaled.T).R[None]
+        else:
+            state = self.state @ scaled.T
+        lost, small = self.lost, alive & (state.abs().amax(dim=1) < LOST)
+        if small.any():  # a sum that cancels is 0 rightly; one whose terms underflow is not
+            small = small & ((self.state.abs() @ scaled.abs().T).amax(dim=1) < LOST)
+            lost = lost | small.any(dim=1)
+        features = state.shape[1] if self.fresh else self.features
+        after = replace(self, state=state, alive=alive, lost=lost, features=features, fresh=False)
+        return replace(after, exponent=self.exponent + exponent)
+
+    def units(self, least: Tensor, greatest: Tensor) -> Merged:
+        """The state after units whose slopes lie in [least, greatest], each (batch, units)."""
+        middle, radius = (least + greatest) / 2, (greatest - least).abs() / 2
+        which, kept = _undecided(radius > 0)
+        rows = _take(self.state, which) * (radius.gather(1, which) * kept)[:, None, :]
+        fed = torch.zeros(*which.shape, radius.shape[1], dtype=torch.float64, device=radius.device)
+        fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
+        steepest = torch.maximum(least.abs(), greatest.abs())
+        lost = self.lost | ((steepest > 0) & (steepest < FAINT)).any(dim=1)
+        alive = self.alive & (steepest > 0)
+        return replace(self, lost=lost)._with(self.state * middle[:, None, :], alive, rows, fed)
+
+    def pairs(self, resolved: Tensor) -> Merged:
+        """The state after MaxMin on the two halves of the units; resolved: (batch, pairs)."""
+        one, other = self.state.chunk(2, dim=2)
+        share = (1 + resolved.double())[:, None, :] / 2  # of the first half in the maximum: 1, 0, or ½
+        which, kept = _undecided(resolved == 0)
+        rows = _take((one - other) / 2, which) * kept.double()[:, None, :]
+        fed = torch.zeros(*which.shape, resolved.shape[1], dtype=torch.float64, device=resolved.device)
+        fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
+        state = torch.cat([share * one + (1 - share) * other, (1 - share) * one + share * other], dim=2)
+        first, second = self.alive.chunk(2, dim=1)
+        upper, lower = torch.where(resolved < 0, second, first), torch.where(resolved < 0, first, second)
+        either = (resolved == 0) & (first | second)
+        return self._with(
+            state, torch.cat([upper | either, lower | either], dim=1), rows, torch.cat([fed, -fed], dim=2)
+        )
+
+    def plus(self, earlier: Merged) -> Merged:
+        """The sum of this state and an earlier one on its way, as a residual connection makes it."""
+        exponent = max(self.exponent, earlier.exponent)
+        # Beyond 2^300 the smaller of the two may underflow in a unit that only it feeds.
+        lost = self.lost | (abs(self.exponent - earlier.exponent) > 300)
+        one = times_power_of_two(self.state, self.exponent - exponent)
+        other = times_power_of_two(earlier.state, earlier.exponent - exponent)
+        other = torch.nn.functional.pad(other, (0, 0, 0, one.shape[1] - other.shape[1]))
+        return replace(self, state=one + other, alive=self.alive | earlier.alive, lost=lost, exponent=exponent)
+
+    def differences(self, y: Tensor) -> Merged:
+        """The state whose unit j is unit y minus unit j; y: (batch,)."""
+        state = self.state.expand(len(y), -1, -1)
+        chosen = state.gather(2, y[:, None, None].expand(-1, state.shape[1], 1))
+        alive = self.alive.expand(len(y), -1)
+        return replace(self, state=chosen - state, alive=alive | alive.gather(1, y[:, None]), fresh=False)
+
+    def reach(self) -> Tensor:
+        """Upper bound of the Lipschitz constant of every unit over the ball, (batch, units).
+
+        Unit j is aᵀΔx + Σ_k b_kᵀp_k. ‖p_k‖ <= joint_k ‖Δx‖ and |p_ki| <= own_ki ‖Δx‖ elementwise, so its constant is at
+        most ‖a‖ + Σ_k min(‖b_k‖ joint_k, |b_k|ᵀ own_k).
+        """
+        total = self._reach()
+        return times_power_of_two(total, self.exponent, upward=True)
+
+    def path(self) -> Tensor:
+        """Upper bound of the Lipschitz constant of the state over the ball, (batch,): centre plus radius over paths.
+
+        Δf = C Δx + Σ_k B_k p_k, so the constant is at most ‖C‖ + Σ_k ‖B_k‖ joint_k. C has the middle slopes everywhere;
+        B_k those of the layers above k. joint_k itself is ‖Z_kx‖ + Σ_{i<k} ‖Z_ki‖ joint_i: written out, one product of
+        norms for every chain of layers in which p is taken, and between two of them all is merged in one matrix.
+        """
+        total = torch.minimum(self._sum(self.part_norms()), torch.linalg.vector_norm(self._reach(), dim=1))
+        return times_power_of_two(total, self.exponent, upward=True)
+
+    def _with(self, state: Tensor, alive: Tensor, rows: Tensor, fed: Tensor) -> Merged:
+        """The state with one variable more for each column of rows, which feeds the units as fed says."""
+        merged = replace(self, state=state, alive=alive, fresh=False)
+        if not rows.shape[2]:
+            return merged
+        inner = replace(self, state=rows, alive=(rows != 0).any(dim=1))
+        own = inner._reach()
+        links = inner.part_norms()
+        joint = torch.minimum(inner._sum(links), torch.linalg.vector_norm(own, dim=1))
+        merged = replace(merged, rows=(*self.rows, rows), own=(*self.own, own))
+        merged = replace(merged, joint=(*self.joint, joint), links=(*self.links, links))
+        return replace(merged, state=torch.cat([state.expand(len(rows), -1, -1), fed], dim=1))
+
+    def _parts(self, state: Tensor) -> tuple[Tensor, ...]:
+        """The rows of a state that belong to Δx, p_1, p_2, …"""
+        return state.split([self.features, *(part.shape[1] for part in self.own)], dim=1)
+
+    def _reach(self) -> Tensor:
+        first, *others = self._parts(self.state)
+        total = length(first, dim=1).expand(len(self.lost), -1)
+        for part, own, joint in zip(others, self.own, self.joint, strict=True):
+            separately = (part.abs() * own[:, :, None]).sum(dim=1)
+            total = total + torch.minimum(length(part, dim=1) * joint[:, None], separately)
+        small = (total < LOST) & (self.state != 0).any(dim=1)
+        return torch.where(self.lost[:, None] | small | ~total.isfinite(), torch.inf, total)
+
+    def part_norms(self) -> Tensor:
+        """Norms of what the state reads of Δx, p_1, p_2, …, (batch, 1 + layers)."""
+        return torch.stack([norm(part).expand(len(self.lost)) for part in self._parts(self.state)], dim=1)
+
+    def _sum(self, links: Tensor) -> Tensor:
+        total = links[:, 0]
+        for number, joint in enumerate(self.joint, start=1):
+            total = total + links[:, number] * joint
+        return torch.where(self.lost | ~total.isfinite(), torch.inf, total)
+
+
+def merge(steps: Sequence[Step], batch: int, features: int) -> Merged:
+    """The state after all the steps, from inputs of so many features."""
+    device = next((step.weight.device for step in steps if isinstance(step, Linear)), torch.device("cpu"))
+    merged = Merged.start(batch, features, device)
+    for step in steps:
+        merged = merged.then(step)
+    return merged
+
+
+def in_groups(steps: Sequence[Step], batch: int, features: int) -> Iterator[tuple[Tensor, Merged]]:
+    """(indices, state) of groups of samples with about as many undecided units, one group at a time."""
+    shared = next((at for at, step in enumerate(steps) if not isinstance(step, Linear)), len(steps))
+    head = merge(steps[:shared], batch, features)
+    count = max(1, min(STEP, ROOM // widest(steps)))
+    for index in count_undecided(steps, batch).argsort(stable=True).split(count):
+        merged = replace(head, lost=head.lost[index.to(head.lost.device)])
+        for step in select(steps[shared:], index.to(head.lost.device)):
+            merged = merged.then(step)
+        yield index, merged
+
+
+def in_order(groups: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """The values of the groups, in the order of the samples."""
+    values = torch.cat([value for _, value in groups])
+    return values[torch.cat([index for index, _ in groups]).argsort().to(values.device)]
+
+
+@errs("upper")
+def center_and_radius(steps: Sequence[Step], batch: int, features: int) -> Tensor:
+    """Bound of the Lipschitz constant over the ball by centre plus radius, (batch,); see Merged.path."""
+    groups = [(index, merged.path()) for index, merged in in_groups(steps, batch, features)]
+    return in_order(groups)
+
+
+def _undecided(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of the undecided units, for as many as the sample with most of them has, and which of them are real."""
+    most = int(mask.count_nonzero(dim=1).max()) if mask.numel() else 0
+    which = mask.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return which, mask.gather(1, which)
+
+
+def _take(state: Tensor, which: Tensor) -> Tensor:
+    """Columns of the state, per sample: which (batch, chosen) -> (batch, variables, chosen)."""
+    index = which[:, None, :].expand(-1, state.shape[1], -1)
+    return state.expand(len(which), -1, -1).gather(2, index)

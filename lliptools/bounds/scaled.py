@@ -1,0 +1,37 @@
+"""Norms of numbers whose squares may be no numbers: each is computed at a scale of 1."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["length", "norm", "or_one", "times_power_of_two"]
+
+
+def or_one(largest: Tensor) -> Tensor:
+    """Scales to divide by: 1 in place of 0."""
+    return torch.where(largest > 0, largest, 1.0)
+
+
+def length(values: Tensor, dim: int) -> Tensor:
+    """Euclidean norms; the squares of 1e-200 and 1e200 are no numbers."""
+    largest = or_one(values.abs().amax(dim=dim, keepdim=True))
+    return torch.linalg.vector_norm(values / largest, dim=dim) * largest.squeeze(dim)
+
+
+def norm(matrices: Tensor) -> Tensor:
+    """Spectral norms, (batch, rows, columns) -> (batch,); inf where an entry is not finite."""
+    if not matrices.shape[1] or not matrices.shape[2]:
+        return matrices.new_zeros(len(matrices))
+    largest = matrices.abs().amax(dim=(1, 2))
+    scaled = torch.where(largest.isfinite()[:, None, None], matrices, 0.0) / or_one(largest)[:, None, None]
+    gram = scaled @ scaled.mT if scaled.shape[1] <= scaled.shape[2] else scaled.mT @ scaled
+    found = largest * torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0).sqrt()
+    return torch.where(largest.isfinite(), found, torch.inf)
+
+
+def times_power_of_two(values: Tensor, exponent: int, *, upward: bool = False) -> Tensor:
+    """values · 2^exponent, exact but for overflow and underflow; upward: what is above 0 stays above 0."""
+    if abs(exponent) > 2000:
+        return torch.full_like(values, torch.inf)
+    half = exponent // 2  # 2^2000 is no number, its root is one
+    scaled = values * 2.0**half * 2.0 ** (exponent - half)
+    return torch.where(values > 0, scaled.clamp_min(torch.finfo(torch.float64).tiny), scaled) if upward else scaled

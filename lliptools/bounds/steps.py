@@ -1,0 +1,122 @@
+"""A network around a batch of balls, as the steps that differences of its values take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lliptools.bounds.record import BlockBound, Box
+from lliptools.nets.pairs import MaxMin
+from lliptools.nets.rules import Rule
+
+__all__ = [
+    "Linear",
+    "Pairs",
+    "Residual",
+    "Step",
+    "Units",
+    "activation_steps",
+    "count_undecided",
+    "network_steps",
+    "select",
+    "widest",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """h -> W h (the bias does not matter). weight: (rows, columns) float64."""
+
+    weight: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Elementwise: the slope of every unit, between any two points of the ball, lies in [least, greatest].
+
+    least, greatest: (batch, units). Equal ones say that the unit is linear in the ball.
+    """
+
+    least: Tensor
+    greatest: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """[a, b] -> [max(a, b), min(a, b)], elementwise on the two halves of the units.
+
+    resolved: (batch, pairs), 1 where a >= b all over the ball, -1 where b >= a, 0 where it is not known.
+    """
+
+    resolved: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """h -> h + g(h), g given by its steps."""
+
+    steps: Sequence[Step]
+
+
+Step = Linear | Units | Pairs | Residual
+
+
+def activation_steps(activation: Rule | None, box: Box) -> list[Step]:
+    """What an activation does to units in a box, as steps; box: (batch, *units)."""
+    if activation is None:
+        return []
+    if not isinstance(activation, MaxMin):
+        return [Units(*(slope.flatten(1) for slope in activation.slopes(box.lower, box.upper)))]
+    steps: list[Step] = [Pairs(activation.order(box.lower, box.upper).flatten(1))]
+    clip = activation.clip()
+    if clip is not None:
+        compared = activation.compare(box.lower), activation.compare(box.upper)
+        steps.append(Units(*(slope.flatten(1) for slope in clip.slopes(*compared))))
+    return steps
+
+
+def network_steps(blocks: Sequence[BlockBound]) -> list[Step]:
+    """A bound's blocks as steps: their matrices, and the slopes over their boxes."""
+    steps: list[Step] = []
+    for block in blocks:
+        if block.inner:
+            steps.append(Residual(network_steps(block.inner)))
+        else:
+            steps += [Linear(block.linear.weight.detach()), *activation_steps(block.activation, block.box)]
+    return steps
+
+
+def select(steps: Sequence[Step], index: Tensor) -> list[Step]:
+    """The steps of some of the samples."""
+    chosen: list[Step] = []
+    for step in steps:
+        if isinstance(step, Units):
+            step = Units(step.least[index], step.greatest[index])
+        elif isinstance(step, Pairs):
+            step = Pairs(step.resolved[index])
+        elif isinstance(step, Residual):
+            step = Residual(select(step.steps, index))
+        chosen.append(step)
+    return chosen
+
+
+def widest(steps: Sequence[Step]) -> int:
+    """Entries of the largest matrix."""
+    inner = [widest(step.steps) for step in steps if isinstance(step, Residual)]
+    return max([1, *inner, *(step.weight.numel() for step in steps if isinstance(step, Linear))])
+
+
+def count_undecided(steps: Sequence[Step], batch: int) -> Tensor:
+    """How many undecided units each sample has, (batch,)."""
+    total = torch.zeros(batch, dtype=torch.int64)
+    for step in steps:
+        if isinstance(step, Units):
+            total = total + (step.least != step.greatest).sum(dim=1).cpu()
+        elif isinstance(step, Pairs):
+            total = total + (step.resolved == 0).sum(dim=1).cpu()
+        elif isinstance(step, Residual):
+            total = total + count_undecided(step.steps, batch)
+    return total
