@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         spectral_norm,
         tightest_bound,
     )
+    from lliptools.cascade import Cascade, certify_in_stages
     from lliptools.certificates import Certificate, certified_radius, certify
     from lliptools.errors import InvalidInput, UnsupportedLayer
     from lliptools.teach import check
@@ -36,6 +37,7 @@ __all__ = [
     "BlockBound",
     "Bound",
     "Box",
+    "Cascade",
     "Certificate",
     "InvalidInput",
     "UnsupportedLayer",
@@ -44,6 +46,7 @@ __all__ = [
     "certified_accuracy",
     "certified_radius",
     "certify",
+    "certify_in_stages",
     "check",
     "exact_bound",
     "global_bound",
@@ -66,6 +69,7 @@ _HOMES = {
         *("sampled_bound", "spectral_norm", "tightest_bound"),
     ),
     "lliptools.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
+    "lliptools.cascade": ("Cascade", "certify_in_stages"),
     "lliptools.certificates": ("Certificate", "certified_radius", "certify"),
 }
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, global_bound, local_bound
-from lliptools.bounds.checks import check_eps, check_labels
+from lliptools.bounds.checks import check_eps, check_labels, check_tolerance
 from lliptools.bounds.record import product_above
 from lliptools.bounds.rounding import (
     Center,
@@ -23,7 +23,7 @@ from lliptools.errors import InvalidInput
 from lliptools.margins import largest_change, margins, own_class
 from lliptools.nets import check_input, forward, read_blocks
 
-__all__ = ["Certificate", "Rung", "certified_radius", "certify"]
+__all__ = ["Certificate", "Rung", "certified_radius", "certify", "worst_margins"]
 
 LARGEST = 1e300
 Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
@@ -75,19 +75,11 @@ def certify(
     with torch.no_grad(), outward_rounding(outward):
         blocks = read_blocks(net, x.shape[1:])
         values = at_center(blocks, Center(center, torch.zeros_like(center)))
-        logits = values[-1]
-        y = check_labels(y, len(x), logits.value.shape[1], x.device)
+        y = check_labels(y, len(x), values[-1].value.shape[1], x.device)
         found = bound(net, x, eps)
         _check_bound(found, radius)
-        own, margin = own_class(logits.value, y), margins(logits.value, y)
-        reach = inflated(product_above(radius[:, None], found.pairwise(y)))
-        if len(found.blocks) > 1:
-            reach = torch.fmin(reach, _last_layer_reach(found, values[-2], y, radius))
-        reach = reach.masked_fill(own, 0.0)
-        if outward:
-            doubt = logits.doubt + logits.doubt.gather(1, y[:, None])
-            reach = inflated(reach + doubt + 4 * unit(margin) * (margin.masked_fill(own, 0.0).abs() + reach))
-        worst = margin - reach
+        margin, worst = worst_margins(found, values, y, radius)
+        own = own_class(margin, y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate(
             holds=(proved | own).all(dim=1),
@@ -96,6 +88,23 @@ def certify(
             eps=radius,
             bound=found,
         )
+
+
+def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """The margins f_y − f_j at the points, and lower bounds of them over the balls: (batch, classes) each.
+
+    values: the outputs of every block at the points. What the bound is worth, these margins are worth.
+    """
+    logits = values[-1]
+    own, margin = own_class(logits.value, y), margins(logits.value, y)
+    reach = inflated(product_above(radius[:, None], found.pairwise(y)))
+    if len(found.blocks) > 1:
+        reach = torch.fmin(reach, _last_layer_reach(found, values[-2], y, radius))
+    reach = reach.masked_fill(own, 0.0)
+    if is_outward():
+        doubt = logits.doubt + logits.doubt.gather(1, y[:, None])
+        reach = inflated(reach + doubt + 4 * unit(margin) * (margin.masked_fill(own, 0.0).abs() + reach))
+    return margin, margin - reach
 
 
 def _check_bound(found: Bound, radius: Tensor) -> None:
@@ -152,13 +161,7 @@ def certified_radius(
     bound of every f_y − f_j is 0.
     Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
-    if not isinstance(tolerance, float) or not 1e-12 <= tolerance < 1:
-        raise InvalidInput(
-            expected="a relative tolerance from 1e-12 to below 1",
-            got=f"{tolerance}",
-            cause="an absolute tolerance, or a percentage",
-            next_step="leave it at 1e-6",
-        )
+    check_tolerance(tolerance)
     here = certify(net, x, y, 0.0, bound=bound)
     constants = global_bound(net, x).pairwise(y)
     with torch.no_grad():

@@ -12,7 +12,6 @@ import lliptools as ll
 from lliptools.attacks import pgd
 from lliptools.margins import smallest_margin
 
-
 UPPER = ["global", "local", "merged", "tightest"]
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
-ROOMS = ("errors", "nets", "bounds", "margins", "attacks", "certificates", "accuracy", "training", "teach", "cli")
+ROOMS = (
+    *("errors", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
+    *("training", "teach", "cli"),
+)
 # Inside a room, the order of its files.
 FILES = {
     "nets": (

@@ -5,7 +5,15 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_domain", "check_eps", "check_labels", "check_probability", "check_radii", "check_steps"]
+__all__ = [
+    "check_domain",
+    "check_eps",
+    "check_labels",
+    "check_probability",
+    "check_radii",
+    "check_steps",
+    "check_tolerance",
+]
 
 
 def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
@@ -108,6 +116,17 @@ def check_steps(steps: int) -> None:
             got=repr(steps)[:80],
             cause="a radius or a tolerance in the place of the steps",
             next_step="0 for the closed form, 8 for a better bound, 60 for the best",
+        )
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raises InvalidInput unless 1e-12 <= tolerance < 1."""
+    if not isinstance(tolerance, float) or not 1e-12 <= tolerance < 1:
+        raise InvalidInput(
+            expected="a relative tolerance from 1e-12 to below 1",
+            got=f"{tolerance}",
+            cause="an absolute tolerance, or a percentage",
+            next_step="leave it at its default",
         )
 
 

@@ -26,7 +26,7 @@ from lliptools.nets.linear import LinearMap
 __all__ = ["AposterioriNorm", "GolubKahan", "LanczosNorm", "ScaledMap", "bound_above", "largest_ritz"]
 
 BASIS = 2**26  # entries of the basis vectors that are held at a time
-LOOK = 8  # steps between two looks at the bound
+FIRST_LOOK = 8  # steps before the first look at the bound; then one after every half as many again
 TINY = 1e-30  # what a length is at least divided by, where it is 0
 
 
@@ -162,7 +162,7 @@ def bound_above(diagonal: np.ndarray, beside: np.ndarray, dimension: np.ndarray,
         high = np.where(found, high, 2 * high)
     fractions = np.linspace(0, 1, 33)
     each = np.arange(len(a))
-    for _ in range(5):
+    for _ in range(4):
         grid = low[:, None] + (high - low)[:, None] * fractions
         enough = _log_sum(a, b, grid) >= target[:, None]
         enough[:, -1] = True
@@ -232,7 +232,7 @@ class AposterioriNorm:
         process = GolubKahan(scaled, torch.randn(live.shape, dtype=scaled.row.dtype, device=live.device) * live)
         nothing = scaled.nothing().cpu().numpy()
         while len(waiting) and process.steps < most:
-            process.advance(min(LOOK, most - process.steps))
+            process.advance(min(max(FIRST_LOOK, process.steps // 2), most - process.steps))
             tridiagonal = process.tridiagonal()
             lower = np.sqrt(np.maximum(largest_ritz(*tridiagonal), 0.0))
             upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta))

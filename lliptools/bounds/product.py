@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
-from lliptools.bounds.checks import check_domain, check_eps, check_probability, check_radii
+from lliptools.bounds.checks import check_domain, check_eps, check_probability, check_radii, check_tolerance
 from lliptools.bounds.merged import Merged
 from lliptools.bounds.record import BlockBound, Bound, Box, Norm, product_above
 from lliptools.bounds.rounding import Center, inflated, is_outward, unit
@@ -32,6 +32,7 @@ def local_bound(
     radii: str = "local",
     domain: tuple[float, float] | None = None,
     delta: float = 1e-9,
+    tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float64,
     differentiable: bool = False,
 ) -> Bound:
@@ -55,6 +56,7 @@ def local_bound(
     radii: "local" lets the norms found so far set the radii of the balls, "global" those of the whole layers, which
     are wider and do not wait for the masks. domain: (low, high) of every input value, such as (0, 1) for pixels; the
     bound is then one on the part of the ball that lies in it. delta: the most that Bound.failure_probability may be.
+    tolerance: how close, relatively, the norms of large layers come to the truth, which costs time.
     dtype: torch.float32 is for training. differentiable=True keeps the graph to the network's parameters.
     Raises UnsupportedLayer and InvalidInput.
     Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.
@@ -64,10 +66,11 @@ def local_bound(
     check_radii(radii)
     check_domain(domain, center)
     check_probability(delta)
+    check_tolerance(tolerance)
     with torch.set_grad_enabled(differentiable):
         blocks = read_blocks(net, x.shape[1:], dtype)
         count = _count(blocks)
-        norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count))
+        norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count), tolerance)
         stages = _Stages(boxes, norm, radii == "global", eps)
         merged = Merged.start(len(center), center.shape[1], center.device) if prefix else None
         start = _State(

@@ -116,7 +116,7 @@ def _units(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     left = 0.24 if view.plane is None else 0.40
     for layer, span in enumerate(columns(layers, left, 1.0, gap=0.04)):
         states, box = array(view.states(layer, index)), view.local.blocks[layer].box
-        lower, upper = array(box.lower[index]), array(box.upper[index])
+        lower, upper = array(box.lower[index].flatten()), array(box.upper[index].flatten())
         wide = math.ceil(math.sqrt((4 if view.plane is None else 2) * len(states) / layers))
         tall = math.ceil(len(states) / wide)
         varying = int((states >= ON).sum())
@@ -150,8 +150,8 @@ def _matrices(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     blocks = view.local.blocks
     for k, span in enumerate(columns(len(blocks), 0.0, 1.0, gap=0.05)):
         weight = np.abs(array(blocks[k].linear.weight))
-        kept_rows = array(blocks[k].slope[index]) > 0
-        kept_columns = array(blocks[k - 1].slope[index]) > 0 if k else np.ones(weight.shape[1], dtype=bool)
+        kept_rows = array(blocks[k].row_slope[index].flatten()) > 0
+        kept_columns = array(blocks[k - 1].slope[index].flatten()) > 0 if k else np.ones(weight.shape[1], dtype=bool)
         brightest = max(np.quantile(weight, 0.99), 1e-300)  # a few large weights would leave the rest dark
         picture = (np.minimum(weight / brightest, 1.0) * WEIGHT_KEPT).astype(np.uint8)
         picture[~kept_rows] = picture[:, ~kept_columns] = 255

@@ -65,7 +65,7 @@ class NeuronView:
         lower, upper = block.output.lower[index], block.output.upper[index]
         linear = (lower == block.box.lower[index]) & (upper == block.box.upper[index])
         varying = torch.where(linear, ON, UNDECIDED)
-        return torch.where(block.slope[index] > 0, varying, torch.where(upper <= 0, AT_ZERO, AT_THETA))
+        return torch.where(block.slope[index] > 0, varying, torch.where(upper <= 0, AT_ZERO, AT_THETA)).flatten()
 
     def kinks(self, plane: Plane, index: int) -> tuple[Tensor, Tensor]:
         """Pixels of the plane where any unit bends, and where one that is undecided at radii[index] does."""
