@@ -98,7 +98,7 @@ def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor)
     logits = values[-1]
     own, margin = own_class(logits.value, y), margins(logits.value, y)
     reach = inflated(product_above(radius[:, None], found.pairwise(y)))
-    if len(found.blocks) > 1:
+    if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
         reach = torch.fmin(reach, _last_layer_reach(found, values[-2], y, radius))
     reach = reach.masked_fill(own, 0.0)
     if is_outward():

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.record import Box, errs, product_above
-from lliptools.bounds.rounding import apply_slack, gamma, is_outward, unit
+from lliptools.bounds.rounding import absolute_with_slack, gamma, is_outward, unit
 from lliptools.nets.linear import SAFE, LinearMap
 
 __all__ = ["ball_box", "input_box", "interval_and_ball", "interval_box"]
@@ -22,11 +22,13 @@ def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: T
     half = torch.where(inputs.upper > inputs.lower, half.clamp_min(tiny), half)  # half of 5e-324 would be 0
     if is_outward():
         half = half + 2 * unit(half) * (inputs.lower.abs() + inputs.upper.abs())
-    middle, half_width = linear.apply(between), linear.apply_absolute(half)
+    middle = linear.apply(between)
+    if is_outward():
+        half_width = absolute_with_slack(linear, half, between.abs() + half)
+    else:
+        half_width = linear.apply_absolute(half)
     if linear.has_tiny_entries or ((half > 0) & (half < SAFE)).any():
         half_width = half_width + linear.reached(half > 0).to(half.dtype) * _lost(linear)
-    if is_outward():
-        half_width = half_width * (1 + 2 * gamma(linear.terms, half)) + apply_slack(linear, between.abs() + half)
     return _widened(middle, half_width)
 
 

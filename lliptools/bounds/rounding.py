@@ -18,7 +18,7 @@ from lliptools.nets.rules import Rule
 
 __all__ = [
     "Center",
-    "apply_slack",
+    "absolute_with_slack",
     "at_center",
     "gamma",
     "inflated",
@@ -66,14 +66,17 @@ def inflated(value: Tensor, operations: int = 4) -> Tensor:
     return value * (1 + 2 * (operations + 1) * unit(value)) if is_outward() else value
 
 
-def apply_slack(linear: LinearMap, size: Tensor) -> Tensor:
-    """How far the computed W h + b may be from the exact one, for |h| <= size: (batch, *in) -> (batch, *out)."""
+def absolute_with_slack(linear: LinearMap, moved: Tensor, size: Tensor) -> Tensor:
+    """|W| moved, and how far the computed W h + b may be from the exact one for |h| <= size, in one application.
+
+    moved, size: (batch, *in_shape) -> (batch, *out_shape).
+    """
     share = gamma(linear.terms, size)
-    slack = (share + linear.relative_error) * linear.apply_absolute(size)
+    reach = linear.apply_absolute(moved * (1 + 4 * share) + (share + linear.relative_error) * size)
     if linear.matrix_error is not None:
-        slack = slack + (size.flatten(1) @ linear.matrix_error.T).reshape(slack.shape)
-    slack = slack + share * linear.bias.abs() + linear.bias_error + linear.terms * TINY
-    return slack * (1 + 2 * share)
+        reach = reach + (size.flatten(1) @ linear.matrix_error.T).reshape(reach.shape)
+    slack = share * linear.bias.abs() + linear.bias_error + linear.terms * TINY
+    return (reach + slack) * (1 + 4 * share)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ class Center:
         """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
         z = block.linear.apply(self.value)
         outward = is_outward()
-        before = Center(z, _linear_doubt(block.linear, self) if outward else torch.zeros_like(z))
+        before = Center(
+            z, absolute_with_slack(block.linear, self.doubt, self.value.abs()) if outward else torch.zeros_like(z)
+        )
         if block.activation is None:
             return before, before
         h = block.activation(z)
@@ -109,11 +114,6 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
         start = start.plus(at_center(block.inner, start)[-1]) if block.inner else start.through(block)[1]
         found.append(start)
     return found
-
-
-def _linear_doubt(linear: LinearMap, start: Center) -> Tensor:
-    carried = linear.apply_absolute(start.doubt) * (1 + 2 * gamma(linear.terms, start.doubt))
-    return (carried + apply_slack(linear, start.value.abs())) * (1 + 4 * unit(carried))
 
 
 def _image_doubt(activation: Rule, before: Center) -> Tensor:

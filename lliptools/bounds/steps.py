@@ -69,7 +69,7 @@ def activation_steps(activation: Rule | None, box: Box) -> list[Step]:
     if activation is None:
         return []
     if not isinstance(activation, MaxMin):
-        return [Units(*(slope.flatten(1) for slope in activation.slopes(box.lower, box.upper)))]
+        return [Units(*(slope.flatten(1).to(box.lower.dtype) for slope in activation.slopes(box.lower, box.upper)))]
     steps: list[Step] = [Pairs(activation.order(box.lower, box.upper).flatten(1))]
     clip = activation.clip()
     if clip is not None:

@@ -35,7 +35,7 @@ class Activation(nn.Module):
     def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """Largest |slope| between any two points of [lower, upper], (batch, *units): what scales the next columns."""
         least, greatest = self.slopes(lower, upper)
-        return torch.maximum(least.abs(), greatest.abs())
+        return torch.maximum(least.abs(), greatest.abs()).to(lower.dtype)
 
     def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """What scales the rows before the activation: the same, since every input feeds one output."""

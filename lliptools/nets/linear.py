@@ -188,7 +188,7 @@ class LinearMap:
         if not self.operators:
             return column_slope.sqrt().reshape(len(column_slope), *self.out_shape)
         first = self.operators[0]
-        scale = _or_one(first.weight.detach().abs().flatten(1).amax(dim=1))
+        scale = _or_one(first.weight.detach().abs().reshape(len(first.weight), -1).amax(dim=1))
         slope = column_slope.reshape(len(column_slope), *first.in_shape)
         squared = first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
         if self.has_tiny_entries or (slope.detach() > 0).logical_and(slope.detach() < SAFE).any():

@@ -41,8 +41,8 @@ class LeakyReLU(Monotone):
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """leak where the box reaches below 0, 1 where it reaches above."""
-        below = torch.where(upper > 0, 1.0, self.leak).to(lower.dtype)
-        above = torch.where(lower < 0, self.leak, 1.0).to(lower.dtype)
+        one, leak = torch.ones_like(lower), torch.full_like(lower, self.leak)
+        below, above = torch.where(upper > 0, one, leak), torch.where(lower < 0, leak, one)
         return torch.minimum(below, above), torch.maximum(below, above)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:

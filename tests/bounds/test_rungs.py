@@ -1,0 +1,133 @@
+"""The ladder: sampled ≤ exact ≤ tightest ≤ local ≤ global, and what merging is worth where the truth is known."""
+
+import pytest
+import torch
+from networks import NETWORKS, PIECEWISE, RADII, in_ball, jacobians, points
+from torch import nn
+
+import lliptools as ll
+
+SLACK = 1 + 1e-9
+DRAWN = 400  # samples a point and radius: 26 networks × 7 radii × 6 points × 400 of them, for every rung
+
+
+@pytest.mark.parametrize("eps", RADII)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_rung_falls_below_a_sample(name, eps):
+    """Jacobians and pair slopes at samples of the ball, against every upper bound and its pairwise form."""
+    net = NETWORKS[name]()
+    x = points(net)
+    y = net(x).argmax(dim=1)
+    upper = [ll.BOUNDS[rung](net, x, eps) for rung in ("global", "local", "merged", "tightest")]
+    upper += [ll.local_bound(net, x, eps, prefix=True), ll.local_bound(net, x, eps, radii="global")]
+    values = torch.stack([bound.value for bound in upper])
+    pairs = torch.stack([bound.pairwise(y) for bound in upper])
+    exact = net.double()
+    for k, center in enumerate(x):
+        samples = in_ball(center, eps, DRAWN, seed=k)
+        slopes = jacobians(exact, samples).detach()
+        assert torch.linalg.matrix_norm(slopes, 2).max() <= values[:, k].min() * SLACK
+        between = (slopes[:, y[k] : y[k] + 1] - slopes).norm(dim=2).amax(dim=0)
+        assert (between <= pairs[:, k].amin(dim=0) * SLACK).all()
+        outputs = exact(samples).detach()
+        changes = (outputs[1:] - outputs[:-1]).norm(dim=1)
+        rounding = 1e-13 * (1 + outputs.abs().max())  # a difference of outputs loses digits
+        assert (changes <= values[:, k].min() * (samples[1:] - samples[:-1]).norm(dim=1) * SLACK + rounding).all()
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_the_order_of_the_rungs(name, eps):
+    net = NETWORKS[name]()
+    x = points(net, 3)
+    rungs = ("sampled", "exact", "tightest", "local", "global")
+    values = [ll.BOUNDS[rung](net, x, eps).value for rung in rungs]
+    for smaller, larger in zip(values[:-1], values[1:], strict=True):
+        assert (smaller <= larger * SLACK).all()
+    prefix = ll.local_bound(net, x, eps, prefix=True)
+    local = ll.local_bound(net, x, eps)
+    for one, other in zip(prefix.blocks, local.blocks, strict=True):
+        assert (one.box.lower >= other.box.lower - 1e-12 * (1 + other.box.lower.abs())).all()
+    assert (prefix.value <= local.value * SLACK).all()
+
+
+def test_rungs_of_the_moons_come_close_to_the_truth():
+    net, x = ll.nets.load("moons"), ll.training.moons().x_test[:64]
+    exact = ll.exact_bound(net, x, 0.05).value
+    ratio = {name: (ll.BOUNDS[name](net, x, 0.05).value / exact).mean() for name in ("global", "local", "tightest")}
+    assert ratio["tightest"] < 1.01 < 1.5 < ratio["local"] < 2 < ratio["global"]
+
+
+def test_global_semidefinite_bound_of_a_fold():
+    """x = relu(x) − relu(−x): the multipliers cannot do better than 2 on the whole space."""
+    bound = ll.merged_bound(ll.nets.fold(2, 1), torch.ones(1, 2), torch.inf, steps=60)
+    assert bound.value.item() == pytest.approx(2.0, rel=1e-3)
+    assert bound.value.item() >= 2.0 - 1e-9
+
+
+def test_merging_tends_to_the_gradient():
+    """As eps → 0 the merged bound is the norm of the Jacobian, which the product of norms is not."""
+    net = NETWORKS["relu"]()
+    x = points(net)
+    slope = torch.linalg.matrix_norm(jacobians(net, x), 2)
+    torch.testing.assert_close(ll.merged_bound(net, x, 1e-9).value, slope, rtol=1e-6, atol=0)
+    assert (ll.local_bound(net, x, 1e-9).value > 1.2 * slope).any()
+
+
+def test_steps_never_make_it_worse():
+    net = NETWORKS["deep"]()
+    x = points(net)
+    values = [ll.merged_bound(net, x, 0.2, steps=steps).value for steps in (0, 8, 40)]
+    assert (values[1] <= values[0] * SLACK).all()
+    assert (values[2] <= values[1] * SLACK).all()
+    for steps in (-1, 0.5, True):
+        with pytest.raises(ll.InvalidInput, match="steps"):
+            ll.merged_bound(net, x, 0.2, steps=steps)
+
+
+def test_large_layers_leave_the_tightest_at_the_masks():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 32 * 32, 3))
+    x = torch.rand(2, 1, 32, 32)
+    assert ll.tightest_bound(net, x, 0.1).steps == ()
+    y = torch.zeros(2, dtype=torch.int64)
+    assert ll.tightest_bound(net, x, 0.1).pairwise(y).shape == (2, 3)
+
+
+def test_domain():
+    """Pixels are not darker than 0: a unit that would need it is constant."""
+    net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[-1.0], [1.0]]))
+        net[0].bias.copy_(torch.tensor([-0.5, 0.0]))
+        net[2].weight.fill_(1.0)
+    x = torch.tensor([[0.1]]).double()
+    free, confined = ll.local_bound(net, x, 1.0), ll.local_bound(net, x, 1.0, domain=(0.0, 1.0))
+    assert free.blocks[0].slope.tolist() == [[1.0, 1.0]]
+    assert confined.blocks[0].slope.tolist() == [[0.0, 1.0]]
+    assert confined.value < free.value
+    assert (free.domain, confined.domain) == (None, (0.0, 1.0))
+    with pytest.raises(ll.InvalidInput, match="domain"):
+        ll.local_bound(net, x - 1, 1.0, domain=(0.0, 1.0))
+
+
+def test_global_radii_are_wider_and_need_no_mask():
+    net, x = ll.nets.load("digits-clipped"), ll.training.digits().x_test[:20]
+    local, everywhere = ll.local_bound(net, x, 0.1), ll.local_bound(net, x, 0.1, radii="global")
+    assert (everywhere.blocks[2].radius >= local.blocks[2].radius * (1 - 1e-12)).all()
+    assert (everywhere.value >= local.value * (1 - 1e-12)).all()
+    with pytest.raises(ll.InvalidInput, match="radii"):
+        ll.local_bound(net, x, 0.1, radii="both")
+    for delta in (0, 1.0, float("nan")):
+        with pytest.raises(ll.InvalidInput, match="probability"):
+            ll.local_bound(net, x, 0.1, delta=delta)
+
+
+def test_float32_is_for_training_and_certifies_nothing():
+    net = NETWORKS["float32"]()
+    x = points(net)
+    bound = ll.local_bound(net, x, 0.1, dtype=torch.float32)
+    assert bound.value.dtype == torch.float32
+    torch.testing.assert_close(bound.value.double(), ll.local_bound(net, x, 0.1).value, rtol=1e-4, atol=0)
+    with pytest.raises(ll.InvalidInput, match="float64"):
+        ll.certify(net, x, torch.zeros(6, dtype=torch.int64), 0.1, lambda *a: ll.local_bound(*a, dtype=torch.float32))

@@ -1,0 +1,44 @@
+"""Accuracy tables: one radius or several, arrays or a loader, and certified ≤ attacked ≤ clean."""
+
+import pytest
+from torch.utils.data import DataLoader, TensorDataset
+
+import lliptools as ll
+
+
+def setting(count=40):
+    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
+    return net, data.x_test[:count], data.y_test[:count]
+
+
+def test_several_radii_in_one_pass():
+    net, x, y = setting()
+    radii = [0.0, 0.1, 0.2]
+    tables = ll.certified_accuracy(net, x, y, radii)
+    assert [table.eps for table in tables] == radii
+    assert str(tables[1]) == str(ll.certified_accuracy(net, x, y, 0.1))
+    for table in tables:
+        assert table.certified <= table.attacked <= table.clean
+        assert table.points == 40
+    assert tables[0].certified == tables[0].clean
+    assert len(str(tables).splitlines()) == 4
+
+
+def test_a_loader(capsys):
+    net, x, y = setting()
+    loader = DataLoader(TensorDataset(x, y), batch_size=16)
+    whole, batched = (ll.certified_accuracy(net, *data, [0.1], progress=True) for data in ((x, y), (loader, None)))
+    assert str(whole) == str(batched)
+    assert "100%" in capsys.readouterr().err
+
+
+def test_what_it_does_not_take():
+    net, x, y = setting(2)
+    for arguments, said in (
+        ((net, [], None, 0.1), "at least one point"),
+        ((net, x, y, []), "at least one point and one radius"),
+        ((net, list(x), y, 0.1), "y=None"),
+        ((net, x, None, 0.1), "y as an integer tensor"),
+    ):
+        with pytest.raises(ll.InvalidInput, match=said):
+            ll.certified_accuracy(*arguments)
