@@ -55,4 +55,5 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     dual = (radius.square() / t[:, :, 0] - (reached.square() / t).sum(dim=2)) / 2 + (size * reached).sum(dim=2)
     box = torch.where(size > 0, size * limit, 0.0).sum(dim=2)
     # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
-    return torch.stack([ball, dual.nan_to_num(nan=torch.inf), box.nan_to_num(nan=torch.inf)]).amin(dim=0)
+    others = torch.stack([dual, box]).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    return torch.minimum(ball, others.amin(dim=0))

@@ -6,6 +6,8 @@ from hypothesis import settings
 
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
+# The networks of the tests are small: threads would gain nothing, and lose much where the cores are shared.
+torch.set_num_threads(1)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

@@ -34,7 +34,7 @@ def test_against_bisection(seed, units, radius, sparse):
         below[generator.random(units) > 0.6] = 0.0
         above[generator.random(units) > 0.8] = np.inf
     tensors = [torch.as_tensor(v)[None] for v in (w, below, above)]
-    found = largest_change(tensors[0][None], torch.tensor([radius]).double(), tensors[1], tensors[2]).item()
+    found = largest_change(tensors[0][None], torch.tensor([radius], dtype=torch.float64), tensors[1], tensors[2]).item()
     wanted = by_bisection(w, radius, below, above)
     assert found == pytest.approx(wanted, rel=1e-6, abs=1e-12)
     assert found >= wanted * (1 - 1e-12)

@@ -1,5 +1,7 @@
 """The ladder: sampled ≤ exact ≤ tightest ≤ local ≤ global, and what merging is worth where the truth is known."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from networks import NETWORKS, PIECEWISE, RADII, in_ball, jacobians, points
@@ -42,7 +44,7 @@ def test_the_order_of_the_rungs(name, eps):
     x = points(net, 3)
     rungs = ("sampled", "exact", "tightest", "local", "global")
     values = [ll.BOUNDS[rung](net, x, eps).value for rung in rungs]
-    for smaller, larger in zip(values[:-1], values[1:], strict=True):
+    for smaller, larger in pairwise(values):
         assert (smaller <= larger * SLACK).all()
     prefix = ll.local_bound(net, x, eps, prefix=True)
     local = ll.local_bound(net, x, eps)
