@@ -1,0 +1,215 @@
+"""Tightness and cost of every rung, norm and stage, in one markdown page.
+
+    python benchmarks/bounds.py                       # all sections, written to benchmarks/results/bounds.md
+    python benchmarks/bounds.py --only ladder norms   # some of them, printed
+
+The MNIST sections need LLIPTOOLS_DATA, a folder that holds mnist/; the rivals are optional (rivals.py). Seed 0.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import rivals
+import torch
+from common import PLAIN, machine, plain_network, table, timed
+from safetensors.torch import load_file
+from torch import nn
+from train_mnist_conv import mnist, network
+from truncated_power import truncated_power
+
+import lliptools as ll
+from lliptools.bounds import AposterioriNorm, LanczosNorm, PowerNorm, adversarial_distance
+
+HERE = Path(__file__).parent
+POINTS = 64
+
+
+def ladder() -> str:
+    """Mean ratio of every rung to the exact constant (digits: to the best sampled lower bound), and its cost."""
+    rows: list[list[object]] = []
+    rungs = {
+        "global": ll.global_bound,
+        "local": ll.local_bound,
+        "local, prefix boxes": partial(ll.local_bound, prefix=True),
+        "merged, closed form": ll.merged_bound,
+        "tightest": ll.tightest_bound,
+        "tightest, 68 steps": partial(ll.tightest_bound, steps=68),
+        "sampled": ll.sampled_bound,
+    }
+    for name in PLAIN:
+        net, x, _ = plain_network(name)
+        x = x[:POINTS]
+        plain = timed(lambda net=net, x=x: net(x), 20)
+        for eps in (0.05, 0.3) if name.startswith("moons") else (0.02, 0.1):
+            if name.startswith("moons"):
+                reference = ll.exact_bound(net, x, eps).value
+            else:
+                reference = ll.sampled_bound(net, x, eps, samples=1024, steps=120).value
+            for rung, bound in rungs.items():
+                seconds = timed(lambda bound=bound, net=net, x=x, eps=eps: bound(net, x, eps), 3)
+                ratio = (bound(net, x, eps).value / reference).mean().item()
+                rows.append([name, eps, rung, ratio, 1e3 * seconds / POINTS, seconds / plain])
+            if name.startswith("moons"):
+                seconds = timed(lambda net=net, x=x, eps=eps: ll.exact_bound(net, x, eps), 1)
+                rows.append([name, eps, "exact", 1.0, 1e3 * seconds / POINTS, seconds / plain])
+    head = ["net", "ε", "rung", "mean ratio to the reference", "ms a point", "forward passes"]
+    return f"{POINTS} held-out points, batched.\n\n" + table(head, rows)
+
+
+def radii() -> str:
+    """Certified radius over the exact adversarial distance."""
+    rows: list[list[object]] = []
+    for name in ("moons 2-32-32-2", "moons 2-16-16-16-2"):
+        net, x, y = plain_network(name)
+        right = net(x).argmax(dim=1) == y
+        x, y = x[right][:POINTS], y[right][:POINTS]
+        distance, _ = adversarial_distance(net, x, y, 3.0)
+        for rung in ("global", "local", "merged", "tightest", "exact"):
+            start = time.perf_counter()
+            radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung])
+            seconds = time.perf_counter() - start
+            rows.append([name, rung, (radius / distance).mean().item(), 1e3 * seconds / len(x)])
+    return table(["net", "rung", "mean certified radius / adversarial distance", "ms a point"], rows)
+
+
+def norms() -> str:
+    """6C2F, batch 32, ε = 36/255, float32, θ = 1, random weights: every layer's norm against the truth."""
+    torch.manual_seed(0)
+    net = ll.nets.cnn("6C2F", (3, 32, 32), activation="clipped_relu", theta=1.0).eval()
+    x, eps = torch.rand(32, 3, 32, 32), 36 / 255
+    with torch.no_grad():
+        plain = timed(lambda: net(x), 15)
+    bound = partial(ll.local_bound, net, x, eps, dtype=torch.float32)
+    with ll.bounds.outward_rounding(False):
+        masks = bound(norm=AposterioriNorm(1e-9 / 8, 1e-2))
+    before = [torch.ones_like(x), *(block.slope for block in masks.blocks)]
+    truth = [
+        LanczosNorm(150)(block.linear, block.row_slope, columns)
+        for block, columns in zip(masks.blocks, before, strict=False)
+    ]
+    methods = {
+        "power iteration, 2 steps": (PowerNorm(2), 3),
+        "Lanczos, 2 steps (estimate for training)": (LanczosNorm(2), 3),
+        "Lanczos, 12 steps": (LanczosNorm(12), 1),
+        "Lanczos, 25 steps": (LanczosNorm(25), 1),
+        "a-posteriori, within 1 %, total δ = 1e-9": (AposterioriNorm(1e-9 / 8, 1e-2), 1),
+        "a-posteriori, within 0.1 %, total δ = 1e-9": (AposterioriNorm(1e-9 / 8, 1e-3), 1),
+    }
+    rows: list[list[object]] = []
+    for name, (norm, times) in methods.items():
+        seconds = timed(partial(bound, norm=norm), times)
+        ratios = [
+            norm(block.linear, block.row_slope, columns) / wanted
+            for block, columns, wanted in zip(masks.blocks, before, truth, strict=False)
+        ]
+        low, high = min(r.min().item() for r in ratios), max(r.max().item() for r in ratios)
+        rows.append([name, f"{low:.4f}", f"{high:.4f}", seconds / plain])
+    layers = [layer for layer in net if isinstance(layer, nn.Linear | nn.Conv2d)]
+    for steps in (2, 10, 100):
+
+        def released(steps: int = steps) -> list[torch.Tensor]:
+            found = []
+            for layer, block, columns in zip(layers, masks.blocks, before, strict=False):
+                columns = columns.reshape(32, *block.linear.in_shape)
+                found.append(truncated_power(layer, block.row_slope, columns, steps))
+            return found
+
+        seconds = timed(released, 1)
+        ratios = [value / wanted for value, wanted in zip(released(), truth, strict=True)]
+        low, high = min(r.min().item() for r in ratios), max(r.max().item() for r in ratios)
+        rows.append(
+            [f"norms alone, power iteration as released, {steps} steps", f"{low:.4f}", f"{high:.4f}", seconds / plain]
+        )  # noqa: E501
+    head = ["norm of the masked layers", "lowest / truth", "highest / truth", "forward passes"]
+    note = f"One forward pass of the batch: {1e3 * plain:.1f} ms. The truth: 150 Lanczos steps.\n\n"
+    return note + table(head, rows)
+
+
+def stages() -> str:
+    """MNIST conv nets, 1,000 test images: certify_in_stages against the full computation and power iteration."""
+    x, y = mnist("t10k")
+    x, y = x[:1000], y[:1000]
+    rows: list[list[object]] = []
+    details = []
+    for name, eps in (("0.5", 0.5), ("0.3", 0.3), ("plain", 0.02)):
+        net = network()
+        net.load_state_dict(load_file(HERE / "nets" / f"mnist-conv-{name}.safetensors"))
+        net.eval()
+        with torch.no_grad():
+            plain = timed(lambda net=net: net(x), 15)
+        seconds = timed(lambda net=net, eps=eps: ll.certify_in_stages(net, x, y, eps), 3)
+        staged = ll.certify_in_stages(net, x, y, eps)
+        start = time.perf_counter()
+        full = torch.cat([ll.certify(net, a, b, eps).holds for a, b in zip(x.split(250), y.split(250), strict=True)])
+        whole = time.perf_counter() - start
+        differ = int((full != staged.holds).sum())
+        rows.append([f"mnist-conv-{name}", eps, int(staged.holds.sum()), differ, seconds / plain, whole / plain])
+        details.append(f"mnist-conv-{name}, ε = {eps}:\n\n```\n{staged}\n```")
+    head = ["net", "ε", "certified", "answers that differ", "stages, forward passes", "in full, forward passes"]
+    return table(head, rows) + "\n\n" + "\n\n".join(details)
+
+
+def throughput() -> str:
+    """1,000 digits at four radii, and the memory that 256 MNIST images on 4C3F take."""
+    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
+    x, y = torch.cat([data.x_train, data.x_test])[:1000], torch.cat([data.y_train, data.y_test])[:1000]
+    seconds = timed(lambda: [ll.certify(net, x, y, eps) for eps in (0.05, 0.1, 0.2, 0.3)], 3)
+    code = (
+        "import resource, torch, lliptools as ll; torch.manual_seed(0);"
+        "net = ll.nets.cnn('4C3F', (1, 28, 28), activation='clipped_relu').eval();"
+        "ll.local_bound(net, torch.rand(256, 1, 28, 28), 0.1);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peak = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    rows: list[list[object]] = [
+        ["1,000 digits certified at 4 radii by local_bound, seconds", seconds],
+        ["local_bound of 256 MNIST images on 4C3F, peak memory of the process, GiB", peak / 2**20],
+    ]
+    return table(["what", "measured"], rows)
+
+
+def others() -> str:
+    """Global constants of other packages on the small nets; which are absent is said."""
+    rows: list[list[object]] = []
+    for name in PLAIN:
+        net, x, _ = plain_network(name)
+        x = x[:1]
+        rows.append([name, "product of norms", ll.global_bound(net, x).value.item(), ""])
+        start = time.perf_counter()
+        value = ll.merged_bound(net, x, torch.inf, steps=300).value.item()
+        rows.append([name, "merged_bound at ε = ∞, 300 steps", value, time.perf_counter() - start])
+        if name.startswith("moons"):
+            start = time.perf_counter()
+            value = rivals.lipsdp([layer.weight for layer in net if isinstance(layer, nn.Linear)])
+            rows.append([name, "LipSDP-Neuron, cvxpy + Clarabel", value or "absent", time.perf_counter() - start])
+        start = time.perf_counter()
+        rows.append([name, "eclipse-nn, Fast", rivals.eclipse(net) or "absent", time.perf_counter() - start])
+    found = ", ".join(f"{package} {version or 'absent'}" for package, version in rivals.available().items())
+    return f"{found}\n\n" + table(["net", "method", "global constant", "seconds"], rows)
+
+
+SECTIONS = {section.__name__: section for section in (ladder, radii, norms, stages, throughput, others)}
+
+
+def main() -> None:
+    """Run the sections and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, help="print these sections instead of writing the page")
+    chosen = parser.parse_args().only
+    page = ["# Bounds: tightness and cost", f"`python benchmarks/bounds.py`, seed 0. {machine()}."]
+    for name in chosen or SECTIONS:
+        section = SECTIONS[name]
+        text = f"## {name}\n\n{(section.__doc__ or '').strip()} {section()}"
+        print(text, flush=True)
+        page.append(text)
+    if not chosen:
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / "bounds.md").write_text("\n\n".join(page) + "\n")
+
+
+if __name__ == "__main__":
+    main()
