@@ -58,7 +58,8 @@ def certified_accuracy(
 
     x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, and y None.
     eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
-    The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy. progress: show a bar.
+    The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy on the whole ball, whatever
+    domain the bound has. progress: show a bar.
     Raises InvalidInput.
     """
     from tqdm.auto import tqdm

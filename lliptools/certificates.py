@@ -26,6 +26,7 @@ from lliptools.nets import check_input, forward, read_blocks
 __all__ = ["Certificate", "Rung", "certified_radius", "certify", "worst_margins"]
 
 LARGEST = 1e300
+ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
 
 
@@ -59,8 +60,9 @@ def certify(
 
     What the ball can take of a margin is the smaller of eps · Lip(f_y − f_j) and the largest change of the last layer
     over the hidden units' ball cut by their box (margins.largest_change).
-    x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. outward: enclose what
-    float64 rounding can cost, in boxes, norms and margins.
+    x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
+    domain, the ball is that part of it which lies in the domain. outward: enclose what float64 rounding can cost, in
+    boxes, norms and margins; what of it a rung encloses, Certificate.bound.arithmetic says (local and global: all).
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
     if not callable(bound):
@@ -142,13 +144,16 @@ def _last_layer_reach(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -
     if is_outward():
         rounding = 8 * unit(value) * value.abs()
         limits = [limit * (1 + 8 * unit(value)) + torch.where(root > 0, rounding / root, 0.0) for limit in limits]
-    direction = (last.weight - last.weight[y, None, :]) * root[:, None, :]
     ball = inflated(product_above(radius, found.hidden()))
-    reach = largest_change(direction, ball, below=limits[1], above=limits[0])
+    reach = []
+    for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
+        direction = (last.weight - last.weight[y[part], None, :]) * root[part, None, :]
+        reach.append(largest_change(direction, ball[part], below=limits[1][part], above=limits[0][part]))
+    found_reach = torch.cat(reach)
     if is_outward():
-        size = torch.linalg.vector_norm(last.weight[y, None, :].abs() + last.weight.abs(), dim=2)
-        reach = reach * (1 + 8 * gamma(last.columns, reach)) + product_above(ball[:, None], matrix_slack(last, size))
-    return reach
+        slack = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
+        found_reach = found_reach * (1 + 8 * gamma(last.columns, found_reach)) + slack[:, None]
+    return found_reach
 
 
 def certified_radius(
@@ -156,9 +161,10 @@ def certified_radius(
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
 
-    A finite radius that is returned was itself certified, and is within the relative tolerance of the largest one, or
-    is 1e300, beyond which none is tried. It is 0 where class y does not strictly win at the point, inf where the global
-    bound of every f_y − f_j is 0.
+    A finite radius that is returned was itself certified, and is within the relative tolerance of the largest one (or
+    within that of a probabilistic norm), or is 1e300, beyond which none is tried. It is 0 where class y does not
+    strictly win at the point, inf where the global bound of every f_y − f_j is 0. With a probabilistic norm each trial,
+    of which there are some 20, fails with the probability of one certificate.
     Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
     check_tolerance(tolerance)

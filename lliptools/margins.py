@@ -30,6 +30,11 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     so that a rounded t costs tightness only. Source: Lee, Lee, Park, "Lipschitz-certifiable training with a tight outer
     bound" (NeurIPS 2020), where the maximum is iterated for.
     """
+    # At a scale of 1 for the ball and for the direction, so that squares neither overflow nor underflow.
+    largest, ball_size = direction.detach().abs().amax(dim=2, keepdim=True), radius.clamp_min(0.0)
+    measure = torch.where((ball_size > 0) & ball_size.isfinite(), ball_size, 1.0)
+    direction = direction / torch.where(largest > 0, largest, 1.0)
+    radius, below, above = radius / measure, below / measure[:, None], above / measure[:, None]
     size = direction.abs()
     limit = torch.where(direction > 0, above[:, None], below[:, None]).clamp_min(0.0)
     limit = torch.where(size > 0, limit, 0.0)
@@ -56,4 +61,4 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     box = torch.where(size > 0, size * limit, 0.0).sum(dim=2)
     # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
     others = torch.stack([dual, box]).nan_to_num(nan=torch.inf, posinf=torch.inf)
-    return torch.minimum(ball, others.amin(dim=0))
+    return torch.minimum(ball, others.amin(dim=0)) * (largest[:, :, 0] * measure[:, None]).clamp_min(1e-300)

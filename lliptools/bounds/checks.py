@@ -11,6 +11,7 @@ __all__ = [
     "check_labels",
     "check_probability",
     "check_radii",
+    "check_stages",
     "check_steps",
     "check_tolerance",
 ]
@@ -98,6 +99,13 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
     """Raises InvalidInput for a domain that is not (low, high), or that does not hold x."""
     if domain is None:
         return
+    if not (isinstance(domain, tuple) and len(domain) == 2 and all(isinstance(end, int | float) for end in domain)):
+        raise InvalidInput(
+            expected="a domain as a tuple (low, high) of two numbers",
+            got=repr(domain)[:80],
+            cause="one number, or tensors",
+            next_step="pass (0.0, 1.0) for pixels",
+        )
     low, high = domain
     if not (low < high and (x >= low).all() and (x <= high).all()):
         raise InvalidInput(
@@ -105,6 +113,24 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
             got=f"{domain} for values from {x.min().item():g} to {x.max().item():g}",
             cause="inputs that were normalised after the domain was noted",
             next_step="pass the range of x in the units that the network sees",
+        )
+
+
+def check_stages(boxes: object, norm: object, dtype: object) -> None:
+    """Raises InvalidInput unless boxes and norm can be called and dtype is float32 or float64."""
+    if not callable(boxes) or not (norm is None or callable(norm)):
+        raise InvalidInput(
+            expected="boxes and norm as functions",
+            got=f"{boxes!r:.40}, {norm!r:.40}",
+            cause="the name of a method",
+            next_step="pass lliptools.bounds.exact_norm itself, or one of lliptools.bounds.METHODS",
+        )
+    if dtype not in (torch.float32, torch.float64):
+        raise InvalidInput(
+            expected="dtype torch.float64, or torch.float32 for training",
+            got=repr(dtype)[:80],
+            cause="a precision in which boxes and norms mean nothing",
+            next_step="leave it at torch.float64",
         )
 
 

@@ -93,7 +93,8 @@ def exact_bound(
             raise _too_many(limit, masks, layers, len(jacobians)) from None
         jacobians.append(torch.as_tensor(np.stack(maps)[:, :, :-1], device=center.device))
     value = torch.stack([torch.linalg.matrix_norm(j, ord=2).amax() for j in jacobians])
-    return ExactBound(value, KIND, radius, masks.blocks, arithmetic=ARITHMETIC, jacobians=tuple(jacobians))
+    failure = masks.failure_probability  # of the blocks, whose boxes certificates may use
+    return ExactBound(value, KIND, radius, masks.blocks, failure, ARITHMETIC, jacobians=tuple(jacobians))
 
 
 def adversarial_distance(

@@ -21,8 +21,7 @@ def exact_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
     Dead rows and columns are removed; the root of the largest eigenvalue of the smaller Gram matrix of what is left is
     the norm. Samples with the same slopes share the work. An all-zero mask gives 0 exactly.
     """
-    norms = scaled_matrices(linear, row_slope, column_slope, _by_eigenvalue)
-    return norms
+    return scaled_matrices(linear, row_slope, column_slope, _by_eigenvalue)
 
 
 def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of) -> Tensor:  # type: ignore[no-untyped-def]
@@ -33,7 +32,9 @@ def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, 
     row_slope, column_slope = row_slope.flatten(1), column_slope.flatten(1)
     slopes = torch.cat([row_slope, column_slope], dim=1).detach()
     distinct, which = torch.unique(slopes, dim=0, return_inverse=True)
-    row_slope, column_slope = distinct.split([row_slope.shape[1], column_slope.shape[1]], dim=1)
+    samples = torch.arange(len(slopes), device=slopes.device)
+    first = samples.new_full((len(distinct),), len(slopes)).scatter_reduce(0, which, samples, "amin")
+    row_slope, column_slope = row_slope[first], column_slope[first]  # one of each, its graph kept
     sizes = torch.stack([row_slope.count_nonzero(dim=1), column_slope.count_nonzero(dim=1)], dim=1)
     groups, group = torch.unique((sizes + STEP - 1) // STEP, dim=0, return_inverse=True)
     found, norms = [], []
@@ -42,7 +43,10 @@ def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, 
         for index in (group == number).nonzero()[:, 0].split(at_once):
             found.append(index)
             norms.append(_norms(linear, row_slope[index], column_slope[index], norm_of))
-    return torch.cat(norms)[torch.cat(found).argsort()[which]]
+    every = torch.cat(norms)[torch.cat(found).argsort()]
+    if is_outward():
+        every = every + matrix_slack(linear, row_slope, column_slope)
+    return every[which]
 
 
 def _norms(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of) -> Tensor:  # type: ignore[no-untyped-def]
@@ -58,11 +62,7 @@ def _norms(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of) 
     kept = kept / torch.where(alive, largest, 1.0)[:, None, None]  # the square of 1e-200 or 1e200 is not a number
     if kept.shape[1] > kept.shape[2]:
         kept = kept.mT
-    norms = torch.where(alive, largest * norm_of(kept), 0.0)
-    if is_outward():
-        frobenius = largest * torch.linalg.vector_norm(kept, dim=(1, 2))
-        norms = norms + matrix_slack(linear, frobenius) * (1 + gamma(linear.rows * linear.columns, frobenius))
-    return norms
+    return torch.where(alive, largest * norm_of(kept), 0.0)
 
 
 def _kept_first(slope: Tensor) -> Tensor:

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
-from lliptools.bounds.checks import check_domain, check_eps, check_probability, check_radii, check_tolerance
+from lliptools.bounds.checks import (
+    check_domain,
+    check_eps,
+    check_probability,
+    check_radii,
+    check_stages,
+    check_tolerance,
+)
 from lliptools.bounds.merged import Merged
-from lliptools.bounds.record import BlockBound, Bound, Box, Norm, product_above
+from lliptools.bounds.record import BlockBound, Bound, Box, Norm, mark_of, product_above, slopes_everywhere
 from lliptools.bounds.rounding import Center, inflated, is_outward, unit
 from lliptools.bounds.spectral import UpperNorm
 from lliptools.bounds.steps import activation_steps
@@ -55,12 +62,14 @@ def local_bound(
     prefix: also bound every unit of a dense network by its own constant, with what is linear merged (merged.py).
     radii: "local" lets the norms found so far set the radii of the balls, "global" those of the whole layers, which
     are wider and do not wait for the masks. domain: (low, high) of every input value, such as (0, 1) for pixels; the
-    bound is then one on the part of the ball that lies in it. delta: the most that Bound.failure_probability may be.
+    bound is then one on the part of the ball that lies in it. delta: the most that
+    Bound.failure_probability may be with the default norm, whose starts are drawn from torch's random numbers.
     tolerance: how close, relatively, the norms of large layers come to the truth, which costs time.
     dtype: torch.float32 is for training. differentiable=True keeps the graph to the network's parameters.
     Raises UnsupportedLayer and InvalidInput.
     Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.
     """
+    check_stages(boxes, norm, dtype)
     center = check_input(net, x).to(dtype)
     eps = check_eps(eps, center).to(dtype)
     check_radii(radii)
@@ -80,10 +89,11 @@ def local_bound(
             eps,
             torch.ones_like(eps),
             merged,
+            torch.ones_like(center[:1]),
         )
         passed, end = _pass(blocks, start, stages)
-    marks = {getattr(stage, "kind", "estimate") for stage in (boxes, norm)}
-    encloses = is_outward() and not prefix and all(getattr(stage, "encloses", False) for stage in (boxes, norm))
+    marks = {mark_of(stage, "kind") for stage in (boxes, norm)}
+    encloses = is_outward() and not prefix and all(mark_of(stage, "encloses") for stage in (boxes, norm))
     return Bound(
         value=end.value,
         kind="upper" if marks <= {"exact", "upper"} else "estimate",
@@ -111,7 +121,8 @@ class _State:
     """What the pass knows of the units it has reached.
 
     Their values at the centre, their box, their slopes, the radius of their ball, the product of the norms so far, and
-    where it is asked for what they are as linear functions of the input and of the undecided units before.
+    where it is asked for what they are as linear functions of the input and of the undecided units before, and their
+    slopes (1, *units) on the whole space.
     """
 
     center: Center
@@ -120,6 +131,7 @@ class _State:
     radius: Tensor
     value: Tensor
     merged: Merged | None
+    everywhere: Tensor
 
 
 def _pass(blocks: tuple[Block, ...], state: _State, stages: _Stages) -> tuple[list[BlockBound], _State]:
@@ -152,12 +164,13 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
         slope, row_slope = activation.slope(box.lower, box.upper), activation.row_slope(box.lower, box.upper)
     norm = stages.norm(linear, row_slope, state.slope)
     bound = BlockBound(linear, activation, box, output, slope, row_slope, norm, state.radius)
-    grown = norm
+    grown, everywhere = norm, state.everywhere
     if stages.global_radii:
-        everywhere = torch.ones_like(row_slope[:1]), torch.ones_like(state.slope[:1])
-        grown = stages.norm(linear, *everywhere).expand_as(norm)
+        rows, columns = slopes_everywhere(activation, slope)
+        grown, everywhere = stages.norm(linear, rows, state.everywhere).expand_as(norm), columns
     radius = inflated(product_above(state.radius, grown))
-    return bound, _State(after, output, slope, radius, inflated(product_above(state.value, norm)), merged)
+    value = inflated(product_above(state.value, norm))
+    return bound, _State(after, output, slope, radius, value, merged, everywhere)
 
 
 def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
@@ -175,12 +188,14 @@ def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound,
     norm = inflated(state.slope.flatten(1).amax(dim=1).sqrt() + end.value)
     radius = inflated(product_above(state.radius, norm))
     if stages.global_radii:
-        radius = inflated(state.radius + end.radius)
+        steepest = state.everywhere.flatten(1).amax(dim=1).sqrt()
+        radius = inflated(product_above(state.radius, steepest) + end.radius)
     reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
     box = Box.outward(lower, upper).intersect(Box.outward(center - reach, center + reach))
     one = torch.ones_like(center)
     bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner))
-    return bound, _State(after, box, one, radius, inflated(product_above(state.value, norm)), merged)
+    value = inflated(product_above(state.value, norm))
+    return bound, _State(after, box, one, radius, value, merged, one[:1])
 
 
 def _count(blocks: tuple[Block, ...]) -> int:

@@ -14,7 +14,7 @@ from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
-__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up"]
+__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up", "slopes_everywhere"]
 
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
@@ -34,6 +34,19 @@ def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
         return stage
 
     return mark
+
+
+def mark_of(stage: object, name: str) -> object:
+    """A mark of errs: of a function, or of the class that defines how an object is called; None where there is none.
+
+    A class that derives from a marked one and computes something else has to be marked itself.
+    """
+    if name in getattr(stage, "__dict__", {}):
+        return vars(stage)[name]
+    for owner in type(stage).__mro__:
+        if "__call__" in vars(owner):
+            return vars(owner).get(name)
+    return None
 
 
 def product_above(one: Tensor, other: Tensor) -> Tensor:
@@ -162,9 +175,8 @@ def between_rows(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:
     """‖(row_y − row_j) D^½‖ with its rounding: y (batch,), column_slope (batch, columns) -> (batch, rows)."""
     found = linear.between_rows(y, column_slope)
     if is_outward():
-        largest = linear.row_norms(torch.ones_like(column_slope)).flatten(1)
-        size = largest.gather(1, y[:, None]) + largest
-        found = found * (1 + gamma(linear.columns, found)) + matrix_slack(linear, size)
+        slack = matrix_slack(linear, torch.ones_like(column_slope[:, :1]), column_slope)
+        found = found * (1 + gamma(linear.columns, found)) + 2 * slack[:, None]
     return found
 
 
@@ -177,15 +189,15 @@ def _global_norm(norm: Norm | None, block: BlockBound, before: BlockBound | None
     if norm is None or block.inner:
         return None
     columns = block.norm.new_ones(1, *block.linear.in_shape)
-    if before is not None and before.activation is not None:
-        columns = before.activation.slope(*_everywhere(before.slope))
-    rows = torch.ones_like(block.slope[:1])
-    if block.activation is not None:
-        rows = block.activation.row_slope(*_everywhere(block.slope))
+    if before is not None:
+        columns = slopes_everywhere(before.activation, before.slope)[1]
+    rows = slopes_everywhere(block.activation, block.slope)[0]
     return norm(block.linear, rows, columns).item()
 
 
-def _everywhere(like: Tensor) -> tuple[Tensor, Tensor]:
-    """A box without limits, of one sample."""
+def slopes_everywhere(activation: Rule | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """What scales rows and columns where nothing is known of the units: (1, *units) each; like: (batch, *units)."""
     infinite = torch.full_like(like[:1], torch.inf)
-    return -infinite, infinite
+    if activation is None:
+        return torch.ones_like(infinite), torch.ones_like(infinite)
+    return activation.row_slope(-infinite, infinite), activation.slope(-infinite, infinite)

@@ -125,9 +125,12 @@ def _image_doubt(activation: Rule, before: Center) -> Tensor:
     return torch.maximum(high - value, value - low) * (1 + 4 * unit(value))
 
 
-def matrix_slack(linear: LinearMap, frobenius: Tensor) -> Tensor:
-    """Norm of what the computed matrix may lack of the exact one, given its Frobenius norm per sample: (batch,)."""
-    slack = (linear.relative_error + 8 * unit(frobenius)) * frobenius
+def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """Norm of what the computed D_row^½ W D_column^½ may lack of the exact one, (batch,); slopes (batch, …) each."""
+    several = len(linear.operators) > 1 and linear.matrix_error is None
+    share = linear.relative_error + (gamma(linear.terms, linear.bias) if several else 0.0)
+    slack = share * linear.largest_size()
     if linear.matrix_error is not None:
         slack = slack + torch.linalg.vector_norm(linear.matrix_error) * (1 + gamma(linear.rows * linear.columns, slack))
-    return slack
+    steepest = row_slope.detach().flatten(1).amax(dim=1) * column_slope.detach().flatten(1).amax(dim=1)
+    return slack * steepest.sqrt() * (1 + gamma(linear.terms, slack))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lliptools.bounds.record import errs
-from lliptools.bounds.rounding import gamma, is_outward
+from lliptools.bounds.record import errs, product_above
+from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale
 
@@ -26,10 +26,15 @@ def torus_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
     """
     value = linear.bias.new_ones(())
     for operator in linear.operators:
-        value = value * _norm(operator)
+        largest = operator.weight.detach().abs().amax()
+        if largest > 0:  # at a scale of 1, where squares neither overflow nor underflow
+            value = product_above(value, _norm(operator.divided(largest)))
+        value = product_above(value, largest)
+    steepest = row_slope.flatten(1).amax(dim=1).sqrt() * column_slope.flatten(1).amax(dim=1).sqrt()
+    found = product_above(value.expand(len(row_slope)), steepest)
     if is_outward():
-        value = value * (1 + (len(linear.operators) + 1) * 1e-12 + linear.relative_error * math.sqrt(linear.columns))
-    return value * (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
+        found = found * (1 + (len(linear.operators) + 1) * 1e-12) + matrix_slack(linear, row_slope, column_slope)
+    return found
 
 
 def _norm(operator: Operator) -> Tensor:

@@ -1,6 +1,7 @@
 """A torch.nn.Sequential, read as the blocks of the theory: one linear map, one activation."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import prod
 
@@ -47,6 +48,8 @@ class _Reader:
         activation = rule(layer)
         if activation is not None:
             _check_thresholds(activation, name, self.shape)
+            if not torch.is_grad_enabled():  # later training must not change what was read
+                activation = deepcopy(activation)
             self.blocks.append(Block(self.linear or self.nothing(), activation.to(self.device)))
             self.linear = None
         elif isinstance(layer, Residual):

@@ -24,6 +24,7 @@ UNCHANGED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 RESHAPING = (nn.Flatten, nn.Unflatten)
 NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d)
 LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *NORMALISING)
+ENDLESS = (float("inf"), -float("inf"))
 KNOWN = {*UNCHANGED, *RESHAPING, *LINEAR, nn.Sequential, Residual}
 
 
@@ -128,6 +129,13 @@ def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Sha
     if layer.bias is not None:
         shift = shift + _copied(layer.bias, torch.float64)
         size = size + layer.bias.detach().double().abs()
+    if not (factor.isfinite().all() and shift.isfinite().all()):
+        raise InvalidInput(
+            expected=f"statistics that {name} can normalise by",
+            got="a factor or shift that is not finite",
+            cause="a variance next to 0, or weights that have exploded",
+            next_step="look at its running_var and weight",
+        )
     wide = (-1, *[1] * (len(shape) - 1))
     return Affine(
         Scale(factor.to(dtype), shape), shift.to(dtype).view(wide), 8 * UNIT, (8 * UNIT * size).to(dtype).view(wide)
@@ -146,12 +154,14 @@ def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _both(size: Any) -> Shape:
-    return (size, size) if isinstance(size, int) else tuple(size)
+    sizes = (size, size) if isinstance(size, int) else tuple(size or ())
+    return sizes * 2 if len(sizes) == 1 else sizes
 
 
 def is_tampered(module: nn.Module) -> bool:
-    """Whether calling the module does more than its class says: hooks, or a forward method of the instance's own."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    """Whether calling the module does more than its class says: hooks, its own or torch's for all, or its own forward."""
+    own = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return bool(own or nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
 
 def check_layer(layer: nn.Module, name: str) -> None:
@@ -178,16 +188,42 @@ def check_layer(layer: nn.Module, name: str) -> None:
     elif isinstance(layer, nn.AdaptiveAvgPool2d) and _both(layer.output_size) != (1, 1):
         found, said = False, f"{name} with output_size={layer.output_size}"
         reason, step = "windows of different sizes", "use AvgPool2d, or AdaptiveAvgPool2d(1)"
-    elif isinstance(layer, nn.LeakyReLU) and layer.negative_slope < 0:
-        found, said, reason = False, f"{name} with negative_slope={layer.negative_slope}", "it is not monotone"
-    elif isinstance(layer, nn.ELU) and layer.alpha <= 0:
-        found, said, reason = False, f"{name} with alpha={layer.alpha}", "it is not monotone"
-    elif isinstance(layer, nn.Softplus) and layer.beta <= 0:
-        found, said, reason = False, f"{name} with beta={layer.beta}", "it is not a softened ReLU"
+    elif (wrong := _wrong_number(layer)) is not None:
+        found, said, reason = False, f"{name} with {wrong}", "a number for which no rule is known to hold"
+        step = "build the layer with its default, or with a finite number in the range that is asked for"
     if not found:
         raise UnsupportedLayer(expected=SUPPORTED, got=said, cause=reason, next_step=step)
     if not isinstance(layer, nn.Sequential | Residual):
         _check_tensors(layer, name)
+
+
+def _wrong_number(layer: nn.Module) -> str | None:
+    """A number that a layer was built with and that its rule does not cover, with what is asked for instead."""
+    checks: dict[str, tuple[float, bool, str]] = {}
+    if isinstance(layer, nn.LeakyReLU):
+        checks["negative_slope"] = (layer.negative_slope, layer.negative_slope >= 0, ">= 0")
+    elif isinstance(layer, nn.ELU):
+        checks["alpha"] = (layer.alpha, layer.alpha > 0, "> 0")
+    elif isinstance(layer, nn.Softplus):
+        checks["beta"] = (layer.beta, layer.beta > 0, "> 0")
+        # Beyond its threshold torch turns to z itself; below 20 that is a jump which is not small.
+        checks["threshold"] = (layer.threshold, layer.threshold >= 20, ">= 20")
+    elif isinstance(layer, nn.Hardtanh) and type(layer) is nn.Hardtanh:
+        checks["min_val"] = (layer.min_val, layer.min_val < layer.max_val, "below max_val")
+        checks["max_val"] = (layer.max_val, layer.max_val > layer.min_val, "above min_val")
+    elif isinstance(layer, NORMALISING):
+        checks["eps"] = (layer.eps, layer.eps > 0, "> 0")
+    elif isinstance(layer, nn.AvgPool2d):
+        for kernel, padding in zip(_both(layer.kernel_size), _both(layer.padding), strict=False):
+            checks["padding"] = (padding, 2 * padding <= kernel, "at most half the kernel")
+    return next(
+        (
+            f"{what}={value}, not {asked}"
+            for what, (value, holds, asked) in checks.items()
+            if not holds or value in ENDLESS
+        ),
+        None,
+    )
 
 
 def _check_tensors(layer: nn.Module, name: str) -> None:

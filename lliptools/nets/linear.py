@@ -1,6 +1,6 @@
 """The linear part of a block: the layers between two activations, as one map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -26,6 +26,7 @@ class LinearMap:
     in_shape, out_shape: shapes of one sample. bias: broadcasts over out_shape.
     How far rounding may have moved them from the network's own: relative_error of the entries of the operators, in
     relation to their size; matrix_error (rows, columns) of the matrix of several layers; bias_error of the bias.
+    layers: the operators that a matrix of several layers was made of.
     """
 
     operators: tuple[Operator, ...]
@@ -35,6 +36,7 @@ class LinearMap:
     matrix_error: Tensor | None = None
     relative_error: float = 0.0
     bias_error: Tensor | float = 0.0
+    layers: tuple[Operator, ...] = ()
 
     @classmethod
     def identity(cls, shape: Shape, like: Tensor) -> "LinearMap":
@@ -53,7 +55,7 @@ class LinearMap:
         error = self.bias_error
         if isinstance(error, Tensor) and error.dim():
             error = error.expand(self.out_shape).reshape(shape)
-        return LinearMap(self.operators, bias, self.in_shape, shape, self.matrix_error, self.relative_error, error)
+        return replace(self, bias=bias, out_shape=shape, bias_error=error)
 
     def then(
         self, other: Operator, bias: Tensor, *, rounded: float = 0.0, bias_error: Tensor | float = 0.0
@@ -65,19 +67,18 @@ class LinearMap:
         Raises InvalidInput where the weights are so small that their products underflow.
         """
         bias, bias_error = self._bias_after(other, bias, rounded, bias_error)
-        operators = (*self.operators, other)
-        relative = self.relative_error + rounded
-        last = self.operators[-1] if self.operators else None
+        before = self.layers or self.operators
+        operators, relative = (*before, other), self.relative_error + rounded
+        last = before[-1] if before else None
         if isinstance(other, Scale) and isinstance(last, Convolution) and last.out_shape == other.in_shape:
             _check_underflow(
                 last.weight.abs() * over_rows(other.weight.abs(), last.weight.dim()),
                 (last.weight != 0) & over_rows(other.weight != 0, last.weight.dim()),
             )
-            operators = (*self.operators[:-1], last.scaled_rows(other.weight))
-            relative += 2 * UNIT
+            operators, relative = (*before[:-1], last.scaled_rows(other.weight)), relative + 2 * UNIT
         found = LinearMap(operators, bias, self.in_shape, other.out_shape, None, relative, bias_error)
         if len(operators) > 1 and prod(self.in_shape) * prod(other.out_shape) <= LARGEST_MATRIX:
-            return found._collapsed(self.matrix_error)
+            return found._collapsed()
         return found
 
     def _bias_after(
@@ -97,16 +98,18 @@ class LinearMap:
             error = error + moved(absolute, self.bias_error)
         return moved(other, self.bias) + bias, error
 
-    def _collapsed(self, before: Tensor | None) -> "LinearMap":
-        """The one matrix of all operators; before: the error of the matrix that the first of them already is."""
-        absolute = [op.with_entries(torch.abs) for op in self.operators]
-        size = _matrix(absolute).detach()
+    def _collapsed(self) -> "LinearMap":
+        """The one matrix of all operators."""
+        size = _matrix(self._absolute).detach()
         _check_underflow(size, _matrix(self._pattern) > 0)
         error = (sum(op.terms + 2 for op in self.operators) * UNIT + self.relative_error) * size
-        if before is not None:
-            error = error + _matrix([Dense(before, self.in_shape), *absolute[1:]]).detach()
         matrix = Dense(_matrix(self.operators), self.in_shape)
-        return LinearMap((matrix,), self.bias, self.in_shape, self.out_shape, error, 0.0, self.bias_error)
+        return replace(self, operators=(matrix,), matrix_error=error, layers=self.operators)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether an entry is to have a gradient."""
+        return any(operator.weight.requires_grad for operator in self.operators)
 
     @property
     def rows(self) -> int:
@@ -179,6 +182,27 @@ class LinearMap:
     def terms(self) -> int:
         """How many products are summed for one output at most, counted through all operators."""
         return sum(operator.terms for operator in self.operators)
+
+    @cached_property
+    def normalised(self) -> tuple["LinearMap", Tensor]:
+        """The map without bias whose operators' largest entries are 1, and by what it has to be multiplied."""
+        operators, scale = [], self.bias.detach().new_ones(())
+        for operator in self.operators:
+            largest = _or_one(operator.weight.detach().abs().amax())
+            operators.append(operator.divided(largest))
+            scale = scale * largest
+        return LinearMap(tuple(operators), self.bias.new_zeros(()), self.in_shape, self.out_shape), scale
+
+    def largest_size(self) -> Tensor:
+        """Upper bound of the norm of |W|, layers kept apart one by one: the root of row sums times column sums."""
+        ones = self.bias.new_ones(())
+        if not self.operators:
+            return ones
+        rows = _through(self._absolute, ones.expand(1, *self.in_shape))
+        columns = ones.expand(1, *self.operators[-1].out_shape)
+        for operator in reversed(self._absolute):
+            columns = operator.adjoint(columns.reshape(1, *operator.out_shape))
+        return (rows.amax().sqrt() * columns.amax().sqrt()).detach()
 
     def row_norms(self, column_slope: Tensor) -> Tensor:
         """‖row_j(W) D^½‖ for every row j, D = diag(column_slope): (batch, *in_shape) -> (batch, *out_shape).

@@ -46,6 +46,10 @@ class Operator(ABC):
         """The operator whose entries are changed one by one, as |W| or W∘W; change must leave 0 at 0."""
         return replace(self, weight=change(self.weight))
 
+    def divided(self, by: Tensor) -> "Operator":
+        """The operator with every entry divided by one number."""
+        return replace(self, weight=self.weight / by)
+
     def scaled_rows(self, factor: Tensor) -> "Operator":
         """diag(factor) W for one factor an output row or channel."""
         return replace(self, weight=self.weight * over_rows(factor, self.weight.dim()))

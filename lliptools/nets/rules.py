@@ -105,7 +105,8 @@ class Sigmoid(Smooth):
 class Softplus(Smooth):
     """log(1 + e^(beta·z))/beta: its slope grows from 0 to 1.
 
-    torch's own jumps by less than 3e-9/beta where it turns to z itself; the rule is that of the function without it.
+    torch's own turns to z itself beyond its threshold, a jump of less than 3e-9/beta at 20 or more; the rule is that of
+    the function without it, and smaller thresholds are refused.
     """
 
     peak = math.inf
@@ -167,16 +168,20 @@ RULES: dict[type[nn.Module], Callable[[Any], Rule]] = {
 def rule(layer: nn.Module) -> Rule | None:
     """The rule by which the bounds read a layer, or None where there is none.
 
-    A class that derives from an activation and changes what it computes must say its slopes anew: one that redefines
-    forward alone has no rule.
+    A class that derives from an activation and changes what it computes must say its slopes, image and pieces anew:
+    one that redefines forward alone has no rule.
     """
     if type(layer) in RULES:
         return RULES[type(layer)](layer)
     if type(layer) in {MaxMin, ClippedMaxMin, ClippedReLU}:
         return layer  # type: ignore[return-value]
     if isinstance(layer, Activation) and not isinstance(layer, Clip):
-        own = type(layer).__mro__
-        forward, slopes = (next(c for c in own if name in vars(c)) for name in ("forward", "slopes"))
-        if forward is slopes and forward is not Activation:
+        owner = {
+            name: next(c for c in type(layer).__mro__ if name in vars(c))
+            for name in ("forward", "slopes", "image", "pieces")
+        }
+        forward = owner["forward"]
+        general = {forward, Monotone, Activation}
+        if owner["slopes"] is forward is not Activation and owner["image"] in general and owner["pieces"] in general:
             return layer
     return None
