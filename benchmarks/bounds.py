@@ -123,7 +123,7 @@ def norms() -> str:
         low, high = min(r.min().item() for r in ratios), max(r.max().item() for r in ratios)
         rows.append(
             [f"norms alone, power iteration as released, {steps} steps", f"{low:.4f}", f"{high:.4f}", seconds / plain]
-        )  # noqa: E501
+        )
     head = ["norm of the masked layers", "lowest / truth", "highest / truth", "forward passes"]
     note = f"One forward pass of the batch: {1e3 * plain:.1f} ms. The truth: 150 Lanczos steps.\n\n"
     return note + table(head, rows)

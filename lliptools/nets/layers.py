@@ -159,7 +159,7 @@ def _both(size: Any) -> Shape:
 
 
 def is_tampered(module: nn.Module) -> bool:
-    """Whether calling the module does more than its class says: hooks, its own or torch's for all, or its own forward."""
+    """Whether calling the module does more than its class says: by hooks, its own or for all, or by its own forward."""
     own = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
     return bool(own or nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
@@ -216,14 +216,10 @@ def _wrong_number(layer: nn.Module) -> str | None:
     elif isinstance(layer, nn.AvgPool2d):
         for kernel, padding in zip(_both(layer.kernel_size), _both(layer.padding), strict=False):
             checks["padding"] = (padding, 2 * padding <= kernel, "at most half the kernel")
-    return next(
-        (
-            f"{what}={value}, not {asked}"
-            for what, (value, holds, asked) in checks.items()
-            if not holds or value in ENDLESS
-        ),
-        None,
-    )
+    for what, (value, holds, asked) in checks.items():
+        if not holds or value in ENDLESS:
+            return f"{what}={value}, not {asked}"
+    return None
 
 
 def _check_tensors(layer: nn.Module, name: str) -> None:

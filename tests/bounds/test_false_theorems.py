@@ -75,7 +75,7 @@ def test_cancellation_between_layers_that_are_kept_apart():
 def test_last_layer_at_radii_whose_squares_underflow():
     n, r = 64, 1.2589254117941508e-161
     last = dense(torch.stack([torch.full((n,), 1 / 8), torch.zeros(n)]), [0.0, 0.75 * r])
-    net = nn.Sequential(dense(torch.eye(n) * r, torch.zeros(n)), nn.LeakyReLU(1.0), last)
+    net = nn.Sequential(dense(torch.eye(n).double() * r, torch.zeros(n)), nn.LeakyReLU(1.0), last)
     assert net(torch.full((1, n), 1 / 8).double()).argmax() == 0
     assert not ll.certify(net, torch.zeros(1, n).double(), torch.tensor([1]), 1.0).holds.any()
 
@@ -98,8 +98,9 @@ def test_numbers_that_no_rule_covers(layer):
 
 
 def test_statistics_that_cannot_be_divided_by():
-    net = nn.Sequential(nn.BatchNorm1d(2, eps=1e-320), nn.Linear(2, 2)).double().eval()
+    net = nn.Sequential(nn.BatchNorm1d(2, eps=1e-300), nn.Linear(2, 2)).double().eval()
     net[0].running_var.zero_()
+    net[0].weight.data.fill_(1e200)
     with pytest.raises(ll.InvalidInput, match="not finite"):
         ll.local_bound(net, torch.zeros(1, 2), 0.1)
 
