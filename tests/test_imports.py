@@ -31,6 +31,7 @@ FILES = {
         "record",
         "norms",
         "krylov",
+        "aposteriori",
         "torus",
         "spectral",
         "boxes",

@@ -1,8 +1,9 @@
 """How it is bounded: every rung is a function (net, x, eps) -> Bound that says which way it errs."""
 
+from lliptools.bounds.aposteriori import AposterioriNorm
 from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box
 from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
-from lliptools.bounds.krylov import AposterioriNorm, LanczosNorm
+from lliptools.bounds.krylov import LanczosNorm
 from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
 from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up

@@ -1,36 +1,17 @@
-"""Norms without the matrix: Golub–Kahan–Lanczos from below, and a probabilistic bound from above on what it saw.
+"""Golub–Kahan–Lanczos: a layer seen through a few of its products, without the matrix; norms from below."""
 
-The bound. Start from z, uniform on the unit sphere of the n live inputs, and let p₀, p₁, …, p_k be the orthonormal
-polynomials of the Lanczos process on AᵀA. The spectral measure of z is a probability measure that puts the mass
-c² = ⟨z, v₁⟩² on λ = ‖A‖². Hence, for any polynomial p that the measure's integral normalises,
-c² p(λ)² <= ∫ p² dμ = 1, and for the best combination of p₀ … p_k: c² Σ_j p_j(λ)² <= 1 (Christoffel).
-For n >= 3 the density of ⟨z, v₁⟩ is nowhere above its value at 0, Γ(n/2)/(√π Γ((n−1)/2)) <= √(n/2π), so that
-P(|c| <= s) <= 2s√(n/2π) = δ at s² = πδ²/2n. For n = 2 that probability is (2/π) arcsin s <= s√(4/π) = 2s√(n/2π), and
-for n = 1 it is 0. With probability at least 1 − δ therefore Σ_j p_j(λ)² < 2n/(πδ²).
-Above the largest Ritz value θ every p_j grows, so the λ at which the sum reaches 2n/(πδ²) is above ‖A‖².
-The event depends on z alone: the bound may be looked at after every step, but never with a start that knows A.
-Compare Hochstenbach, "Probabilistic upper bounds for the matrix two-norm" (Journal of Scientific Computing, 2013).
-"""
-
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 from lliptools.bounds.record import errs, product_above
-from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
-from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["AposterioriNorm", "GolubKahan", "LanczosNorm", "ScaledMap", "bound_above", "largest_ritz"]
+__all__ = ["NOISE", "GolubKahan", "LanczosNorm", "ScaledMap"]
 
-BASIS = 2**26  # entries of the basis vectors that are held at a time
-FIRST_LOOK = 8  # steps before the first look at the bound; then one after every half as many again
 NOISE = 16  # what is left of a vector after so many units of rounding is nothing
-LEAST_DELTA = 1e-14  # per sample; rarer events than float64 arithmetic itself cannot be spoken of
 
 
 class ScaledMap:
@@ -144,148 +125,6 @@ class GolubKahan:
 
 def _without(w: Tensor, basis: Tensor) -> Tensor:
     return w - torch.bmm(torch.bmm(basis, w[:, :, None]).mT, basis)[:, 0]
-
-
-def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """The largest eigenvalue of each tridiagonal, the last of beside left out: (batch, steps) twice -> (batch,)."""
-    last = diagonal.shape[1] - 1
-    return np.array(
-        [
-            eigvalsh_tridiagonal(d, e[:-1], select="i", select_range=(last, last))[0] if last else d[0]
-            for d, e in zip(diagonal, beside, strict=True)
-        ]
-    )
-
-
-def bound_above(
-    diagonal: np.ndarray, beside: np.ndarray, dimension: np.ndarray, delta: float, epsilon: float = 2.0**-52
-) -> np.ndarray:
-    """Upper bound of the largest eigenvalue with probability 1 − delta, from a Lanczos process with a random start.
-
-    diagonal, beside: (batch, steps) of the tridiagonal, the last of beside leading out of the space; 0 in it says that
-    the space was exhausted, up to rounding, and what comes later is not looked at. dimension: (batch,) of the space of
-    the start. epsilon: spacing of the numbers it was computed in. Found on grids that close in, from above: (batch,).
-    """
-    target = np.log(2 * dimension / math.pi) - 2 * math.log(delta)
-    scale = np.maximum((diagonal + 2 * beside).max(axis=1), np.finfo(float).tiny)
-    a = diagonal / scale[:, None]
-    # Of a space that is exhausted only so much is known: what leads out of it is below the noise.
-    b = np.maximum(beside / scale[:, None], 2 * NOISE * epsilon)
-    seen = np.cumprod(np.pad(beside[:, :-1] > 0, ((0, 0), (1, 0)), constant_values=True), axis=1).astype(bool)
-    low, high = np.zeros_like(scale), np.full_like(scale, 3.0)
-    while not (found := _log_sum(a, b, seen, high[:, None])[:, 0] >= target).all():
-        high = np.where(found, high, 2 * high)
-    fractions = np.linspace(0, 1, 33)
-    each = np.arange(len(a))
-    for _ in range(4):
-        grid = low[:, None] + (high - low)[:, None] * fractions
-        enough = _log_sum(a, b, seen, grid) >= target[:, None]
-        enough[:, -1] = True
-        first = enough.argmax(axis=1)
-        high, low = grid[each, first], grid[each, np.maximum(first - 1, 0)]
-    return high * scale
-
-
-def _log_sum(a: np.ndarray, b: np.ndarray, seen: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """log Σ_j p_j(value)² by the three-term recurrence, −inf where the value is not above all Ritz values.
-
-    a, b, seen: (batch, steps), value: (batch, tried). Ratios p_j/p_{j−1} and sums relative to the last p_j² keep it
-    finite.
-    """
-    above = np.ones(value.shape, dtype=bool)
-    ratio, logarithm, total = np.ones_like(value), np.zeros_like(value), np.ones_like(value)
-    for j in range(a.shape[1]):
-        following = value - a[:, j : j + 1]
-        if j:
-            following -= b[:, j - 1 : j] / ratio
-        here = seen[:, j : j + 1]
-        ratio = following / b[:, j : j + 1]
-        above &= (ratio > 0) | ~here
-        ratio = np.where(above & here, ratio, 1.0)
-        total = np.where(here, 1 + total / ratio**2, total)
-        logarithm += 2 * np.log(ratio)
-    return np.where(above, logarithm + np.log(total), -np.inf)
-
-
-@errs("upper", encloses=True)
-@dataclass(frozen=True)
-class AposterioriNorm:
-    """Upper bound of the norm that fails with probability at most delta for the whole batch of one layer.
-
-    Golub–Kahan from a fresh random start per sample (torch's generator), looked at every few steps; a sample is done
-    when the bound is within the relative tolerance of the largest Ritz value, or after the most steps.
-    """
-
-    delta: float = 1e-9
-    tolerance: float = 1e-3
-    steps: int = 120
-
-    def failure_probability(self, linear: LinearMap) -> float:
-        """That of one call."""
-        return self.delta
-
-    def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
-        return self.bracket(linear, row_slope, column_slope)[1]
-
-    def bracket(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> tuple[Tensor, Tensor]:
-        """The largest Ritz value, never above the norm, and the bound: (batch,) each."""
-        batch = len(row_slope)
-        if self.delta < LEAST_DELTA * batch:
-            raise InvalidInput(
-                expected=f"delta of at least {LEAST_DELTA:g} a sample and layer",
-                got=f"{self.delta:.3g} for {batch} samples of a layer",
-                cause="a certainty beyond that of float64 arithmetic, or a batch that is too large for it",
-                next_step="bound fewer points at a time, or raise delta",
-            )
-        if torch.is_grad_enabled() and linear.requires_grad:
-            raise InvalidInput(
-                expected="a norm with a gradient",
-                got="the a-posteriori bound of a large layer, which has none",
-                cause="differentiable=True with the default norm",
-                next_step="pass norm=lliptools.bounds.LanczosNorm(6), an estimate, for training",
-            )
-        n = min(linear.rows, linear.columns)
-        at_once = max(1, BASIS // (n * min(self.steps, n)))
-        found = torch.empty(2, batch, dtype=row_slope.dtype, device=row_slope.device)
-        for index in torch.arange(batch, device=row_slope.device).split(at_once):
-            scaled = ScaledMap(linear, row_slope[index], column_slope[index])
-            found[:, index] = self._bracket(scaled, self.delta / batch).to(found)
-        return found[0], _with_slack(linear, found[1], row_slope, column_slope)
-
-    def _bracket(self, scaled: ScaledMap, delta: float) -> Tensor:
-        live = scaled.live()
-        dimension = live.sum(dim=1).clamp_min(1).cpu().double().numpy()
-        live_dtype = scaled.row.dtype
-        scale = scaled.scale
-        most = max(1, min(self.steps, live.shape[1]))
-        found = np.full((2, len(live)), np.inf)
-        waiting = np.arange(len(live))
-        process = GolubKahan(scaled, torch.randn(live.shape, dtype=scaled.row.dtype, device=live.device) * live)
-        nothing = scaled.nothing().cpu().numpy()
-        while len(waiting) and process.steps < most:
-            process.advance(min(max(FIRST_LOOK, process.steps // 2), most - process.steps))
-            tridiagonal = process.tridiagonal()
-            lower = np.sqrt(np.maximum(largest_ritz(*tridiagonal), 0.0))
-            upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta, torch.finfo(live_dtype).eps))
-            upper[tridiagonal[0][:, 0] == 0] = np.inf  # a start that the matrix takes to 0 tells nothing
-            found[:, waiting] = lower, upper
-            going_on = ~((upper <= (1 + self.tolerance) * lower) | nothing[waiting])
-            if not going_on.all():
-                process.keep(torch.from_numpy(going_on.nonzero()[0]).to(live.device))
-                waiting = waiting[going_on]
-        found[:, nothing] = 0.0
-        both = torch.from_numpy(found).to(device=scale.device)
-        return product_above(both, scale.double().expand(2, -1))
-
-
-def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-    """Room for the rounding of the process itself, which full reorthogonalisation keeps at some units a product."""
-    if not is_outward() and upper.dtype == torch.float64:
-        return upper
-    steepest = (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
-    products = 4 * gamma(linear.terms, upper) * linear.largest_size() * steepest * (upper > 0)
-    return upper * (1 + 64 * gamma(1, upper)) + products + matrix_slack(linear, row_slope, column_slope)
 
 
 @errs("lower")

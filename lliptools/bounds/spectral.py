@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.krylov import AposterioriNorm, LanczosNorm
+from lliptools.bounds.aposteriori import AposterioriNorm
+from lliptools.bounds.krylov import LanczosNorm
 from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.record import Norm, errs
 from lliptools.bounds.torus import torus_norm

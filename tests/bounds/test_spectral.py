@@ -9,7 +9,8 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import METHODS, AposterioriNorm, LanczosNorm, UpperNorm, exact_norm, torus_norm
-from lliptools.bounds.krylov import ScaledMap, bound_above
+from lliptools.bounds.aposteriori import bound_above
+from lliptools.bounds.krylov import ScaledMap
 from lliptools.nets import LinearMap
 
 LAYERS = {
