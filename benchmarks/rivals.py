@@ -220,7 +220,7 @@ def _array(weight: Tensor) -> np.ndarray:
 
 
 def _mend_lirpa() -> None:
-    """Give auto_LiRPA 0.3, made for torch 1.12 and numpy 1, the four private names that newer versions dropped."""
+    """Give auto_LiRPA 0.3, made for torch 1.12 and numpy 1, the three private names that newer versions dropped."""
     if "numpy.lib.arraysetops" not in sys.modules:
         stand_in = ModuleType("numpy.lib.arraysetops")
         stand_in.isin = np.isin  # type: ignore[attr-defined]

@@ -38,6 +38,7 @@ FILES = {
         "steps",
         "scaled",
         "merged",
+        "zonotope",
         "product",
         "ellipsoid",
         "balancing",

@@ -21,6 +21,7 @@ from lliptools.bounds.record import BlockBound, Bound, Box, Norm, mark_of, produ
 from lliptools.bounds.rounding import Center, inflated, is_outward, unit
 from lliptools.bounds.spectral import UpperNorm
 from lliptools.bounds.steps import activation_steps
+from lliptools.bounds.zonotope import Zonotope
 from lliptools.nets import Block, LinearMap, check_input, read_blocks
 
 __all__ = ["global_bound", "local_bound"]
@@ -59,7 +60,8 @@ def local_bound(
     Own ways to find boxes and norms may be passed: boxes(linear, inputs, center, column_slope, radius) -> Box, as
     bounds.interval_box, and norm(linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm. The result is then
     of kind "estimate", which certifies nothing, unless they are marked with the way they err (bounds.errs).
-    prefix: also bound every unit of a dense network by its own constant, with what is linear merged (merged.py).
+    prefix: also bound every unit of a small network by its own constant, with what is linear merged (merged.py), and
+    by its values as a linear function of the input and of bounded noises (zonotope.py).
     radii: "local" lets the norms found so far set the radii of the balls, "global" those of the whole layers, which
     are wider and do not wait for the masks. domain: (low, high) of every input value, such as (0, 1) for pixels; the
     bound is then one on the part of the ball that lies in it. delta: the most that
@@ -82,6 +84,7 @@ def local_bound(
         norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count), tolerance)
         stages = _Stages(boxes, norm, radii == "global", eps)
         merged = Merged.start(len(center), center.shape[1], center.device) if prefix else None
+        zonotope = Zonotope.start(center, eps) if prefix else None
         start = _State(
             Center(center, torch.zeros_like(center)),
             input_box(center, eps, domain),
@@ -89,6 +92,7 @@ def local_bound(
             eps,
             torch.ones_like(eps),
             merged,
+            zonotope,
             torch.ones_like(center[:1]),
         )
         passed, end = _pass(blocks, start, stages)
@@ -121,7 +125,8 @@ class _State:
     """What the pass knows of the units it has reached.
 
     Their values at the centre, their box, their slopes, the radius of their ball, the product of the norms so far, and
-    where it is asked for what they are as linear functions of the input and of the undecided units before, and their
+    where it is asked for what they are as linear functions of the input and of the undecided units before, by slopes
+    (merged) and by values (zonotope), and their
     slopes (1, *units) on the whole space.
     """
 
@@ -131,6 +136,7 @@ class _State:
     radius: Tensor
     value: Tensor
     merged: Merged | None
+    zonotope: Zonotope | None
     everywhere: Tensor
 
 
@@ -148,14 +154,16 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
     before, after = state.center.through(block)
     center = before.value
     box = stages.boxes(linear, state.box, center, state.slope, state.radius)
-    merged = state.merged
-    if merged is not None:
+    merged, zonotope = state.merged, state.zonotope
+    if merged is not None and zonotope is not None:
+        zonotope = zonotope.linear(linear)
         merged = merged.linear(linear.weight.detach())
         reach = product_above(stages.eps[:, None], merged.reach()).reshape(center.shape)
-        box = box.intersect(Box.outward(center - reach, center + reach))
+        box = box.intersect(Box.outward(center - reach, center + reach)).intersect(zonotope.box())
     if is_outward():
         box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
-    if merged is not None:
+    if merged is not None and zonotope is not None:
+        zonotope = zonotope.after(activation, box)
         for step in activation_steps(activation, box):
             merged = merged.then(step)
     output, slope, row_slope = box, torch.ones_like(center), torch.ones_like(center)
@@ -170,15 +178,16 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
         grown, everywhere = stages.norm(linear, rows, state.everywhere).expand_as(norm), columns
     radius = inflated(product_above(state.radius, grown))
     value = inflated(product_above(state.value, norm))
-    return bound, _State(after, output, slope, radius, value, merged, everywhere)
+    return bound, _State(after, output, slope, radius, value, merged, zonotope, everywhere)
 
 
 def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
     """h + inner(h): the sum of boxes and centres, and a norm of at most ‖D^½‖ + that of the inside."""
     merged = None if state.merged is None else replace(state.merged, fresh=False)
     inner, end = _pass(block.inner, replace(state, value=torch.ones_like(state.value), merged=merged), stages)
-    if end.merged is not None and merged is not None:
-        merged = end.merged.plus(merged)
+    zonotope = end.zonotope
+    if end.merged is not None and merged is not None and zonotope is not None and state.zonotope is not None:
+        merged, zonotope = end.merged.plus(merged), zonotope.plus(state.zonotope)
     after = state.center.plus(end.center)
     center = after.value
     lower = state.box.lower.reshape(center.shape) + end.box.lower
@@ -195,7 +204,7 @@ def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound,
     one = torch.ones_like(center)
     bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner))
     value = inflated(product_above(state.value, norm))
-    return bound, _State(after, box, one, radius, value, merged, one[:1])
+    return bound, _State(after, box, one, radius, value, merged, zonotope, one[:1])
 
 
 def _count(blocks: tuple[Block, ...]) -> int:

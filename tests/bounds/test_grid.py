@@ -35,10 +35,11 @@ def test_local_lies_between_sampled_slopes_and_global(net, eps):
     assert local.failure_probability == 0.0
 
 
+@pytest.mark.parametrize("prefix", [False, True])
 @pytest.mark.parametrize("eps", RADII)
-def test_boxes_hold_every_sample(net, eps):
+def test_boxes_hold_every_sample(net, eps, prefix):
     x = points(net, count=2)
-    local = ll.local_bound(net, x, eps)
+    local = ll.local_bound(net, x, eps, prefix=prefix)
     blocks = ll.nets.read_blocks(net, x.shape[1:])
     for k, center in enumerate(x):
         h = in_ball(center, eps, 10_000)

@@ -1,0 +1,165 @@
+"""Boxes from values instead of slopes: every unit as a linear function of the input and of bounded noises.
+
+Around the centre x of the ball, z(x + δ) = offset + Aᵀδ + Bᵀξ with ‖δ‖ <= eps and |ξ| <= 1. Linear maps keep this form;
+an activation over a box is λz + middle ± radius, and each undecided unit adds a noise. Unlike the prefix rows, which
+know slopes only, this knows how far a bent unit can be from its chord.
+Source: Singh, Gehr, Mirman, Püschel, Vechev, "Fast and effective robustness certification" (NeurIPS 2018), there for
+input boxes; here for the L2 ball, and for any activation whose slopes over a box are known.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lliptools.bounds.record import Box
+from lliptools.nets.activations import Activation
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.pairs import MaxMin
+from lliptools.nets.rules import Rule
+
+__all__ = ["Zonotope"]
+
+
+@dataclass(frozen=True, eq=False)
+class Zonotope:
+    """The units of one place in the network, (batch, *units) by `shape`.
+
+    offset: (batch, units). of_input: A, (batch, features, units). of_noise: B, (batch, noises, units). eps: (batch,).
+    """
+
+    offset: Tensor
+    of_input: Tensor
+    of_noise: Tensor
+    eps: Tensor
+    shape: tuple[int, ...]
+
+    @classmethod
+    def start(cls, center: Tensor, eps: Tensor) -> "Zonotope":
+        """The ball itself; center: (batch, features)."""
+        batch, features = center.shape
+        identity = torch.eye(features, dtype=center.dtype, device=center.device).expand(batch, -1, -1)
+        return cls(center, identity, center.new_zeros(batch, 0, features), eps, (features,))
+
+    def linear(self, linear: LinearMap) -> "Zonotope":
+        """The units after a linear map that can be written as a matrix."""
+        W = linear.weight.detach()
+        bias = linear.bias.detach().expand(linear.out_shape).flatten()
+        return replace(
+            self,
+            offset=self.offset @ W.T + bias,
+            of_input=self.of_input @ W.T,
+            of_noise=self.of_noise @ W.T,
+            shape=linear.out_shape,
+        )
+
+    def box(self) -> Box:
+        """The smallest box of the form, open where a number is not finite; (batch, *units) each."""
+        reach = self.eps[:, None] * torch.linalg.vector_norm(self.of_input, dim=1) + self.of_noise.abs().sum(dim=1)
+        box = Box.outward(self.offset - reach, self.offset + reach)
+        shape = (len(self.offset), *self.shape)
+        return Box(box.lower.reshape(shape), box.upper.reshape(shape))
+
+    def after(self, activation: Rule | None, box: Box) -> "Zonotope":
+        """The units after an activation whose inputs lie in the box, (batch, *units)."""
+        if activation is None:
+            return self
+        if not isinstance(activation, MaxMin):
+            return self._bent(*_relaxed(activation, box, self.shape))
+        halves = [(side[:, : side.shape[1] // 2], side[:, side.shape[1] // 2 :]) for side in (box.lower, box.upper)]
+        (lower_a, lower_b), (upper_a, upper_b) = halves
+        between = self._mixed(1.0, -1.0)  # a − b, whose absolute value is what the maximum adds to the mean
+        own = between.box()
+        half_shape = (self.shape[0] // 2, *self.shape[1:])
+        apart = Box(torch.maximum(own.lower, lower_a - upper_b), torch.minimum(own.upper, upper_a - lower_b))
+        size = between._bent(*_relaxed(_Absolute(), apart, half_shape))
+        mean = self._mixed(0.5, 0.5)
+        padded = torch.nn.functional.pad(mean.of_noise, (0, 0, 0, size.of_noise.shape[1] - mean.of_noise.shape[1]))
+        after = replace(
+            self,
+            offset=torch.cat([mean.offset + size.offset / 2, mean.offset - size.offset / 2], dim=1),
+            of_input=torch.cat([mean.of_input + size.of_input / 2, mean.of_input - size.of_input / 2], dim=2),
+            of_noise=torch.cat([padded + size.of_noise / 2, padded - size.of_noise / 2], dim=2),
+        )
+        clip = activation.clip()
+        if clip is None:
+            return after
+        compared = Box(activation.compare(box.lower), activation.compare(box.upper)).intersect(after.box())
+        return after._bent(*_relaxed(clip, compared, self.shape))
+
+    def plus(self, earlier: "Zonotope") -> "Zonotope":
+        """The sum of these units and earlier ones on their way, as a residual connection makes it."""
+        missing = self.of_noise.shape[1] - earlier.of_noise.shape[1]
+        return replace(
+            self,
+            offset=self.offset + earlier.offset,
+            of_input=self.of_input + earlier.of_input,
+            of_noise=self.of_noise + torch.nn.functional.pad(earlier.of_noise, (0, 0, 0, missing)),
+        )
+
+    def _mixed(self, one: float, other: float) -> "Zonotope":
+        """one · a + other · b of the halves a, b of the channels."""
+        parts = [part.chunk(2, dim=-1) for part in (self.offset, self.of_input, self.of_noise)]
+        offset, of_input, of_noise = (one * a + other * b for a, b in parts)
+        return Zonotope(offset, of_input, of_noise, self.eps, (self.shape[0] // 2, *self.shape[1:]))
+
+    def _bent(self, slope: Tensor, middle: Tensor, radius: Tensor) -> "Zonotope":
+        """slope · z + middle ± radius for every unit, (batch, units) each; a radius above 0 is a noise of its own."""
+        bent = radius > 0
+        most = int(bent.count_nonzero(dim=1).max())
+        which = bent.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        noise = torch.zeros(*which.shape, radius.shape[1], dtype=radius.dtype, device=radius.device)
+        noise.scatter_(2, which[:, :, None], radius.gather(1, which)[:, :, None])
+        return replace(
+            self,
+            offset=slope * self.offset + middle,
+            of_input=slope[:, None] * self.of_input,
+            of_noise=torch.cat([slope[:, None] * self.of_noise, noise], dim=1),
+        )
+
+
+class _Absolute(Activation):
+    """|z|."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.abs()
+
+    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.maximum(lower, -upper).relu(), torch.maximum(-lower, upper)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.ones_like(lower)
+        return torch.where(lower >= 0, one, -one), torch.where(upper <= 0, -one, one)
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        one = torch.ones(shape, dtype=torch.float64)
+        return 0 * one[None], torch.stack([-one, one])
+
+
+def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """λ, middle and radius with |activation(z) − λz − middle| <= radius over the box, (batch, units) each.
+
+    λ is the slope of the chord. What a piecewise linear activation leaves of it is largest at a bend; otherwise it is
+    at most pq/(p + q) times the width, p = greatest slope − λ, q = λ − least slope.
+    """
+    lower, upper = box.lower, box.upper
+    width = upper - lower
+    low, high = activation(lower), activation(upper)
+    least, greatest = (slope.to(lower.dtype) for slope in activation.slopes(lower, upper))
+    chord = torch.where(width > 0, (high - low) / torch.where(width > 0, width, 1.0), greatest)
+    chord = torch.where(least == greatest, greatest, torch.minimum(torch.maximum(chord, least), greatest))
+    pieces = activation.pieces(torch.Size(shape))
+    if pieces is None:
+        p, q = greatest - chord, chord - least
+        radius = torch.where(p + q > 0, p * q / torch.where(p + q > 0, p + q, 1.0), 0.0) * width
+        ends = torch.stack([low - chord * lower, high - chord * upper])
+        top, bottom = ends.amax(dim=0) + radius, ends.amin(dim=0) - radius
+    else:
+        bends = pieces[0].to(lower)[:, None].expand(-1, len(lower), *[-1] * len(shape))
+        places = torch.cat([lower[None], torch.minimum(torch.maximum(bends, lower), upper), upper[None]])
+        left = activation(places.flatten(0, 1)).reshape(places.shape) - chord * places
+        top, bottom = left.amax(dim=0), left.amin(dim=0)
+    decided = least == greatest
+    middle = torch.where(decided, low - chord * lower, (top + bottom) / 2)
+    radius = torch.where(decided, 0.0, (top - bottom) / 2)
+    return tuple(part.flatten(1) for part in (chord, middle, radius))  # type: ignore[return-value]
