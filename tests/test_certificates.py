@@ -12,7 +12,7 @@ import lliptools as ll
 from lliptools.attacks import pgd
 from lliptools.margins import smallest_margin
 
-UPPER = ["global", "local", "merged", "tightest"]
+UPPER = ["global", "local", "path", "merged", "tightest"]
 
 
 def labelled(net, count=12):

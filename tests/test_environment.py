@@ -32,4 +32,4 @@ def test_required_packages():
         "torch numpy scipy scikit-learn plotly ipywidgets anywidget jupyterlab tqdm typer safetensors pooch packaging"
     )
     assert names(PROJECT["dependencies"]) == set(wanted.split())
-    assert set(PROJECT["optional-dependencies"]) == {"test", "course"}
+    assert set(PROJECT["optional-dependencies"]) == {"test", "course", "rivals"}

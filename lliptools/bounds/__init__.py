@@ -8,7 +8,7 @@ from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
 from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
 from lliptools.bounds.rounding import outward_rounding
-from lliptools.bounds.rungs import merged_bound, tightest_bound
+from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound
 from lliptools.bounds.sampled import sampled_bound
 from lliptools.bounds.spectral import METHODS, UpperNorm, spectral_norm
 from lliptools.bounds.torus import torus_norm
@@ -17,6 +17,7 @@ from lliptools.bounds.torus import torus_norm
 BOUNDS = {
     "global": global_bound,
     "local": local_bound,
+    "path": path_bound,
     "merged": merged_bound,
     "tightest": tightest_bound,
     "exact": exact_bound,
@@ -47,6 +48,7 @@ __all__ = [
     "local_bound",
     "merged_bound",
     "outward_rounding",
+    "path_bound",
     "round_up",
     "sampled_bound",
     "spectral_norm",

@@ -1,23 +1,53 @@
 """The rungs above the masked product: what is linear merged, and the smallest of all that can be afforded."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.checks import check_labels, check_steps
+from lliptools.bounds.merged import center_and_radius, in_groups, in_order
 from lliptools.bounds.multipliers import multipliers_bound, multipliers_pairwise
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.record import BlockBound, Bound
 from lliptools.bounds.steps import Step, count_undecided, network_steps, select
-from lliptools.nets import check_input
 
-__all__ = ["MergedBound", "TightestBound", "merged_bound", "tightest_bound"]
+__all__ = ["MergedBound", "PathBound", "TightestBound", "merged_bound", "path_bound", "tightest_bound"]
 
-ARITHMETIC = "float64, rounding enclosed by Cholesky factors, not in the merged matrices"
+ARITHMETIC = "float64, rounding not enclosed in the merged matrices"
 UNDECIDED = 256  # beyond so many the cubic cost of the multipliers is not cheap
 ENTRIES = 2**21  # of a layer as a matrix
-AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class PathBound(Bound):
+    """Centre plus radius. blocks: those of the local bound that its slopes were read from."""
+
+    steps: tuple[Step, ...] = ()
+
+    def pairwise(self, y: Tensor) -> Tensor:
+        """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes).
+
+        Raises InvalidInput where y does not fit.
+        """
+        y = check_labels(y, len(self.value), self.blocks[-1].linear.rows, self.value.device)
+        groups = in_groups(self.steps, len(y), self.blocks[0].linear.columns)
+        return in_order([(index, merged.differences(y[index.to(y.device)]).reach()) for index, merged in groups])
+
+
+@torch.no_grad()
+def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor) -> PathBound:
+    """Centre plus radius: the Jacobian with every open slope at its middle, plus what the slopes can add, path by path.
+
+    ‖C‖ + Σ_k ‖B_k‖ ‖p_k‖ with p_k what the open slopes of layer k add (Merged.path, where the proof stands). Cheap, and
+    above merged_bound everywhere. x: (batch, *sample). eps: a number or (batch,).
+    Raises UnsupportedLayer and InvalidInput.
+    """
+    local = local_bound(net, x, eps, prefix=True)
+    program = tuple(network_steps(local.blocks))
+    value = center_and_radius(program, len(local.value), local.blocks[0].linear.columns)
+    return PathBound(**(_record(local) | {"value": value, "arithmetic": ARITHMETIC}), steps=program)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +82,9 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     check_steps(steps)
     local = local_bound(net, x, eps, prefix=True)
     program = tuple(network_steps(local.blocks))
-    value = multipliers_bound(program, len(local.value), check_input(net, x[:1]).shape[1], optimization_steps=steps)
-    record = {field.name: getattr(local, field.name) for field in fields(Bound)}
-    return MergedBound(**(record | {"value": value, "arithmetic": ARITHMETIC}), steps=program, optimization_steps=steps)
+    value = multipliers_bound(program, len(local.value), local.blocks[0].linear.columns, optimization_steps=steps)
+    changed = {"value": value, "arithmetic": ARITHMETIC}
+    return MergedBound(**(_record(local) | changed), steps=program, optimization_steps=steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +120,7 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     probe = local_bound(net, x[:1], 0.0)
     small = _widest(probe.blocks) <= ENTRIES
     local = local_bound(net, x, eps, prefix=small)
-    record = {field.name: getattr(local, field.name) for field in fields(Bound)}
+    record = _record(local)
     if not small:
         return TightestBound(**record)
     program = network_steps(local.blocks)
@@ -107,6 +137,11 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
         steps=chosen,
         optimization_steps=steps,
     )
+
+
+def _record(bound: Bound) -> dict[str, Any]:
+    """The fields of a bound, for one that is made of it."""
+    return {field.name: getattr(bound, field.name) for field in fields(Bound)}
 
 
 def _widest(blocks: tuple[BlockBound, ...]) -> int:

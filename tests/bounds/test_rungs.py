@@ -20,7 +20,7 @@ def test_no_rung_falls_below_a_sample(name, eps):
     net = NETWORKS[name]()
     x = points(net)
     y = net(x).argmax(dim=1)
-    upper = [ll.BOUNDS[rung](net, x, eps) for rung in ("global", "local", "merged", "tightest")]
+    upper = [ll.BOUNDS[rung](net, x, eps) for rung in ("global", "local", "path", "merged", "tightest")]
     upper += [ll.local_bound(net, x, eps, prefix=True), ll.local_bound(net, x, eps, radii="global")]
     values = torch.stack([bound.value for bound in upper])
     pairs = torch.stack([bound.pairwise(y) for bound in upper])
@@ -74,6 +74,15 @@ def test_merging_tends_to_the_gradient():
     slope = torch.linalg.matrix_norm(jacobians(net, x), 2)
     torch.testing.assert_close(ll.merged_bound(net, x, 1e-9).value, slope, rtol=1e-6, atol=0)
     assert (ll.local_bound(net, x, 1e-9).value > 1.2 * slope).any()
+
+
+def test_the_path_is_above_the_multipliers():
+    net = NETWORKS["relu"]()
+    x, y = points(net), torch.zeros(6, dtype=torch.int64)
+    path, merged = ll.bounds.path_bound(net, x, 0.2), ll.merged_bound(net, x, 0.2)
+    assert (merged.value <= path.value * SLACK).all()
+    assert (merged.pairwise(y) <= path.pairwise(y) * SLACK).all()
+    assert (path.pairwise(y)[:, 0] == 0).all()
 
 
 def test_steps_never_make_it_worse():
