@@ -115,8 +115,13 @@ class AposterioriNorm:
         """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         return self.bracket(linear, row_slope, column_slope)[1]
 
-    def bracket(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> tuple[Tensor, Tensor]:
-        """The largest Ritz value, never above the norm, and the bound: (batch,) each."""
+    def bracket(
+        self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor, ceiling: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The largest Ritz value, never above the norm, and the bound: (batch,) each.
+
+        ceiling: (batch,), another upper bound; a sample is also done when that is close enough to the Ritz value.
+        """
         batch = len(row_slope)
         if self.delta < LEAST_DELTA * batch:
             raise InvalidInput(
@@ -137,10 +142,13 @@ class AposterioriNorm:
         found = torch.empty(2, batch, dtype=row_slope.dtype, device=row_slope.device)
         for index in torch.arange(batch, device=row_slope.device).split(at_once):
             scaled = ScaledMap(linear, row_slope[index], column_slope[index])
-            found[:, index] = self._bracket(scaled, self.delta / batch).to(found)
+            known = None if ceiling is None else ceiling[index]
+            found[:, index] = self._bracket(scaled, self.delta / batch, known).to(found)
+                found
+            )
         return found[0], _with_slack(linear, found[1], row_slope, column_slope)
 
-    def _bracket(self, scaled: ScaledMap, delta: float) -> Tensor:
+    def _bracket(self, scaled: ScaledMap, delta: float, ceiling: Tensor | None) -> Tensor:
         live = scaled.live()
         dimension = live.sum(dim=1).clamp_min(1).cpu().double().numpy()
         live_dtype = scaled.row.dtype
@@ -150,6 +158,9 @@ class AposterioriNorm:
         waiting = np.arange(len(live))
         process = GolubKahan(scaled, torch.randn(live.shape, dtype=scaled.row.dtype, device=live.device) * live)
         nothing = scaled.nothing().cpu().numpy()
+        others = np.full(len(live), np.inf)
+        if ceiling is not None:  # in the units of the process
+            others = (ceiling / scale).nan_to_num(nan=np.inf).detach().cpu().double().numpy()
         while len(waiting) and process.steps < most:
             process.advance(min(max(FIRST_LOOK, process.steps // 2), most - process.steps))
             tridiagonal = process.tridiagonal()
@@ -157,7 +168,8 @@ class AposterioriNorm:
             upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta, torch.finfo(live_dtype).eps))
             upper[tridiagonal[0][:, 0] == 0] = np.inf  # a start that the matrix takes to 0 tells nothing
             found[:, waiting] = lower, upper
-            going_on = ~((upper <= (1 + self.tolerance) * lower) | nothing[waiting])
+            close = np.minimum(upper, others[waiting]) <= (1 + self.tolerance) * lower
+            going_on = ~(close | nothing[waiting])
             if not going_on.all():
                 process.keep(torch.from_numpy(going_on.nonzero()[0]).to(live.device))
                 waiting = waiting[going_on]

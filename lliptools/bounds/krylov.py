@@ -77,7 +77,10 @@ class GolubKahan:
     def advance(self, steps: int) -> None:
         """So many steps more: each applies the matrix and its transpose once."""
         empty = self.alpha.new_zeros(len(self.alpha), steps)
-        self.basis = torch.cat([self.basis, empty[:, :, None].expand(-1, -1, self.basis.shape[2])], dim=1)
+        if self.steps + steps > self.basis.shape[1]:  # room for as many again, so that it is seldom copied
+            larger = self.basis.new_empty(len(self.basis), 2 * (self.steps + steps), self.basis.shape[2])
+            larger[:, : self.steps] = self.basis[:, : self.steps]
+            self.basis = larger
         self.alpha, self.beta = torch.cat([self.alpha, empty], dim=1), torch.cat([self.beta, empty], dim=1)
         for _ in range(steps):
             self._step()
@@ -120,7 +123,7 @@ class GolubKahan:
         """The largest singular value of B, (batch,), and its vector in the space of V, (batch, n)."""
         matrix = torch.diag_embed(self.alpha) + torch.diag_embed(self.beta[:, :-1], offset=1)
         _, values, right = torch.linalg.svd(matrix)
-        return values[:, 0], torch.bmm(right[:, :1], self.basis)[:, 0]
+        return values[:, 0], torch.bmm(right[:, :1], self.basis[:, : self.steps])[:, 0]
 
 
 def _without(w: Tensor, basis: Tensor) -> Tensor:

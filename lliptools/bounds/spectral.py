@@ -15,7 +15,7 @@ from lliptools.nets import LinearMap, read_blocks
 
 __all__ = ["METHODS", "UpperNorm", "spectral_norm", "whole_norm"]
 
-SMALL = 512  # rows or columns up to which the eigenvalues of a Gram matrix are cheap
+SMALL = 256  # rows or columns up to which the eigenvalues of a Gram matrix are cheap
 LARGE_MATRIX = 2**22
 
 
@@ -43,8 +43,9 @@ class UpperNorm:
         """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         if self.is_exact(linear):
             return exact_norm(linear, row_slope, column_slope)
-        local = AposterioriNorm(self.delta, self.tolerance)(linear, row_slope, column_slope)
-        return torch.minimum(torus_norm(linear, row_slope, column_slope), local)
+        whole = torus_norm(linear, row_slope, column_slope)
+        local = AposterioriNorm(self.delta, self.tolerance).bracket(linear, row_slope, column_slope, whole)[1]
+        return torch.minimum(whole, local)
 
 
 @errs("upper", encloses=True)
