@@ -144,8 +144,6 @@ class AposterioriNorm:
             scaled = ScaledMap(linear, row_slope[index], column_slope[index])
             known = None if ceiling is None else ceiling[index]
             found[:, index] = self._bracket(scaled, self.delta / batch, known).to(found)
-                found
-            )
         return found[0], _with_slack(linear, found[1], row_slope, column_slope)
 
     def _bracket(self, scaled: ScaledMap, delta: float, ceiling: Tensor | None) -> Tensor:
