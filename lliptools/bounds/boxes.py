@@ -19,7 +19,9 @@ def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: T
     tiny = torch.finfo(center.dtype).tiny
     between = inputs.lower / 2 + inputs.upper / 2
     half = inputs.upper / 2 - inputs.lower / 2
-    half = torch.where(inputs.upper > inputs.lower, half.clamp_min(tiny), half)  # half of 5e-324 would be 0
+    smallest = torch.where(inputs.upper > inputs.lower, half, torch.inf).amin()
+    if smallest < tiny:  # half of 5e-324 would be 0
+        half = torch.where(inputs.upper > inputs.lower, half.clamp_min(tiny), half)
     if is_outward():
         half = half + 2 * unit(half) * (inputs.lower.abs() + inputs.upper.abs())
     middle = linear.apply(between)
@@ -27,7 +29,7 @@ def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: T
         half_width = absolute_with_slack(linear, half, between.abs() + half)
     else:
         half_width = linear.apply_absolute(half)
-    if linear.has_tiny_entries or ((half > 0) & (half < SAFE)).any():
+    if linear.has_tiny_entries or smallest < SAFE:
         half_width = half_width + linear.reached(half > 0).to(half.dtype) * _lost(linear)
     return _widened(middle, half_width)
 
