@@ -58,8 +58,8 @@ def certify_in_stages(
     """Certify labels as certify with local_bound does, at a fraction of its cost on large convolutions.
 
     1. The global upper bound by Fourier transform certifies what is far from any other class.
-    2. The local bound with the norms of large layers as they are and those of small ones struck certifies more.
-    3. An estimate of the local bound from below drops what even a bound that is too small does not certify.
+    2. An estimate of the local bound from below drops what even a bound that is too small does not certify.
+    3. The local bound with the norms of large layers as they are and those of small ones struck certifies more.
     4. In between, upper norms of struck layers, first rough, then as tight as tolerance, certify point by point.
     x: (batch, *sample), y: (batch,), eps: a number or (batch,). delta: failure probability of all stages together.
     Raises InvalidInput and UnsupportedLayer.
@@ -73,19 +73,19 @@ def certify_in_stages(
     # A point that is misclassified, or whose logits tie, is decided as well.
     stage = torch.where(holds | ~(by_global.margin > 0), 0, -1)
     spent = 0.0
-    index = (stage < 0).nonzero()[:, 0]
-    if len(index):
-        rung = partial(local_bound, norm=whole_norm)
-        found = certify(net, x[index], y[index], radius[index], bound=rung, outward=outward)
-        holds[index] = found.holds
-        stage[index[found.holds]] = 1
-    stages.append("the local bound with large layers unstruck")
     for steps in LOWER_STEPS:
         index = (stage < 0).nonzero()[:, 0]
         if len(index):
             lost = ~_could_hold(net, x[index], y[index], radius[index], steps)
             stage[index[lost]] = len(stages)
         stages.append(f"an estimate from below, {steps} Lanczos steps")
+    index = (stage < 0).nonzero()[:, 0]
+    if len(index):
+        rung = partial(local_bound, norm=whole_norm)
+        found = certify(net, x[index], y[index], radius[index], bound=rung, outward=outward)
+        holds[index] = found.holds
+        stage[index[found.holds]] = len(stages)
+    stages.append("the local bound with large layers unstruck")
     for number, rough in enumerate(tolerances):
         index = (stage < 0).nonzero()[:, 0]
         if len(index):

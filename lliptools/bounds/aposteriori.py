@@ -29,7 +29,7 @@ from lliptools.nets.linear import LinearMap
 __all__ = ["AposterioriNorm", "bound_above", "largest_ritz"]
 
 BASIS = 2**26  # entries of the basis vectors that are held at a time
-FIRST_LOOK = 8  # steps before the first look at the bound; then one after every half as many again
+FIRST_LOOK = 8  # steps before the first look at the bound; then one after every quarter as many again
 LEAST_DELTA = 1e-14  # per sample; rarer events than float64 arithmetic itself cannot be spoken of
 
 
@@ -160,7 +160,7 @@ class AposterioriNorm:
         if ceiling is not None:  # in the units of the process
             others = (ceiling / scale).nan_to_num(nan=np.inf).detach().cpu().double().numpy()
         while len(waiting) and process.steps < most:
-            process.advance(min(max(FIRST_LOOK, process.steps // 2), most - process.steps))
+            process.advance(min(process.steps // 4 or FIRST_LOOK, most - process.steps))
             tridiagonal = process.tridiagonal()
             lower = np.sqrt(np.maximum(largest_ritz(*tridiagonal), 0.0))
             upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta, torch.finfo(live_dtype).eps))
