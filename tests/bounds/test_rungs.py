@@ -10,7 +10,9 @@ from torch import nn
 import lliptools as ll
 
 SLACK = 1 + 1e-9
-DRAWN = 400  # samples a point and radius: 26 networks × 7 radii × 6 points × 400 of them, for every rung
+DRAWN = (
+    1000  # samples a point and radius: 26 networks × 7 radii × 6 points × 1000 are 1,092,000 of them, for every rung
+)
 
 
 @pytest.mark.parametrize("eps", RADII)
