@@ -8,6 +8,7 @@ from lliptools.errors import InvalidInput
 __all__ = [
     "check_domain",
     "check_eps",
+    "check_finite_eps",
     "check_labels",
     "check_probability",
     "check_radii",
@@ -165,6 +166,19 @@ def check_probability(delta: float) -> None:
             cause="a certainty that no random start gives, or a percentage",
             next_step="leave it at 1e-9",
         )
+
+
+def check_finite_eps(eps: float | Tensor, x: Tensor) -> Tensor:
+    """As check_eps, for what searches a ball. Raises InvalidInput for an infinite radius too."""
+    radius = check_eps(eps, x)
+    if not radius.isfinite().all():
+        raise InvalidInput(
+            expected="a finite radius",
+            got="inf",
+            cause="the whole space, which no search of a ball can cover",
+            next_step="take a finite eps, or use global_bound",
+        )
+    return radius
 
 
 def _is_real(values: Tensor) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_eps, check_labels
+from lliptools.bounds.checks import check_finite_eps, check_labels
 from lliptools.bounds.exact_cells import cells, clip, nearest
 from lliptools.bounds.exact_patterns import patterns
 from lliptools.bounds.pieces import Layer, TooManyRegions, read_layers
@@ -138,14 +138,7 @@ def adversarial_distance(
 def _read(net: nn.Module, x: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor, list[Layer]]:
     """The points (batch, features), the radii (batch,) and the network's layers, checked."""
     center = check_input(net, x)
-    radius = check_eps(eps, center)
-    if not radius.isfinite().all():
-        raise InvalidInput(
-            expected="a finite radius",
-            got="inf",
-            cause="the whole space, which no search of a ball can cover",
-            next_step="use global_bound",
-        )
+    radius = check_finite_eps(eps, center)
     layers = read_layers(read_blocks(net, x.shape[1:]))
     smallest, largest = 1.0, max(1.0, float(center.abs().max()))
     for layer in layers:

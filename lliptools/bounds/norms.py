@@ -1,5 +1,7 @@
 """Norms of a layer as a matrix with rows and columns scaled by the roots of their slopes; each says how it errs."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from lliptools.nets.linear import LinearMap
 
 __all__ = ["CholeskyNorm", "GramNorm", "PowerNorm", "exact_norm", "scaled_matrices"]
 
+OfMatrices = Callable[[Tensor], Tensor]
 # Samples that keep about as many rows and columns, counted in steps of this, are worked on together.
 STEP = 16
 ENTRIES = 2**25  # of masked matrices that are held at a time
@@ -24,7 +27,7 @@ def exact_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
     return scaled_matrices(linear, row_slope, column_slope, _by_eigenvalue)
 
 
-def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of) -> Tensor:  # type: ignore[no-untyped-def]
+def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of: OfMatrices) -> Tensor:
     """norm_of(matrices (samples, kept rows, kept columns), largest entry 1) for all samples, in groups: (batch,).
 
     Samples of equal slopes share the work, and samples that keep about as much of the matrix are stacked.
@@ -49,7 +52,7 @@ def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, 
     return every[which]
 
 
-def _norms(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of) -> Tensor:  # type: ignore[no-untyped-def]
+def _norms(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of: OfMatrices) -> Tensor:
     """The norms of samples that keep about as many rows and columns."""
     weight = linear.weight
     rows, columns = _kept_first(row_slope), _kept_first(column_slope)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_eps
+from lliptools.bounds.checks import check_finite_eps
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.record import Bound
 from lliptools.errors import InvalidInput
@@ -45,14 +45,7 @@ def sampled_bound(
             next_step="leave them at their defaults",
         )
     center = check_input(net, x)
-    radius = check_eps(eps, center)
-    if not radius.isfinite().all():
-        raise InvalidInput(
-            expected="a finite radius",
-            got="inf",
-            cause="the whole space, which cannot be sampled evenly",
-            next_step="take a large eps",
-        )
+    radius = check_finite_eps(eps, center)
     masks = local_bound(net, x, radius)
     blocks = read_blocks(net, x.shape[1:])
     together = max(1, ENTRIES // (max(samples, STARTS * PROBES * 2) * center[0].numel()))
