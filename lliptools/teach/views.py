@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, global_bound, round_up
-from lliptools.certificates import certified_radius, certify
+from lliptools.certificates import Certificate, certified_radius, certify
 from lliptools.margins import margins
 from lliptools.nets import ClippedReLU, check_input, forward, read_blocks
 
@@ -39,8 +39,8 @@ class NeuronView:
     """A network near one labelled point, for a whole grid of radii at once.
 
     point: (features,). radii: (radii,). local: the local bound, its batch running over the radii. everywhere: the
-    global bound, batch 1. reach: (radii,) min over j ≠ y of margin_j / Lip(f_y − f_j) on the ball of that radius, the
-    distance within which no other class can catch up. holds: (radii,) bool, whether the local bound certifies.
+    global bound, batch 1. reach: (radii,) the distance within which no other class can catch up, by what is known
+    of the ball of that radius: min over j ≠ y of margin_j / Lip(f_y − f_j), or more by the last layer's box. holds: (radii,) bool, whether the local bound certifies.
     radius, radius_global: largest certified radius by either bound. clipped: whether any activation is clipped.
     """
 
@@ -114,7 +114,7 @@ def neuron_view(net: nn.Sequential, x: Tensor, y: int, radii: Tensor, plane: Pla
         local=certificate.bound,
         everywhere=everywhere,
         holds=certificate.holds,
-        reach=(margin / certificate.bound.pairwise(label.expand(len(radii)))).amin(dim=1),
+        reach=_safe_distance(margin, certificate, label.expand(len(radii))),
         reach_global=(margin / everywhere.pairwise(label)).min().item(),
         radius=certified_radius(net, batch, label).item(),
         radius_global=certified_radius(net, batch, label, bound=global_bound).item(),
@@ -166,3 +166,14 @@ def _edges(piece: Tensor) -> Tensor:
     edges[:, 1:] |= piece[:, 1:] != piece[:, :-1]
     edges[:, :, 1:] |= piece[:, :, 1:] != piece[:, :, :-1]
     return edges
+
+
+def _safe_distance(margin: Tensor, certificate: Certificate, y: Tensor) -> Tensor:
+    """How far the margin lasts by what the certificate knows of each ball, (radii,): above eps where it holds.
+
+    margin_j / Lip(f_y − f_j), or eps times the margin over what the ball can take of it where the last layer's box
+    makes that more.
+    """
+    by_constant = (margin / certificate.bound.pairwise(y)).amin(dim=1)
+    by_box = certificate.eps * certificate.margin / (certificate.margin - certificate.worst_margin)
+    return torch.fmax(by_constant, by_box)
