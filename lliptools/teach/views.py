@@ -40,7 +40,8 @@ class NeuronView:
 
     point: (features,). radii: (radii,). local: the local bound, its batch running over the radii. everywhere: the
     global bound, batch 1. reach: (radii,) the distance within which no other class can catch up, by what is known
-    of the ball of that radius: min over j ≠ y of margin_j / Lip(f_y − f_j), or more by the last layer's box. holds: (radii,) bool, whether the local bound certifies.
+    of the ball of that radius: min over j ≠ y of margin_j / Lip(f_y − f_j), or more by the last layer's box.
+    holds: (radii,) bool, whether the local bound certifies.
     radius, radius_global: largest certified radius by either bound. clipped: whether any activation is clipped.
     """
 
