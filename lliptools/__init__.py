@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lliptools import attacks, bounds, nets, teach, training
+    from lliptools import attacks, bounds, layers, nets, teach, training
     from lliptools.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
     from lliptools.bounds import (
         BOUNDS,
@@ -50,6 +50,7 @@ __all__ = [
     "check",
     "exact_bound",
     "global_bound",
+    "layers",
     "local_bound",
     "merged_bound",
     "nets",
@@ -60,7 +61,7 @@ __all__ = [
     "training",
 ]
 
-_ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "attacks", "training", "teach")}
+_ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "attacks", "layers", "training", "teach")}
 _ROOMS["check"] = "lliptools.teach.check"
 _HOMES = {
     "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
 ROOMS = (
     *("errors", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
-    *("training", "teach", "cli"),
+    *("layers", "training", "teach", "cli"),
 )
 # Inside a room, the order of its files.
 FILES = {
@@ -20,6 +20,8 @@ FILES = {
         "operators",
         "linear",
         "residual",
+        "designed",
+        "images",
         "layers",
         "blocks",
         "architectures",
@@ -49,6 +51,10 @@ FILES = {
         "exact_patterns",
         "exact",
         "sampled",
+    ),
+    "layers": (
+        *("condition", "norm", "bases", "sll", "cpl", "aol", "spectral", "orthogonal", "sandwich", "isometries"),
+        "export",
     ),
     "training": ("data", "recipes", "losses", "loop"),
     "teach": ("style", "exercise", "check", "views", "panels", "figures", "widgets", "doctor"),

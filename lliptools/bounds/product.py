@@ -143,7 +143,7 @@ class _State:
 def _pass(blocks: tuple[Block, ...], state: _State, stages: _Stages) -> tuple[list[BlockBound], _State]:
     passed: list[BlockBound] = []
     for block in blocks:
-        step = _residual if block.inner else _plain
+        step = _nested if block.inner else _plain
         bound, state = step(block, state, stages)
         passed.append(bound)
     return passed, state
@@ -170,41 +170,68 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
     if activation is not None:
         output = Box(*activation.image(box.lower, box.upper))
         slope, row_slope = activation.slope(box.lower, box.upper), activation.row_slope(box.lower, box.upper)
-    norm = stages.norm(linear, row_slope, state.slope)
+    norm = _at_most(stages.norm(linear, row_slope, state.slope), linear, row_slope, state.slope)
     bound = BlockBound(linear, activation, box, output, slope, row_slope, norm, state.radius)
     grown, everywhere = norm, state.everywhere
     if stages.global_radii:
         rows, columns = slopes_everywhere(activation, slope)
-        grown, everywhere = stages.norm(linear, rows, state.everywhere).expand_as(norm), columns
+        whole = _at_most(stages.norm(linear, rows, state.everywhere), linear, rows, state.everywhere)
+        grown, everywhere = whole.expand_as(norm), columns
     radius = inflated(product_above(state.radius, grown))
     value = inflated(product_above(state.value, norm))
     return bound, _State(after, output, slope, radius, value, merged, zonotope, everywhere)
 
 
-def _residual(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
-    """h + inner(h): the sum of boxes and centres, and a norm of at most ‖D^½‖ + that of the inside."""
-    merged = None if state.merged is None else replace(state.merged, fresh=False)
-    inner, end = _pass(block.inner, replace(state, value=torch.ones_like(state.value), merged=merged), stages)
-    zonotope = end.zonotope
-    if end.merged is not None and merged is not None and zonotope is not None and state.zonotope is not None:
-        merged, zonotope = end.merged.plus(merged), zonotope.plus(state.zonotope)
-    after = state.center.plus(end.center)
+def _nested(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
+    """h + inner(h), or inner(h): the boxes and centres of the inside, and the constant that the layer vouches for."""
+    merged = None if state.merged is None or not block.skip else replace(state.merged, fresh=False)
+    start = replace(state, value=torch.ones_like(state.value), merged=merged if block.skip else state.merged)
+    inner, end = _pass(block.inner, start, stages)
+    norm, grown, after, box = end.value, end.radius, end.center, end.box
+    zonotope, merged_after = end.zonotope, end.merged
+    if block.skip:
+        # At most ‖D^½‖ and the norm of the inside.
+        norm = inflated(_steepest(state.slope) + norm)
+        grown = inflated(product_above(state.radius, norm))
+        if stages.global_radii:
+            grown = inflated(product_above(state.radius, _steepest(state.everywhere)) + end.radius)
+        if end.merged is not None and merged is not None and zonotope is not None and state.zonotope is not None:
+            merged_after, zonotope = end.merged.plus(merged), zonotope.plus(state.zonotope)
+        after = state.center.plus(end.center)
+        shape = after.value.shape
+        lower = state.box.lower.reshape(shape) + end.box.lower
+        upper = state.box.upper.reshape(shape) + end.box.upper
+        if is_outward():
+            lower, upper = lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()
+        box = Box(lower, upper)
+    norm = _at_most(norm, block, state.slope)
+    everywhere = state.everywhere if stages.global_radii else state.slope
+    radius = torch.minimum(
+        grown, inflated(product_above(state.radius, _at_most(torch.full_like(norm, torch.inf), block, everywhere)))
+    )
     center = after.value
-    lower = state.box.lower.reshape(center.shape) + end.box.lower
-    upper = state.box.upper.reshape(center.shape) + end.box.upper
-    if is_outward():
-        lower, upper = lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()
-    norm = inflated(state.slope.flatten(1).amax(dim=1).sqrt() + end.value)
-    radius = inflated(product_above(state.radius, norm))
-    if stages.global_radii:
-        steepest = state.everywhere.flatten(1).amax(dim=1).sqrt()
-        radius = inflated(product_above(state.radius, steepest) + end.radius)
     reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
-    box = Box.outward(lower, upper).intersect(Box.outward(center - reach, center + reach))
+    box = Box.outward(box.lower, box.upper).intersect(Box.outward(center - reach, center + reach))
     one = torch.ones_like(center)
-    bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner))
+    bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner), block.skip)
     value = inflated(product_above(state.value, norm))
-    return bound, _State(after, box, one, radius, value, merged, zonotope, one[:1])
+    return bound, _State(after, box, one, radius, value, merged_after, zonotope, one[:1])
+
+
+def _steepest(slope: Tensor) -> Tensor:
+    """‖D^½‖ for D = diag(slope): (batch, *units) -> (batch,)."""
+    return slope.flatten(1).amax(dim=1).sqrt()
+
+
+def _at_most(norm: Tensor, step: LinearMap | Block, *slopes: Tensor) -> Tensor:
+    """The norm, or less where the layer itself vouches for less, with rows and columns scaled by slopes: (batch,)."""
+    if math.isinf(step.lipschitz):
+        return norm
+    value = step.lipschitz * (1 + step.lipschitz_error) if is_outward() else step.lipschitz
+    vouched = norm.new_tensor(value)
+    for slope in slopes:
+        vouched = inflated(product_above(vouched, _steepest(slope.detach())))
+    return torch.minimum(norm, vouched)
 
 
 def _count(blocks: tuple[Block, ...]) -> int:
@@ -246,7 +273,7 @@ def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, .
             block.linear, block.activation, box(block.box), box(block.output),
             block.slope.expand(batch, *block.slope.shape[1:]),
             block.row_slope.expand(batch, *block.row_slope.shape[1:]),
-            block.norm.expand(batch), block.radius.expand(batch), _repeated(block.inner, batch),
+            block.norm.expand(batch), block.radius.expand(batch), _repeated(block.inner, batch), block.skip,
         )
         for block in blocks
     )  # fmt: skip

@@ -96,7 +96,8 @@ class BlockBound:
     where it is provably constant. row_slope: the same of the inputs of the activation, which scales the rows.
     norm: (batch,) norm of the linear map with rows and columns scaled by the root of their slopes.
     radius: (batch,) radius of the ball around the centre that holds the block's input.
-    inner: of a residual block h + inner(h), the blocks inside; its norm is that of the whole.
+    inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that of
+    the whole.
     """
 
     linear: LinearMap
@@ -108,6 +109,7 @@ class BlockBound:
     norm: Tensor
     radius: Tensor
     inner: tuple["BlockBound", ...] = ()
+    skip: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +165,7 @@ class Bound:
             before = block.linear.columns if columns is None else _kept(columns)
             kept = f"{_kept(block.row_slope):.4g}×{before:.4g} of {block.linear.rows}×{block.linear.columns}"
             if block.inner:
-                kept = f"residual, {len(block.inner)} blocks inside"
+                kept = f"{'residual, ' if block.skip else ''}{len(block.inner)} blocks inside"
             ratio = f"{masked / everywhere:.3f}" if everywhere else ""
             whole = round_up(everywhere) if everywhere is not None else ""
             lines.append(f"{index + 1:>5}  {kept:<24}{whole:>12}{round_up(masked):>12}{ratio:>8}")

@@ -111,7 +111,11 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
     """The outputs of every block, in order."""
     found = []
     for block in blocks:
-        start = start.plus(at_center(block.inner, start)[-1]) if block.inner else start.through(block)[1]
+        if block.inner:
+            inside = at_center(block.inner, start)[-1]
+            start = start.plus(inside) if block.skip else inside
+        else:
+            start = start.through(block)[1]
         found.append(start)
     return found
 

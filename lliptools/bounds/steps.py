@@ -83,7 +83,8 @@ def network_steps(blocks: Sequence[BlockBound]) -> list[Step]:
     steps: list[Step] = []
     for block in blocks:
         if block.inner:
-            steps.append(Residual(network_steps(block.inner)))
+            inside = network_steps(block.inner)
+            steps += [Residual(inside)] if block.skip else inside
         else:
             steps += [Linear(block.linear.weight.detach()), *activation_steps(block.activation, block.box)]
     return steps

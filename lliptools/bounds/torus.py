@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from lliptools.bounds.record import errs, product_above
 from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.operators import Convolution, Dense, Operator, Scale
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
 
 __all__ = ["torus_norm"]
 
@@ -43,6 +43,8 @@ def _norm(operator: Operator) -> Tensor:
     if isinstance(operator, Dense):
         small = operator.weight if len(operator.weight) <= operator.weight.shape[1] else operator.weight.T
         return torch.linalg.eigvalsh(small @ small.T)[-1].clamp_min(0).sqrt() * (1 + gamma(operator.terms, small))
+    if isinstance(operator, Transposed):
+        return _convolution(operator.convolution)
     assert isinstance(operator, Convolution)
     return _convolution(operator)
 

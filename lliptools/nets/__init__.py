@@ -3,6 +3,7 @@
 from lliptools.nets.activations import Activation, ClippedReLU, Monotone
 from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, check_input, forward, read_blocks
+from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.layers import SUPPORTED
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
@@ -13,8 +14,11 @@ __all__ = [
     "SUPPORTED",
     "Activation",
     "Block",
+    "Chain",
     "ClippedMaxMin",
     "ClippedReLU",
+    "Designed",
+    "Guarantee",
     "LinearMap",
     "MaxMin",
     "Monotone",

@@ -1,17 +1,19 @@
 """A torch.nn.Sequential, read as the blocks of the theory: one linear map, one activation."""
 
+import math
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.layers import SUPPORTED, Affine, check_layer, is_tampered, read_affine
+from lliptools.nets.designed import Designed
+from lliptools.nets.layers import SUPPORTED, check_layer, is_tampered, read_affine
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.operators import Shape
+from lliptools.nets.operators import Affine, Shape
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.residual import Residual
 from lliptools.nets.rules import Rule, rule
@@ -23,12 +25,16 @@ __all__ = ["Block", "check_input", "forward", "read_blocks"]
 class Block:
     """One step of the network: h -> activation(linear(h)); no activation stands for the identity.
 
-    A residual step is h -> h + inner(h), with the identity as its linear map.
+    A residual step is h -> h + inner(h), with the identity as its linear map; without skip it is h -> inner(h).
+    lipschitz, lipschitz_error: the constant of the step that its layer vouches for, as of LinearMap.
     """
 
     linear: LinearMap
     activation: Rule | None
     inner: tuple["Block", ...] = ()
+    skip: bool = True
+    lipschitz: float = math.inf
+    lipschitz_error: float = 0.0
 
 
 @dataclass
@@ -54,22 +60,52 @@ class _Reader:
             self.linear = None
         elif isinstance(layer, Residual):
             self.read_residual(layer, name)
+        elif isinstance(layer, Designed):
+            self.read_designed(layer, name)
         else:
             found = read_affine(layer, name, self.shape, self.dtype)
-            before = self.linear or self.nothing()
             if isinstance(found, Affine):
-                bias = found.bias.to(self.device)
-                operator = found.operator.with_entries(lambda weight: weight.to(self.device))
-                self.linear = before.then(operator, bias, rounded=found.rounded, bias_error=found.bias_error)
-                self.shape = operator.out_shape
+                self.append(found)
             else:
+                before = self.linear or self.nothing()
                 self.shape = found
                 self.linear = before.reshaped(found) if self.linear or self.shape != before.out_shape else None
 
-    def read_residual(self, layer: Residual, name: str) -> None:
+    def append(self, layer: Affine) -> None:
+        layer = replace(
+            layer,
+            bias=layer.bias.to(self.device),
+            operator=layer.operator.with_entries(lambda weight: weight.to(self.device)),
+        )
+        self.linear = (self.linear or self.nothing()).then(layer)
+        self.shape = layer.operator.out_shape
+
+    def finish_linear(self) -> None:
         if self.linear is not None:
             self.blocks.append(Block(self.linear, None))
             self.linear = None
+
+    def read_designed(self, layer: Designed, name: str) -> None:
+        promise = float(layer.lipschitz_bound())
+        chain = layer.chain(self.shape, self.dtype)
+        first = chain.steps[0]
+        if len(chain.steps) == 1 and isinstance(first, Affine) and not chain.skip:
+            self.append(replace(first, lipschitz=promise, lipschitz_error=chain.rounding))
+            return
+        self.finish_linear()
+        inner = _Reader(self.dtype, self.device, self.shape)
+        for step in chain.steps:
+            if isinstance(step, Affine):
+                inner.append(step)
+            else:
+                check_layer(step, f"{type(step).__name__} in {name}")
+                inner.read(step, f"{type(step).__name__} in {name}")
+        block = Block(self.nothing(), None, inner.finished(), chain.skip, promise, chain.rounding)
+        self.blocks.append(block)
+        self.shape = inner.shape
+
+    def read_residual(self, layer: Residual, name: str) -> None:
+        self.finish_linear()
         inner = _Reader(self.dtype, self.device, self.shape)
         _check_network(layer.block, f"the block of {name}")
         for at, part in _layers(layer.block, f"{name} > "):
@@ -175,7 +211,7 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
         if block.activation is not None:
             h = block.activation(h)
         if block.inner:
-            h = h + forward(block.inner, h)
+            h = h + forward(block.inner, h) if block.skip else forward(block.inner, h)
     return h
 
 

@@ -1,44 +1,30 @@
 """torch's linear layers, read as operators, and every reason to refuse one."""
 
-from dataclasses import dataclass
-from math import prod
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.designed import Designed, states_its_guarantee
+from lliptools.nets.images import IMAGES, both, copied, read_image_layer, with_bias
 from lliptools.nets.linear import UNIT
-from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape
+from lliptools.nets.operators import Affine, Dense, Scale, Shape
 from lliptools.nets.residual import Residual
 from lliptools.nets.rules import rule
 
-__all__ = ["SUPPORTED", "Affine", "check_layer", "is_tampered", "read_affine"]
+__all__ = ["SUPPORTED", "check_layer", "is_tampered", "read_affine"]
 
 SUPPORTED = (
-    "a torch.nn.Sequential of Linear, Conv1d, Conv2d, AvgPool2d, AdaptiveAvgPool2d(1), BatchNorm1d, BatchNorm2d, "
-    "Flatten, Unflatten, Identity, Dropout, Sequential, lliptools.nets.Residual, and the activations ReLU, LeakyReLU, "
-    "ReLU6, Hardtanh, Tanh, Sigmoid, Softplus, ELU, and ClippedReLU, MaxMin, ClippedMaxMin of lliptools.nets"
+    "a torch.nn.Sequential of Linear, Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, AdaptiveAvgPool2d(1), BatchNorm1d, "
+    "BatchNorm2d, ZeroPad2d, CircularPad2d, PixelUnshuffle, Flatten, Unflatten, Identity, Dropout, Sequential, "
+    "lliptools.nets.Residual, the layers of lliptools.layers, and the activations ReLU, LeakyReLU, ReLU6, Hardtanh, "
+    "Tanh, Sigmoid, Softplus, ELU, and ClippedReLU, MaxMin, ClippedMaxMin of lliptools.nets"
 )
 UNCHANGED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 RESHAPING = (nn.Flatten, nn.Unflatten)
 NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d)
-LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *NORMALISING)
+LINEAR = (nn.Linear, *IMAGES, *NORMALISING)
 ENDLESS = (float("inf"), -float("inf"))
 KNOWN = {*UNCHANGED, *RESHAPING, *LINEAR, nn.Sequential, Residual}
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """What a linear layer does: an operator, a bias, and how far rounding may have moved them from the layer's own.
-
-    rounded: of the entries, in relation to their size. bias_error: of the bias, absolute.
-    """
-
-    operator: Operator
-    bias: Tensor
-    rounded: float = 0.0
-    bias_error: Tensor | float = 0.0
 
 
 def read_affine(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> Affine | Shape:
@@ -52,66 +38,11 @@ def read_affine(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -
             raise _not_flat(name, shape)
         if layer.in_features != shape[0]:
             raise _other_width(name, layer.in_features, shape[0])
-        return _with_bias(Dense(_copied(layer.weight, dtype), shape), layer.bias)
-    if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        return _convolution(layer, name, shape, dtype)
-    if isinstance(layer, nn.AvgPool2d | nn.AdaptiveAvgPool2d):
-        return _average(layer, name, shape, dtype)
+        return with_bias(Dense(copied(layer.weight, dtype), shape), layer.bias)
+    if isinstance(layer, IMAGES):
+        return read_image_layer(layer, name, shape, dtype)
     assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
     return _normalisation(layer, name, shape, dtype)
-
-
-def _convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
-    kernel, dilation = layer.kernel_size, layer.dilation
-    _check_images(name, shape, len(kernel), layer.in_channels)
-    if layer.padding == "same":
-        # torch puts the odd one after.
-        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        pads = tuple((total // 2, total - total // 2) for total in totals)
-    elif layer.padding == "valid":
-        pads = tuple((0, 0) for _ in kernel)
-    else:
-        pads = tuple((int(width), int(width)) for width in layer.padding)
-    circular = layer.padding_mode == "circular" and any(sum(widths) for widths in pads)
-    operator = Convolution(_copied(layer.weight, dtype), shape, layer.stride, dilation, pads, layer.groups, circular)
-    too_small = min(operator.out_shape[1:]) < 1
-    if too_small or (circular and any(max(w) > n for w, n in zip(pads, shape[1:], strict=True))):
-        raise InvalidInput(
-            expected=f"samples that {name} with a kernel of {kernel} and padding {pads} fits on",
-            got=f"shape {shape}",
-            cause="images of another data set, or one layer too many that shrinks them",
-            next_step="check the image size at which the network was trained",
-        )
-    return _with_bias(operator, layer.bias)
-
-
-def _average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
-    _check_images(name, shape, 2, shape[0])
-    kernel: Shape = shape[1:]
-    stride: Shape = shape[1:]
-    padding: Shape = (0, 0)
-    if isinstance(layer, nn.AvgPool2d):
-        kernel, padding = _both(layer.kernel_size), _both(layer.padding)
-        stride = _both(layer.stride)
-        padded = any(padding) and not layer.count_include_pad
-        if layer.ceil_mode or layer.divisor_override or padded:
-            raise UnsupportedLayer(
-                expected="AvgPool2d with ceil_mode=False, count_include_pad=True and no divisor_override",
-                got=f"{name}: {layer}",
-                cause="averages that divide by another number at the border",
-                next_step="pad the images explicitly, or choose a window that divides their size",
-            )
-    weight = torch.full((shape[0], 1, *kernel), 1 / prod(kernel), dtype=dtype)
-    pads = tuple((width, width) for width in padding)
-    operator = Convolution(weight, shape, stride, (1, 1), pads, shape[0])
-    if min(operator.out_shape[1:]) < 1:
-        raise InvalidInput(
-            expected=f"images of at least {kernel} for {name}",
-            got=f"shape {shape}",
-            cause="one layer too many that shrinks them",
-            next_step="leave the pooling out, or pass larger images",
-        )
-    return Affine(operator, weight.new_zeros(()), UNIT)
 
 
 def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
@@ -124,10 +55,10 @@ def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Sha
     factor = (variance.detach().double() + layer.eps).rsqrt()
     shift = -mean.detach().double() * factor
     if layer.weight is not None:
-        factor, shift = factor * _copied(layer.weight, torch.float64), shift * _copied(layer.weight, torch.float64)
+        factor, shift = factor * copied(layer.weight, torch.float64), shift * copied(layer.weight, torch.float64)
     size = shift.detach().abs()
     if layer.bias is not None:
-        shift = shift + _copied(layer.bias, torch.float64)
+        shift = shift + copied(layer.bias, torch.float64)
         size = size + layer.bias.detach().double().abs()
     if not (factor.isfinite().all() and shift.isfinite().all()):
         raise InvalidInput(
@@ -142,22 +73,6 @@ def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Sha
     )
 
 
-def _with_bias(operator: Operator, bias: Tensor | None) -> Affine:
-    if bias is None:
-        return Affine(operator, operator.weight.new_zeros(()))
-    return Affine(operator, _copied(bias, operator.weight.dtype).view(-1, *[1] * (len(operator.out_shape) - 1)))
-
-
-def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    """Copies: what was found of the network must not change when the network is trained on."""
-    return (parameter if torch.is_grad_enabled() else parameter.detach()).to(dtype, copy=True)
-
-
-def _both(size: Any) -> Shape:
-    sizes = (size, size) if isinstance(size, int) else tuple(size or ())
-    return sizes * 2 if len(sizes) == 1 else sizes
-
-
 def is_tampered(module: nn.Module) -> bool:
     """Whether calling the module does more than its class says: by hooks, its own or for all, or by its own forward."""
     own = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
@@ -166,11 +81,14 @@ def is_tampered(module: nn.Module) -> bool:
 
 def check_layer(layer: nn.Module, name: str) -> None:
     """Raise UnsupportedLayer or InvalidInput, naming the layer, for one that cannot be read whatever comes in."""
-    found = type(layer) in KNOWN or rule(layer) is not None
+    found = type(layer) in KNOWN or rule(layer) is not None or isinstance(layer, Designed)
     reason = "no rule is known for what this layer computes"
     step = "replace the layer by a supported one, or fold it into its neighbours"
     said = name
-    if found and is_tampered(layer):
+    if isinstance(layer, Designed) and not states_its_guarantee(layer):
+        found, reason = False, "a class that changes what it computes and inherits what it guarantees"
+        step = "define lipschitz_bound in the class itself, and let forward be made from chain"
+    elif found and is_tampered(layer):
         found, said = False, f"{name} with a forward hook"
     elif isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) != (1, -1):
         found, said = False, f"{name} with start_dim={layer.start_dim}, end_dim={layer.end_dim}"
@@ -182,10 +100,12 @@ def check_layer(layer: nn.Module, name: str) -> None:
     elif isinstance(layer, NORMALISING) and layer.running_mean is None:
         found, said, reason = False, f"{name} without running statistics", "it normalises by the batch it is given"
         step = "build it with track_running_stats=True"
+    elif isinstance(layer, nn.ConvTranspose2d) and layer.groups != 1:
+        found, said, reason = False, f"{name} with groups={layer.groups}", "transposed convolutions in groups"
     elif isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.padding_mode not in {"zeros", "circular"}:
         found, said = False, f"{name} with padding_mode={layer.padding_mode!r}"
         reason, step = "a padding that repeats pixels, which raises the norm", 'use padding_mode="zeros" or "circular"'
-    elif isinstance(layer, nn.AdaptiveAvgPool2d) and _both(layer.output_size) != (1, 1):
+    elif isinstance(layer, nn.AdaptiveAvgPool2d) and both(layer.output_size) != (1, 1):
         found, said = False, f"{name} with output_size={layer.output_size}"
         reason, step = "windows of different sizes", "use AvgPool2d, or AdaptiveAvgPool2d(1)"
     elif (wrong := _wrong_number(layer)) is not None:
@@ -214,7 +134,7 @@ def _wrong_number(layer: nn.Module) -> str | None:
     elif isinstance(layer, NORMALISING):
         checks["eps"] = (layer.eps, layer.eps > 0, "> 0")
     elif isinstance(layer, nn.AvgPool2d):
-        for kernel, padding in zip(_both(layer.kernel_size), _both(layer.padding), strict=False):
+        for kernel, padding in zip(both(layer.kernel_size), both(layer.padding), strict=False):
             checks["padding"] = (padding, 2 * padding <= kernel, "at most half the kernel")
     for what, (value, holds, asked) in checks.items():
         if not holds or value in ENDLESS:
@@ -223,8 +143,9 @@ def _wrong_number(layer: nn.Module) -> str | None:
 
 
 def _check_tensors(layer: nn.Module, name: str) -> None:
-    tensors = dict([*layer.named_parameters(), *layer.named_buffers()])
-    if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+    own = not isinstance(layer, Designed)  # what is inside of those is checked when it is read
+    tensors = dict([*layer.named_parameters(recurse=own), *layer.named_buffers(recurse=own)])
+    if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d):
         tensors = {"weight": layer.weight} | ({} if layer.bias is None else {"bias": layer.bias})
     if isinstance(layer, nn.Linear) and layer.weight.shape != (layer.out_features, layer.in_features):
         raise _other_width(name, layer.in_features, layer.weight.shape[-1])
@@ -240,7 +161,7 @@ def _check_tensors(layer: nn.Module, name: str) -> None:
             )
         negative = which == "running_var" and (parameter < 0).any()
         # A threshold may be infinite, which clips nothing.
-        broken = ~parameter.isfinite() if isinstance(layer, LINEAR) else parameter.isnan()
+        broken = ~parameter.isfinite() if isinstance(layer, (*LINEAR, Designed)) else parameter.isnan()
         if broken.any() or negative:
             raise InvalidInput(
                 expected=f"finite parameters in {name}",
@@ -262,16 +183,6 @@ def _fit(layer: nn.Module, sample: Tensor, name: str) -> Tensor:
             cause="samples of another size",
             next_step="check the shape that comes out of the layer before it",
         ) from error
-
-
-def _check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
-    if len(shape) != axes + 1 or shape[0] != channels:
-        raise InvalidInput(
-            expected=f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}",
-            got=f"shape {shape}",
-            cause="flat samples given to a convolution, or images with another number of channels",
-            next_step="put torch.nn.Unflatten(1, …) before it, or pass x with its channel axis",
-        )
 
 
 def _not_flat(name: str, shape: Shape) -> InvalidInput:

@@ -1,5 +1,6 @@
 """The linear part of a block: the layers between two activations, as one map."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, over_rows
+from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Scale, Shape, over_rows
 
 __all__ = ["LinearMap"]
 
@@ -27,6 +28,7 @@ class LinearMap:
     How far rounding may have moved them from the network's own: relative_error of the entries of the operators, in
     relation to their size; matrix_error (rows, columns) of the matrix of several layers; bias_error of the bias.
     layers: the operators that a matrix of several layers was made of.
+    lipschitz, lipschitz_error: an upper bound of the norm of W that the layers vouch for (Affine).
     """
 
     operators: tuple[Operator, ...]
@@ -37,11 +39,13 @@ class LinearMap:
     relative_error: float = 0.0
     bias_error: Tensor | float = 0.0
     layers: tuple[Operator, ...] = ()
+    lipschitz: float = math.inf
+    lipschitz_error: float = 0.0
 
     @classmethod
     def identity(cls, shape: Shape, like: Tensor) -> "LinearMap":
         """The map that changes nothing, in the precision and on the device of a tensor."""
-        return cls((), like.new_zeros(()), shape, shape)
+        return cls((), like.new_zeros(()), shape, shape, lipschitz=1.0)
 
     @classmethod
     def dense(cls, weight: Tensor, bias: Tensor | None = None) -> "LinearMap":
@@ -57,16 +61,14 @@ class LinearMap:
             error = error.expand(self.out_shape).reshape(shape)
         return replace(self, bias=bias, out_shape=shape, bias_error=error)
 
-    def then(
-        self, other: Operator, bias: Tensor, *, rounded: float = 0.0, bias_error: Tensor | float = 0.0
-    ) -> "LinearMap":
-        """The map followed by an operator and a bias: never a product of two norms.
+    def then(self, layer: Affine) -> "LinearMap":
+        """The map followed by a layer: never a product of two norms.
 
-        rounded and bias_error: as relative_error and bias_error, of what follows. The maps become one matrix where it
-        has at most LARGEST_MATRIX entries; a scale of channels goes into the convolution before it.
-        Raises InvalidInput where the weights are so small that their products underflow.
+        Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the
+        convolution before it. Raises InvalidInput where the weights are so small that their products underflow.
         """
-        bias, bias_error = self._bias_after(other, bias, rounded, bias_error)
+        other, rounded = layer.operator, layer.rounded
+        bias, bias_error = self._bias_after(other, layer.bias, rounded, layer.bias_error)
         before = self.layers or self.operators
         operators, relative = (*before, other), self.relative_error + rounded
         last = before[-1] if before else None
@@ -77,6 +79,9 @@ class LinearMap:
             )
             operators, relative = (*before[:-1], last.scaled_rows(other.weight)), relative + 2 * UNIT
         found = LinearMap(operators, bias, self.in_shape, other.out_shape, None, relative, bias_error)
+        vouched = self.lipschitz * layer.lipschitz
+        doubt = (1 + self.lipschitz_error) * (1 + layer.lipschitz_error) - 1
+        found = replace(found, lipschitz=vouched, lipschitz_error=doubt + 2 * UNIT)
         if len(operators) > 1 and prod(self.in_shape) * prod(other.out_shape) <= LARGEST_MATRIX:
             return found._collapsed()
         return found
@@ -216,7 +221,8 @@ class LinearMap:
         first = self.operators[0]
         scale = _or_one(first.weight.detach().abs().reshape(len(first.weight), -1).amax(dim=1))
         slope = column_slope.reshape(len(column_slope), *first.in_shape)
-        squared = first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
+        # Where several entries of a kernel meet in one of the matrix, (a + b)² <= 2(a² + b²).
+        squared = first.copies * first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
         if self.has_tiny_entries or (slope.detach() > 0).logical_and(slope.detach() < SAFE).any():
             alive = first.with_entries(lambda w: (w != 0).to(w.dtype))((slope > 0).to(slope.dtype)) > 0
         else:

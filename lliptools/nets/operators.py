@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, pad
 from torch.nn.grad import conv1d_input, conv2d_input
 
-__all__ = ["Convolution", "Dense", "Operator", "Scale"]
+__all__ = ["Affine", "Convolution", "Dense", "Operator", "Scale", "Transposed"]
 
 Shape = tuple[int, ...]
 
@@ -33,6 +33,11 @@ class Operator(ABC):
     @abstractmethod
     def terms(self) -> int:
         """How many products are summed for one output at most."""
+
+    @property
+    def copies(self) -> int:
+        """How many entries of weight at most add up in one entry of the matrix: more than 1 on a small torus."""
+        return 1
 
     @abstractmethod
     def __call__(self, h: Tensor) -> Tensor:
@@ -58,6 +63,27 @@ class Operator(ABC):
 def over_rows(factor: Tensor, dim: int) -> Tensor:
     """One factor a row, made to broadcast over tensors of that many axes: (rows,) -> (rows, 1, …)."""
     return factor.reshape(-1, *[1] * (dim - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """What a linear layer does: an operator, a bias, and how far rounding may have moved them from the layer's own.
+
+    bias: broadcasts over operator.out_shape. rounded: of the entries, in relation to their size. bias_error: of the
+    bias, absolute. lipschitz: an upper bound of the operator's norm that its maker vouches for, in exact arithmetic;
+    lipschitz_error: what rounding may have added to it, relatively.
+    """
+
+    operator: Operator
+    bias: Tensor
+    rounded: float = 0.0
+    bias_error: Tensor | float = 0.0
+    lipschitz: float = float("inf")
+    lipschitz_error: float = 0.0
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """W h + b: (batch, *in_shape) -> (batch, *out_shape)."""
+        return self.operator(h) + self.bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +164,12 @@ class Convolution(Operator):
         return prod(self.weight.shape[1:])
 
     @property
+    def copies(self) -> int:
+        """How often a kernel that is larger than a circular image meets itself."""
+        reach = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
+        return prod(-(-r // n) for r, n in zip(reach, self.in_shape[1:], strict=True)) if self.circular else 1
+
+    @property
     def _own_padding(self) -> bool:
         return not self.circular and all(before == after for before, after in self.pads)
 
@@ -170,3 +202,48 @@ class Convolution(Operator):
                 inner.narrow(axis, 0, after).add_(h.narrow(axis, before + size, after))
             h = inner
         return h
+
+
+@dataclass(frozen=True, eq=False)
+class Transposed(Operator):
+    """The adjoint of a convolution: weight (out, in, *kernel), of which every input spreads one copy.
+
+    result: shape of one output sample, which stride, dilation and pads leave open. stride, dilation, pads, circular:
+    those of the convolution whose adjoint it is.
+    """
+
+    result: Shape
+    stride: Shape
+    dilation: Shape
+    pads: tuple[tuple[int, int], ...]
+    circular: bool = False
+
+    @property
+    def convolution(self) -> Convolution:
+        """The convolution from outputs to inputs whose adjoint it is."""
+        return Convolution(
+            self.weight.transpose(0, 1), self.result, self.stride, self.dilation, self.pads, 1, self.circular
+        )
+
+    @property
+    def out_shape(self) -> Shape:
+        """(out, *size)."""
+        return self.result
+
+    @property
+    def copies(self) -> int:
+        """As of the convolution."""
+        return self.convolution.copies
+
+    @property
+    def terms(self) -> int:
+        """Channels times the size of the kernel, at most."""
+        return prod(self.weight.shape[1:])
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """The transposed convolution, without bias."""
+        return self.convolution.adjoint(h)
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        """The convolution."""
+        return self.convolution(z)

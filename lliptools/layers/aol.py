@@ -1,0 +1,46 @@
+"""Almost-orthogonal layers: every input column divided by the root of its row sum of |WᵀW|."""
+
+from torch import Tensor
+
+from lliptools.layers.bases import ConvMap, DenseMap
+from lliptools.layers.condition import balanced_scale
+from lliptools.nets import Guarantee
+
+__all__ = ["AOLConv2d", "AOLLinear"]
+
+
+class AOLLinear(DenseMap):
+    """x ↦ W T^(−½) x + b on (batch, in_features), T_j = Σ_i |WᵀW|_ij: 1-Lipschitz for every weight.
+
+    Parameters: weight (out_features, in_features), bias (out_features,).
+    Raises InvalidInput. Source: Prach and Lampert, "Almost-orthogonal layers for efficient general-purpose Lipschitz
+    networks" (ECCV 2022), theorem 1.
+    """
+
+    def matrix(self) -> Tensor:
+        """W T^(−½)."""
+        unit, _, scale = balanced_scale(self.weight.T)
+        return (unit / scale.sqrt()[:, None]).T
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, whatever the parameters are."""
+        return Guarantee(1.0, "on features")
+
+
+class AOLConv2d(ConvMap):
+    """The convolution whose input channels are divided by the roots of their T: 1-Lipschitz for every weight.
+
+    Parameters: weight (out_channels, in_channels, k, k), bias (out_channels,). padding_mode: "zeros" with any padding,
+    or "circular" with 2·padding <= kernel_size − 1. Raises InvalidInput and UnsupportedLayer.
+    Source: Prach and Lampert (ECCV 2022), theorem 2.
+    """
+
+    def kernel(self) -> Tensor:
+        """The kernel, input channels rescaled."""
+        unit, _, scale = balanced_scale(self.weight.transpose(0, 1))
+        return (unit / scale.sqrt()[:, None, None, None]).transpose(0, 1)
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, whatever the parameters are. Raises UnsupportedLayer for a padding that was set since."""
+        self.check_padding()
+        return Guarantee(1.0, self.where())

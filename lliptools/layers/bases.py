@@ -1,0 +1,273 @@
+"""What the layers share: shapes, paddings and activations for which the theorems hold, and the chains they spell."""
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds.rounding import unit
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets import Chain, Designed, MaxMin
+from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Shape, Transposed
+from lliptools.nets.rules import rule
+
+__all__ = ["ConvMap", "ConvResidual", "DenseMap", "DenseResidual", "check_slopes", "check_widths", "rounding_of"]
+
+UNIT = torch.finfo(torch.float64).eps / 2
+
+
+def check_widths(layer: nn.Module, **widths: int) -> None:
+    """Raise InvalidInput for a width that is not a whole number of at least 1."""
+    for name, width in widths.items():
+        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+            raise InvalidInput(
+                expected=f"{name} of {type(layer).__name__} as a whole number of 1 or more",
+                got=repr(width),
+                cause="a size that was computed by a division, or arguments in another order",
+                next_step=f"look at help(lliptools.layers.{type(layer).__name__})",
+            )
+
+
+def check_slopes(activation: nn.Module, layer: str) -> None:
+    """Raise UnsupportedLayer unless an activation is elementwise with slopes in [0, 1]: the theorem needs both."""
+    found = rule(activation)
+    reason = "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"
+    if isinstance(found, MaxMin):
+        found, reason = None, "it compares units with each other, so that it has no diagonal of slopes"
+    if found is not None:
+        widest = torch.tensor([torch.inf], dtype=torch.float64)
+        least, greatest = found.slopes(-widest, widest)
+        if (least < 0).any() or (greatest > 1).any():
+            found, reason = None, f"its slopes reach from {least.min():g} to {greatest.max():g}"
+    if found is None:
+        raise UnsupportedLayer(
+            expected=f"inside {layer} an elementwise activation with slopes in [0, 1]: ReLU, LeakyReLU, ReLU6, "
+            "Hardtanh, Tanh, Sigmoid, Softplus, ELU with alpha <= 1, or ClippedReLU",
+            got=str(activation),
+            cause=reason,
+            next_step="use torch.nn.ReLU()",
+        )
+
+
+def rounding_of(terms: int, inner: int, dtype: torch.dtype) -> float:
+    """What rounding may add to the constant 1 of a scaled layer, relatively.
+
+    Sums of so many products err by (terms)·u; a Gram matrix of so many inner units, divided by its diagonal, by inner
+    times that in norm. The last part is the rounding of the weights to the precision that they are used in.
+    """
+    return 16 * (terms + inner + 16) * inner * UNIT + 8 * math.sqrt(inner) * unit(torch.empty((), dtype=dtype))
+
+
+class DenseMap(Designed):
+    """x ↦ Q x + b on features, where the matrix Q is made from `weight` so that its norm is at most 1."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        check_widths(self, in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """Q, (out_features, in_features), in float64, with gradients to the parameters."""
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """One affine map."""
+        check_shape(self, shape, (self.in_features,))
+        operator = Dense(self.matrix().to(dtype), shape)
+        return Chain((_affine(operator, self.bias, dtype),), rounding=self.rounding(dtype))
+
+    def rounding(self, dtype: torch.dtype) -> float:
+        """What rounding may add to the guarantee, relatively."""
+        return rounding_of(self.out_features, self.in_features, dtype)
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        return f"{self.in_features}, {self.out_features}"
+
+
+class DenseResidual(Designed):
+    """x ↦ x − 2 Wᵀ… on features: x − back · σ(weight · x + bias), with `back` made from `weight`."""
+
+    def __init__(self, features: int, inner: int, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        check_widths(self, features=features, inner=inner)
+        self.features, self.inner = features, inner
+        self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(inner, features)))
+        self.bias = nn.Parameter(torch.zeros(inner))
+        self.activation = nn.ReLU() if activation is None else activation
+        check_slopes(self.activation, type(self).__name__)
+
+    @abstractmethod
+    def back(self) -> Tensor:
+        """2 T⁻¹ Wᵀ as rows, (inner, features), in float64, with gradients to the parameters."""
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """The matrix Wᵀ, the activation, and the way back, added to the input."""
+        check_shape(self, shape, (self.features,))
+        there = Dense(_copied(self.weight, dtype), shape)
+        back = Dense(-self.back().T.to(dtype), (self.inner,))
+        steps = (_affine(there, self.bias, dtype), self.activation, Affine(back, back.weight.new_zeros(())))
+        return Chain(steps, skip=True, rounding=rounding_of(self.features, self.inner, dtype))
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        return f"{self.features}, {self.inner}"
+
+
+class Images(Designed):
+    """What layers on images share: their kernel, stride and padding."""
+
+    axes = 3
+
+    def __init__(
+        self, channels: int, filters: int, kernel_size: int, padding: int, padding_mode: str, stride: int
+    ) -> None:
+        super().__init__()
+        check_widths(self, channels=channels, filters=filters, kernel_size=kernel_size, stride=stride)
+        self.kernel_size, self.stride, self.padding, self.padding_mode = kernel_size, stride, padding, padding_mode
+        self.check_padding()
+        self.weight = nn.Parameter(torch.empty(filters, channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(filters))
+
+    def check_padding(self) -> None:
+        """Raise UnsupportedLayer for a padding under which the norm may exceed that of the kernel."""
+        name = type(self).__name__
+        if self.padding_mode not in {"zeros", "circular"}:
+            raise UnsupportedLayer(
+                expected=f'padding_mode "zeros" or "circular" in {name}',
+                got=repr(self.padding_mode),
+                cause="reflect and replicate repeat pixels at the border, which can double the norm",
+                next_step='use padding_mode="zeros"',
+            )
+        if not isinstance(self.padding, int) or self.padding < 0:
+            raise InvalidInput(
+                expected=f"padding of {name} as a whole number of 0 or more",
+                got=repr(self.padding),
+                cause="a pair, or padding='same'",
+                next_step="pass padding=kernel_size // 2",
+            )
+        if self.padding_mode == "circular" and 2 * self.padding > self.kernel_size - 1:
+            raise UnsupportedLayer(
+                expected=f"circular padding of {name} by at most (kernel_size − 1)/2 = {(self.kernel_size - 1) / 2:g}",
+                got=f"padding={self.padding} with kernel_size={self.kernel_size}",
+                cause="an output larger than the input repeats rows of the matrix, which raises its norm",
+                next_step=f"use padding={(self.kernel_size - 1) // 2}",
+            )
+
+    def convolution(self, weight: Tensor, shape: Shape) -> Convolution:
+        """The convolution with a kernel (filters, channels, k, k) on images of a shape."""
+        check_shape(self, shape, (weight.shape[1], *shape[1:]))
+        circular = self.padding_mode == "circular" and self.padding > 0
+        pads = ((self.padding, self.padding),) * 2
+        found = Convolution(weight, shape, (self.stride,) * 2, (1, 1), pads, circular=circular)
+        if min(found.out_shape[1:]) < 1 or (circular and self.padding > min(shape[1:])):
+            raise InvalidInput(
+                expected=f"images that a kernel of {self.kernel_size} with padding {self.padding} fits on",
+                got=f"shape {shape}",
+                cause="one layer too many that shrinks them",
+                next_step="pass larger images, or leave a layer out",
+            )
+        return found
+
+    def where(self) -> str:
+        """For which inputs the guarantee holds, in words."""
+        if self.padding_mode == "circular":
+            return f"on images of every size, circular padding {self.padding}, stride {self.stride}"
+        return f"on images of every size, zero padding {self.padding}, stride {self.stride}"
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        filters, channels = self.weight.shape[:2]
+        padding = f"padding={self.padding}, padding_mode={self.padding_mode!r}, stride={self.stride}"
+        return f"{channels}, {filters}, kernel_size={self.kernel_size}, {padding}"
+
+
+class ConvMap(Images):
+    """The convolution x ↦ Q x + b, where its kernel is made from `weight` so that its norm is at most 1."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        padding: int = 1,
+        padding_mode: str = "zeros",
+        *,
+        stride: int = 1,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding, padding_mode, stride)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        with torch.no_grad():  # an orthogonal matrix in the middle: a norm of 1 to begin with
+            self.weight.zero_()
+            middle = (kernel_size - 1) // 2
+            self.weight[:, :, middle, middle] = nn.init.orthogonal_(torch.empty(out_channels, in_channels))
+
+    @abstractmethod
+    def kernel(self) -> Tensor:
+        """The kernel, (out_channels, in_channels, k, k), in float64, with gradients to the parameters."""
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """One convolution."""
+        operator = self.convolution(self.kernel().to(dtype), shape)
+        terms = self.out_channels * self.kernel_size**2
+        rounding = rounding_of(terms, self.in_channels * self.kernel_size**2, dtype)
+        return Chain((_affine(operator, self.bias, dtype),), rounding=rounding)
+
+
+class ConvResidual(Images):
+    """x ↦ x − back(σ(conv(x) + bias)), where `back` is the adjoint of the convolution, with channels scaled."""
+
+    def __init__(
+        self,
+        channels: int,
+        inner: int,
+        kernel_size: int = 3,
+        padding: int = 1,
+        padding_mode: str = "zeros",
+        *,
+        stride: int = 1,
+        activation: nn.Module | None = None,
+    ) -> None:
+        super().__init__(channels, inner, kernel_size, padding, padding_mode, stride)
+        self.channels, self.inner = channels, inner
+        nn.init.xavier_normal_(self.weight)
+        self.activation = nn.ReLU() if activation is None else activation
+        check_slopes(self.activation, type(self).__name__)
+
+    @abstractmethod
+    def back(self) -> Tensor:
+        """The kernel times 2/T, (inner, channels, k, k), in float64, with gradients to the parameters."""
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """The convolution, the activation, and the way back, added to the input."""
+        there = self.convolution(_copied(self.weight, dtype), shape)
+        weight = -self.back().to(dtype).transpose(0, 1)
+        back = Transposed(
+            weight, there.out_shape, shape, there.stride, there.dilation, there.pads, circular=there.circular
+        )
+        steps = (_affine(there, self.bias, dtype), self.activation, Affine(back, weight.new_zeros(())))
+        terms = self.channels * self.kernel_size**2
+        return Chain(steps, skip=True, rounding=rounding_of(terms, self.inner * (2 * self.kernel_size - 1) ** 2, dtype))
+
+
+def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:
+    """Raise InvalidInput where samples do not have the shape that a layer works on."""
+    if tuple(shape) != tuple(wanted):
+        raise InvalidInput(
+            expected=f"samples of shape {tuple(wanted)} before {type(layer).__name__}",
+            got=f"shape {tuple(shape)}",
+            cause="points of another data set, images without their channel axis, or layers that do not fit together",
+            next_step="check the width of the layer before, or x.shape",
+        )
+
+
+def _affine(operator: Operator, bias: Tensor, dtype: torch.dtype) -> Affine:
+    return Affine(operator, _copied(bias, dtype).view(-1, *[1] * (len(operator.out_shape) - 1)))
+
+
+def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor:
+    """In another precision, or as a copy: what was read must not change when the layer is trained on."""
+    return parameter.to(dtype, copy=not torch.is_grad_enabled())

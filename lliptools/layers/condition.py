@@ -1,0 +1,154 @@
+"""The one condition T ⪰ WᵀW: where it holds, by how much, and the scales that fulfil it.
+
+If T is diagonal and positive with T ⪰ WᵀW, then x ↦ W T^(−½) x + b is 1-Lipschitz, and so is
+x ↦ x − 2 W T⁻¹ σ(Wᵀx + b) for every elementwise σ whose slopes lie in [0, 1].
+Source: Araujo, Havens, Delattre, Allauzen, Hu, "A unified algebraic perspective on Lipschitz neural networks"
+(ICLR 2023), theorems 1 to 3.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from lliptools.errors import InvalidInput
+
+__all__ = [
+    "balanced_scale",
+    "conv_gershgorin_scale",
+    "conv_overlap",
+    "gershgorin_scale",
+    "lmi",
+    "lmi_slack",
+    "overlap",
+    "slack",
+]
+
+WIDEST = 600.0  # log q counts at most so far below the largest: e^600 is still a number, and any q > 0 is sound
+
+
+def overlap(rows: Tensor) -> Tensor:
+    """|WᵀW|, symmetric to the last bit: Wᵀ as rows (inner, features) -> (inner, inner)."""
+    size = (rows @ rows.T).abs()
+    return torch.maximum(size, size.T)
+
+
+def conv_overlap(kernel: Tensor) -> Tensor:
+    """Sums of |correlations of two filters| over all shifts, symmetric: (inner, channels, k, k) -> (inner, inner).
+
+    These are the row sums of |HHᵀ| for the convolution H with that kernel on images of any size: zeros around an image,
+    strides and missing rows only take from the matrix that has all of them.
+    """
+    reach = tuple(size - 1 for size in kernel.shape[2:])
+    size = conv2d(kernel, kernel, padding=reach).abs().sum(dim=(2, 3))
+    return torch.maximum(size, size.T)
+
+
+def gershgorin_scale(W: Tensor, q: Tensor) -> Tensor:
+    """T_i = Σ_j |WᵀW|_ij q_j / q_i, which fulfils T ⪰ WᵀW for every q > 0: W (features, inner), q (inner,) -> (inner,).
+
+    q = 1 is the scale of AOL, any other q one of SLL. Raises InvalidInput where q does not fit or is not positive.
+    Source: Araujo et al. (ICLR 2023), theorem 3, by Gershgorin's discs of the matrix scaled by q.
+    """
+    _check_matrix(W, "W", 2)
+    return _scale(W.T, q, overlap)
+
+
+def conv_gershgorin_scale(K: Tensor, q: Tensor) -> Tensor:
+    """The same for the convolution with kernel K in the place of Wᵀ: K (inner, channels, k, k), q (inner,) -> (inner,).
+
+    T_i = Σ_j q_j/q_i Σ_shifts |correlation of filters i and j|, one number a channel. It holds for images of every
+    size and every stride: for zero padding of any width, and for circular padding where the output is no larger than
+    the input. It does not hold where padding repeats pixels otherwise. Raises InvalidInput.
+    """
+    _check_matrix(K, "K", 4)
+    return _scale(K, q, conv_overlap)
+
+
+def slack(W: Tensor, T: Tensor) -> Tensor:
+    """λ_min(T − WᵀW): at least 0 where the condition holds. W (features, inner), T (inner,) or diagonal -> 0-dim.
+
+    Raises InvalidInput where T does not fit.
+    """
+    _check_matrix(W, "W", 2)
+    T = torch.diag(T) if T.dim() == 1 else T
+    if T.shape != (W.shape[1], W.shape[1]):
+        raise _misfit("T", (W.shape[1],), T)
+    return torch.linalg.eigvalsh(T - W.T @ W)[0]
+
+
+def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Tensor) -> Tensor:
+    """[[γI − HᵀH, −HᵀG − WΛ], [·, 2Λ − GᵀG]]: positive semidefinite only if h(x) = Hx + Gσ(Wᵀx + b) is √γ-Lipschitz.
+
+    H (outputs, features), G (outputs, inner), W (features, inner), multipliers (inner,), all >= 0: the diagonal of Λ.
+    Returns (features + inner, features + inner). Its slack is lmi_slack. Raises InvalidInput where shapes do not fit or
+    a multiplier is negative. Source: Araujo et al. (ICLR 2023), theorem 2.
+    """
+    _check_matrix(H, "H", 2)
+    _check_matrix(W, "W", 2)
+    outputs, features, inner = len(H), H.shape[1], W.shape[1]
+    for name, found, wanted in (("G", G, (outputs, inner)), ("W", W, (features, inner))):
+        if found.shape != wanted:
+            raise _misfit(name, wanted, found)
+    if multipliers.shape != (inner,) or not (multipliers >= 0).all():
+        raise _misfit("multipliers >= 0", (inner,), multipliers)
+    corner = gamma * torch.eye(features, dtype=H.dtype, device=H.device) - H.T @ H
+    side = -H.T @ G - W * multipliers
+    return torch.cat(
+        [torch.cat([corner, side], dim=1), torch.cat([side.T, 2 * torch.diag(multipliers) - G.T @ G], dim=1)]
+    )
+
+
+def lmi_slack(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Tensor) -> Tensor:
+    """λ_min of lmi(...): at least 0 proves that h(x) = Hx + Gσ(Wᵀx + b) is √γ-Lipschitz, for slopes in [0, 1]."""
+    return torch.linalg.eigvalsh(lmi(H, G, W, multipliers, gamma))[0]
+
+
+def balanced_scale(rows: Tensor, log_q: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """The Gershgorin scale as (unit, size, scale): rows = size · unit, largest entry of unit 1, T = size² · scale.
+
+    rows: Wᵀ (inner, features), or a kernel (inner, channels, k, k). Neither overflow nor underflow of WᵀW reaches the
+    scale, since T_i/size_i² is the Gershgorin scale of the unit rows with q·size for q. A row of zeros adds 1 to its
+    own scale: to T, never to q, so that the condition still holds.
+    """
+    rows = rows.double()
+    floor = torch.finfo(rows.dtype).tiny * 1e9
+    size = rows.detach().abs().flatten(1).amax(dim=1)
+    dead = size <= floor
+    size = torch.where(dead, 1.0, size)
+    unit = rows / size.reshape(-1, *[1] * (rows.dim() - 1))
+    size_of_overlap = overlap(unit) if rows.dim() == 2 else conv_overlap(unit)
+    logarithm = size.log() if log_q is None else size.log() + log_q.double()
+    q = (logarithm - logarithm.detach().amax()).clamp_min(-WIDEST).exp()
+    return unit, size, (size_of_overlap @ q) / q + dead
+
+
+def _scale(rows: Tensor, q: Tensor, overlap_of: object) -> Tensor:
+    assert callable(overlap_of)
+    if q.shape != (len(rows),) or not (q > 0).all() or not q.isfinite().all():
+        raise InvalidInput(
+            expected=f"q as {len(rows)} positive finite numbers",
+            got=f"shape {tuple(q.shape)}, smallest {q.min().item() if q.numel() else float('nan'):g}",
+            cause="a weight that was not exponentiated, or one a feature instead of one an inner unit",
+            next_step="pass log_q.exp()",
+        )
+    found: Tensor = (overlap_of(rows) @ q) / q
+    return found
+
+
+def _check_matrix(found: Tensor, name: str, axes: int) -> None:
+    if found.dim() != axes or not found.numel() or not found.is_floating_point() or not found.isfinite().all():
+        raise InvalidInput(
+            expected=f"{name} as a tensor of {axes} axes of finite real numbers",
+            got=f"shape {tuple(found.shape)} of {found.dtype}",
+            cause="an axis that was dropped, integers, or weights that have exploded",
+            next_step="look at it with print(tensor)",
+        )
+
+
+def _misfit(name: str, wanted: tuple[int, ...], got: Tensor) -> InvalidInput:
+    return InvalidInput(
+        expected=f"{name} of shape {wanted}",
+        got=f"shape {tuple(got.shape)}",
+        cause="a transposed matrix: W is (features, inner)",
+        next_step="transpose it, or pass the matrices in the order H, G, W",
+    )

@@ -1,0 +1,151 @@
+"""The same function in torch's own layers, with the weights as they are now."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.layers.bases import ConvResidual, Images
+from lliptools.layers.orthogonal import CayleyConv2d
+from lliptools.nets import Chain, Designed, Residual
+from lliptools.nets.operators import Affine, Convolution, Dense, Shape, Transposed
+
+__all__ = ["export"]
+
+
+@torch.no_grad()
+def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Module:
+    """A copy of a network in which every layer of lliptools.layers is spelled out in plain torch layers.
+
+    What was derived from the parameters at every call is derived once, so that the copy is as quick as plain layers
+    are; it does not follow when the network is trained on. Residual layers become lliptools.nets.Residual, the one
+    layer that torch has no name for. input_shape: (channels, height, width) of a sample, needed where the plain layer
+    depends on it: by CayleyConv2d, and by residual convolutions whose stride is not 1.
+    Raises InvalidInput where it is needed and missing, UnsupportedLayer for a layer inside a module that is neither a
+    Sequential nor a Residual.
+    """
+    if isinstance(net, Designed):
+        return _plain(net, input_shape)
+    if type(net) is nn.Sequential:
+        layers, shape = [], input_shape
+        for layer in net:
+            layers.append(export(layer, shape))
+            if shape is not None:
+                shape = tuple(layer(_sample(layer, shape)).shape[1:])
+        return nn.Sequential(*layers).train(net.training)
+    if type(net) is Residual:
+        block = export(net.block, input_shape)
+        assert isinstance(block, nn.Sequential)
+        return Residual(block)
+    inside = next((type(part).__name__ for part in net.modules() if isinstance(part, Designed)), None)
+    if inside is not None:
+        raise UnsupportedLayer(
+            expected="layers of lliptools.layers in a torch.nn.Sequential",
+            got=f"{inside} inside {type(net).__name__}",
+            cause="a module with a forward method of its own, which cannot be taken apart",
+            next_step="export the layer by itself and put it in its place",
+        )
+    return deepcopy(net)
+
+
+def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
+    parameter = next(layer.parameters(), torch.empty(()))
+    shape = input_shape or _any_shape(layer)
+    chain: Chain = layer.chain(shape, parameter.dtype)
+    parts: list[nn.Module] = []
+    for step in chain.steps:
+        parts += _spelled(step) if isinstance(step, Affine) else [deepcopy(step)]
+    whole = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+    if chain.skip:
+        whole = Residual(whole if isinstance(whole, nn.Sequential) else nn.Sequential(whole))
+    return whole.train(layer.training)
+
+
+def _any_shape(layer: Designed) -> Shape:
+    """A shape that the layer fits on, where the plain layers are the same for all."""
+    if isinstance(layer, CayleyConv2d) or (isinstance(layer, ConvResidual) and layer.stride != 1):
+        raise InvalidInput(
+            expected=f"input_shape, the shape (channels, height, width) of a sample, to export {type(layer).__name__}",
+            got="None",
+            cause="plain layers for it that differ from one image size to the next",
+            next_step="export(net, input_shape=x.shape[1:])",
+        )
+    if isinstance(layer, Images):
+        side = 2 * layer.kernel_size + layer.padding
+        return layer.weight.shape[1], side, side
+    if layer.axes == 3:
+        return getattr(layer, "in_channels", 1), 64, 64
+    return (int(getattr(layer, "in_features", getattr(layer, "features", 0))),)
+
+
+def _sample(layer: nn.Module, shape: Shape) -> Tensor:
+    parameter = next(layer.parameters(), torch.empty(()))
+    return torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
+
+
+def _spelled(step: Affine) -> list[nn.Module]:
+    operator, bias = step.operator, step.bias.flatten()
+    found: list[nn.Module]
+    if isinstance(operator, Dense):
+        found = [_filled(nn.Linear(operator.weight.shape[1], operator.weight.shape[0]), operator.weight, bias)]
+    elif isinstance(operator, Transposed):
+        found = _spelled_adjoint(operator, bias)
+    else:
+        assert isinstance(operator, Convolution)
+        found = _spelled_convolution(operator, bias)
+    return found
+
+
+def _spelled_convolution(operator: Convolution, bias: Tensor) -> list[nn.Module]:
+    weight = operator.weight
+    (top, bottom), (left, right) = operator.pads
+    channels = weight.shape[1] * operator.groups
+    own = (top, left) == (bottom, right)
+    convolution = nn.Conv2d(
+        channels,
+        len(weight),
+        _pair(weight.shape[2:]),
+        _pair(operator.stride),
+        padding=(top, left) if own else 0,
+        padding_mode="circular" if operator.circular and own else "zeros",
+        groups=operator.groups,
+    )
+    filled = _filled(convolution, weight, bias)
+    return [filled] if own else [nn.CircularPad2d((left, right, top, bottom)), filled]
+
+
+def _spelled_adjoint(operator: Transposed, bias: Tensor) -> list[nn.Module]:
+    """A transposed convolution; on a torus, zeros put between and behind, and a convolution with the kernel turned."""
+    weight = operator.weight
+    (channels, inner), kernel, stride = weight.shape[:2], _pair(weight.shape[2:]), _pair(operator.stride)
+    before = [pads[0] for pads in operator.pads]
+    between = [(m - 1) * s + 1 for m, s in zip(operator.in_shape[1:], stride, strict=True)]
+    if not operator.circular:
+        rest = [n + 2 * p - m - k + 1 for n, m, p, k in zip(operator.result[1:], between, before, kernel, strict=True)]
+        transposed = nn.ConvTranspose2d(inner, channels, kernel, stride, _pair(before), _pair(rest))
+        return [_filled(transposed, weight.transpose(0, 1), bias)]
+    found: list[nn.Module] = []
+    if stride != (1, 1):
+        spread = nn.ConvTranspose2d(inner, inner, 1, stride, bias=False)
+        found.append(_filled(spread, torch.eye(inner).to(weight)[:, :, None, None], None))
+    missing = [n - m for n, m in zip(operator.result[1:], between, strict=True)]
+    if any(missing):
+        found.append(nn.ZeroPad2d((0, missing[1], 0, missing[0])))
+    top, left = (k - 1 - p for k, p in zip(kernel, before, strict=True))
+    turned = nn.Conv2d(inner, channels, kernel)
+    return [*found, nn.CircularPad2d((left, before[1], top, before[0])), _filled(turned, weight.flip(2, 3), bias)]
+
+
+def _pair(sizes: Sequence[int]) -> tuple[int, int]:
+    height, width = sizes
+    return height, width
+
+
+def _filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """The layer with these weights, and without a bias where it is 0 everywhere."""
+    layer.weight = nn.Parameter(weight.clone())
+    there = bias is not None and bool(bias.any())
+    layer.register_parameter("bias", nn.Parameter(bias.clone()) if there and bias is not None else None)
+    return layer

@@ -1,0 +1,81 @@
+"""Layers of the paper's network that change shapes at a norm of exactly 1."""
+
+import torch
+
+from lliptools.errors import InvalidInput
+from lliptools.layers.bases import check_shape, check_widths
+from lliptools.nets import Chain, Designed, Guarantee
+from lliptools.nets.operators import Affine, Convolution, Shape
+
+__all__ = ["PadChannels", "ScaledAvgPool2d"]
+
+
+class PadChannels(Designed):
+    """Append channels of zeros: (batch, in_channels, h, w) -> (batch, out_channels, h, w). Distances stay as they are.
+
+    Raises InvalidInput for fewer channels out than in.
+    """
+
+    axes = 3
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        check_widths(self, in_channels=in_channels, out_channels=out_channels)
+        if out_channels < in_channels:
+            raise InvalidInput(
+                expected=f"out_channels of at least {in_channels}",
+                got=f"{out_channels}",
+                cause="arguments in another order",
+                next_step="PadChannels(3, 45)",
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """A convolution with a kernel of one pixel, the identity and rows of zeros."""
+        check_shape(self, shape, (self.in_channels, *shape[1:]))
+        weight = torch.eye(self.out_channels, self.in_channels, dtype=dtype)[:, :, None, None]
+        return Chain((Affine(Convolution(weight, shape, (1, 1), (1, 1), ((0, 0), (0, 0))), weight.new_zeros(())),))
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, reached by every difference."""
+        return Guarantee(1.0, "on images of every size")
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        return f"{self.in_channels}, {self.out_channels}"
+
+
+class ScaledAvgPool2d(Designed):
+    """Averages over windows that do not overlap, times the window's side: the norm is 1 instead of 1/kernel_size.
+
+    (batch, channels, h, w) -> (batch, channels, h // kernel_size, w // kernel_size). Raises InvalidInput.
+    """
+
+    axes = 3
+
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__()
+        check_widths(self, kernel_size=kernel_size)
+        self.kernel_size = kernel_size
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """A convolution of each channel with a window of 1/kernel_size."""
+        k = self.kernel_size
+        if min(shape[1:]) < k:
+            raise InvalidInput(
+                expected=f"images of at least {k} × {k} before ScaledAvgPool2d",
+                got=f"shape {shape}",
+                cause="one layer too many that shrinks them",
+                next_step="use a smaller window",
+            )
+        weight = torch.full((shape[0], 1, k, k), 1 / k, dtype=dtype)
+        operator = Convolution(weight, shape, (k, k), (1, 1), ((0, 0), (0, 0)), shape[0])
+        return Chain((Affine(operator, weight.new_zeros(()), rounded=torch.finfo(dtype).eps),), rounding=1e-15)
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, reached where the pixels of a window are equal."""
+        return Guarantee(1.0, "on images of every size")
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        return f"{self.kernel_size}"

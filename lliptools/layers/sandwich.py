@@ -1,0 +1,60 @@
+"""Sandwich layers: √2 Aᵀ Ψ σ(√2 Ψ⁻¹ B x + b) with AAᵀ + BBᵀ = I."""
+
+import math
+
+import torch
+from torch import nn
+
+from lliptools.layers.bases import check_shape, check_slopes, check_widths, rounding_of
+from lliptools.layers.orthogonal import cayley
+from lliptools.nets import Chain, Designed, Guarantee
+from lliptools.nets.operators import Affine, Dense, Shape
+
+__all__ = ["SandwichLinear"]
+
+WIDEST = 300.0  # |log ψ| counts at most so much: e^300 is still a number, and any Ψ > 0 is sound
+
+
+class SandwichLinear(Designed):
+    """x ↦ √2 Aᵀ Ψ σ(√2 Ψ⁻¹ B x + b) on (batch, in_features): an activation between two halves of an orthogonal matrix.
+
+    Parameters: weight (out_features, out_features + in_features), whose Cayley transform is [A, B]; bias
+    (out_features,); log_psi (out_features,), the logarithm of the diagonal of Ψ.
+    activation: elementwise with slopes in [0, 1]; ReLU unless another is given.
+    Raises InvalidInput and UnsupportedLayer. Source: Wang and Manchester, "Direct parameterization of Lipschitz-bounded
+    deep networks" (ICML 2023), equation 12.
+    """
+
+    def __init__(self, in_features: int, out_features: int, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        check_widths(self, in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(out_features, out_features + in_features)))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.log_psi = nn.Parameter(torch.zeros(out_features))
+        self.activation = nn.ReLU() if activation is None else activation
+        check_slopes(self.activation, "SandwichLinear")
+
+    def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
+        """Ψ⁻¹B, the activation, AᵀΨ."""
+        check_shape(self, shape, (self.in_features,))
+        A, B = cayley(self.weight.double()).split([self.out_features, self.in_features], dim=1)
+        psi = self.log_psi.double().clamp(-WIDEST, WIDEST).exp()
+        into = Dense((math.sqrt(2) * B / psi[:, None]).to(dtype), shape)
+        out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (self.out_features,))
+        steps = (
+            Affine(into, self.bias.to(dtype, copy=True)),
+            self.activation,
+            Affine(out, out.weight.new_zeros(())),
+        )
+        rounding = 4 * rounding_of(self.out_features + self.in_features, self.out_features, dtype)
+        return Chain(steps, rounding=rounding)
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, whatever the parameters are."""
+        check_slopes(self.activation, "SandwichLinear")
+        return Guarantee(1.0, "on features")
+
+    def extra_repr(self) -> str:
+        """The sizes, for print()."""
+        return f"{self.in_features}, {self.out_features}"

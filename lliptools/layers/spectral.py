@@ -1,0 +1,75 @@
+"""Spectral normalisation by an upper bound of the norm, and rows of length 1."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lliptools.layers.bases import ConvMap, DenseMap
+from lliptools.layers.norm import kernel_norm, matrix_norm
+from lliptools.nets import Guarantee
+
+__all__ = ["NormalizedLinear", "SpectralConv2d", "SpectralLinear"]
+
+
+class SpectralLinear(DenseMap):
+    """x ↦ W x/s + b on (batch, in_features), with s an upper bound of ‖W‖ found anew at every call.
+
+    Parameters: weight (out_features, in_features), bias (out_features,). Raises InvalidInput.
+    Source: Miyato, Kataoka, Koyama, Yoshida, "Spectral normalization for generative adversarial networks" (ICLR 2018),
+    there with power iteration, which falls below ‖W‖; here with a bound from above.
+    """
+
+    def matrix(self) -> Tensor:
+        """W/s."""
+        return _over(self.weight, matrix_norm(self.weight))
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, whatever the parameters are."""
+        return Guarantee(1.0, "on features")
+
+
+class SpectralConv2d(ConvMap):
+    """The convolution divided by an upper bound of its norm on images of every size.
+
+    Parameters: weight (out_channels, in_channels, k, k), bias (out_channels,). padding_mode: as of AOLConv2d.
+    Raises InvalidInput and UnsupportedLayer. Source: Miyato et al. (ICLR 2018), with layers.kernel_norm for the norm.
+    """
+
+    def kernel(self) -> Tensor:
+        """The kernel over its norm."""
+        stride = (1, 1) if self.padding_mode == "circular" else (self.stride, self.stride)
+        return _over(self.weight, kernel_norm(self.weight, stride))
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, whatever the parameters are. Raises UnsupportedLayer for a padding that was set since."""
+        self.check_padding()
+        return Guarantee(1.0, self.where())
+
+
+class NormalizedLinear(DenseMap):
+    """x ↦ W' x + b with rows of length 1: the last layer of an LLN network.
+
+    It is not 1-Lipschitz: it guarantees √out_features, and 2 for the difference of any two outputs. What certifies is
+    the distance of the rows, min_j m_j/‖w_y − w_j‖, and Bound.pairwise uses it.
+    Parameters: weight (out_features, in_features), bias (out_features,). Raises InvalidInput.
+    Source: Singla, Singla, Feizi, "Improved deterministic l2 robustness on CIFAR-10 and CIFAR-100" (ICLR 2022).
+    """
+
+    def matrix(self) -> Tensor:
+        """Every row over its length; a row of zeros stays 0."""
+        weight = self.weight.double()
+        largest = weight.detach().abs().amax(dim=1, keepdim=True)
+        alive = largest > torch.finfo(weight.dtype).tiny * 1e9
+        unit = weight / torch.where(alive, largest, 1.0)
+        # A row of zeros has a length of 1 put in its place: its gradient is finite, and so is that of the others.
+        return unit / (unit.square().sum(dim=1, keepdim=True) + ~alive).sqrt()
+
+    def lipschitz_bound(self) -> Guarantee:
+        """√out_features, the Frobenius norm of rows of length 1."""
+        return Guarantee(math.sqrt(self.out_features), "on features; 1 for one output, 2 for the difference of two")
+
+
+def _over(weight: Tensor, norm: Tensor) -> Tensor:
+    """weight/norm, 0 for a layer of zeros."""
+    return weight.double() / (norm + (norm == 0))
