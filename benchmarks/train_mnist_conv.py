@@ -2,22 +2,20 @@
 
     LLIPTOOLS_DATA=... python benchmarks/train_mnist_conv.py --eps 0.5
 
-LLIPTOOLS_DATA names a folder that holds mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
+LLIPTOOLS_DATA names a folder that holds mnist/; without it MNIST is downloaded.
 """
 
 import argparse
-import gzip
-import os
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy, linear
 from truncated_power import adjoint, apply
 
+import lliptools as ll
 from lliptools.nets import ClippedReLU
 
 SPARSITY = 1.0  # weight of the sparsity loss beside the certified cross-entropy
@@ -44,11 +42,9 @@ def network(theta: float = 0.2) -> nn.Sequential:
 
 def mnist(split: str) -> tuple[Tensor, Tensor]:
     """Images (samples, 1, 28, 28) in [0, 1] and labels of a split: "train" or "t10k"."""
-    folder = Path(os.environ["LLIPTOOLS_DATA"]) / "mnist"
-    images = np.frombuffer(gzip.decompress((folder / f"{split}-images-idx3-ubyte.gz").read_bytes()), np.uint8)
-    labels = np.frombuffer(gzip.decompress((folder / f"{split}-labels-idx1-ubyte.gz").read_bytes()), np.uint8)
-    x = torch.tensor(images[16:].reshape(-1, 1, 28, 28)).float() / 255
-    return x, torch.tensor(labels[8:]).long()
+    data = ll.training.mnist()
+    x, y = (data.x_train, data.y_train) if split == "train" else (data.x_test, data.y_test)
+    return ll.training.as_float(x), y
 
 
 class NormEstimates:

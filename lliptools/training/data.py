@@ -1,29 +1,64 @@
-"""Small real and synthetic data sets that need no download, split once and for all."""
+"""What networks are trained on: points to train, to choose by, and to test; and two sets that need no download."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from lliptools.errors import InvalidInput
 
 __all__ = ["Split", "digits", "moons"]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training and held-out points: x (samples, features) float64, y (samples,) int64."""
+    """Points to train, to test, and (after hold_out) to choose between networks by.
+
+    x: (samples, *shape), float64 points, or uint8 images (samples, channels, height, width) with pixels from 0 to 255,
+    an eighth of the memory; as_float and batches make them floats in [0, 1]. y: (samples,) int64.
+    """
 
     x_train: Tensor
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
+    x_validation: Tensor | None = None
+    y_validation: Tensor | None = None
 
     def to(self, device: str | torch.device) -> "Split":
         """The same points on a device."""
-        return Split(*(part.to(device) for part in (self.x_train, self.y_train, self.x_test, self.y_test)))
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Split(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
+
+    def hold_out(self, count: int, *, seed: int = 0) -> "Split":
+        """The same points with count of the training points as validation part, every class by its share.
+
+        A class's share is rounded to a neighbouring whole number (Webster's rule). The same points for the same
+        seed, on every device; the order of the points is kept, the test part untouched.
+        Raises InvalidInput where count leaves nothing to train on, or where points are held out already.
+        """
+        if self.x_validation is not None:
+            raise InvalidInput(
+                expected="a split without validation part",
+                got=f"one with {len(self.x_validation)} points held out",
+                cause="a second call of hold_out",
+                next_step="call it once, on what the loader returned",
+            )
+        samples = len(self.y_train)
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 < count < samples:
+            raise InvalidInput(
+                expected=f"count as a whole number from 1 to {samples - 1}",
+                got=repr(count)[:80],
+                cause="a fraction, or more points than there are",
+                next_step=f"for a tenth pass count={max(1, samples // 10)}",
+            )
+        held = _every_class_by_its_share(self.y_train.cpu(), count, seed).to(self.y_train.device)
+        x, y = self.x_train, self.y_train
+        return Split(x[~held], y[~held], self.x_test, self.y_test, x[held], y[held])
 
 
 def digits() -> Split:
-    """The 1,797 scanned 8×8 digits of scikit-learn, flattened, pixels in [0, 1]: 1,437 to train, 360 held out."""
+    """The 1,797 scanned 8×8 digits of scikit-learn, flattened, pixels in [0, 1]: 1,437 to train, 360 to test."""
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
@@ -31,7 +66,7 @@ def digits() -> Split:
 
 
 def moons() -> Split:
-    """Two interleaved half-moons in the plane with Gaussian noise .1: 800 points to train, 200 held out."""
+    """Two interleaved half-moons in the plane with Gaussian noise .1: 800 points to train, 200 to test."""
     from sklearn.datasets import make_moons
 
     return _split(*make_moons(1000, noise=0.1, random_state=0))
@@ -44,3 +79,14 @@ def _split(x: object, y: object) -> Split:
     x_train, x_test = (torch.as_tensor(part, dtype=torch.float64) for part in parts[:2])
     y_train, y_test = (torch.as_tensor(part, dtype=torch.int64) for part in parts[2:])
     return Split(x_train, y_train, x_test, y_test)
+
+
+def _every_class_by_its_share(y: Tensor, count: int, seed: int) -> Tensor:
+    """A mask (samples,) of count random points, each class's number being its share of y, rounded."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    order = order[y[order].argsort(stable=True)]  # by class, in each class at random
+    sizes = y.bincount()
+    rank = torch.arange(len(y)) - (sizes.cumsum(0) - sizes)[y[order]]
+    quantile = (rank + 0.5).double() / sizes[y[order]]
+    chosen = order[quantile.argsort(stable=True)[:count]]
+    return torch.zeros(len(y), dtype=torch.bool).index_fill(0, chosen, True)

@@ -1,0 +1,84 @@
+"""Batches without a DataLoader: the points lie on one device, and are shuffled, augmented and made floats there."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from lliptools.errors import InvalidInput
+
+__all__ = ["as_float", "batches"]
+
+
+def as_float(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Points as floats: uint8 pixels divided by 255, so in [0, 1], floats as they are.
+
+    x: any shape, kept. dtype: by default float32 for pixels and x's own otherwise.
+    Raises InvalidInput for other whole numbers, whose range is not known.
+    """
+    if x.dtype == torch.uint8:
+        return x.to(dtype or torch.float32) / 255
+    if not x.is_floating_point():
+        raise InvalidInput(
+            expected="x as uint8 pixels or as floats",
+            got=f"a tensor of {x.dtype}",
+            cause="labels in the place of the points",
+            next_step="pass x_train, x_validation or x_test of a split",
+        )
+    return x.to(dtype or x.dtype)
+
+
+def batches(
+    x: Tensor,
+    y: Tensor,
+    batch_size: int,
+    *,
+    shuffle: bool = True,
+    augment: Callable[..., Tensor] | None = None,
+    generator: torch.Generator | None = None,
+    drop_last: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every point once, as pairs (batch, *shape), (batch,): floats (see as_float) on the device of x.
+
+    The last batch is smaller where batch_size does not divide the number of points; drop_last leaves it out.
+    augment: called as augment(x, generator=generator) with the batch as it is stored, so on uint8 pixels of images.
+    generator: what order and augmentation are drawn from; torch's own by default, a CPU generator for the same
+    order on every device. Raises InvalidInput for a batch_size below 1, and for x and y of different lengths.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidInput(
+            expected="batch_size as a whole number from 1",
+            got=repr(batch_size)[:80],
+            cause="the number of batches, or a fraction",
+            next_step="pass the number of points in a batch",
+        )
+    if y.shape != x.shape[:1] or x.dim() == 0:
+        raise InvalidInput(
+            expected="x of shape (samples, ...) and y of shape (samples,)",
+            got=f"x {tuple(x.shape)}, y {tuple(y.shape)}",
+            cause="points and labels of different parts of a split",
+            next_step="pass x_train with y_train, x_validation with y_validation, x_test with y_test",
+        )
+    return _batches(x, y, batch_size, shuffle, augment, generator, drop_last, dtype)
+
+
+def _batches(
+    x: Tensor,
+    y: Tensor,
+    batch_size: int,
+    shuffle: bool,
+    augment: Callable[..., Tensor] | None,
+    generator: torch.Generator | None,
+    drop_last: bool,
+    dtype: torch.dtype | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    order = None
+    if shuffle:
+        order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None).to(x.device)
+    stop = len(x) - len(x) % batch_size if drop_last else len(x)
+    for start in range(0, stop, batch_size):
+        batch = slice(start, start + batch_size)
+        points = x[batch] if order is None else x[order[batch]]
+        labels = y[batch] if order is None else y[order[batch]]
+        yield as_float(points if augment is None else augment(points, generator=generator), dtype), labels

@@ -1,0 +1,193 @@
+"""MNIST, CIFAR-10 and Tiny-ImageNet from their published files: uint8 images (samples, channels, height, width)."""
+
+import hashlib
+import math
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lliptools.training.data import Split
+from lliptools.training.files import Source, damaged, find, read
+
+__all__ = ["cifar10", "mnist", "tiny_imagenet"]
+
+
+def _mnist(name: str, md5: str) -> Source:
+    mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+    return Source(f"mnist/{name}.gz", md5, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
+
+
+# Each file with the MD5 of what it holds decompressed: a compressed one depends on who compressed it.
+MNIST = {
+    "train-images": (
+        _mnist("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+        "6bbc9ace898e44ae57da46a324031adb",
+    ),
+    "train-labels": (
+        _mnist("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432"),
+        "a25bea736e30d166cdddb491f175f624",
+    ),
+    "test-images": (
+        _mnist("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3"),
+        "2646ac647ad5339dbf082846283269ea",
+    ),
+    "test-labels": (
+        _mnist("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c"),
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+}
+CIFAR10 = Source(
+    "cifar10/cifar-10-batches-bin",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+    ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+)
+CIFAR10_RECORDS = 10_000  # in each of the six files
+TINY_IMAGENET = Source(
+    "tiny-imagenet-200",
+    "90528d7ca1a48142e341f4ef8d21d0de",
+    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+)
+TINY_IMAGENET_CLASSES = 200
+TINY_IMAGENET_PER_CLASS = 500
+
+CUT_SHORT = "a download or copy that stopped early"
+OTHER = "another file under this name"
+
+
+def mnist() -> Split:
+    """The 28×28 handwritten digits: 60,000 to train, 10,000 to test; uint8 images (samples, 1, 28, 28).
+
+    Read from mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte in the data folder, .gz or decompressed, and compared
+    with the published files bit by bit (MD5); downloaded where they are missing, 11 MB. Raises InvalidInput.
+    Source: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition (1998).
+    """
+    train, train_labels, test, test_labels = (_idx(name) for name in MNIST)
+    return Split(train[:, None], train_labels.long(), test[:, None], test_labels.long())
+
+
+def cifar10() -> Split:
+    """Small photographs in 10 classes: 50,000 to train, 10,000 to test; uint8 images (samples, 3, 32, 32), 184 MB.
+
+    Read from cifar10/cifar-10-batches-bin in the data folder, the "binary version"; downloaded where that folder is
+    missing, 170 MB. Raises InvalidInput for files of another form.
+    Source: Krizhevsky, Learning multiple layers of features from tiny images (2009).
+    """
+    there = find(CIFAR10)
+    x_train, y_train = _records([there / f"data_batch_{number}.bin" for number in range(1, 6)])
+    return Split(x_train, y_train, *_records([there / "test_batch.bin"]))
+
+
+def tiny_imagenet() -> Split:
+    """Photographs in 200 classes: 100,000 to train, 10,000 to test; uint8 images (samples, 3, 64, 64), 1.35 GB.
+
+    Read from tiny-imagenet-200 in the data folder, in about a minute; downloaded where that folder is missing, 248 MB.
+    The test part is the published validation part, as is usual: the labels of the published test part are secret.
+    Classes are numbered in the alphabetical order of their WordNet identifiers; grey images get three equal channels.
+    Needs Pillow. Raises InvalidInput.
+    Source: Le, Yang, Tiny ImageNet visual recognition challenge (Stanford CS231N, 2015).
+    """
+    there = find(TINY_IMAGENET)
+    names = sorted(set(read(there / "wnids.txt", TINY_IMAGENET).decode().split()))
+    expected = f"{TINY_IMAGENET_CLASSES} classes"
+    _require(len(names) == TINY_IMAGENET_CLASSES, there / "wnids.txt", TINY_IMAGENET, expected, f"{len(names)}", OTHER)
+    paths: list[Path] = []
+    for name in names:
+        images = there / "train" / name / "images"
+        found = sorted(images.glob("*.JPEG"))
+        expected, got = f"{TINY_IMAGENET_PER_CLASS} JPEG images", f"{len(found)}"
+        _require(len(found) == TINY_IMAGENET_PER_CLASS, images, TINY_IMAGENET, expected, got, CUT_SHORT)
+        paths += found
+    y_train = torch.arange(len(names)).repeat_interleave(TINY_IMAGENET_PER_CLASS)
+    test_paths, y_test = _annotated(there / "val", names)
+    return Split(_jpegs(paths), y_train, _jpegs(test_paths), y_test)
+
+
+def _require(holds: bool, path: Path, source: Source, expected: str, got: str, cause: str) -> None:
+    if not holds:
+        raise damaged(path, source, expected, got, cause)
+
+
+def _idx(name: str) -> Tensor:
+    """The images (samples, 28, 28) or labels (samples,) of an IDX file: a magic number, the sizes, the bytes."""
+    source, md5 = MNIST[name]
+    path = find(source)
+    content = read(path, source)
+    magic, shape = (2051, (28, 28)) if name.endswith("images") else (2049, ())
+    head = struct.Struct(f">{2 + len(shape)}I")
+    _require(len(content) >= head.size, path, source, "an IDX file", f"{len(content)} bytes", CUT_SHORT)
+    found, samples, *rest = head.unpack_from(content)
+    expected, got = f"an IDX file that starts with {magic}, sizes {shape}", f"{found}, sizes {tuple(rest)}"
+    _require((found, *rest) == (magic, *shape), path, source, expected, got, OTHER)
+    length = head.size + samples * math.prod(shape)
+    expected, got = f"{length} bytes for {samples} samples", f"{len(content)}"
+    _require(len(content) == length, path, source, expected, got, CUT_SHORT)
+    got = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    _require(got == md5, path, source, f"content with MD5 {md5}", got, "a file that was changed, or another set")
+    return torch.tensor(np.frombuffer(content, np.uint8, offset=head.size).reshape(-1, *shape))
+
+
+def _records(paths: list[Path]) -> tuple[Tensor, Tensor]:
+    """Images and labels of CIFAR-10's binary files.
+
+    A record is the label's byte, then the red, the green and the blue plane, each row by row.
+    """
+    size = 1 + 3 * 32 * 32
+    x = torch.empty((len(paths) * CIFAR10_RECORDS, 3, 32, 32), dtype=torch.uint8)
+    y = torch.empty(len(x), dtype=torch.int64)
+    for k, path in enumerate(paths):
+        content = read(path, CIFAR10)
+        expected = f"{CIFAR10_RECORDS * size} bytes, {CIFAR10_RECORDS} records of {size}"
+        _require(len(content) == CIFAR10_RECORDS * size, path, CIFAR10, expected, f"{len(content)} bytes", CUT_SHORT)
+        records = np.frombuffer(content, np.uint8).reshape(-1, size)
+        largest = records[:, 0].max()
+        _require(largest < 10, path, CIFAR10, "labels from 0 to 9", f"{largest}", "CIFAR-100, or not a binary version")
+        here = slice(k * CIFAR10_RECORDS, (k + 1) * CIFAR10_RECORDS)
+        y.numpy()[here] = records[:, 0]
+        x.numpy()[here] = records[:, 1:].reshape(-1, 3, 32, 32)
+    return x, y
+
+
+def _annotated(folder: Path, names: list[str]) -> tuple[list[Path], Tensor]:
+    """Paths and labels of the validation images: a line holds a file's name, its class and a box, between tabs."""
+    path = folder / "val_annotations.txt"
+    numbers = {name: number for number, name in enumerate(names)}
+    rows = [line.split("\t") for line in read(path, TINY_IMAGENET).decode().splitlines() if line]
+    wanted = TINY_IMAGENET_CLASSES * TINY_IMAGENET_PER_CLASS // 10
+    _require(len(rows) == wanted, path, TINY_IMAGENET, f"{wanted} lines", f"{len(rows)}", CUT_SHORT)
+    strange = next((row for row in rows if len(row) < 2 or row[1] not in numbers), None)
+    _require(strange is None, path, TINY_IMAGENET, "a name and a class of wnids.txt a line", f"{strange}", OTHER)
+    return [folder / "images" / row[0] for row in rows], torch.tensor([numbers[row[1]] for row in rows])
+
+
+def _jpegs(paths: list[Path]) -> Tensor:
+    """The images (samples, 3, 64, 64) of JPEG files."""
+    from tqdm.auto import tqdm
+
+    x = torch.empty((len(paths), 3, 64, 64), dtype=torch.uint8)
+
+    def fill(start: int) -> None:
+        for index in range(start, min(start + TINY_IMAGENET_PER_CLASS, len(paths))):
+            x.numpy()[index] = _jpeg(paths[index])
+
+    starts = range(0, len(paths), TINY_IMAGENET_PER_CLASS)
+    with ThreadPoolExecutor() as threads:  # Pillow lets other threads run while it decodes
+        for _ in tqdm(threads.map(fill, starts), desc="Tiny-ImageNet", total=len(starts)):
+            pass
+    return x
+
+
+def _jpeg(path: Path) -> np.ndarray:
+    """The pixels (3, 64, 64) of a JPEG file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            size = image.size
+            _require(size == (64, 64), path, TINY_IMAGENET, "an image of 64×64 pixels", f"{size}", OTHER)
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except OSError as error:
+        raise damaged(path, TINY_IMAGENET, "a whole JPEG image", str(error), CUT_SHORT) from error
