@@ -123,7 +123,7 @@ def _kernel() -> Iterator[Finding]:
 def _data() -> Iterator[Finding]:
     folder = os.environ.get("LLIPTOOLS_DATA", "")
     if not folder:
-        yield Finding("data folder", "LLIPTOOLS_DATA is not set (digits and moons need no data folder)")
+        yield Finding("data folder", "LLIPTOOLS_DATA is not set (digits and moons need none; the cache serves)")
     elif Path(folder).is_dir():
         sets = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
         yield Finding("data folder", f"{folder}: {', '.join(sets) or 'empty'}")

@@ -54,7 +54,7 @@ TINY_IMAGENET = Source(
 TINY_IMAGENET_CLASSES = 200
 TINY_IMAGENET_PER_CLASS = 500
 
-CUT_SHORT = "a download or copy that stopped early"
+CUT_SHORT = "a download or copy that stopped early, or another version of the set"
 OTHER = "another file under this name"
 
 
