@@ -1,4 +1,4 @@
-"""The command line: lliptools doctor | train."""
+"""The command line: lliptools doctor | recipes | train."""
 
 import platform
 from dataclasses import replace
@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Local Lipsch
 
 @app.callback()
 def _commands() -> None:
-    """Keep `doctor` and `train` as commands of their own."""
+    """Keep every command as one of its own."""
 
 
 @app.command()
@@ -25,14 +25,25 @@ def doctor() -> None:
 
 
 @app.command()
+def recipes() -> None:
+    """List the recipes that `train` takes."""
+    import lliptools as ll
+
+    for name, each in ll.training.RECIPES.items():
+        build = each.network
+        arguments = ", ".join([*map(str, build.args), *(f"{key}={value}" for key, value in build.keywords.items())])
+        print(f"{name:<16}{each.data.__name__:<10}{each.epochs:>5} epochs  {build.func.__name__}({arguments})")
+
+
+@app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="The recipe: moons, digits-relu or digits-clipped.")],
+    name: Annotated[str, typer.Argument(help="The recipe; `lliptools recipes` lists them.")],
     to: Annotated[Path, typer.Option(help="Folder for the weights and provenance.json.")] = Path("weights"),
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the batches.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs; 0 takes the recipe's own number.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Train a small network, measure it on the held-out points, and store weights and provenance."""
+    """Train a network, measure it on the test points, and store weights and provenance."""
     import torch
 
     import lliptools as ll
@@ -42,27 +53,21 @@ def train(
     if epochs:
         chosen = replace(chosen, epochs=epochs)
     data = chosen.data().to(device)
+    torch.manual_seed(seed)
+    net = chosen.network().to(device, chosen.dtype)
     start = perf_counter()
-    net = ll.training.fit(chosen, data, seed=seed, progress=True)
+    ll.training.fit(net, data, chosen, progress=True)
     seconds = round(perf_counter() - start)
-    table = ll.certified_accuracy(net, data.x_test, data.y_test, chosen.eps_reported)
-    assert isinstance(table, ll.AccuracyTable)
-    print(table)
+    points = ll.training.as_float(data.x_test, chosen.dtype)
+    tables = ll.certified_accuracy(net, points, data.y_test, chosen.radii, progress=True)
+    assert isinstance(tables, ll.AccuracyTables)
+    print(tables)
     command = f"lliptools train {name} --seed {seed}" + (f" --epochs {epochs}" if epochs else "")
     versions = f"lliptools {ll.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    measured = {
-        "eps": table.eps,
-        "clean": table.clean,
-        "attacked": table.attacked,
-        "certified": table.certified,
-    }
-    trained_for = {"recipe": name, "trained_for_eps": chosen.eps, "seed": seed, "command": command}
-    save(
-        net,
-        name,
-        {**trained_for, "device": device, "training_seconds": seconds, "versions": versions, "held_out": measured},
-        to,
-    )
+    measured = [{"eps": t.eps, "clean": t.clean, "attacked": t.attacked, "certified": t.certified} for t in tables]
+    made = {"recipe": name, "objective": repr(chosen.objective), "seed": seed, "command": command}
+    done = {"device": device, "training_seconds": seconds, "versions": versions, "held_out": measured}
+    save(net, name, chosen.network, made | done, to)
     print(f"written to {to / name}.safetensors")
 
 

@@ -54,9 +54,20 @@ FILES = {
     ),
     "layers": (
         *("condition", "norm", "bases", "sll", "cpl", "aol", "spectral", "orthogonal", "sandwich", "isometries"),
-        "export",
+        *("networks", "export"),
     ),
-    "training": ("data", "files", "images", "augmentation", "batches", "recipes", "losses", "loop"),
+    "training": (
+        "data",
+        "files",
+        "images",
+        "augmentation",
+        "batches",
+        "losses",
+        "objectives",
+        "schedules",
+        "recipes",
+        "loop",
+    ),
     "teach": ("style", "exercise", "check", "views", "panels", "figures", "widgets", "doctor"),
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}

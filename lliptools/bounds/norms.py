@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import errs
+from lliptools.bounds.record import errs, product_above
 from lliptools.bounds.rounding import gamma, inflated, is_outward, matrix_slack, unit
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["CholeskyNorm", "GramNorm", "PowerNorm", "exact_norm", "scaled_matrices"]
+__all__ = ["CholeskyNorm", "GramNorm", "PowerNorm", "exact_norm", "scaled_matrices", "sums_norm"]
 
 OfMatrices = Callable[[Tensor], Tensor]
 # Samples that keep about as many rows and columns, counted in steps of this, are worked on together.
@@ -85,6 +85,19 @@ def _by_eigenvalue(kept: Tensor) -> Tensor:
         return inflated(squared.sqrt())
     alive = squared > 0
     return torch.where(alive, squared, 1.0).sqrt() * alive
+
+
+@errs("upper", encloses=True)
+def sums_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """Root of the largest row sum times the largest column sum of |W|, and of the largest slopes: quick and loose.
+
+    Slopes (batch, …) twice -> (batch,). Source: Schur's test, ‖W‖² <= ‖W‖₁ ‖W‖_∞.
+    """
+    steepest = row_slope.detach().flatten(1).amax(dim=1).sqrt() * column_slope.detach().flatten(1).amax(dim=1).sqrt()
+    found = product_above(linear.largest_size().expand(len(steepest)), steepest)
+    if is_outward():
+        found = found * (1 + 4 * gamma(linear.terms, found)) + matrix_slack(linear, row_slope, column_slope)
+    return found
 
 
 @errs("upper", encloses=True)

@@ -186,7 +186,9 @@ def _nested(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _
     """h + inner(h), or inner(h): the boxes and centres of the inside, and the constant that the layer vouches for."""
     merged = None if state.merged is None or not block.skip else replace(state.merged, fresh=False)
     start = replace(state, value=torch.ones_like(state.value), merged=merged if block.skip else state.merged)
-    inner, end = _pass(block.inner, start, stages)
+    # Where the layer vouches for the whole, the norms of its parts serve the boxes between them only.
+    rough = replace(stages, norm=_inside(block, stages.norm))
+    inner, end = _pass(block.inner, start, rough)
     norm, grown, after, box = end.value, end.radius, end.center, end.box
     zonotope, merged_after = end.zonotope, end.merged
     if block.skip:
@@ -241,7 +243,14 @@ def _count(blocks: tuple[Block, ...]) -> int:
 def _failure(norm: Norm, blocks: tuple[Block, ...]) -> float:
     """The failure probabilities of all norms, summed."""
     of_one = getattr(norm, "failure_probability", lambda linear: 0.0)
-    return float(sum(_failure(norm, block.inner) if block.inner else of_one(block.linear) for block in blocks))
+    return float(
+        sum(_failure(_inside(block, norm), block.inner) if block.inner else of_one(block.linear) for block in blocks)
+    )
+
+
+def _inside(block: Block, norm: Norm) -> Norm:
+    """The norm of what is inside of a block."""
+    return replace(norm, rough=True) if isinstance(norm, UpperNorm) and math.isfinite(block.lipschitz) else norm
 
 
 def global_bound(

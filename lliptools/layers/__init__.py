@@ -5,6 +5,7 @@ from lliptools.layers.aol import AOLConv2d, AOLLinear
 from lliptools.layers.cpl import CPLConv2d, CPLLinear
 from lliptools.layers.export import export
 from lliptools.layers.isometries import PadChannels, ScaledAvgPool2d
+from lliptools.layers.networks import lipschitz_cnn, lipschitz_mlp, sll_network
 from lliptools.layers.norm import kernel_norm, matrix_norm
 from lliptools.layers.orthogonal import BROLinear, CayleyConv2d, CayleyLinear, cayley
 from lliptools.layers.sandwich import SandwichLinear
@@ -31,5 +32,8 @@ __all__ = [
     "condition",
     "export",
     "kernel_norm",
+    "lipschitz_cnn",
+    "lipschitz_mlp",
     "matrix_norm",
+    "sll_network",
 ]

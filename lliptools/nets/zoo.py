@@ -1,6 +1,8 @@
-"""Trained networks that ship with the package: float64 weights, and the command and seed that made each."""
+"""Trained networks that ship with the package: weights, and the command and seed that made each."""
 
 import json
+from functools import partial
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import ClippedReLU
-from lliptools.nets.architectures import mlp
 
 __all__ = ["available", "load", "provenance", "save"]
 
@@ -21,7 +21,7 @@ def available() -> list[str]:
 
 
 def provenance(name: str) -> dict[str, Any]:
-    """How a shipped network was made: architecture, data, command, seed, versions, and its measured accuracies.
+    """How a shipped network was made: function and arguments, data, command, seed, versions, measured accuracies.
 
     Raises InvalidInput for a name that is not shipped.
     """
@@ -38,22 +38,33 @@ def provenance(name: str) -> dict[str, Any]:
 
 def load(name: str) -> nn.Sequential:
     """A trained network in float64, in evaluation mode. Raises InvalidInput for a name that is not shipped."""
-    record = provenance(name)
-    net = mlp(*record["sizes"], activation=record["activation"]).double()
-    net.load_state_dict(load_file(_shipped() / f"{name}.safetensors"))
-    return net.eval()
+    net = _built(provenance(name)["network"])
+    weights = load_file(_shipped() / f"{name}.safetensors")
+    net.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+    return net.double().eval()
 
 
-def save(net: nn.Sequential, name: str, record: dict[str, Any], folder: Path) -> None:
-    """Write a network's weights and its line in the folder's provenance.json."""
+def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record: dict[str, Any], folder: Path) -> None:
+    """Write a network's weights and its line in the folder's provenance.json.
+
+    build: the partial call of a function of lliptools that built the network, with arguments that JSON has.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: value.detach().cpu().double().contiguous() for key, value in net.state_dict().items()}
+    weights = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     save_file(weights, folder / f"{name}.safetensors")
-    activation = "clipped_relu" if any(isinstance(layer, ClippedReLU) for layer in net) else "relu"
-    linear = [layer for layer in net if isinstance(layer, nn.Linear)]
-    sizes = [linear[0].in_features, *(layer.out_features for layer in linear)]
-    records = _records(folder) | {name: {"sizes": sizes, "activation": activation, **record}}
+    room = build.func.__module__.rsplit(".", 1)[0]
+    network = {"function": f"{room}.{build.func.__name__}", "arguments": build.args, "keywords": build.keywords}
+    records = _records(folder) | {name: {"network": network, **record}}
     (folder / "provenance.json").write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
+
+
+def _built(network: dict[str, Any]) -> nn.Sequential:
+    room, function = network["function"].rsplit(".", 1)
+    assert room.split(".")[0] == "lliptools"
+    arguments = [tuple(value) if isinstance(value, list) else value for value in network["arguments"]]
+    net = getattr(import_module(room), function)(*arguments, **network["keywords"])
+    assert isinstance(net, nn.Sequential)
+    return net
 
 
 def _shipped() -> Path:

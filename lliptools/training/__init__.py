@@ -1,17 +1,26 @@
-"""Training: data, augmentation and batches, losses, recipes, the loop."""
+"""Training: data, augmentation and batches, losses and objectives, recipes, the loop."""
 
 from lliptools.training.augmentation import crop_and_flip
 from lliptools.training.batches import as_float, batches
 from lliptools.training.data import Split, digits, moons
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
-from lliptools.training.losses import sparsity_loss, worst_logits
+from lliptools.training.losses import offset_cross_entropy, sparsity_loss, worst_logits
+from lliptools.training.objectives import Certified, Clean, Objective, Offset
 from lliptools.training.recipes import RECIPES, Recipe, recipe
+from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
 __all__ = [
     "RECIPES",
+    "Certified",
+    "Clean",
+    "HoldThenFall",
+    "Objective",
+    "Offset",
     "Recipe",
+    "Schedule",
     "Split",
+    "Triangle",
     "as_float",
     "batches",
     "cifar10",
@@ -20,6 +29,7 @@ __all__ = [
     "fit",
     "mnist",
     "moons",
+    "offset_cross_entropy",
     "recipe",
     "sparsity_loss",
     "tiny_imagenet",

@@ -1,13 +1,11 @@
-"""The loop: Adam on the worst logits that a bound allows."""
+"""The loop: AdamW on a recipe's objective."""
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
-from lliptools.bounds import local_bound
-from lliptools.nets import ClippedReLU, mlp
+from lliptools.nets import ClippedReLU
+from lliptools.training.batches import batches
 from lliptools.training.data import Split
-from lliptools.training.losses import sparsity_loss, worst_logits
 from lliptools.training.recipes import Recipe
 
 __all__ = ["fit"]
@@ -15,26 +13,25 @@ __all__ = ["fit"]
 SMALLEST_THETA = 1e-3
 
 
-def fit(recipe: Recipe, data: Split, *, seed: int = 0, progress: bool = False) -> nn.Sequential:
-    """Train the recipe's network on data, in float64 on the data's device; returned in evaluation mode.
+def fit(net: nn.Sequential, data: Split, recipe: Recipe, *, progress: bool = False) -> nn.Sequential:
+    """Train a network on data by a recipe, on the network's device; the same network, in evaluation mode.
 
-    The loss is κ·CE(f) + (1 − κ)·(CE(worst logits) + sparsity·sparsity loss), κ falling from 1 to 0 as eps grows.
-    The worst logits rest on the local bound with exact norms. Raises FloatingPointError where the loss stops being
-    finite. Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
+    Order and augmentation are drawn from torch's random numbers: with torch.manual_seed before the network is built,
+    weights and batches are the same each time. progress: show a bar.
+    Raises FloatingPointError where the loss stops being finite.
     """
     from tqdm.auto import tqdm
 
-    torch.manual_seed(seed)
-    device = data.x_train.device
-    net = mlp(*recipe.sizes, activation=recipe.activation, theta=recipe.theta).double().to(device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    net.train()
+    parameters = list(net.parameters())
+    data = data.to(parameters[0].device)
+    optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay)
     for epoch in tqdm(range(recipe.epochs), desc=recipe.name, disable=not progress):
-        ramp = min(1.0, 2 * epoch / recipe.epochs)
-        decay = max(0.0, 2 * epoch / recipe.epochs - 1)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * (recipe.learning_rate_end / recipe.learning_rate) ** decay
-        for batch in torch.randperm(len(data.x_train)).to(device).split(recipe.batch_size):
-            loss = _loss(net, data.x_train[batch], data.y_train[batch], recipe, ramp)
+            group["lr"] = recipe.schedule(recipe.learning_rate, epoch, recipe.epochs)
+        each = batches(data.x_train, data.y_train, recipe.batch_size, augment=recipe.augment, dtype=parameters[0].dtype)
+        for x, y in each:
+            loss = recipe.objective(net, x, y, epoch / recipe.epochs)
             if not loss.isfinite():
                 raise FloatingPointError(f"the loss of {recipe.name} is {loss.item()} in epoch {epoch}")
             optimizer.zero_grad()
@@ -42,18 +39,6 @@ def fit(recipe: Recipe, data: Split, *, seed: int = 0, progress: bool = False) -
             optimizer.step()
             _project_thresholds(net)
     return net.eval()
-
-
-def _loss(net: nn.Sequential, x: Tensor, y: Tensor, recipe: Recipe, ramp: float) -> Tensor:
-    logits = net(x)
-    clean = cross_entropy(logits, y)
-    if recipe.eps == 0 or ramp == 0:
-        return clean
-    bound = local_bound(net, x, ramp * recipe.eps, differentiable=True)
-    certified = cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y), y)
-    if recipe.sparsity:
-        certified = certified + recipe.sparsity * sparsity_loss(net, bound)
-    return (1 - ramp) * clean + ramp * certified
 
 
 @torch.no_grad()

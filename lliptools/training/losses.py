@@ -2,13 +2,14 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from lliptools.bounds import Bound
 from lliptools.errors import InvalidInput
 from lliptools.margins import own_class
 from lliptools.nets import ClippedReLU
 
-__all__ = ["sparsity_loss", "worst_logits"]
+__all__ = ["offset_cross_entropy", "sparsity_loss", "worst_logits"]
 
 
 def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
@@ -40,3 +41,14 @@ def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) ->
     for block, theta in zip(bound.blocks[:-1], thresholds, strict=True):
         total = total + block.box.upper.relu().mean() + at_theta * (theta - block.box.lower).relu().mean()
     return total
+
+
+def offset_cross_entropy(logits: Tensor, y: Tensor, *, offset: float, temperature: float = 0.25) -> Tensor:
+    """τ · CE((f − u · onehot(y))/τ): the label's logit has to win by more than the offset u. 0-dim.
+
+    logits: (batch, classes), y: (batch,). offset: in units of the logits; √2 · eps asks for a radius of eps where the
+    logits are 1-Lipschitz. temperature: τ > 0; the smaller it is, the less points count that have won.
+    Source: Prach and Lampert (ECCV 2022), section 3; Araujo et al. (ICLR 2023) take u = 3√2/2 and τ = ¼.
+    """
+    behind = logits - offset * own_class(logits, y)
+    return temperature * cross_entropy(behind / temperature, y)

@@ -77,7 +77,7 @@ def test_small_and_large_weights(method, scale):
     layer = nn.Conv2d(2, 4, 3, padding=1, bias=False).double()
     layer.weight.data = scale * linear.operators[0].weight.detach()
     found = ll.spectral_norm(layer, method, input_shape=(2, 6, 7)).item() / scale
-    assert found == pytest.approx(one, rel=0.15)
+    assert found == pytest.approx(one, rel=2 if method == "sums" else 0.15)
     assert found >= one * (1 - 1e-9) or METHODS[method].kind == "lower"
 
 

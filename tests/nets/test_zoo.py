@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -7,42 +8,69 @@ from torch import nn
 import lliptools as ll
 from lliptools.nets import zoo
 
+BY_DESIGN = [f"{kind}-digits" for kind in ("spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich")]
+
 
 def test_shipped_networks():
-    assert ll.nets.available() == ["digits-clipped", "digits-relu", "moons"]
+    assert set(ll.nets.available()) == {"digits-clipped", "digits-relu", "moons", *BY_DESIGN}
     folder = zoo._shipped()
-    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 1_000_000
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 12_000_000
+    assert all(path.stat().st_size < 3_000_000 for path in folder.glob("*.safetensors"))
     assert {path.stem for path in folder.glob("*.safetensors")} == set(ll.nets.available())
 
 
-@pytest.mark.parametrize("name", ["digits-clipped", "digits-relu", "moons"])
+@pytest.mark.parametrize("name", ["digits-clipped", "digits-relu", "moons", *BY_DESIGN])
 def test_provenance_is_true(name):
     """The accuracies that are written beside the weights are those of the weights."""
     record, net = ll.nets.provenance(name), ll.nets.load(name)
     assert record["command"] == f"lliptools train {record['recipe']} --seed {record['seed']}"
-    assert ll.training.recipe(name).eps == record["trained_for_eps"]
-    data, measured = ll.training.recipe(name).data(), record["held_out"]
-    table = ll.certified_accuracy(net, data.x_test, data.y_test, measured["eps"])
-    for what in ("clean", "attacked", "certified"):
-        assert getattr(table, what) == pytest.approx(measured[what], abs=1e-9), what
+    recipe = ll.training.recipe(name)
+    assert repr(recipe.objective) == record["objective"]
+    data, measured = recipe.data(), record["held_out"]
+    for table, written in zip(
+        ll.certified_accuracy(net, data.x_test, data.y_test, recipe.radii), measured, strict=True
+    ):
+        for what in ("eps", "clean", "attacked", "certified"):
+            assert getattr(table, what) == pytest.approx(written[what], abs=1e-9), what
     assert all(p.dtype == torch.float64 for p in net.parameters())
     assert not net.training
 
 
 def test_local_is_below_global_at_every_held_out_digit():
     net, data = ll.nets.load("digits-clipped"), ll.training.digits()
-    eps = ll.nets.provenance("digits-clipped")["trained_for_eps"]
+    eps = ll.training.recipe("digits-clipped").objective.eps
     local, everywhere = ll.local_bound(net, data.x_test, eps).value, ll.global_bound(net, data.x_test).value
     assert (local < everywhere).all()
     assert (local / everywhere).mean() < 0.5
 
 
 def test_save_and_load(tmp_path, monkeypatch):
-    net = ll.nets.mlp(3, 4, 2, activation="clipped_relu").double()
-    zoo.save(net, "small", {"seed": 7}, tmp_path)
+    build = partial(ll.nets.mlp, 3, 4, 2, activation="clipped_relu")
+    net = build().double()
+    zoo.save(net, "small", build, {"seed": 7}, tmp_path)
     monkeypatch.setattr(zoo, "_shipped", lambda: tmp_path)
     record = json.loads((tmp_path / "provenance.json").read_text())["small"]
-    assert record == {"seed": 7, "sizes": [3, 4, 2], "activation": "clipped_relu"}
+    called = {"function": "lliptools.nets.mlp", "arguments": [3, 4, 2], "keywords": {"activation": "clipped_relu"}}
+    assert record == {"seed": 7, "network": called}
     x = torch.randn(5, 3, dtype=torch.float64)
     assert torch.equal(zoo.load("small")(x), net(x))
     assert isinstance(zoo.load("small"), nn.Sequential)
+
+
+def test_the_network_is_built_by_functions_of_the_package_only():
+    with pytest.raises(AssertionError):
+        zoo._built({"function": "os.system", "arguments": ["true"], "keywords": {}})
+
+
+def test_1_lipschitz_networks_of_equal_budget():
+    """The same layers, epochs and loss for every kind, and each beats the plain network at larger radii."""
+    records = {name: ll.nets.provenance(name) for name in BY_DESIGN}
+    assert len({record["objective"] for record in records.values()}) == 1
+    plain = ll.nets.load("digits-relu")
+    data = ll.training.digits()
+    reached = ll.certified_accuracy(plain, data.x_test, data.y_test, 0.5).certified
+    for name, record in records.items():
+        assert [line["eps"] for line in record["held_out"]] == [0.1, 0.3, 0.5, 1.0]
+        assert record["held_out"][2]["certified"] > reached + 0.1, name
+        net = ll.nets.load(name)
+        assert (ll.global_bound(net[:-1], data.x_test[:1]).value <= 1).all()

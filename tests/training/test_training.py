@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,19 @@ from lliptools.cli import app
 from lliptools.training.loop import SMALLEST_THETA
 
 RECIPE = ll.training.recipe("digits-clipped")
-TINY = replace(RECIPE, name="tiny", sizes=(64, 16, 10), epochs=12, sparsity=0.1, learning_rate=5e-3)
+TINY = replace(
+    RECIPE,
+    name="tiny",
+    network=partial(ll.nets.mlp, 64, 16, 10, activation="clipped_relu"),
+    objective=ll.training.Certified(eps=0.1, sparsity=0.1),
+    epochs=12,
+    learning_rate=5e-3,
+)
+
+
+def trained(recipe, data, seed=0):
+    torch.manual_seed(seed)
+    return ll.training.fit(recipe.network().to(recipe.dtype), data, recipe)
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +43,13 @@ def test_data(digits):
 
 
 def test_certified_training_is_reproducible_and_learns(digits):
-    one, other = (ll.training.fit(TINY, digits, seed=3) for _ in range(2))
+    one, other = (trained(TINY, digits, seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
     assert one[1].theta.min() >= SMALLEST_THETA
-    table = ll.certified_accuracy(one, digits.x_test, digits.y_test, TINY.eps)
+    table = ll.certified_accuracy(one, digits.x_test, digits.y_test, 0.1)
     assert table.clean > 0.8
-    untrained = ll.nets.mlp(*TINY.sizes, activation="clipped_relu").double()
-    assert table.certified > ll.certified_accuracy(untrained, digits.x_test, digits.y_test, TINY.eps).certified
+    untrained = TINY.network().double()
+    assert table.certified > ll.certified_accuracy(untrained, digits.x_test, digits.y_test, 0.1).certified
 
 
 def test_worst_logits_decide_the_certificate(digits):
@@ -64,7 +77,7 @@ def test_sparsity_loss_by_hand():
 def test_a_loss_that_is_not_finite_stops(digits):
     broken = replace(digits, x_train=digits.x_train * torch.nan)
     with pytest.raises(FloatingPointError, match="tiny is nan in epoch 0"):
-        ll.training.fit(TINY, broken)
+        trained(TINY, broken)
 
 
 def test_command_line(tmp_path):
@@ -73,3 +86,57 @@ def test_command_line(tmp_path):
     assert "certified" in done.output
     assert {path.name for path in tmp_path.iterdir()} == {"moons.safetensors", "provenance.json"}
     assert "--seed 5 --epochs 2" in (tmp_path / "provenance.json").read_text()
+
+
+def test_recipes_are_listed():
+    done = CliRunner().invoke(app, ["recipes"])
+    assert done.exit_code == 0
+    assert all(name in done.output for name in ll.training.RECIPES)
+    with pytest.raises(ll.InvalidInput, match="lliptools recipes"):
+        ll.training.recipe("cifar")
+
+
+def test_offset_cross_entropy_by_hand():
+    logits, y = torch.tensor([[2.0, 1.0], [0.0, 0.5]]).double(), torch.tensor([0, 1])
+    # behind: [2 − .75, 1], [0, .5 − .75]; over τ = .5, logistic of the differences −.5 and .5
+    expected = 0.5 * torch.tensor([-0.5, 0.5]).double().exp().log1p().mean()
+    found = ll.training.offset_cross_entropy(logits, y, offset=0.75, temperature=0.5)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
+
+
+def test_schedules():
+    fall = ll.training.HoldThenFall(1e-3)
+    assert [fall(1e-1, epoch, 4) for epoch in range(3)] == [0.1, 0.1, 0.1]
+    assert fall(1e-1, 3, 4) == pytest.approx(1e-2)
+    triangle = ll.training.Triangle(top=0.5)
+    assert [triangle(1.0, epoch, 4) for epoch in range(4)] == pytest.approx([0.25, 0.75, 0.75, 0.25])
+
+
+@pytest.mark.parametrize("kind", ["spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich"])
+def test_networks_by_design_learn(digits, kind):
+    """After a few epochs the margins certify more points than at the start, and the guarantee still holds."""
+    recipe = replace(ll.training.recipe(f"{kind}-digits"), epochs=4)
+    net = trained(recipe, digits)
+    x, y = digits.x_test[:100], digits.y_test[:100]
+    assert ll.certified_accuracy(net, x, y, 0.1).certified > 0.6
+    assert ll.global_bound(net[:-1], x).value.max() <= 1
+    images = recipe.network()
+    assert [type(layer) for layer in images] == [type(layer) for layer in net]
+
+
+def test_the_papers_networks():
+    """As many parameters as the paper says, nearly all of them in dense layers."""
+    for size, millions in (("small", 41), ("medium", 79), ("large", 118), ("xlarge", 236)):
+        convolutions, dense, channels = ll.layers.networks.SIZES[size]
+        features = channels * 8 * 8
+        last, of_one, of_dense = features * 10 + 10, channels * 5 * 9 + 10, features * 2048 + 2 * 2048
+        assert round((convolutions * of_one + dense * of_dense + last) / 1e6) == millions
+    recipe = ll.training.recipe("sll-small")
+    net = recipe.network()
+    count = sum(p.numel() for p in net.parameters())
+    assert round(count / 1e6) == 41
+    dense = sum(p.numel() for m in net if isinstance(m, ll.layers.SLLLinear) for p in m.parameters())
+    assert dense / count > 0.998
+    assert recipe.objective == ll.training.Offset(3 * 2**0.5 / 2)
+    x = torch.rand(2, 3, 32, 32)
+    assert net(x).shape == (2, 10)

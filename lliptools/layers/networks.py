@@ -1,0 +1,113 @@
+"""Networks whose logits differ by a known constant: 1-Lipschitz layers, and a last one with rows of length 1."""
+
+from math import prod
+
+from torch import nn
+
+from lliptools.errors import InvalidInput
+from lliptools.layers.aol import AOLConv2d, AOLLinear
+from lliptools.layers.bases import DenseMap, DenseResidual
+from lliptools.layers.cpl import CPLConv2d, CPLLinear
+from lliptools.layers.isometries import PadChannels, ScaledAvgPool2d
+from lliptools.layers.orthogonal import BROLinear, CayleyConv2d, CayleyLinear
+from lliptools.layers.sandwich import SandwichLinear
+from lliptools.layers.sll import SLLConv2d, SLLLinear
+from lliptools.layers.spectral import NormalizedLinear, SpectralConv2d, SpectralLinear
+from lliptools.nets import MaxMin
+
+__all__ = ["SIZES", "lipschitz_cnn", "lipschitz_mlp", "sll_network"]
+
+# Convolutions, dense layers, channels. Source: Araujo et al. (ICLR 2023), table 4.
+SIZES = {"small": (20, 7, 45), "medium": (30, 10, 60), "large": (50, 10, 90), "xlarge": (70, 15, 120)}
+RESIDUAL: dict[str, tuple[type[DenseResidual], type[nn.Module]]] = {
+    "sll": (SLLLinear, SLLConv2d),
+    "cpl": (CPLLinear, CPLConv2d),
+}
+MAPS: dict[str, tuple[type[DenseMap], type[nn.Module] | None]] = {
+    "spectral": (SpectralLinear, SpectralConv2d),
+    "aol": (AOLLinear, AOLConv2d),
+    "cayley": (CayleyLinear, CayleyConv2d),
+    "bro": (BROLinear, None),
+}
+DENSE = (*RESIDUAL, *MAPS, "sandwich")
+CONVOLUTIONAL = (*RESIDUAL, *(kind for kind, (_, convolution) in MAPS.items() if convolution is not None))
+
+
+def lipschitz_mlp(kind: str, features: int, classes: int, *, depth: int, inner: int | None = None) -> nn.Sequential:
+    """Layers of one kind that keep the number of features, `depth` of them, and rows of length 1 at the end.
+
+    kind: "sll" or "cpl", residual layers with `inner` units (as many as features unless given); "spectral", "aol",
+    "cayley" or "bro", each followed by MaxMin; or "sandwich", which has its activation inside.
+    Raises InvalidInput for another kind.
+    """
+    _check(kind, DENSE)
+    layers = [part for _ in range(depth) for part in _dense(kind, features, inner)]
+    return nn.Sequential(*layers, NormalizedLinear(features, classes))
+
+
+def lipschitz_cnn(
+    kind: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    *,
+    channels: int,
+    convolutions: int,
+    dense: int,
+    inner_channels: int = 5,
+    inner: int = 2048,
+    pool: int = 4,
+) -> nn.Sequential:
+    """Zeros for channels, convolutions 3×3, an average of norm 1, dense layers, and rows of length 1 at the end.
+
+    kind: as of lipschitz_mlp, but for "bro" and "sandwich". shape: (channels, height, width) of an image.
+    inner_channels and inner: units inside of residual convolutions and dense layers. pool: side of the window.
+    Raises InvalidInput. Source: Araujo et al. (ICLR 2023), section 5 and table 4.
+    """
+    _check(kind, CONVOLUTIONAL)
+    layers: list[nn.Module] = [PadChannels(shape[0], channels)]
+    for _ in range(convolutions):
+        if kind in RESIDUAL:
+            layers.append(RESIDUAL[kind][1](channels, inner_channels))
+        else:
+            convolution = MAPS[kind][1]
+            assert convolution is not None
+            layers += [convolution(channels, channels), MaxMin()]
+    layers += [ScaledAvgPool2d(pool), nn.Flatten()]
+    features = channels * prod(size // pool for size in shape[1:])
+    for _ in range(dense):
+        layers += _dense(kind, features, inner)
+    return nn.Sequential(*layers, NormalizedLinear(features, classes))
+
+
+def sll_network(size: str, shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> nn.Sequential:
+    """The paper's network "small", "medium", "large" or "xlarge": 41, 79, 118 or 236 million parameters on CIFAR-10.
+
+    Raises InvalidInput for another size. Source: Araujo et al. (ICLR 2023), table 4.
+    """
+    if size not in SIZES:
+        raise InvalidInput(
+            expected=f"a size of {', '.join(SIZES)}",
+            got=repr(size),
+            cause="a spelling that differs",
+            next_step='sll_network("small")',
+        )
+    convolutions, dense, channels = SIZES[size]
+    return lipschitz_cnn("sll", shape, classes, channels=channels, convolutions=convolutions, dense=dense)
+
+
+def _dense(kind: str, features: int, inner: int | None) -> list[nn.Module]:
+    if kind in RESIDUAL:
+        return [RESIDUAL[kind][0](features, inner or features)]
+    if kind == "sandwich":
+        return [SandwichLinear(features, features)]
+    return [MAPS[kind][0](features, features), MaxMin()]
+
+
+def _check(kind: str, kinds: tuple[str, ...]) -> None:
+    if kind not in kinds:
+        raise InvalidInput(
+            expected=f"kind as one of {', '.join(kinds)}",
+            got=repr(kind),
+            cause="a spelling that differs, or a layer that has no convolution",
+            next_step='use kind="sll"',
+        )
