@@ -6,29 +6,77 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, pixel_unshuffle
 
-from lliptools.bounds import exact_norm
-from lliptools.bounds.norms import GramNorm
-from lliptools.bounds.rounding import gamma, outward_rounding
-from lliptools.nets import LinearMap
+from lliptools.bounds.rounding import gamma, unit
 
 __all__ = ["kernel_norm", "matrix_norm"]
 
-LARGEST_EXACT = 512  # rows or columns up to which eigenvalues are cheap
-GRAM_STEPS = 8
+SMALL = 64  # rows or columns up to which all eigenvalues are as cheap as the largest
+LANCZOS_STEPS = 24
 FREQUENCIES = 16  # so many a degree of the kernel's polynomial: what lies between them adds at most 2 % an image
 
 
 def matrix_norm(weight: Tensor) -> Tensor:
     """Upper bound of the norm of a matrix (rows, columns), in float64 with its rounding enclosed: a 0-dim tensor.
 
-    Exact but for rounding up to LARGEST_EXACT rows or columns, beyond by Gram iteration. 0 only where all weights are.
+    The largest eigenvalue of the smaller Gram matrix G; of a larger one an estimate by Lanczos steps, raised until
+    s²I − G has a Cholesky factor, which proves it. The gradient is that of uᵀWv with both vectors held.
+    0 only where all weights are.
     """
-    linear = LinearMap.dense(weight.double())
-    one = linear.bias.new_ones(1)
-    norm = exact_norm if min(weight.shape) <= LARGEST_EXACT else GramNorm(GRAM_STEPS)
-    with outward_rounding():
-        found: Tensor = norm(linear, one.expand(1, linear.rows), one.expand(1, linear.columns))[0]
-    return found
+    weight = weight.double()
+    largest = weight.detach().abs().amax()
+    largest = torch.where(largest > 0, largest, 1.0)
+    wide = weight / largest if len(weight) <= weight.shape[1] else (weight / largest).T
+    with torch.no_grad():
+        gram = wide @ wide.T
+        if not gram.any():
+            return 0 * weight.sum()
+        size = len(gram)
+        if size <= SMALL:
+            values, vectors = torch.linalg.eigh(gram)  # backward stable
+            squared, vector = values[-1] * (1 + 32 * size * unit(gram)), vectors[:, -1]
+        else:
+            squared, vector = _proved(gram)
+        squared = squared + 2 * gamma(wide.shape[1], gram) * gram.diagonal().sum()  # of the sums in the Gram matrix
+        upper = squared.sqrt() * (1 + 8 * unit(gram))
+    stretched = torch.linalg.vector_norm(vector @ wide)
+    return largest * stretched * (upper / stretched.detach())
+
+
+def _proved(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """A number above the largest eigenvalue, with its proof, and an estimate of the eigenvector: (n, n) -> 0-dim, (n,).
+
+    Cholesky's factorisation runs to its end in floating point only for matrices that are positive definite up to a
+    shift that is known (Rump, "Verification of positive definiteness", BIT 2006).
+    """
+    estimate, vector = _lanczos(gram)
+    residual = torch.linalg.vector_norm(gram @ vector - estimate * vector)
+    trace, size = gram.diagonal().sum(), len(gram)
+    shift = 2 * (size + 2) * gamma(size, gram) * trace
+    eye = torch.eye(size, dtype=gram.dtype, device=gram.device)
+    for growth in range(60):
+        squared = estimate + 2**growth * (residual + shift)
+        if not torch.linalg.cholesky_ex(squared * eye - gram).info:
+            return squared + shift, vector
+    return trace, vector  # an upper bound of last resort
+
+
+def _lanczos(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest Ritz value and vector after some steps from one start for all, (n, n) -> 0-dim, (n,)."""
+    start = torch.randn(len(gram), generator=torch.Generator().manual_seed(0), dtype=gram.dtype).to(gram.device)
+    basis = [start / torch.linalg.vector_norm(start)]
+    for _ in range(LANCZOS_STEPS - 1):
+        following = gram @ basis[-1]
+        before = torch.stack(basis)
+        for _ in range(2):  # once is not enough for orthogonality
+            following = following - (before @ following) @ before
+        length = torch.linalg.vector_norm(following)
+        if length <= 1e-12 * gram.diagonal().sum():
+            break
+        basis.append(following / length)
+    span = torch.stack(basis)
+    values, vectors = torch.linalg.eigh(span @ gram @ span.T)
+    vector = vectors[:, -1] @ span
+    return values[-1], vector / torch.linalg.vector_norm(vector)
 
 
 def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
@@ -37,7 +85,8 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     For zero padding of any width, and circular padding where the output is no larger than the input. The symbol K̂(θ) is
     a matrix of trigonometric polynomials; the norm is at most its largest norm over all frequencies θ. Where θ* is the
     largest, p(θ) = ‖K̂(θ)v‖² is a polynomial of degree d = k − 1 an axis, and lies above cos(d·|θ − θ*|) p(θ*) near by,
-    so that on a grid of N points an axis no more than a factor 1/cos(πd/N) is missed.
+    so that on a grid of N points an axis no more than a factor 1/cos(πd/N) is missed. The gradient is that of the
+    largest frequency, with its vectors held.
     Source: Ehlich and Zeller, "Schwankung von Polynomen zwischen Gitterpunkten" (Math. Z., 1964), as in Delattre et al.
     (ICML 2023).
     """
@@ -48,13 +97,21 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     degrees = [size - 1 for size in phases.shape[2:]]
     points = [max(1, FREQUENCIES * degree) for degree in degrees]
     symbols = torch.fft.rfft2(phases, s=points).flatten(2).permute(2, 0, 1)
-    gram = symbols @ symbols.mH if symbols.shape[1] <= symbols.shape[2] else symbols.mH @ symbols
-    squared = torch.linalg.eigvalsh(gram)[:, -1].amax()
-    for degree, count in zip(degrees, points, strict=True):
-        squared = squared / math.cos(math.pi * degree / count)
-    alive = squared > 0
-    root = torch.where(alive, squared, 1.0).sqrt() * alive
-    return root * largest * (1 + 8 * gamma(phases[0].numel() + len(gram[0]), kernel))
+    if symbols.shape[1] > symbols.shape[2]:
+        symbols = symbols.mH
+    with torch.no_grad():
+        gram = symbols @ symbols.mH
+        values = torch.linalg.eigvalsh(gram)[:, -1]
+        if not values.any():
+            return 0 * kernel.sum()
+        top = values.argmax()
+        vector = torch.linalg.eigh(gram[top])[1][:, -1]
+        squared = values[top]
+        for degree, count in zip(degrees, points, strict=True):
+            squared = squared / math.cos(math.pi * degree / count)
+        upper = squared.sqrt() * (1 + 8 * gamma(phases[0].numel() + len(gram[0]), kernel))
+    stretched = torch.linalg.vector_norm(vector.conj() @ symbols[top])
+    return largest * stretched * (upper / stretched.detach())
 
 
 def _phases(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
