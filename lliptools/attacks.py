@@ -57,16 +57,16 @@ def pgd(
         if restart:
             start = torch.randn(center.shape, generator=generator, dtype=center.dtype, device=center.device)
             moved = center + eps * _unit(start)
-        for step in range(steps):
-            moved = moved.detach().requires_grad_(True)
+        for step in range(steps + 1):
+            moved = _project(moved.detach(), center, eps).requires_grad_(True)
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(smallest_margin(forward(blocks, moved), y).sum(), moved)
+                margin = smallest_margin(forward(blocks, moved), y)
+                (gradient,) = torch.autograd.grad(margin.sum(), moved)
+            better = margin.detach() < lowest
+            lowest = torch.where(better, margin.detach(), lowest)
+            best[better] = moved.detach()[better]
             length = 2.5 * eps / steps if step < steps // 2 else eps / steps
-            moved = _project(moved.detach() - length * _unit(gradient), center, eps)
-            margin = smallest_margin(forward(blocks, moved), y).detach()
-            better = margin < lowest
-            lowest = torch.where(better, margin, lowest)
-            best[better] = moved[better]
+            moved = moved.detach() - length * _unit(gradient)
     return best.view(x.shape)
 
 
