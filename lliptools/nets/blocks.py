@@ -72,11 +72,7 @@ class _Reader:
                 self.linear = before.reshaped(found) if self.linear or self.shape != before.out_shape else None
 
     def append(self, layer: Affine) -> None:
-        layer = replace(
-            layer,
-            bias=layer.bias.to(self.device),
-            operator=layer.operator.with_entries(lambda weight: weight.to(self.device)),
-        )
+        layer = layer.to(self.device)
         self.linear = (self.linear or self.nothing()).then(layer)
         self.shape = layer.operator.out_shape
 

@@ -70,7 +70,7 @@ class Designed(nn.Module, ABC):
         chain = self.chain(shape, x.dtype)
         y = h
         for step in chain.steps:
-            y = step(y)
+            y = (step.to(x.device) if isinstance(step, Affine) else step)(y)
         y = h + y if chain.skip else y
         return y.reshape(*x.shape[: -self.axes], *y.shape[1:])
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 
+import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, pad
 from torch.nn.grad import conv1d_input, conv2d_input
@@ -84,6 +85,12 @@ class Affine:
     def __call__(self, h: Tensor) -> Tensor:
         """W h + b: (batch, *in_shape) -> (batch, *out_shape)."""
         return self.operator(h) + self.bias
+
+    def to(self, device: torch.device) -> "Affine":
+        """The same on a device."""
+        operator = self.operator.with_entries(lambda weight: weight.to(device))
+        error = self.bias_error.to(device) if isinstance(self.bias_error, Tensor) else self.bias_error
+        return replace(self, operator=operator, bias=self.bias.to(device), bias_error=error)
 
 
 @dataclass(frozen=True, eq=False)
