@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lliptools.bounds.rounding import unit
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Chain, Designed, MaxMin
+from lliptools.nets.layers import check_layer
 from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Shape, Transposed
 from lliptools.nets.rules import rule
 
@@ -32,6 +33,8 @@ def check_widths(layer: nn.Module, **widths: int) -> None:
 def check_slopes(activation: nn.Module, layer: str) -> None:
     """Raise UnsupportedLayer unless an activation is elementwise with slopes in [0, 1]: the theorem needs both."""
     found = rule(activation)
+    if found is not None:
+        check_layer(activation, f"{type(activation).__name__} in {layer}")
     reason = "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"
     if isinstance(found, MaxMin):
         found, reason = None, "it compares units with each other, so that it has no diagonal of slopes"
@@ -107,7 +110,7 @@ class DenseResidual(Designed):
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """The matrix Wᵀ, the activation, and the way back, added to the input."""
         check_shape(self, shape, (self.features,))
-        there = Dense(_copied(self.weight, dtype), shape)
+        there = Dense(self.weight.to(dtype), shape)
         back = Dense(-self.back().T.to(dtype), (self.inner,))
         steps = (_affine(there, self.bias, dtype), self.activation, Affine(back, back.weight.new_zeros(())))
         return Chain(steps, skip=True, rounding=rounding_of(self.features, self.inner, dtype))
@@ -148,6 +151,15 @@ class Images(Designed):
                 got=repr(self.padding),
                 cause="a pair, or padding='same'",
                 next_step="pass padding=kernel_size // 2",
+            )
+        size = (self.kernel_size,) * 2
+        weight = self._parameters.get("weight")
+        if weight is not None and tuple(weight.shape[2:]) != size:
+            raise InvalidInput(
+                expected=f"a weight of {name} of shape (filters, channels, {size[0]}, {size[1]})",
+                got=f"shape {tuple(weight.shape)}",
+                cause="a kernel that was replaced by one of another size, for which the padding was not checked",
+                next_step=f"build a {name} with that kernel_size",
             )
         if self.padding_mode == "circular" and 2 * self.padding > self.kernel_size - 1:
             raise UnsupportedLayer(
@@ -243,7 +255,7 @@ class ConvResidual(Images):
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """The convolution, the activation, and the way back, added to the input."""
-        there = self.convolution(_copied(self.weight, dtype), shape)
+        there = self.convolution(self.weight.to(dtype), shape)
         weight = -self.back().to(dtype).transpose(0, 1)
         back = Transposed(
             weight, there.out_shape, shape, there.stride, there.dilation, there.pads, circular=there.circular
@@ -265,9 +277,4 @@ def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:
 
 
 def _affine(operator: Operator, bias: Tensor, dtype: torch.dtype) -> Affine:
-    return Affine(operator, _copied(bias, dtype).view(-1, *[1] * (len(operator.out_shape) - 1)))
-
-
-def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    """In another precision, or as a copy: what was read must not change when the layer is trained on."""
-    return parameter.to(dtype, copy=not torch.is_grad_enabled())
+    return Affine(operator, bias.to(dtype).view(-1, *[1] * (len(operator.out_shape) - 1)))

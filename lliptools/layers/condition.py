@@ -21,9 +21,15 @@ __all__ = [
     "lmi_slack",
     "overlap",
     "slack",
+    "smallest",
 ]
 
 WIDEST = 600.0  # log q counts at most so far below the largest: e^600 is still a number, and any q > 0 is sound
+
+
+def smallest(weight: Tensor) -> float:
+    """The size up to which weights count as 0: one over it is still a number in their own precision and in float64."""
+    return max(torch.finfo(torch.float64).tiny * 1e9, torch.finfo(weight.dtype).tiny)
 
 
 def overlap(rows: Tensor) -> Tensor:
@@ -110,8 +116,7 @@ def balanced_scale(rows: Tensor, log_q: Tensor | None = None) -> tuple[Tensor, T
     scale, since T_i/size_i² is the Gershgorin scale of the unit rows with q·size for q. A row of zeros adds 1 to its
     own scale: to T, never to q, so that the condition still holds.
     """
-    rows = rows.double()
-    floor = torch.finfo(rows.dtype).tiny * 1e9
+    floor, rows = smallest(rows), rows.double()
     size = rows.detach().abs().flatten(1).amax(dim=1)
     dead = size <= floor
     size = torch.where(dead, 1.0, size)

@@ -1,8 +1,10 @@
 """Convex potential layers: x − 2/‖W‖² · W σ(Wᵀx + b), a step of a gradient flow."""
 
+import torch
 from torch import Tensor
 
 from lliptools.layers.bases import ConvResidual, DenseResidual, check_slopes
+from lliptools.layers.condition import smallest
 from lliptools.layers.norm import kernel_norm, matrix_norm
 from lliptools.nets import Guarantee
 
@@ -48,6 +50,6 @@ class CPLConv2d(ConvResidual):
 
 
 def _over_square(weight: Tensor, norm: Tensor) -> Tensor:
-    """2 · weight/norm², divided twice, so that no square overflows; 0 for a layer of zeros."""
-    norm = norm + (norm == 0)
+    """2 · weight/norm², divided twice, so that no square overflows; next to 0, where norm² < 1, by 1."""
+    norm = torch.where(norm > smallest(weight), norm, 1.0)
     return 2 * (weight.double() / norm) / norm

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.layers.bases import ConvResidual, Images
+from lliptools.layers.isometries import ScaledAvgPool2d
 from lliptools.layers.orthogonal import CayleyConv2d
 from lliptools.nets import Chain, Designed, Residual
 from lliptools.nets.operators import Affine, Convolution, Dense, Shape, Transposed
@@ -22,7 +24,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
     What was derived from the parameters at every call is derived once, so that the copy is as quick as plain layers
     are; it does not follow when the network is trained on. Residual layers become lliptools.nets.Residual, the one
     layer that torch has no name for. input_shape: (channels, height, width) of a sample, needed where the plain layer
-    depends on it: by CayleyConv2d, and by residual convolutions whose stride is not 1.
+    depends on it: by CayleyConv2d, ScaledAvgPool2d, and residual convolutions whose stride is not 1.
     Raises InvalidInput where it is needed and missing, UnsupportedLayer for a layer inside a module that is neither a
     Sequential nor a Residual.
     """
@@ -51,21 +53,21 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
 
 
 def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
-    parameter = next(layer.parameters(), torch.empty(()))
+    parameter = _parameter(layer)
     shape = input_shape or _any_shape(layer)
-    chain: Chain = layer.chain(shape, parameter.dtype)
+    spelled: Chain = layer.chain(shape, parameter.dtype)
     parts: list[nn.Module] = []
-    for step in chain.steps:
+    for step in spelled.steps:
         parts += _spelled(step) if isinstance(step, Affine) else [deepcopy(step)]
     whole = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
-    if chain.skip:
+    if spelled.skip:
         whole = Residual(whole if isinstance(whole, nn.Sequential) else nn.Sequential(whole))
     return whole.train(layer.training)
 
 
 def _any_shape(layer: Designed) -> Shape:
     """A shape that the layer fits on, where the plain layers are the same for all."""
-    if isinstance(layer, CayleyConv2d) or (isinstance(layer, ConvResidual) and layer.stride != 1):
+    if isinstance(layer, CayleyConv2d | ScaledAvgPool2d) or (isinstance(layer, ConvResidual) and layer.stride != 1):
         raise InvalidInput(
             expected=f"input_shape, the shape (channels, height, width) of a sample, to export {type(layer).__name__}",
             got="None",
@@ -80,8 +82,13 @@ def _any_shape(layer: Designed) -> Shape:
     return (int(getattr(layer, "in_features", getattr(layer, "features", 0))),)
 
 
+def _parameter(layer: nn.Module) -> Tensor:
+    """A tensor of the layer's precision, where the layer is."""
+    return next(chain(layer.parameters(), layer.buffers()), torch.empty(()))
+
+
 def _sample(layer: nn.Module, shape: Shape) -> Tensor:
-    parameter = next(layer.parameters(), torch.empty(()))
+    parameter = _parameter(layer)
     return torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
 
 

@@ -17,6 +17,7 @@ class PadChannels(Designed):
     """
 
     axes = 3
+    place: torch.Tensor  # says in which precision and where
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -29,11 +30,12 @@ class PadChannels(Designed):
                 next_step="PadChannels(3, 45)",
             )
         self.in_channels, self.out_channels = in_channels, out_channels
+        self.register_buffer("place", torch.zeros(()), persistent=False)
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """A convolution with a kernel of one pixel, the identity and rows of zeros."""
         check_shape(self, shape, (self.in_channels, *shape[1:]))
-        weight = torch.eye(self.out_channels, self.in_channels, dtype=dtype)[:, :, None, None]
+        weight = torch.eye(self.out_channels, self.in_channels, dtype=dtype, device=self.place.device)[:, :, None, None]
         return Chain((Affine(Convolution(weight, shape, (1, 1), (1, 1), ((0, 0), (0, 0))), weight.new_zeros(())),))
 
     def lipschitz_bound(self) -> Guarantee:
@@ -52,11 +54,13 @@ class ScaledAvgPool2d(Designed):
     """
 
     axes = 3
+    place: torch.Tensor  # says in which precision and where
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
         check_widths(self, kernel_size=kernel_size)
         self.kernel_size = kernel_size
+        self.register_buffer("place", torch.zeros(()), persistent=False)
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """A convolution of each channel with a window of 1/kernel_size."""
@@ -68,9 +72,12 @@ class ScaledAvgPool2d(Designed):
                 cause="one layer too many that shrinks them",
                 next_step="use a smaller window",
             )
-        weight = torch.full((shape[0], 1, k, k), 1 / k, dtype=dtype)
+        weight = torch.full((shape[0], 1, k, k), 1 / k, dtype=dtype, device=self.place.device)
         operator = Convolution(weight, shape, (k, k), (1, 1), ((0, 0), (0, 0)), shape[0])
-        return Chain((Affine(operator, weight.new_zeros(()), rounded=torch.finfo(dtype).eps),), rounding=1e-15)
+        return Chain(
+            (Affine(operator, weight.new_zeros(()), rounded=torch.finfo(dtype).eps),),
+            rounding=4 * torch.finfo(dtype).eps,
+        )
 
     def lipschitz_bound(self) -> Guarantee:
         """1, reached where the pixels of a window are equal."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad, pixel_unshuffle
 
 from lliptools.bounds.rounding import gamma, unit
+from lliptools.layers.condition import smallest
 
 __all__ = ["kernel_norm", "matrix_norm"]
 
@@ -20,16 +21,15 @@ def matrix_norm(weight: Tensor) -> Tensor:
 
     The largest eigenvalue of the smaller Gram matrix G; of a larger one an estimate by Lanczos steps, raised until
     s²I − G has a Cholesky factor, which proves it. The gradient is that of uᵀWv with both vectors held.
-    0 only where all weights are.
+    Weights next to 0 have the sum of their sizes for a norm.
     """
+    largest = weight.detach().double().abs().amax()
+    if not smallest(weight) < largest < torch.inf:
+        return weight.double().abs().sum()  # next to 0 other norms have no gradient, and NaN has no other
     weight = weight.double()
-    largest = weight.detach().abs().amax()
-    largest = torch.where(largest > 0, largest, 1.0)
     wide = weight / largest if len(weight) <= weight.shape[1] else (weight / largest).T
     with torch.no_grad():
         gram = wide @ wide.T
-        if not gram.any():
-            return 0 * weight.sum()
         size = len(gram)
         if size <= SMALL:
             values, vectors = torch.linalg.eigh(gram)  # backward stable
@@ -90,9 +90,10 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     Source: Ehlich and Zeller, "Schwankung von Polynomen zwischen Gitterpunkten" (Math. Z., 1964), as in Delattre et al.
     (ICML 2023).
     """
+    largest = kernel.detach().double().abs().amax()
+    if not smallest(kernel) < largest < torch.inf:
+        return kernel.double().abs().sum()  # as in matrix_norm
     kernel = kernel.double()
-    largest = kernel.detach().abs().amax()
-    largest = torch.where(largest > 0, largest, 1.0)
     phases = _phases(kernel / largest, stride)
     degrees = [size - 1 for size in phases.shape[2:]]
     points = [max(1, FREQUENCIES * degree) for degree in degrees]
@@ -102,14 +103,12 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     with torch.no_grad():
         gram = symbols @ symbols.mH
         values = torch.linalg.eigvalsh(gram)[:, -1]
-        if not values.any():
-            return 0 * kernel.sum()
         top = values.argmax()
         vector = torch.linalg.eigh(gram[top])[1][:, -1]
         squared = values[top]
         for degree, count in zip(degrees, points, strict=True):
             squared = squared / math.cos(math.pi * degree / count)
-        upper = squared.sqrt() * (1 + 8 * gamma(phases[0].numel() + len(gram[0]), kernel))
+        upper = squared.sqrt() * (1 + 8 * gamma(phases[0].numel() + len(phases) + len(gram[0]), kernel))
     stretched = torch.linalg.vector_norm(vector.conj() @ symbols[top])
     return largest * stretched * (upper / stretched.detach())
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lliptools.layers.bases import ConvMap, DenseMap
+from lliptools.layers.condition import smallest
 from lliptools.layers.norm import kernel_norm, matrix_norm
 from lliptools.nets import Guarantee
 
@@ -60,16 +61,16 @@ class NormalizedLinear(DenseMap):
         """Every row over its length; a row of zeros stays 0."""
         weight = self.weight.double()
         largest = weight.detach().abs().amax(dim=1, keepdim=True)
-        alive = largest > torch.finfo(weight.dtype).tiny * 1e9
+        alive = largest > smallest(self.weight)
         unit = weight / torch.where(alive, largest, 1.0)
         # A row of zeros has a length of 1 put in its place: its gradient is finite, and so is that of the others.
         return unit / (unit.square().sum(dim=1, keepdim=True) + ~alive).sqrt()
 
     def lipschitz_bound(self) -> Guarantee:
         """√out_features, the Frobenius norm of rows of length 1."""
-        return Guarantee(math.sqrt(self.out_features), "on features; 1 for one output, 2 for the difference of two")
+        return Guarantee(math.sqrt(len(self.weight)), "on features; 1 for one output, 2 for the difference of two")
 
 
 def _over(weight: Tensor, norm: Tensor) -> Tensor:
-    """weight/norm, 0 for a layer of zeros."""
-    return weight.double() / (norm + (norm == 0))
+    """weight/norm; weights next to 0 stay as they are."""
+    return weight.double() / torch.where(norm > smallest(weight), norm, 1.0)

@@ -84,6 +84,8 @@ class _Reader:
     def read_designed(self, layer: Designed, name: str) -> None:
         promise = float(layer.lipschitz_bound())
         chain = layer.chain(self.shape, self.dtype)
+        # Copies, as of torch's layers: what was read must not change when the layer is trained on.
+        chain = replace(chain, steps=tuple(_copied_step(step) for step in chain.steps))
         first = chain.steps[0]
         if len(chain.steps) == 1 and isinstance(first, Affine) and not chain.skip:
             self.append(replace(first, lipschitz=promise, lipschitz_error=chain.rounding))
@@ -142,6 +144,13 @@ def read_blocks(net: nn.Module, input_shape: torch.Size, dtype: torch.dtype = to
             next_step="add a layer",
         )
     return blocks
+
+
+def _copied_step(step: Affine | nn.Module) -> Affine | nn.Module:
+    """The step of a chain with weights of its own, with gradients to those that it was read from."""
+    if not isinstance(step, Affine):
+        return step
+    return replace(step, operator=step.operator.with_entries(Tensor.clone), bias=step.bias.clone())
 
 
 def _layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -76,7 +76,9 @@ class Designed(nn.Module, ABC):
 
 
 def states_its_guarantee(layer: Designed) -> bool:
-    """Whether the layer's own class says what holds, and whether forward and chain come from one hand."""
+    """Whether the layer's own class says what holds and computes it: forward and chain of one hand, nothing replaced."""
     kind = type(layer)
+    if any(callable(getattr(kind, name, None)) for name in vars(layer) if name != "forward"):
+        return False
     owner = {name: next(c for c in kind.__mro__ if name in vars(c)) for name in ("forward", "chain")}
     return "lipschitz_bound" in vars(kind) and owner["forward"] in {Designed, owner["chain"]}
