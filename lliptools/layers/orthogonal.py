@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.layers.bases import ConvMap, DenseMap, check_shape, check_widths
+from lliptools.layers.condition import smallest
 from lliptools.nets import Chain, Guarantee
 from lliptools.nets.operators import Affine, Convolution, Shape
 
@@ -95,7 +96,7 @@ class BROLinear(DenseMap):
         """
         V = self.weight.double()
         largest = V.detach().abs().amax()
-        V = V / torch.where(largest > torch.finfo(V.dtype).tiny * 1e9, largest, 1.0)
+        V = V / torch.where(largest > smallest(self.weight), largest, 1.0)
         floor = math.sqrt(torch.finfo(V.dtype).eps) * torch.eye(V.shape[1], dtype=V.dtype, device=V.device)
         projected = torch.linalg.qr(torch.cat([V, floor])).Q[: len(V)]
         gram = projected.T @ projected

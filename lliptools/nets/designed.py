@@ -76,7 +76,7 @@ class Designed(nn.Module, ABC):
 
 
 def states_its_guarantee(layer: Designed) -> bool:
-    """Whether the layer's own class says what holds and computes it: forward and chain of one hand, nothing replaced."""
+    """Whether the layer's own class says what holds and computes it: forward and chain of one hand, none replaced."""
     kind = type(layer)
     if any(callable(getattr(kind, name, None)) for name in vars(layer) if name != "forward"):
         return False
