@@ -207,10 +207,11 @@ def _nested(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _
             lower, upper = lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()
         box = Box(lower, upper)
     norm = _at_most(norm, block, state.slope)
-    everywhere = state.everywhere if stages.global_radii else state.slope
-    radius = torch.minimum(
-        grown, inflated(product_above(state.radius, _at_most(torch.full_like(norm, torch.inf), block, everywhere)))
-    )
+    radius = grown
+    if math.isfinite(block.lipschitz):
+        everywhere = state.everywhere if stages.global_radii else state.slope
+        vouched = _at_most(torch.full_like(norm, torch.inf), block, everywhere)
+        radius = torch.minimum(grown, inflated(product_above(state.radius, vouched)))
     center = after.value
     reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
     box = Box.outward(box.lower, box.upper).intersect(Box.outward(center - reach, center + reach))

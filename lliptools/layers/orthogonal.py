@@ -169,6 +169,8 @@ class CayleyConv2d(ConvMap):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, height, width) -> (batch, out_channels, height, width), by Fourier transform."""
+        if not x.numel():  # Fourier transforms of nothing are an error
+            return super().forward(x)
         size = tuple(x.shape[-2:])
         h = x.reshape(-1, *x.shape[-3:])
         symbols = self._checked_symbols(tuple(h.shape[1:])).to(torch.complex64 if x.dtype == torch.float32 else None)
