@@ -24,7 +24,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
     What was derived from the parameters at every call is derived once, so that the copy is as quick as plain layers
     are; it does not follow when the network is trained on. Residual layers become lliptools.nets.Residual, the one
     layer that torch has no name for. input_shape: (channels, height, width) of a sample, needed where the plain layer
-    depends on it: by CayleyConv2d, ScaledAvgPool2d, and residual convolutions whose stride is not 1.
+    depends on it: by CayleyConv2d, and by residual convolutions whose stride is not 1.
     Raises InvalidInput where it is needed and missing, UnsupportedLayer for a layer inside a module that is neither a
     Sequential nor a Residual.
     """
@@ -53,6 +53,8 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
 
 
 def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
+    if isinstance(layer, ScaledAvgPool2d):  # sums over the side: the same for every number of channels
+        return nn.AvgPool2d(layer.kernel_size, divisor_override=layer.kernel_size)
     parameter = _parameter(layer)
     shape = input_shape or _any_shape(layer)
     spelled: Chain = layer.chain(shape, parameter.dtype)
@@ -67,7 +69,7 @@ def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
 
 def _any_shape(layer: Designed) -> Shape:
     """A shape that the layer fits on, where the plain layers are the same for all."""
-    if isinstance(layer, CayleyConv2d | ScaledAvgPool2d) or (isinstance(layer, ConvResidual) and layer.stride != 1):
+    if isinstance(layer, CayleyConv2d) or (isinstance(layer, ConvResidual) and layer.stride != 1):
         raise InvalidInput(
             expected=f"input_shape, the shape (channels, height, width) of a sample, to export {type(layer).__name__}",
             got="None",

@@ -51,10 +51,11 @@ def _proved(gram: Tensor) -> tuple[Tensor, Tensor]:
     estimate, vector = _lanczos(gram)
     residual = torch.linalg.vector_norm(gram @ vector - estimate * vector)
     trace, size = gram.diagonal().sum(), len(gram)
-    shift = 2 * (size + 2) * gamma(size, gram) * trace
     eye = torch.eye(size, dtype=gram.dtype, device=gram.device)
+    relative = 2 * (size + 2) * gamma(size, gram)
     for growth in range(60):
-        squared = estimate + 2**growth * (residual + shift)
+        squared = estimate + 2**growth * (residual + relative * estimate)
+        shift = relative * squared
         if not torch.linalg.cholesky_ex(squared * eye - gram).info:
             return squared + shift, vector
     return trace, vector  # an upper bound of last resort
