@@ -21,9 +21,9 @@ HERE = Path(__file__).parent
 RADII = (0.1, 0.3, 0.5, 1.0)
 KINDS = {
     "spectral": ("SN", "‖W‖² I"),
-    "aol": ("AOL", "Σ_i |WᵀW|_ij"),
+    "aol": ("AOL", "Σ_i \\|WᵀW\\|_ij"),
     "cpl": ("CPL", "‖W‖² I"),
-    "sll": ("SLL", "Σ_j |WᵀW|_ij q_j/q_i"),
+    "sll": ("SLL", "Σ_j \\|WᵀW\\|_ij q_j/q_i"),
     "cayley": ("orthogonal, Cayley", "I, and WᵀW = I"),
     "bro": ("orthogonal, BRO", "I, and WᵀW = I"),
     "sandwich": ("Sandwich", "its own"),
