@@ -1,14 +1,43 @@
-"""The command line: lliptools doctor | recipes | train."""
+"""The command line: lliptools doctor | recipes | train | evaluate."""
 
+import json
+import os
 import platform
-from dataclasses import replace
+from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
-from time import perf_counter
-from typing import Annotated
+from shutil import rmtree
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks.")
+from lliptools.errors import InvalidInput, UnsupportedLayer
+
+
+class _Commands(TyperGroup):
+    """Commands whose errors are a message and exit code 2: what went wrong is in the sentence, not in the stack."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (InvalidInput, UnsupportedLayer, FloatingPointError) as error:
+            if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks for all
+                typer.echo(f"{type(error).__name__}: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Commands, add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks."
+)
+
+
+class Rung(StrEnum):
+    """The bounds that `evaluate` certifies by."""
+
+    GLOBAL = "global"
+    LOCAL = "local"
+    TIGHTEST = "tightest"
 
 
 @app.callback()
@@ -42,33 +71,81 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the batches.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs; 0 takes the recipe's own number.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    hold_out: Annotated[int, typer.Option(help="Training points kept as a validation part.", min=0)] = 0,
+    checkpoint: Annotated[bool, typer.Option(help="Resume by the same command where it was interrupted.")] = True,
 ) -> None:
-    """Train a network, measure it on the test points, and store weights and provenance."""
+    """Train a network, measure it on the test points, and store weights and provenance.
+
+    Several GPUs: torchrun --nproc-per-node=N -m lliptools train RECIPE --device cuda
+    """
     import torch
 
     import lliptools as ll
     from lliptools.nets.zoo import save
+    from lliptools.training.distributed import Team, joined
 
     chosen = ll.training.recipe(name)
-    if epochs:
-        chosen = replace(chosen, epochs=epochs)
-    data = chosen.data().to(device)
-    torch.manual_seed(seed)
-    net = chosen.network().to(device, chosen.dtype)
-    start = perf_counter()
-    ll.training.fit(net, data, chosen, progress=True)
-    seconds = round(perf_counter() - start)
-    points = ll.training.as_float(data.x_test, chosen.dtype)
-    tables = ll.certified_accuracy(net, points, data.y_test, chosen.radii, progress=True)
+    chosen = replace(chosen, epochs=epochs or chosen.epochs, hold_out=hold_out or chosen.hold_out)
+    folder = to / f"{name}.checkpoint" if checkpoint else None
+    data = chosen.data()
+    with joined(device) as own:
+        torch.manual_seed(seed)
+        net = chosen.network().to(own, chosen.dtype)
+        history = ll.training.fit(net, data, chosen, progress=True, checkpoint=folder)
+        leads = Team.here().leads
+    if not leads:
+        return
+    print(history)
+    points = ll.training.as_float(data.x_test, chosen.dtype).to(own)
+    tables = ll.certified_accuracy(net, points, data.y_test.to(own), chosen.radii, progress=True)
     assert isinstance(tables, ll.AccuracyTables)
     print(tables)
-    command = f"lliptools train {name} --seed {seed}" + (f" --epochs {epochs}" if epochs else "")
+    options = {"--epochs": epochs, "--hold-out": hold_out}
+    command = f"lliptools train {name} --seed {seed}" + "".join(f" {key} {n}" for key, n in options.items() if n)
     versions = f"lliptools {ll.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     measured = [{"eps": t.eps, "clean": t.clean, "attacked": t.attacked, "certified": t.certified} for t in tables]
     made = {"recipe": name, "objective": repr(chosen.objective), "seed": seed, "command": command}
-    done = {"device": device, "training_seconds": seconds, "versions": versions, "held_out": measured}
-    save(net, name, chosen.network, made | done, to)
+    done = {"device": device, "training_seconds": round(sum(history["seconds"])), "versions": versions}
+    if history.best is not None:
+        done["validation"] = {"last": history.epochs[-1], "best": history.epochs[history.best]}
+    save(net, name, chosen.network, made | done | {"held_out": measured}, to)
+    if folder:
+        rmtree(folder)  # the run is over: the same command begins anew
     print(f"written to {to / name}.safetensors")
+
+
+@app.command()
+def evaluate(
+    network: Annotated[str, typer.Argument(help="A shipped network's name, or the path of a .safetensors file.")],
+    eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
+    bound: Annotated[Rung, typer.Option(help="The bound that certifies.")] = Rung.LOCAL,
+    points: Annotated[int, typer.Option(help="The first so many test points; 0 takes all.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the same numbers as JSON.")] = None,
+) -> None:
+    """Clean, attacked and certified accuracy of a trained network on the test points of its data."""
+    import torch
+
+    import lliptools as ll
+    from lliptools.training.devices import as_device
+
+    own = as_device(device)
+    recipe = ll.training.recipe(ll.nets.provenance(network)["recipe"])
+    net, data = ll.nets.load(network).to(own), recipe.data()
+    chosen = slice(points or None)
+    x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
+    rungs: dict[Rung, Any] = {
+        Rung.GLOBAL: ll.global_bound,
+        Rung.LOCAL: ll.local_bound,
+        Rung.TIGHTEST: ll.tightest_bound,
+    }
+    tables = ll.certified_accuracy(net, x, y, eps or recipe.radii, rungs[bound], progress=True)
+    assert isinstance(tables, ll.AccuracyTables)
+    print(f"{network}, {len(x)} test points of {recipe.data.__name__}, {bound.value} bound")
+    print(tables)
+    if json_file:
+        found = {"network": network, "data": recipe.data.__name__, "bound": bound.value}
+        json_file.write_text(json.dumps(found | {"radii": [asdict(table) for table in tables]}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

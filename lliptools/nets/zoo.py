@@ -1,4 +1,4 @@
-"""Trained networks that ship with the package: weights, and the command and seed that made each."""
+"""Trained networks, shipped or of one's own: weights, and the command and seed that made each."""
 
 import json
 from functools import partial
@@ -20,15 +20,24 @@ def available() -> list[str]:
     return sorted(_records(_shipped()))
 
 
-def provenance(name: str) -> dict[str, Any]:
-    """How a shipped network was made: function and arguments, data, command, seed, versions, measured accuracies.
+def provenance(name: str | Path) -> dict[str, Any]:
+    """How a network was made: function and arguments, data, command, seed, versions, measured accuracies.
 
-    Raises InvalidInput for a name that is not shipped.
+    name: of a shipped network, or the path of a .safetensors file that `lliptools train` wrote, provenance.json beside
+    it. Raises InvalidInput for a name that is not shipped, and for a file that has no line there.
     """
-    records = _records(_shipped())
+    folder, name = _place(name)
+    records = _records(folder)
+    if folder != _shipped() and not (name in records and (folder / f"{name}.safetensors").exists()):
+        raise InvalidInput(
+            expected=f"{name}.safetensors and its line in provenance.json in {folder}",
+            got="no such file" if name in records else f"lines for {sorted(records)}",
+            cause="weights that were moved without their provenance.json",
+            next_step="keep the two files that `lliptools train` writes in one folder",
+        )
     if name not in records:
         raise InvalidInput(
-            expected=f"one of {sorted(records)}",
+            expected=f"one of {sorted(records)}, or a path that ends in .safetensors",
             got=repr(name),
             cause="a network that does not ship with the package",
             next_step="lliptools.nets.available() lists those that do",
@@ -36,10 +45,11 @@ def provenance(name: str) -> dict[str, Any]:
     return records[name]
 
 
-def load(name: str) -> nn.Sequential:
-    """A trained network in float64, in evaluation mode. Raises InvalidInput for a name that is not shipped."""
+def load(name: str | Path) -> nn.Sequential:
+    """A trained network in float64, in evaluation mode. name, and what is raised: as of provenance."""
     net = _built(provenance(name)["network"])
-    weights = load_file(_shipped() / f"{name}.safetensors")
+    folder, name = _place(name)
+    weights = load_file(folder / f"{name}.safetensors")
     net.to(next(iter(weights.values())).dtype).load_state_dict(weights)
     return net.double().eval()
 
@@ -65,6 +75,12 @@ def _built(network: dict[str, Any]) -> nn.Sequential:
     net = getattr(import_module(room), function)(*arguments, **network["keywords"])
     assert isinstance(net, nn.Sequential)
     return net
+
+
+def _place(name: str | Path) -> tuple[Path, str]:
+    """Folder and name of a network."""
+    path = Path(name)
+    return (path.parent, path.stem) if path.suffix == ".safetensors" else (_shipped(), str(name))
 
 
 def _shipped() -> Path:

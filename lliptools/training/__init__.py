@@ -3,6 +3,7 @@
 from lliptools.training.augmentation import crop_and_flip
 from lliptools.training.batches import as_float, batches
 from lliptools.training.data import Split, digits, moons
+from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
 from lliptools.training.losses import offset_cross_entropy, sparsity_loss, worst_logits
@@ -14,6 +15,7 @@ __all__ = [
     "RECIPES",
     "Certified",
     "Clean",
+    "History",
     "HoldThenFall",
     "Objective",
     "Offset",

@@ -1,48 +1,211 @@
-"""The loop: AdamW on a recipe's objective."""
+"""The loop: AdamW on a recipe's objective, resumed where it was interrupted, in one process or in several."""
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import lliptools
+from lliptools.errors import InvalidInput
 from lliptools.nets import ClippedReLU
+from lliptools.training import checkpoints
 from lliptools.training.batches import batches
 from lliptools.training.data import Split
+from lliptools.training.devices import as_device
+from lliptools.training.diagnosis import all_finite, first_not_finite, largest_weight
+from lliptools.training.distributed import Team
+from lliptools.training.history import History
 from lliptools.training.recipes import Recipe
+from lliptools.training.validation import same_random_numbers, validated
 
 __all__ = ["fit"]
 
 SMALLEST_THETA = 1e-3
+MEASURED = 32  # batches of an epoch, more or less, whose accuracy is measured: it costs a forward pass of its own
+IN_THE_BAR = {"loss": "loss", "clean": "clean", "validation_certified": "certified"}
 
 
-def fit(net: nn.Sequential, data: Split, recipe: Recipe, *, progress: bool = False) -> nn.Sequential:
-    """Train a network on data by a recipe, on the network's device; the same network, in evaluation mode.
+def fit(
+    net: nn.Sequential,
+    data: Split,
+    recipe: Recipe,
+    *,
+    device: str | torch.device | None = None,
+    seed: int | None = None,
+    progress: bool = False,
+    checkpoint: Path | None = None,
+    callback: Callable[[History], bool | None] | None = None,
+) -> History:
+    """Train a network in place on data by a recipe, and leave it in evaluation mode; History.net is the same network.
 
-    Order and augmentation are drawn from torch's random numbers: with torch.manual_seed before the network is built,
-    weights and batches are the same each time. progress: show a bar.
-    Raises FloatingPointError where the loss stops being finite.
+    device: where to train; by default where the network is.
+    seed: of order and augmentation, which are then the same on every device. By default they are drawn from torch's
+    random numbers: with torch.manual_seed before the network is built, weights and batches are the same each time.
+    progress: show a bar. checkpoint: a folder of its own, which after every epoch holds where the run stands; the same
+    call resumes there, and on a CPU ends, bit by bit, as a run that was not interrupted.
+    callback: called with the history after each epoch, the network in evaluation mode; True ends the run.
+    recipe.hold_out training points are held out first. A validation part is measured after every epoch, with the local
+    bound at recipe.radii[0].
+    Where torch.distributed is initialised all its processes have to call; see training.distributed.
+    Raises FloatingPointError where the loss or a weight stops being finite, and InvalidInput for the checkpoint of
+    another recipe, seed, network, version, number of processes or size of the data, for a seed that is none and a
+    device that is not here.
     """
     from tqdm.auto import tqdm
 
-    net.train()
-    parameters = list(net.parameters())
-    data = data.to(parameters[0].device)
-    optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay)
-    for epoch in tqdm(range(recipe.epochs), desc=recipe.name, disable=not progress):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.schedule(recipe.learning_rate, epoch, recipe.epochs)
-        each = batches(data.x_train, data.y_train, recipe.batch_size, augment=recipe.augment, dtype=parameters[0].dtype)
-        for x, y in each:
-            loss = recipe.objective(net, x, y, epoch / recipe.epochs)
-            if not loss.isfinite():
-                raise FloatingPointError(f"the loss of {recipe.name} is {loss.item()} in epoch {epoch}")
-            optimizer.zero_grad()
+    run = _Run(net, data, recipe, device, seed)
+    history = run.resumed(checkpoint) if checkpoint else History(recipe.name, net)
+    leads = run.team.leads
+    bar = tqdm(total=recipe.epochs, initial=len(history), desc=recipe.name, disable=not (progress and leads))
+    try:
+        # Half precision, should the caller have asked torch for it, would make bounds worthless.
+        with bar, torch.autocast(run.device.type, enabled=False):
+            while len(history) < recipe.epochs:
+                history = history.then(run.epoch(len(history)))
+                if checkpoint and leads:
+                    run.store(checkpoint, history)
+                found = history.epochs[-1]
+                shown = {label: f"{found[name]:.4g}" for name, label in IN_THE_BAR.items() if name in found}
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
+                with same_random_numbers(run.device):
+                    done = bool(callback and leads and callback(history))
+                if run.team.total(torch.tensor(float(done), device=run.device)):
+                    break
+    finally:
+        net.eval()
+    return history
+
+
+class _Run:
+    """A training run between two steps."""
+
+    def __init__(
+        self, net: nn.Sequential, data: Split, recipe: Recipe, device: str | torch.device | None, seed: int | None
+    ) -> None:
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise InvalidInput(
+                expected="seed as a whole number, or None for torch's random numbers",
+                got=repr(seed)[:80],
+                cause="a generator, or a number that was read as text",
+                next_step="pass seed=0",
+            )
+        self.team = Team.here()
+        self.team.check(net)
+        self.net = net if device is None else net.to(as_device(device))
+        self.recipe = recipe
+        self.parameters = list(net.parameters())
+        self.device, self.dtype = self.parameters[0].device, self.parameters[0].dtype
+        self.data = (data.hold_out(recipe.hold_out) if recipe.hold_out else data).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
+        )
+        self.kept: dict[str, checkpoints.Kept] = {"weights": net}
+        self.seed = f"{torch.initial_seed()} (torch's)" if seed is None else f"{seed}"
+        self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+        if self.team.size > 1:
+            # What a share draws, as dropout does, differs with its size: from the same numbers the processes would
+            # soon shuffle differently. Order and augmentation have theirs, those that torch would draw on a CPU.
+            start = torch.get_rng_state() if self.generator is None else self.generator.get_state()
+            self.generator = torch.Generator().set_state(self.team.adopted(start.to(self.device)).cpu())
+            for value in net.state_dict().values():
+                self.team.adopted(value)
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """One pass over the training points; what History says of it."""
+        start, recipe, data = perf_counter(), self.recipe, self.data
+        rate = recipe.schedule(recipe.learning_rate, number, recipe.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        every = max(1, len(data.x_train) // recipe.batch_size // MEASURED)
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
+        each = batches(
+            *(data.x_train, data.y_train, recipe.batch_size),
+            augment=recipe.augment,
+            generator=self.generator,
+            dtype=self.dtype,
+        )
+        for step, (x, y) in enumerate(each):
+            if step % every == 0:
+                right, seen = right + self._right(x, y), seen + len(x)
+            loss = loss + len(x) * self._step(x, y, number, step)
+        self.net.eval()
+        if not all_finite(self.net):  # the last step can have spoilt what no later loss has shown
+            raise self._stopped("a weight of {} is not finite", number, step, x)
+        numbers = {"loss": loss.item() / len(data.x_train), "clean": float(self.team.total(right)) / seen}
+        numbers |= validated(self.net, data, recipe.radii[0], self.team)
+        return {"epoch": number, "learning_rate": rate, **numbers, "seconds": perf_counter() - start}
+
+    @torch.no_grad()
+    def _right(self, x: Tensor, y: Tensor) -> Tensor:
+        """How many points of this process's share of a batch are classified correctly, 0-dim."""
+        self.net.eval()  # so that dropout and batch norm draw and learn nothing from being watched
+        x, y = self.team.share(x), self.team.share(y)
+        return (self.net(x).argmax(dim=1) == y).sum() if len(x) else torch.zeros_like(y.sum())
+
+    def _step(self, x: Tensor, y: Tensor, epoch: int, step: int) -> Tensor:
+        """One step on a batch, of which this process takes its share; the loss of the whole batch, 0-dim float64."""
+        self.net.train()
+        own_x, own_y = self.team.share(x), self.team.share(y)
+        weight, loss = len(own_x) / len(x), x.new_zeros(())
+        try:
+            if weight:
+                loss = self.recipe.objective(self.net, own_x, own_y, epoch / self.recipe.epochs)
+        except InvalidInput as error:
+            if all_finite(self.net):
+                raise
+            raise self._stopped("a weight of {} is not finite", epoch, step, x) from error  # so a bound refused it
+        total = self.team.total(weight * loss.detach().double())
+        if not total.isfinite():
+            raise self._stopped(f"the loss of {{}} is {total.item()}", epoch, step, x)
+        self.optimizer.zero_grad()
+        if weight:
             loss.backward()
-            optimizer.step()
-            _project_thresholds(net)
-    return net.eval()
+        self.team.total_gradients(self.parameters, weight)
+        self.optimizer.step()
+        _project_thresholds(self.net)
+        return total
+
+    def _stopped(self, what: str, epoch: int, step: int, x: Tensor) -> FloatingPointError:
+        rate = self.optimizer.param_groups[0]["lr"]
+        return FloatingPointError(
+            f"{what.format(self.recipe.name)} in epoch {epoch}, step {step}: {first_not_finite(self.net, x)}; "
+            f"{largest_weight(self.net)}. Next step: a smaller learning rate (here {rate:g}), or points of smaller size"
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What a run has to agree on with the checkpoint it resumes."""
+        parts = {part: getattr(self.data, f"x_{part}") for part in ("train", "validation")}
+        return {
+            "recipe": checkpoints.described(self.recipe),
+            "seed": self.seed,
+            "processes": self.team.size,
+            "versions": {"lliptools": lliptools.__version__, "torch": torch.__version__},
+            "data": {part: None if x is None else [*x.shape] for part, x in parts.items()},
+            "weights": {name: [*value.shape] for name, value in self.net.state_dict().items()},
+        }
+
+    def store(self, folder: Path, history: History) -> None:
+        """Write the checkpoint."""
+        tensors = checkpoints.packed(self.kept, self.optimizer, self.generator, self.device)
+        checkpoints.write(folder, self._identity(), {"history": history.epochs}, tensors)
+
+    def resumed(self, folder: Path) -> History:
+        """The history of the checkpoint, after all has been put back as it was; an empty one where there is none."""
+        found = checkpoints.read(folder, self._identity())
+        if found is None:
+            return History(self.recipe.name, self.net)
+        record, tensors = found
+        checkpoints.unpack(tensors, self.kept, self.optimizer, self.generator, self.device)
+        return History(self.recipe.name, self.net, tuple(record["history"]))
 
 
 @torch.no_grad()
 def _project_thresholds(net: nn.Sequential) -> None:
-    for layer in net:
+    for layer in net.modules():
         if isinstance(layer, ClippedReLU):
             layer.theta.clamp_(min=SMALLEST_THETA)

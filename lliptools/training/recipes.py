@@ -29,7 +29,7 @@ class Recipe:
     data: what to train on. network: a partial call of a function of lliptools that builds the network. objective: what
     is minimised. radii: at which the result is measured on the test points, in input units. learning_rate: at its
     peak; schedule says how it changes. betas and weight_decay: of AdamW. augment: as of training.batches.
-    dtype: in which it is trained.
+    dtype: in which it is trained. hold_out: how many training points are kept from training, as a validation part.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Recipe:
     weight_decay: float = 0.0
     augment: Callable[..., Tensor] | None = None
     dtype: torch.dtype = torch.float64
+    hold_out: int = 0
 
 
 def _by_design(kind: str) -> Recipe:

@@ -23,7 +23,7 @@ TINY = replace(
 
 def trained(recipe, data, seed=0):
     torch.manual_seed(seed)
-    return ll.training.fit(recipe.network().to(recipe.dtype), data, recipe)
+    return ll.training.fit(recipe.network().to(recipe.dtype), data, recipe).net
 
 
 @pytest.fixture(scope="module")

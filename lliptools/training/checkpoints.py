@@ -1,0 +1,176 @@
+"""Where a run stands, on disk: tensors in one file, and a JSON file that names it with its checksum.
+
+The JSON file is put in place last and at once. Whenever the process is killed, it names either the tensors of before or
+the new ones, and both are whole.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lliptools.errors import InvalidInput
+
+__all__ = ["Kept", "described", "packed", "read", "unpack", "write"]
+
+RECORD = "checkpoint.json"
+
+
+class Kept(Protocol):
+    """What a checkpoint can hold by its tensors: networks, and whatever else learns along the way."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tensors by name."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
+        """Put them back."""
+
+
+def packed(
+    kept: dict[str, Kept], optimizer: Optimizer, generator: torch.Generator | None, device: torch.device
+) -> dict[str, Tensor]:
+    """All that the next step depends on: what is kept, the optimizer, torch's random numbers and one's own."""
+    tensors = {f"{part}.{name}": value for part, it in kept.items() for name, value in it.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    tensors["random.torch"] = torch.get_rng_state()
+    if generator is not None:
+        tensors["random.own"] = generator.get_state()
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    return tensors
+
+
+def unpack(
+    tensors: dict[str, Tensor],
+    kept: dict[str, Kept],
+    optimizer: Optimizer,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> None:
+    """Put back what packed() took, in place. A run that moved to or from a GPU draws that device's numbers afresh."""
+    parts = _by_part(tensors)
+    for part, it in kept.items():
+        it.load_state_dict(parts.get(part, {}))
+    state = {int(index): values for index, values in _by_part(parts.get("optimizer", {})).items()}
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    torch.set_rng_state(parts["random"]["torch"])
+    if generator is not None:
+        generator.set_state(parts["random"]["own"])
+    if device.type == "cuda" and "cuda" in parts["random"]:
+        torch.cuda.set_rng_state(parts["random"]["cuda"], device)
+
+
+def described(value: Any) -> Any:
+    """Settings as JSON has them: dataclasses and partial calls by their parts, functions and classes by their names."""
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    if is_dataclass(value):
+        parts = {field.name: described(getattr(value, field.name)) for field in fields(value)}
+        return {"type": described(type(value)), **parts}
+    if isinstance(value, partial):
+        arguments = [described(each) for each in value.args]
+        keywords = {key: described(each) for key, each in value.keywords.items()}
+        return {"function": described(value.func), "arguments": arguments, "keywords": keywords}
+    if isinstance(value, dict):
+        return {str(key): described(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [described(each) for each in value]
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value) if isinstance(value, torch.dtype | torch.device | Path) else described(type(value))
+
+
+def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Replace the checkpoint in a folder.
+
+    identity: what the run is, compared when it is read again. progress: how far it has come. Both as JSON has them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / "checkpoint.part"
+    # On the CPU a tensor and its neighbour can share memory, which the format refuses: copies do not.
+    save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, unfinished)
+    checksum = _checksum(unfinished)
+    file = f"checkpoint-{checksum[:16]}.safetensors"
+    _put(unfinished, folder / file)
+    unfinished.write_text(
+        json.dumps({**identity, **progress, "tensors": file, "sha256": checksum}, indent=2, allow_nan=False) + "\n"
+    )
+    _put(unfinished, folder / RECORD)
+    for other in folder.glob("checkpoint-*.safetensors"):
+        if other.name != file:
+            other.unlink()
+
+
+def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """The record and the tensors of the checkpoint in a folder, None where there is none.
+
+    Raises InvalidInput for the checkpoint of another run, saying what differs, and for one that is damaged.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise _damaged(folder, f"a {RECORD} that is not JSON") from error
+    differing = list(_differences(identity, {key: record.get(key) for key in identity}))
+    if differing:
+        more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+        raise InvalidInput(
+            expected=f"the checkpoint of this run in {folder}",
+            got=f"one of another: {', '.join(differing[:4])}{more}",
+            cause="a run that was interrupted and then changed, or a library that was",
+            next_step=f"finish that run as it was begun, name another folder, or remove {folder}",
+        )
+    file = folder / record["tensors"]
+    if not file.exists() or _checksum(file) != record["sha256"]:
+        raise _damaged(folder, f"{file.name} " + ("with another checksum" if file.exists() else "missing"))
+    return record, load_file(file)
+
+
+def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Sorted by what stands before the first dot of a name."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = value
+    return parts
+
+
+def _put(unfinished: Path, place: Path) -> None:
+    with unfinished.open("rb") as content:
+        os.fsync(content.fileno())  # a name must not reach the disk before its content
+    os.replace(unfinished, place)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
+    """What differs, as "recipe.epochs 40 there and 20 here"."""
+    if isinstance(here, dict) and isinstance(there, dict):
+        for key in sorted({*here, *there}):
+            yield from _differences(here.get(key), there.get(key), f"{name}.{key}" if name else key)
+    elif here != there:
+        yield f"{name} {there} there and {here} here"
+
+
+def _damaged(folder: Path, got: str) -> InvalidInput:
+    return InvalidInput(
+        expected=f"a whole checkpoint in {folder}",
+        got=got,
+        cause="files that were moved or edited",
+        next_step=f"remove {folder} and begin anew",
+    )

@@ -1,0 +1,22 @@
+"""Which device is meant, refused where this machine does not have it."""
+
+import torch
+
+from lliptools.errors import InvalidInput
+
+__all__ = ["as_device"]
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """The device, after a trial. Raises InvalidInput for a name that is none, and for one that is not here."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
+        raise InvalidInput(
+            expected='a device of this machine, as "cpu" or "cuda"',
+            got=repr(device)[:80],
+            cause=str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here",
+            next_step="`lliptools doctor` says which there are",
+        ) from error
+    return found

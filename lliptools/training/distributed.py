@@ -1,0 +1,106 @@
+"""Several processes as one: each takes its share of every batch, and all take the same step.
+
+torch's DistributedDataParallel does not fit. It sums gradients by hooks that its own forward prepares, but a bound
+reads the parameters of the bare network, which has to be a Sequential, and its share of the gradient would be left out;
+and it averages over processes, while the shares of a batch differ in size. So the gradients are summed here after the
+backward pass, each weighted by its share: the gradient of the whole batch, for every loss that is a mean over points.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+from lliptools.errors import UnsupportedLayer
+from lliptools.training.devices import as_device
+
+__all__ = ["Team", "joined"]
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train one network, seen by one of them. Alone, every method does nothing."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def here(cls) -> "Team":
+        """That of torch.distributed where it is initialised, else a team of one."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and prints."""
+        return self.rank == 0
+
+    def share(self, x: Tensor) -> Tensor:
+        """This process's part of a batch, (batch, ...) -> (about batch/size, ...); it can be empty."""
+        return x[self.rank :: self.size]
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over the team, the same bits in every process. Any shape."""
+        if self.size == 1:
+            return value
+        value = value.clone()
+        distributed.all_reduce(value)
+        return value
+
+    @torch.no_grad()
+    def adopted(self, value: Tensor) -> Tensor:
+        """The tensor, overwritten by that of the process that leads."""
+        if self.size > 1:
+            distributed.broadcast(value, 0)
+        return value
+
+    @torch.no_grad()
+    def total_gradients(self, parameters: Sequence[nn.Parameter], weight: float) -> None:
+        """Replace every gradient by the sum over the team of weight · gradient.
+
+        A parameter without gradient in every process keeps none, so that the optimizer passes it over.
+        """
+        if self.size == 1:
+            return
+        parts = [torch.zeros_like(p) if p.grad is None else weight * p.grad for p in parameters]
+        used = torch.tensor([p.grad is not None for p in parameters]).to(parts[0])
+        # One message for all: many small ones would cost more than their sums.
+        summed = self.total(torch.cat([*(part.flatten() for part in parts), used]))
+        *gradients, used = summed.split([*(p.numel() for p in parameters), len(parameters)])
+        for parameter, gradient, wanted in zip(parameters, gradients, used.tolist(), strict=True):
+            parameter.grad = gradient.view_as(parameter).to(parameter.dtype) if wanted else None
+
+    def check(self, net: nn.Module) -> None:
+        """Raise UnsupportedLayer for a network that makes of a share something else than of the whole batch."""
+        for name, layer in net.named_modules():
+            if self.size > 1 and isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                raise UnsupportedLayer(
+                    expected="layers that treat every point by itself, with several processes",
+                    got=f"layer {name} ({type(layer).__name__})",
+                    cause="statistics of a batch, of which each process has a share",
+                    next_step="train in one process, or without batch norm",
+                )
+
+
+@contextmanager
+def joined(device: str) -> Iterator[torch.device]:
+    """Join the processes that torchrun started, if it did, for as long as the context lasts; yields the own device.
+
+    device: "cpu" (gloo) or "cuda" (nccl, one GPU a process). Raises InvalidInput for a device that is not here.
+    """
+    if not (distributed.is_available() and distributed.is_torchelastic_launched()):
+        yield as_device(device)
+        return
+    on_gpu = device.startswith("cuda")
+    own = as_device(f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else device)
+    if on_gpu:
+        torch.cuda.set_device(own)
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield own
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,61 @@
+"""What happened in a training run, epoch by epoch."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+__all__ = ["History"]
+
+SHOWN = 20  # lines of a printed history, more or less
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The epochs of a run, and the network it trained.
+
+    epochs: one dictionary each, with "epoch" (from 0), "learning_rate", "loss" (mean over the points), "clean" (the
+    accuracy on batches of the epoch, each before the step on it), "seconds" and, where the data have a validation part,
+    "validation_clean" and "validation_certified" after the epoch. history["loss"] is one of them over all epochs.
+    """
+
+    recipe: str
+    net: nn.Sequential
+    epochs: tuple[dict[str, float], ...] = ()
+
+    def __len__(self) -> int:
+        """The number of epochs."""
+        return len(self.epochs)
+
+    def __getitem__(self, name: str) -> list[float]:
+        """One number of every epoch, as history["loss"]. Raises KeyError for a name that the epochs do not have."""
+        return [epoch[name] for epoch in self.epochs]
+
+    @property
+    def best(self) -> int | None:
+        """The epoch with the highest certified accuracy on the validation part, the clean one deciding ties."""
+        if not self.epochs or "validation_certified" not in self.epochs[0]:
+            return None
+        return max(range(len(self)), key=lambda k: [self.epochs[k][f"validation_{n}"] for n in ("certified", "clean")])
+
+    def then(self, epoch: dict[str, float]) -> "History":
+        """The same history with one epoch more."""
+        return History(self.recipe, self.net, (*self.epochs, epoch))
+
+    def __str__(self) -> str:
+        """A table of some twenty epochs, the last and the best among them."""
+        lines = [f"{self.recipe}: {len(self)} epochs"]
+        if not self.epochs:
+            return lines[0]
+        validated = self.best is not None
+        columns = ["loss", "clean", *(["validation_clean", "validation_certified"] if validated else [])]
+        widths = [max(10, len(name) + 2) for name in columns]
+        head = "".join(f"{name.replace('_', ' '):>{width}}" for name, width in zip(columns, widths, strict=True))
+        lines.append(f"{'epoch':>6}{'rate':>10}{head}{'seconds':>10}")
+        last = len(self) - 1
+        chosen = {*range(0, len(self), 1 + last // SHOWN), last, *([self.best] if self.best is not None else [])}
+        for k in sorted(chosen):
+            row = self.epochs[k]
+            numbers = "".join(f"{row[name]:>{width}.4f}" for name, width in zip(columns, widths, strict=True))
+            best = "  best" if k == self.best else ""
+            lines.append(f"{k:>6}{row['learning_rate']:>10.2g}{numbers}{row['seconds']:>10.1f}{best}")
+        return "\n".join(lines)

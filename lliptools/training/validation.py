@@ -1,0 +1,40 @@
+"""How good a network is on the points held out, while it is trained."""
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from lliptools.attacks import is_correct
+from lliptools.cascade import certify_in_stages
+from lliptools.training.batches import batches
+from lliptools.training.data import Split
+from lliptools.training.distributed import Team
+
+__all__ = ["same_random_numbers", "validated"]
+
+AT_ONCE = 256
+
+
+def same_random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """What is drawn inside leaves torch's random numbers as they were: looking on must not change what is trained."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def validated(net: nn.Sequential, data: Split, eps: float, team: Team) -> dict[str, float]:
+    """Clean and certified accuracy on the validation part, by the local bound; nothing where there is none.
+
+    net: in evaluation mode. eps: in input units. Every process of the team measures its share.
+    """
+    if data.x_validation is None or data.y_validation is None:
+        return {}
+    x, y = team.share(data.x_validation), team.share(data.y_validation)
+    counts = torch.zeros(2, dtype=torch.int64, device=x.device)
+    with same_random_numbers(x.device):
+        for points, labels in batches(x, y, AT_ONCE, shuffle=False, dtype=torch.float64):
+            right = is_correct(net, points, labels)
+            # Whoever is misclassified is not certified: only the others cost.
+            certified = certify_in_stages(net, points[right], labels[right], eps).holds.sum() if right.any() else 0
+            counts += torch.stack((right.sum(), torch.as_tensor(certified, device=x.device)))
+    clean, certified = (team.total(counts) / len(data.x_validation)).tolist()
+    return {"validation_clean": clean, "validation_certified": certified}
