@@ -34,7 +34,8 @@ def validated(net: nn.Sequential, data: Split, eps: float, team: Team) -> dict[s
         for points, labels in batches(x, y, AT_ONCE, shuffle=False, dtype=torch.float64):
             right = is_correct(net, points, labels)
             # Whoever is misclassified is not certified: only the others cost.
-            certified = certify_in_stages(net, points[right], labels[right], eps).holds.sum() if right.any() else 0
-            counts += torch.stack((right.sum(), torch.as_tensor(certified, device=x.device)))
-    clean, certified = (team.total(counts) / len(data.x_validation)).tolist()
-    return {"validation_clean": clean, "validation_certified": certified}
+            holds = certify_in_stages(net, points[right], labels[right], eps).holds if right.any() else right
+            counts += torch.stack((right.sum(), holds.sum()))
+    clean, certified = team.total(counts).tolist()
+    of = len(data.x_validation)
+    return {"validation_clean": clean / of, "validation_certified": certified / of}

@@ -4,10 +4,8 @@ from functools import partial
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from typer.testing import CliRunner
 
 import lliptools as ll
-from lliptools.cli import app
 from lliptools.training.loop import SMALLEST_THETA
 
 RECIPE = ll.training.recipe("digits-clipped")
@@ -80,18 +78,7 @@ def test_a_loss_that_is_not_finite_stops(digits):
         trained(TINY, broken)
 
 
-def test_command_line(tmp_path):
-    done = CliRunner().invoke(app, ["train", "moons", "--epochs", "2", "--seed", "5", "--to", str(tmp_path)])
-    assert done.exit_code == 0, done.output
-    assert "certified" in done.output
-    assert {path.name for path in tmp_path.iterdir()} == {"moons.safetensors", "provenance.json"}
-    assert "--seed 5 --epochs 2" in (tmp_path / "provenance.json").read_text()
-
-
-def test_recipes_are_listed():
-    done = CliRunner().invoke(app, ["recipes"])
-    assert done.exit_code == 0
-    assert all(name in done.output for name in ll.training.RECIPES)
+def test_a_recipe_that_does_not_exist():
     with pytest.raises(ll.InvalidInput, match="lliptools recipes"):
         ll.training.recipe("cifar")
 

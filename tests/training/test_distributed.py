@@ -1,0 +1,110 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lliptools as ll
+from lliptools.training.distributed import Team
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = 2
+
+TRAINED = """
+import json, sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import lliptools as ll
+from lliptools.training.distributed import Team, joined
+
+found = {}
+split, base, folder = ll.training.digits(), ll.training.recipe("digits-clipped"), Path(sys.argv[1])
+# 257 points to train on: the last batch is a single point, and one process has nothing of it.
+data = ll.training.Split(split.x_train[:298], split.y_train[:298], split.x_test, split.y_test)
+with joined("cpu"):
+    team = Team.here()
+    for dtype in ("float64", "float32"):
+        network = partial(ll.nets.mlp, 64, 16, 10, activation="clipped_relu")
+        recipe = replace(base, network=network, epochs=4, dtype=getattr(torch, dtype), hold_out=41)
+        torch.manual_seed(team.rank)  # the weights and the order are those of rank 0
+        net = network().to(recipe.dtype)
+        torch.manual_seed(0)
+        calls = []
+        stop = lambda history: calls.append(len(history)) or len(history) == 3
+        for callback in (stop, calls.append):  # interrupted and resumed
+            history = ll.training.fit(net, data, recipe, checkpoint=folder / f"{dtype}-{team.size}", callback=callback)
+        found[dtype] = history.epochs
+        assert bool(calls) == team.leads
+        weights = torch.cat([p.detach().flatten() for p in net.parameters()])
+        assert torch.equal(team.adopted(weights.clone()), weights)
+if team.leads:
+    (folder / f"{team.size}.json").write_text(json.dumps(found))
+"""
+
+
+def launched(*arguments):
+    """A program in two processes on this machine, as torchrun starts them."""
+    run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "--rdzv-backend=c10d"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [*run, "--rdzv-endpoint=localhost:0", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+
+
+def test_two_processes_have_the_losses_of_one(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(TRAINED)
+    done = launched(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, program, tmp_path], check=True, env=environment, timeout=100)
+    alone, together = (json.loads((tmp_path / f"{size}.json").read_text()) for size in (1, PROCESSES))
+    for dtype, close in (("float64", 1e-12), ("float32", 1e-5)):
+        assert len(together[dtype]) == 4
+        for one, other in zip(alone[dtype], together[dtype], strict=True):
+            assert other["loss"] == pytest.approx(one["loss"], abs=close)
+            for name in ("clean", "validation_clean", "validation_certified"):
+                assert other[name] == pytest.approx(one[name], abs=0.01 if dtype == "float32" else 0)
+
+
+def test_the_command_line_in_two_processes_speaks_and_writes_once(tmp_path):
+    done = launched("-m", "lliptools", "train", "moons", "--epochs", 2, "--to", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written to") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"moons.safetensors", "provenance.json"}
+
+
+def test_a_team_of_one_changes_nothing():
+    team, x = Team.here(), torch.arange(3.0)
+    assert team == Team(0, 1)
+    assert team.leads
+    assert torch.equal(team.share(x), x)
+    assert team.total(x) is x
+    assert team.adopted(x) is x
+    weight = nn.Parameter(x)
+    weight.grad = gradient = x.clone()
+    team.total_gradients([weight], 0.5)
+    assert weight.grad is gradient
+
+
+def test_shares_of_a_batch_are_all_of_it_and_of_like_size():
+    x = torch.arange(10)
+    shares = [Team(rank, 4).share(x) for rank in range(4)]
+    assert [len(share) for share in shares] == [3, 3, 2, 2]
+    assert torch.equal(torch.cat(shares).sort().values, x)
+
+
+def test_batch_norm_is_refused_where_each_process_has_a_part_of_the_batch(monkeypatch):
+    recipe = replace(ll.training.recipe("moons"), epochs=1)
+    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)).double()
+    assert len(ll.training.fit(net, ll.training.moons(), recipe)) == 1
+    monkeypatch.setattr(Team, "here", classmethod(lambda cls: cls(0, 2)))
+    with pytest.raises(ll.UnsupportedLayer, match=r"layer 1 \(BatchNorm1d\)"):
+        ll.training.fit(net, ll.training.moons(), recipe)
