@@ -6,7 +6,6 @@ import platform
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from shutil import rmtree
 from typing import Annotated, Any
 
 import typer
@@ -82,6 +81,7 @@ def train(
 
     import lliptools as ll
     from lliptools.nets.zoo import save
+    from lliptools.training.checkpoints import remove
     from lliptools.training.distributed import Team, joined
 
     chosen = ll.training.recipe(name)
@@ -110,7 +110,7 @@ def train(
         done["validation"] = {"last": history.epochs[-1], "best": history.epochs[history.best]}
     save(net, name, chosen.network, made | done | {"held_out": measured}, to)
     if folder:
-        rmtree(folder)  # the run is over: the same command begins anew
+        remove(folder)  # the run is over: the same command begins anew
     print(f"written to {to / name}.safetensors")
 
 

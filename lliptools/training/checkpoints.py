@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["Kept", "described", "packed", "read", "unpack", "write"]
+__all__ = ["Kept", "described", "packed", "read", "remove", "unpack", "write"]
 
 RECORD = "checkpoint.json"
 
@@ -136,6 +136,15 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     if not file.exists() or _checksum(file) != record["sha256"]:
         raise _damaged(folder, f"{file.name} " + ("with another checksum" if file.exists() else "missing"))
     return record, load_file(file)
+
+
+def remove(folder: Path) -> None:
+    """Remove the checkpoint in a folder, and the folder where nothing else is in it."""
+    (folder / RECORD).unlink(missing_ok=True)  # first: a record without its tensors would be refused
+    for file in (*folder.glob("checkpoint-*.safetensors"), folder / "checkpoint.part"):
+        file.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -181,7 +181,12 @@ def test_files_of_others_stay(tmp_path):
     for epoch in range(2):
         checkpoints.write(tmp_path, {}, {}, {"w": torch.full((1,), epoch)})
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors", ".safetensors"]
+    checkpoints.remove(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["moons.safetensors"]
     assert (tmp_path / "moons.safetensors").read_bytes() == b"mine"
+    checkpoints.write(tmp_path / "own", {}, {}, {"w": torch.zeros(1)})
+    checkpoints.remove(tmp_path / "own")
+    assert not (tmp_path / "own").exists()
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
