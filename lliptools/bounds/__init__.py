@@ -1,12 +1,12 @@
 """How it is bounded: every rung is a function (net, x, eps) -> Bound that says which way it errs."""
 
 from lliptools.bounds.aposteriori import AposterioriNorm
-from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box
+from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box, light_boxes
 from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
 from lliptools.bounds.krylov import LanczosNorm
 from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
+from lliptools.bounds.record import BlockBound, Bound, Box, WarmNorm, errs, round_up
 from lliptools.bounds.rounding import outward_rounding
 from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound
 from lliptools.bounds.sampled import sampled_bound
@@ -37,6 +37,7 @@ __all__ = [
     "LanczosNorm",
     "PowerNorm",
     "UpperNorm",
+    "WarmNorm",
     "adversarial_distance",
     "ball_box",
     "errs",
@@ -45,6 +46,7 @@ __all__ = [
     "global_bound",
     "interval_and_ball",
     "interval_box",
+    "light_boxes",
     "local_bound",
     "merged_bound",
     "outward_rounding",

@@ -6,6 +6,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 
 __all__ = [
+    "check_differentiable",
     "check_domain",
     "check_eps",
     "check_finite_eps",
@@ -114,6 +115,17 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
             got=f"{domain} for values from {x.min().item():g} to {x.max().item():g}",
             cause="inputs that were normalised after the domain was noted",
             next_step="pass the range of x in the units that the network sees",
+        )
+
+
+def check_differentiable(differentiable: bool | str) -> None:
+    """Raises InvalidInput for anything but False, True and "norms"."""
+    if not isinstance(differentiable, bool) and differentiable != "norms":
+        raise InvalidInput(
+            expected='differentiable as False, True or "norms"',
+            got=repr(differentiable)[:80],
+            cause="a spelling that differs",
+            next_step='pass "norms" where the loss asks nothing of the boxes, else True',
         )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds.boxes import input_box, interval_and_ball
 from lliptools.bounds.checks import (
+    check_differentiable,
     check_domain,
     check_eps,
     check_probability,
@@ -17,12 +18,22 @@ from lliptools.bounds.checks import (
     check_tolerance,
 )
 from lliptools.bounds.merged import Merged
-from lliptools.bounds.record import BlockBound, Bound, Box, Norm, mark_of, product_above, slopes_everywhere
+from lliptools.bounds.record import (
+    BlockBound,
+    Bound,
+    Box,
+    Norm,
+    WarmNorm,
+    mark_of,
+    product_above,
+    slopes_everywhere,
+)
 from lliptools.bounds.rounding import Center, inflated, is_outward, unit
 from lliptools.bounds.spectral import UpperNorm
 from lliptools.bounds.steps import activation_steps
 from lliptools.bounds.zonotope import Zonotope
-from lliptools.nets import Block, LinearMap, check_input, read_blocks
+from lliptools.nets import Activation, Block, LinearMap, check_input, read_blocks
+from lliptools.nets.rules import Rule
 
 __all__ = ["global_bound", "local_bound"]
 
@@ -42,7 +53,7 @@ def local_bound(
     delta: float = 1e-9,
     tolerance: float = 1e-3,
     dtype: torch.dtype = torch.float64,
-    differentiable: bool = False,
+    differentiable: bool | str = False,
 ) -> Bound:
     """Bound of the Lipschitz constant of net on the closed ball of radius eps around each point of a batch.
 
@@ -67,7 +78,8 @@ def local_bound(
     bound is then one on the part of the ball that lies in it. delta: the most that
     Bound.failure_probability may be with the default norm, whose starts are drawn from torch's random numbers.
     tolerance: how close, relatively, the norms of large layers come to the truth, which costs time.
-    dtype: torch.float32 is for training. differentiable=True keeps the graph to the network's parameters.
+    dtype: torch.float32 is for training. differentiable=True keeps the graph to the network's parameters;
+    differentiable="norms" that of the norms and outputs only, where a loss asks nothing of the boxes.
     Raises UnsupportedLayer and InvalidInput.
     Source: Huang et al. (NeurIPS 2021), the local bound with one mask a layer.
     """
@@ -78,11 +90,14 @@ def local_bound(
     check_domain(domain, center)
     check_probability(delta)
     check_tolerance(tolerance)
-    with torch.set_grad_enabled(differentiable):
+    check_differentiable(differentiable)
+    with torch.set_grad_enabled(differentiable is not False):
         blocks = read_blocks(net, x.shape[1:], dtype)
         count = _count(blocks)
         norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count), tolerance)
-        stages = _Stages(boxes, norm, radii == "global", eps)
+        if isinstance(norm, WarmNorm):
+            norm.begin(blocks)
+        stages = _Stages(boxes, norm, radii == "global", eps, differentiable is True)
         merged = Merged.start(len(center), center.shape[1], center.device) if prefix else None
         zonotope = Zonotope.start(center, eps) if prefix else None
         start = _State(
@@ -107,6 +122,7 @@ def local_bound(
         arithmetic=f"{str(dtype).removeprefix('torch.')}, rounding {'' if encloses else 'not '}enclosed",
         domain=domain,
         norm=norm,
+        outputs=end.center.value,
     )
 
 
@@ -118,6 +134,7 @@ class _Stages:
     norm: Norm
     global_radii: bool
     eps: Tensor
+    boxes_have_graph: bool
 
 
 @dataclass(frozen=True)
@@ -153,23 +170,21 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
     linear, activation = block.linear, block.activation
     before, after = state.center.through(block)
     center = before.value
-    box = stages.boxes(linear, state.box, center, state.slope, state.radius)
     merged, zonotope = state.merged, state.zonotope
-    if merged is not None and zonotope is not None:
-        zonotope = zonotope.linear(linear)
-        merged = merged.linear(linear.weight.detach())
-        reach = product_above(stages.eps[:, None], merged.reach()).reshape(center.shape)
-        box = box.intersect(Box.outward(center - reach, center + reach)).intersect(zonotope.box())
-    if is_outward():
-        box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
-    if merged is not None and zonotope is not None:
-        zonotope = zonotope.after(activation, box)
-        for step in activation_steps(activation, box):
-            merged = merged.then(step)
-    output, slope, row_slope = box, torch.ones_like(center), torch.ones_like(center)
-    if activation is not None:
-        output = Box(*activation.image(box.lower, box.upper))
-        slope, row_slope = activation.slope(box.lower, box.upper), activation.row_slope(box.lower, box.upper)
+    with torch.set_grad_enabled(stages.boxes_have_graph):
+        box = stages.boxes(linear, state.box, center, state.slope, state.radius)
+        if merged is not None and zonotope is not None:
+            zonotope = zonotope.linear(linear)
+            merged = merged.linear(linear.weight.detach())
+            reach = product_above(stages.eps[:, None], merged.reach()).reshape(center.shape)
+            box = box.intersect(Box.outward(center - reach, center + reach)).intersect(zonotope.box())
+        if is_outward():
+            box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
+        if merged is not None and zonotope is not None:
+            zonotope = zonotope.after(activation, box)
+            for step in activation_steps(activation, box):
+                merged = merged.then(step)
+        output, slope, row_slope = _through(activation, box)
     norm = _at_most(stages.norm(linear, row_slope, state.slope), linear, row_slope, state.slope)
     bound = BlockBound(linear, activation, box, output, slope, row_slope, norm, state.radius)
     grown, everywhere = norm, state.everywhere
@@ -180,6 +195,17 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
     radius = inflated(product_above(state.radius, grown))
     value = inflated(product_above(state.value, norm))
     return bound, _State(after, output, slope, radius, value, merged, zonotope, everywhere)
+
+
+def _through(activation: Rule | None, box: Box) -> tuple[Box, Tensor, Tensor]:
+    """The box of the outputs, the slopes that scale the next columns, and those that scale the rows before."""
+    if activation is None:
+        one = torch.ones_like(box.lower)
+        return box, one, one
+    output, slope = Box(*activation.image(box.lower, box.upper)), activation.slope(box.lower, box.upper)
+    if type(activation).row_slope is Activation.row_slope:  # then it would be found a second time
+        return output, slope, slope
+    return output, slope, activation.row_slope(box.lower, box.upper)
 
 
 def _nested(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _State]:
@@ -213,8 +239,9 @@ def _nested(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _
         vouched = _at_most(torch.full_like(norm, torch.inf), block, everywhere)
         radius = torch.minimum(grown, inflated(product_above(state.radius, vouched)))
     center = after.value
-    reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
-    box = Box.outward(box.lower, box.upper).intersect(Box.outward(center - reach, center + reach))
+    with torch.set_grad_enabled(stages.boxes_have_graph):
+        reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
+        box = Box.outward(box.lower, box.upper).intersect(Box.outward(center - reach, center + reach))
     one = torch.ones_like(center)
     bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner), block.skip)
     value = inflated(product_above(state.value, norm))
@@ -261,15 +288,19 @@ def global_bound(
     *,
     norm: Norm | None = None,
     delta: float = 1e-9,
+    dtype: torch.dtype = torch.float64,
+    differentiable: bool | str = False,
 ) -> Bound:
     """Product of the norms of the layers: the local bound with eps = ∞, where every unit varies.
 
     It holds on the whole space, so on every ball: eps is checked and kept for the record, and changes nothing.
-    x: (batch, *sample) gives the input shape. Raises UnsupportedLayer and InvalidInput.
+    x: (batch, *sample) gives the input shape; dtype and differentiable are as of local_bound.
+    Raises UnsupportedLayer and InvalidInput.
     """
     radius = check_eps(eps, check_input(net, x))
-    one = local_bound(net, x[:1], math.inf, norm=norm, delta=delta)
-    return replace(one, value=one.value.expand(len(x)), eps=radius, blocks=_repeated(one.blocks, len(x)))
+    one = local_bound(net, x[:1], math.inf, norm=norm, delta=delta, dtype=dtype, differentiable=differentiable)
+    blocks = _repeated(one.blocks, len(x))
+    return replace(one, value=one.value.expand(len(x)), eps=radius, blocks=blocks, outputs=None)
 
 
 def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, ...]:

@@ -4,21 +4,30 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from lliptools.bounds.checks import check_labels
 from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
+from lliptools.nets.blocks import Block
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
-__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up", "slopes_everywhere"]
+__all__ = ["BlockBound", "Bound", "Box", "WarmNorm", "errs", "product_above", "round_up", "slopes_everywhere"]
 
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 Stage = TypeVar("Stage", bound=Callable[..., object])
+
+
+@runtime_checkable
+class WarmNorm(Protocol):
+    """A norm that tells layers apart, as one does that starts from what it found before."""
+
+    def begin(self, blocks: tuple[Block, ...]) -> None:
+        """A pass over these blocks begins: their linear maps are the ones that will be asked for."""
 
 
 def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
@@ -121,6 +130,7 @@ class Bound:
     eps: (batch,) radius of the ball, in the network's input units.
     failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
     deterministic. arithmetic: whether rounding is enclosed. domain: the box of inputs it is restricted to, or None.
+    outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
     """
 
     value: Tensor
@@ -131,6 +141,7 @@ class Bound:
     arithmetic: str = "float64, rounding not enclosed"
     domain: tuple[float, float] | None = None
     norm: Norm | None = None
+    outputs: Tensor | None = None
 
     def hidden(self) -> Tensor:
         """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""

@@ -75,9 +75,14 @@ class Clip(Monotone):
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """0 and 0 where the box lies in a flat zone, 1 and 1 where it lies between the thresholds, else 0 and 1."""
         low, high = (torch.as_tensor(limit, dtype=lower.dtype, device=lower.device) for limit in self.thresholds(lower))
+        varies = self.slope(lower, upper)
+        return ((lower >= low) & (upper <= high)) * varies, varies
+
+    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """0 where the box lies in a flat zone, else 1."""
+        low, high = (torch.as_tensor(limit, dtype=lower.dtype, device=lower.device) for limit in self.thresholds(lower))
         constant = (upper <= low) | (lower >= high) | (high <= low)
-        passed = (lower >= low) & (upper <= high) & ~constant
-        return passed.to(lower.dtype), (~constant).to(lower.dtype)
+        return (~constant).to(lower.dtype)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Two bends: slopes 0, 1, 0."""

@@ -232,6 +232,15 @@ class LinearMap:
         norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
         return _through(self._absolute[1:], norms).reshape(len(norms), *self.out_shape)
 
+    def whole_row_norms(self) -> Tensor:
+        """The same with every column, (1, *out_shape), for entries whose squares are ordinary numbers."""
+        if not self.operators:
+            return self.bias.new_ones(1, *self.out_shape)
+        first = self.operators[0]
+        squared = first.copies * first.with_entries(torch.square)(self.bias.new_ones(1, *first.in_shape))
+        norms = squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
+        return _through(self._absolute[1:], norms).reshape(1, *self.out_shape)
+
     def between_rows(self, y: Tensor, column_slope: Tensor) -> Tensor:
         """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, *in_shape) -> (batch, rows)."""
         difference = (self.weight[y, None, :] - self.weight) * column_slope.flatten(1).sqrt()[:, None, :]

@@ -1,0 +1,155 @@
+"""Norms while training: a few steps from where the last batch stopped; estimates, which certify nothing."""
+
+from weakref import WeakKeyDictionary, WeakSet
+
+import torch
+from torch import Tensor
+
+from lliptools.bounds import errs
+from lliptools.errors import InvalidInput
+from lliptools.nets import Block, LinearMap
+
+__all__ = ["SharedNorm"]
+
+NOISE = 16  # what is left of a vector after so many units of rounding is nothing
+
+
+@errs("estimate")
+class SharedNorm:
+    """‖D_row^½ W D_column^½‖ of every sample, from below: a few Lanczos steps from one vector that a layer's samples share.
+
+    steps: how often W and its transpose are applied before the norm ‖A v‖ is read off, v being the best vector of the
+    Krylov space of steps + 1 dimensions. The vector is masked by every sample, and moves to the mean of what the samples
+    found once in a pass over the network. The gradient flows to W only: σ = uᵀ A v with both vectors held.
+    Layers are told apart by their place in the network that the bound reads (bounds.WarmNorm); a map of no network
+    starts from a random vector, and leaves nothing behind. First vectors are drawn from torch's random numbers.
+    Raises InvalidInput for fewer steps than 1, and for another network than the one whose vectors are kept.
+    Source: the starting vectors of Huang et al. (NeurIPS 2021), there one a training sample and layer.
+    """
+
+    def __init__(self, steps: int = 2) -> None:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise InvalidInput(
+                expected="steps as a whole number >= 1",
+                got=repr(steps)[:80],
+                cause="a norm that would never look at the weights' transpose",
+                next_step="leave it at 2; 6 is closer and costs about twice as much",
+            )
+        self.steps = steps
+        self.vectors: dict[int, Tensor] = {}
+        self._places: WeakKeyDictionary[LinearMap, int] = WeakKeyDictionary()
+        self._moved: WeakSet[LinearMap] = WeakSet()
+
+    def begin(self, blocks: tuple[Block, ...]) -> None:
+        """A pass over these blocks begins."""
+        for place, linear in enumerate(_maps(blocks)):
+            self._places[linear] = place
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """One vector a layer, by its place: what a checkpoint has to hold besides steps."""
+        return {str(place): vector.clone() for place, vector in sorted(self.vectors.items())}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from what state_dict gave."""
+        self.vectors = {int(place): vector.clone() for place, vector in state.items()}
+
+    def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
+        row = row_slope.detach().reshape(len(row_slope), *linear.out_shape)
+        column = column_slope.detach().reshape(len(column_slope), *linear.in_shape)
+        with torch.no_grad():
+            shared = self._shared(linear, column)
+            h = _best(linear, row, column, shared, self.steps)
+            v = column * h
+            length = _dot(v, h).sqrt()
+            self._move(linear, h, shared)
+        z = linear.linear(v)
+        squared = _dot(row * z.detach(), z)
+        # With uᵀ = zᵀR/√squared held, squared/√squared is uᵀ A v, and has its gradient.
+        held = squared.detach().sqrt() * length
+        return squared / torch.where(held > 0, held, 1.0)
+
+    def _shared(self, linear: LinearMap, like: Tensor) -> Tensor:
+        """The layer's vector, (1, *columns)."""
+        kept = self.vectors.get(self._places.get(linear, -1))
+        if kept is None:
+            return torch.randn_like(like[:1])
+        if kept.shape != like[:1].shape:
+            raise InvalidInput(
+                expected=f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer",
+                got=f"{linear.in_shape}",
+                cause="one SharedNorm used for two networks",
+                next_step="make one for each network",
+            )
+        return kept.to(like)
+
+    def _move(self, linear: LinearMap, found: Tensor, shared: Tensor) -> None:
+        """The shared vector becomes the mean of the samples' vectors, signs aligned, unless nothing is left of them."""
+        if linear not in self._places or linear in self._moved:
+            return
+        self._moved.add(linear)
+        flat = found.flatten(1)
+        signs = torch.where(flat @ shared.flatten() < 0, -1.0, 1.0).to(flat)
+        mean = (signs @ flat).view_as(shared)
+        length = torch.linalg.vector_norm(mean)
+        if length.isfinite() and length > 0:
+            self.vectors[self._places[linear]] = mean / length
+
+
+def _maps(blocks: tuple[Block, ...]) -> list[LinearMap]:
+    """The linear maps whose norms a pass asks for, in order."""
+    return [linear for block in blocks for linear in (_maps(block.inner) if block.inner else [block.linear])]
+
+
+def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: int) -> Tensor:
+    """h, (batch, *columns), whose v = C^½ h is of those in a Krylov space one that R^½ W C^½ stretches most.
+
+    R and C are the slopes, row and column. Lanczos on C^½ Wᵀ R W C^½, written in h, so that no root is taken and the
+    slopes are applied once each way; so few steps need no reorthogonalisation. Where a column is struck, h holds what
+    its entry would be were it not. It is 0 where nothing is left of the matrix.
+    """
+    h = start.expand_as(column).clone()
+    v = column * h
+    _normalise(h, v, _dot(v, h).sqrt())
+    basis, alpha, beta = [h], [], []
+    for step in range(steps):
+        z = linear.linear(v)
+        u = row * z
+        alpha.append(z.mul_(u).flatten(1).sum(dim=1))
+        h = linear.adjoint(u).addcmul_(_wide(alpha[-1], v), basis[-1], value=-1)
+        if step:
+            h.addcmul_(_wide(beta[-1], v), basis[-2], value=-1)
+        v = column * h
+        length = _dot(v, h).sqrt()
+        length = length * (length > NOISE * torch.finfo(h.dtype).eps * alpha[0])
+        _normalise(h, v, length)
+        basis.append(h)
+        beta.append(length)
+    # The last entry of the diagonal would take W once more. Half the mean of the others stands for it: small enough
+    # that a start which has converged stays what it is.
+    alpha.append(torch.stack(alpha).mean(dim=0) / 2)
+    beside = torch.stack(beta, dim=1)
+    matrix = torch.diag_embed(torch.stack(alpha, dim=1))
+    matrix = matrix + torch.diag_embed(beside, offset=1) + torch.diag_embed(beside, offset=-1)
+    weights = torch.linalg.eigh(matrix).eigenvectors[:, :, -1]
+    found = basis[0].mul_(_wide(weights[:, 0], h))
+    for index, each in enumerate(basis[1:], start=1):
+        found.addcmul_(_wide(weights[:, index], h), each)
+    return found
+
+
+def _normalise(h: Tensor, v: Tensor, length: Tensor) -> None:
+    """Both over a length (batch,), in place; 0 where it is 0."""
+    factor = _wide((length > 0) / torch.where(length > 0, length, 1.0), h)
+    h.mul_(factor)
+    v.mul_(factor)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """Σ one · other of every sample: (batch, …) twice -> (batch,)."""
+    return (one * other).flatten(1).sum(dim=1)
+
+
+def _wide(values: Tensor, like: Tensor) -> Tensor:
+    """One number a sample, made to broadcast: (batch,) -> (batch, 1, …)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
