@@ -65,7 +65,9 @@ def light_boxes(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Te
     middle = linear.apply((inputs.lower + inputs.upper) / 2)
     half_width = linear.apply_absolute((inputs.upper - inputs.lower) / 2)
     reach = radius.view(-1, *[1] * (center.dim() - 1)) * linear.whole_row_norms()
-    return Box(torch.maximum(middle - half_width, center - reach), torch.minimum(middle + half_width, center + reach))
+    lower, upper = center - reach, center + reach
+    # The larger of the two, and the smaller: torch's own functions take ten times as long backwards.
+    return Box(lower + (middle - half_width - lower).relu(), upper - (upper - middle - half_width).relu())
 
 
 def _widened(middle: Tensor, half_width: Tensor) -> Box:
