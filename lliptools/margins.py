@@ -53,11 +53,14 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     # The right k is the last whose t still lies beyond its breakpoints; beyond the last, the box alone decides.
     fits = (squared > 0) & (squared.sqrt() >= start) & (left > 0)
     k = torch.where(fits, torch.arange(fits.shape[2], device=fits.device), -1).amax(dim=2, keepdim=True)
-    t = squared.gather(2, k.clamp_min(0)).clamp_min(0).sqrt()
-    t = torch.where(k < 0, 0.0, t)
+    # At the best t the dual value does not change with it, so that a gradient takes t as given.
+    t = squared.detach().gather(2, k.clamp_min(0)).clamp_min(0).sqrt()
+    found = (k >= 0) & (t > 0)
+    t = torch.where(found, t, 1.0)
     reached = torch.minimum(t * size, limit)
     ball = radius * torch.linalg.vector_norm(direction, dim=2)
     dual = (radius.square() / t[:, :, 0] - (reached.square() / t).sum(dim=2)) / 2 + (size * reached).sum(dim=2)
+    dual = torch.where(found[:, :, 0], dual, torch.inf)
     box = torch.where(size > 0, size * limit, 0.0).sum(dim=2)
     # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
     others = torch.stack([dual, box]).nan_to_num(nan=torch.inf, posinf=torch.inf)

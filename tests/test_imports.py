@@ -63,6 +63,7 @@ FILES = {
         "augmentation",
         "batches",
         "losses",
+        "norms",
         "objectives",
         "schedules",
         "recipes",

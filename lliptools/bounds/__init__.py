@@ -6,7 +6,7 @@ from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
 from lliptools.bounds.krylov import LanczosNorm
 from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound, Box, WarmNorm, errs, round_up
+from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
 from lliptools.bounds.rounding import outward_rounding
 from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound
 from lliptools.bounds.sampled import sampled_bound
@@ -37,7 +37,6 @@ __all__ = [
     "LanczosNorm",
     "PowerNorm",
     "UpperNorm",
-    "WarmNorm",
     "adversarial_distance",
     "ball_box",
     "errs",

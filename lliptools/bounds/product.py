@@ -23,7 +23,6 @@ from lliptools.bounds.record import (
     Bound,
     Box,
     Norm,
-    WarmNorm,
     mark_of,
     product_above,
     slopes_everywhere,
@@ -70,7 +69,8 @@ def local_bound(
 
     Own ways to find boxes and norms may be passed: boxes(linear, inputs, center, column_slope, radius) -> Box, as
     bounds.interval_box, and norm(linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm. The result is then
-    of kind "estimate", which certifies nothing, unless they are marked with the way they err (bounds.errs).
+    of kind "estimate", which certifies nothing, unless they are marked with the way they err (bounds.errs). A norm
+    that tells layers apart has a method begin(blocks), which is called with what has been read before the pass.
     prefix: also bound every unit of a small network by its own constant, with what is linear merged (merged.py), and
     by its values as a linear function of the input and of bounded noises (zonotope.py).
     radii: "local" lets the norms found so far set the radii of the balls, "global" those of the whole layers, which
@@ -95,8 +95,7 @@ def local_bound(
         blocks = read_blocks(net, x.shape[1:], dtype)
         count = _count(blocks)
         norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count), tolerance)
-        if isinstance(norm, WarmNorm):
-            norm.begin(blocks)
+        getattr(norm, "begin", lambda blocks: None)(blocks)
         stages = _Stages(boxes, norm, radii == "global", eps, differentiable is True)
         merged = Merged.start(len(center), center.shape[1], center.device) if prefix else None
         zonotope = Zonotope.start(center, eps) if prefix else None

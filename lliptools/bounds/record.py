@@ -4,30 +4,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lliptools.bounds.checks import check_labels
 from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
-from lliptools.nets.blocks import Block
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
-__all__ = ["BlockBound", "Bound", "Box", "WarmNorm", "errs", "product_above", "round_up", "slopes_everywhere"]
+__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up", "slopes_everywhere"]
 
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 Stage = TypeVar("Stage", bound=Callable[..., object])
-
-
-@runtime_checkable
-class WarmNorm(Protocol):
-    """A norm that tells layers apart, as one does that starts from what it found before."""
-
-    def begin(self, blocks: tuple[Block, ...]) -> None:
-        """A pass over these blocks begins: their linear maps are the ones that will be asked for."""
 
 
 def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:

@@ -6,29 +6,45 @@ from lliptools.training.data import Split, digits, moons
 from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
-from lliptools.training.losses import offset_cross_entropy, sparsity_loss, worst_logits
-from lliptools.training.objectives import Certified, Clean, Objective, Offset
+from lliptools.training.losses import (
+    bcp,
+    gloro,
+    last_layer_reach,
+    lmt,
+    offset_cross_entropy,
+    sparsity_loss,
+    worst_logits,
+)
+from lliptools.training.norms import SharedNorm
+from lliptools.training.objectives import LMT, Certified, Clean, GloRo, Objective, Offset
 from lliptools.training.recipes import RECIPES, Recipe, recipe
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
 __all__ = [
+    "LMT",
     "RECIPES",
     "Certified",
     "Clean",
+    "GloRo",
     "History",
     "HoldThenFall",
     "Objective",
     "Offset",
     "Recipe",
     "Schedule",
+    "SharedNorm",
     "Split",
     "Triangle",
     "as_float",
     "batches",
+    "bcp",
     "cifar10",
     "crop_and_flip",
     "digits",
     "fit",
+    "gloro",
+    "last_layer_reach",
+    "lmt",
     "mnist",
     "moons",
     "offset_cross_entropy",

@@ -18,6 +18,7 @@ from lliptools.training.devices import as_device
 from lliptools.training.diagnosis import all_finite, first_not_finite, largest_weight
 from lliptools.training.distributed import Team
 from lliptools.training.history import History
+from lliptools.training.norms import SharedNorm
 from lliptools.training.recipes import Recipe
 from lliptools.training.validation import same_random_numbers, validated
 
@@ -103,7 +104,8 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             self.parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
         )
-        self.kept: dict[str, checkpoints.Kept] = {"weights": net}
+        self.norm = SharedNorm(recipe.norm_steps) if recipe.norm_steps else None
+        self.kept: dict[str, checkpoints.Kept] = {"weights": net} | ({"norm": self.norm} if self.norm else {})
         self.seed = f"{torch.initial_seed()} (torch's)" if seed is None else f"{seed}"
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
         if self.team.size > 1:
@@ -154,7 +156,7 @@ class _Run:
         weight, loss = len(own_x) / len(x), x.new_zeros(())
         try:
             if weight:
-                loss = self.recipe.objective(self.net, own_x, own_y, epoch / self.recipe.epochs)
+                loss = self.recipe.objective(self.net, own_x, own_y, epoch / self.recipe.epochs, self.norm)
         except InvalidInput as error:
             if all_finite(self.net):
                 raise

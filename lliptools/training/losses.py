@@ -6,10 +6,10 @@ from torch.nn.functional import cross_entropy
 
 from lliptools.bounds import Bound
 from lliptools.errors import InvalidInput
-from lliptools.margins import own_class
-from lliptools.nets import ClippedReLU
+from lliptools.margins import largest_change, own_class
+from lliptools.nets import ClippedMaxMin, ClippedReLU
 
-__all__ = ["offset_cross_entropy", "sparsity_loss", "worst_logits"]
+__all__ = ["bcp", "gloro", "last_layer_reach", "lmt", "offset_cross_entropy", "sparsity_loss", "worst_logits"]
 
 
 def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
@@ -22,24 +22,88 @@ def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tenso
     return logits + reach.masked_fill(own_class(logits, y), 0.0)
 
 
-def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) -> Tensor:
-    """What the pre-activation boxes lack to lie in a flat zone of the clipped ReLU, summed over the blocks.
+def gloro(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
+    """CE([f, max over j ≠ y of worst_j], y), cross-entropy with one class more: the adversary's best. 0-dim.
 
-    mean(relu(upper)) pulls boxes below 0, at_theta · mean(relu(theta − lower)) pushes them above the threshold.
+    Arguments as of worst_logits; a single class leaves nothing to compare and is refused by Bound.pairwise.
+    Source: Leino, Wang, Fredrikson, "Globally-robust neural networks" (ICML 2021), equation 4.
+    """
+    worst = worst_logits(logits, pairwise, eps, y).masked_fill(own_class(logits, y), -torch.inf)
+    return cross_entropy(torch.cat([logits, worst.amax(dim=1, keepdim=True)], dim=1), y)
+
+
+def bcp(
+    logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor, *, kappa: float = 0.0, reach: Tensor | None = None
+) -> Tensor:
+    """κ · CE(f, y) + (1 − κ) · CE(worst, y). 0-dim.
+
+    Arguments as of worst_logits. kappa: κ in [0, 1], the weight of the logits themselves. reach: (batch, classes), by
+    how much f_j − f_y may rise in the last layer (last_layer_reach); taken where it is less than eps · pairwise.
+    Source: Lee, Lee, Park (NeurIPS 2020); with the local bound, Huang et al. (NeurIPS 2021).
+    """
+    worst = worst_logits(logits, pairwise, eps, y)
+    if reach is not None:
+        worst = torch.minimum(worst, logits + reach.to(logits).masked_fill(own_class(logits, y), 0.0))
+    return kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y)
+
+
+def last_layer_reach(bound: Bound, hidden: Tensor, y: Tensor) -> Tensor:
+    """How far f_j − f_y can rise while the last hidden units move in their ball cut by their box: (batch, classes).
+
+    hidden: their values at the points, (batch, *units). y: (batch,). In float64, since differences of squares cancel.
+    For activations of slope 0 or 1 only. Raises InvalidInput for a network without hidden units.
+    Source: Lee, Lee, Park (NeurIPS 2020), there by iteration; here exactly (margins.largest_change).
+    """
+    if len(bound.blocks) < 2:
+        raise InvalidInput(
+            expected="a network with hidden units",
+            got="one linear layer",
+            cause="a last layer that reads the inputs, whose ball is all there is",
+            next_step="leave reach out",
+        )
+    last, before = bound.blocks[-1].linear, bound.blocks[-2]
+    at, alive = hidden.flatten(1).double(), before.slope.detach().flatten(1).double()
+    above = (before.output.upper.flatten(1).double() - at).clamp_min(0.0) * alive
+    below = (at - before.output.lower.flatten(1).double()).clamp_min(0.0) * alive
+    weight = last.weight.double()
+    direction = (weight - weight[y, None]) * alive[:, None]
+    return largest_change(direction, (bound.eps * bound.hidden()).double(), below, above)
+
+
+def lmt(logits: Tensor, lipschitz: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
+    """CE of the logits raised by √2 · eps · L for every j ≠ y. 0-dim.
+
+    lipschitz: L, (batch,), a constant of the network (Bound.value); the others as of worst_logits.
+    Source: Tsuzuku, Sato, Sugiyama, "Lipschitz-margin training" (NeurIPS 2018), algorithm 1.
+    """
+    return cross_entropy(worst_logits(logits, 2**0.5 * lipschitz[:, None].expand_as(logits), eps, y), y)
+
+
+def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) -> Tensor:
+    """What the pre-activation boxes lack to lie in a flat zone of a clipped activation, summed over the blocks. 0-dim.
+
+    ClippedReLU: mean(relu(upper)) + s · mean(relu(θ − lower)), s = at_theta. ClippedMaxMin:
+    mean(relu(θ_max − lower of the larger)) + mean(relu(upper of the smaller − θ_min)), over the pairs.
     Raises InvalidInput for a network with unclipped activations.
     Source: Huang et al. (NeurIPS 2021), the sparsity-inducing loss.
     """
-    thresholds = [layer.theta for layer in net if isinstance(layer, ClippedReLU)]
-    if len(thresholds) != len(bound.blocks) - 1:
+    clipped = [layer for layer in net.modules() if isinstance(layer, ClippedReLU | ClippedMaxMin)]
+    if len(clipped) != len(bound.blocks) - 1:
         raise InvalidInput(
             expected="a network whose activations are all clipped",
-            got=f"{len(thresholds)} clipped activations for {len(bound.blocks) - 1} hidden blocks",
+            got=f"{len(clipped)} clipped activations for {len(bound.blocks) - 1} hidden blocks",
             cause="a plain ReLU, which has one flat zone only",
             next_step='build it with mlp(..., activation="clipped_relu")',
         )
     total = bound.value.new_zeros(())
-    for block, theta in zip(bound.blocks[:-1], thresholds, strict=True):
-        total = total + block.box.upper.relu().mean() + at_theta * (theta - block.box.lower).relu().mean()
+    for block, layer in zip(bound.blocks[:-1], clipped, strict=True):
+        box = block.box
+        if isinstance(layer, ClippedReLU):
+            total = total + box.upper.relu().mean() + at_theta * (layer.theta - box.lower).relu().mean()
+        else:
+            larger, _ = layer.compare(box.lower).chunk(2, dim=1)
+            _, smaller = layer.compare(box.upper).chunk(2, dim=1)
+            total = total + (layer.theta_max - larger).relu().mean() + (smaller - layer.theta_min).relu().mean()
     return total
 
 

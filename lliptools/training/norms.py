@@ -16,15 +16,15 @@ NOISE = 16  # what is left of a vector after so many units of rounding is nothin
 
 @errs("estimate")
 class SharedNorm:
-    """‖D_row^½ W D_column^½‖ of every sample, from below: a few Lanczos steps from one vector that a layer's samples share.
+    """‖D_row^½ W D_column^½‖ of every sample, from below: a few Lanczos steps from one vector a layer.
 
-    steps: how often W and its transpose are applied before the norm ‖A v‖ is read off, v being the best vector of the
-    Krylov space of steps + 1 dimensions. The vector is masked by every sample, and moves to the mean of what the samples
-    found once in a pass over the network. The gradient flows to W only: σ = uᵀ A v with both vectors held.
-    Layers are told apart by their place in the network that the bound reads (bounds.WarmNorm); a map of no network
-    starts from a random vector, and leaves nothing behind. First vectors are drawn from torch's random numbers.
+    steps: how often W and its transpose are applied before the norm is read off as ‖A v‖. The vector is masked by every
+    sample, and moves once in a pass over the network to the mean of what the samples found. The gradient flows to W
+    only: σ = uᵀ A v with both vectors held, which is exact where they have converged.
+    Layers are told apart by their place in the network that a bound reads. A map of no network starts from a random
+    vector and leaves nothing behind. First vectors are drawn from torch's random numbers.
     Raises InvalidInput for fewer steps than 1, and for another network than the one whose vectors are kept.
-    Source: the starting vectors of Huang et al. (NeurIPS 2021), there one a training sample and layer.
+    Source: Huang et al. (NeurIPS 2021) keep one vector for every training sample and layer.
     """
 
     def __init__(self, steps: int = 2) -> None:
@@ -111,7 +111,7 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
     h = start.expand_as(column).clone()
     v = column * h
     _normalise(h, v, _dot(v, h).sqrt())
-    basis, alpha, beta = [h], [], []
+    basis, alpha, beta = [h], list[Tensor](), list[Tensor]()
     for step in range(steps):
         z = linear.linear(v)
         u = row * z

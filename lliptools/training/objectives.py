@@ -3,54 +3,146 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lliptools.bounds import local_bound
-from lliptools.training.losses import offset_cross_entropy, sparsity_loss, worst_logits
+from lliptools.bounds import Bound, global_bound, light_boxes, local_bound
+from lliptools.errors import InvalidInput
+from lliptools.training.losses import gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
+from lliptools.training.norms import SharedNorm
 
-__all__ = ["Certified", "Clean", "Objective", "Offset"]
+__all__ = ["LMT", "Certified", "Clean", "GloRo", "Objective", "Offset"]
 
 
 class Objective(Protocol):
-    """(net, x, y, progress) -> 0-dim loss; progress runs from 0 to 1 over the epochs."""
+    """(net, x, y, progress, norm) -> 0-dim loss; progress runs from 0 to 1 over the epochs.
 
-    def __call__(self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float) -> Tensor:
+    norm: how norms are estimated, with boxes made for speed and in the network's precision; None for exact norms in
+    float64.
+    """
+
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
         """The loss of a batch."""
+
+
+def ramped(progress: float, warmup: float, ramp: float) -> float:
+    """0 up to warmup, then rising to 1 within ramp; all of them fractions of the run."""
+    if progress <= warmup:
+        return 0.0
+    return min(1.0, (progress - warmup) / ramp) if ramp else 1.0
 
 
 @dataclass(frozen=True)
 class Clean:
     """Cross-entropy alone."""
 
-    def __call__(self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float) -> Tensor:
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
         """CE(f)."""
         return cross_entropy(net(x), y)
 
 
 @dataclass(frozen=True)
 class Certified:
-    """Cross-entropy of the logits that a ball of radius eps allows at worst, by the local bound with exact norms.
+    """Cross-entropy of the logits that a ball of radius eps allows at worst, by the local bound.
 
-    eps: in input units; it grows from 0 over the first half of the run, and the weight κ of the plain cross-entropy
-    falls from 1 to 0 with it. sparsity: weight of the sparsity loss.
+    eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
+    ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it. sparsity: weight of the sparsity loss.
     Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
     """
 
     eps: float
     sparsity: float = 0.0
+    warmup: float = 0.0
+    ramp: float = 0.5
 
-    def __call__(self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float) -> Tensor:
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
         """κ·CE(f) + (1 − κ)·(CE(worst logits) + sparsity · sparsity loss)."""
-        logits, ramp = net(x), min(1.0, 2 * progress)
+        share = ramped(progress, self.warmup, self.ramp)
+        if share == 0:
+            return cross_entropy(net(x), y)
+        logits, bound = _local(net, x, share * self.eps, norm, boxes=bool(self.sparsity) or norm is None)
         clean = cross_entropy(logits, y)
-        if ramp == 0:
-            return clean
-        bound = local_bound(net, x, ramp * self.eps, differentiable=True)
         certified = cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y), y)
         if self.sparsity:
             certified = certified + self.sparsity * sparsity_loss(net, bound)
-        return (1 - ramp) * clean + ramp * certified
+        return (1 - share) * clean + share * certified
+
+
+@dataclass(frozen=True)
+class GloRo:
+    """Cross-entropy with one class more, that of all which the ball of radius eps allows at worst.
+
+    eps, warmup, ramp: as of Certified; at eps = 0 the further class is the best of the others. bound: "local", or
+    "global" for norms of whole layers. sparsity: weight of the sparsity loss, which needs the local bound's boxes.
+    Raises InvalidInput for another bound, and for sparsity with the global one.
+    Source: Leino, Wang, Fredrikson (ICML 2021); with the local bound, Huang et al. (NeurIPS 2021).
+    """
+
+    eps: float
+    bound: str = "local"
+    sparsity: float = 0.0
+    warmup: float = 0.0
+    ramp: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_bound(self.bound)
+        if self.bound == "global" and self.sparsity:
+            raise InvalidInput(
+                expected="sparsity=0 with the global bound",
+                got=f"{self.sparsity}",
+                cause="a loss of boxes, of which the global bound has none",
+                next_step='take bound="local"',
+            )
+
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
+        """CE([f, max worst], y) + share · sparsity · sparsity loss."""
+        share = ramped(progress, self.warmup, self.ramp)
+        if share == 0:
+            logits = net(x)
+            return gloro(logits, torch.zeros_like(logits), 0.0, y)
+        eps = share * self.eps
+        logits, bound = (
+            _global(net, x, eps, norm)
+            if self.bound == "global"
+            else _local(net, x, eps, norm, boxes=bool(self.sparsity))
+        )
+        loss = gloro(logits, bound.pairwise(y), bound.eps, y)
+        return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
+
+
+@dataclass(frozen=True)
+class LMT:
+    """Cross-entropy of the logits, those of other classes raised by what √2 times the network's constant allows.
+
+    eps, bound, warmup, ramp: as of GloRo. Source: Tsuzuku, Sato, Sugiyama (NeurIPS 2018), with the global bound.
+    """
+
+    eps: float
+    bound: str = "global"
+    warmup: float = 0.0
+    ramp: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_bound(self.bound)
+
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
+        """CE(f + √2 eps L for j ≠ y)."""
+        eps = ramped(progress, self.warmup, self.ramp) * self.eps
+        if eps == 0:
+            return cross_entropy(net(x), y)
+        logits, bound = _global(net, x, eps, norm) if self.bound == "global" else _local(net, x, eps, norm, boxes=False)
+        return lmt(logits, bound.value, bound.eps, y)
 
 
 @dataclass(frozen=True)
@@ -63,6 +155,33 @@ class Offset:
     offset: float
     temperature: float = 0.25
 
-    def __call__(self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float) -> Tensor:
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
         """The loss, the same all along."""
         return offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
+
+
+def _local(net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None, *, boxes: bool) -> tuple[Tensor, Bound]:
+    """The logits and the local bound; boxes: whether the loss needs their gradient."""
+    graph = True if boxes else "norms"
+    if norm is None:
+        return net(x), local_bound(net, x, eps, differentiable=graph)
+    bound = local_bound(net, x, eps, boxes=light_boxes, norm=norm, dtype=x.dtype, differentiable=graph)
+    assert bound.outputs is not None
+    return bound.outputs, bound  # the pass has been through the network already
+
+
+def _global(net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None) -> tuple[Tensor, Bound]:
+    dtype = torch.float64 if norm is None else x.dtype
+    return net(x), global_bound(net, x, eps, norm=norm, dtype=dtype, differentiable="norms")
+
+
+def _check_bound(bound: str) -> None:
+    if bound not in ("local", "global"):
+        raise InvalidInput(
+            expected='bound "local" or "global"',
+            got=repr(bound)[:80],
+            cause="a rung that has no form for training",
+            next_step="leave it at its default",
+        )

@@ -30,6 +30,7 @@ class Recipe:
     is minimised. radii: at which the result is measured on the test points, in input units. learning_rate: at its
     peak; schedule says how it changes. betas and weight_decay: of AdamW. augment: as of training.batches.
     dtype: in which it is trained. hold_out: how many training points are kept from training, as a validation part.
+    dtype: in which it is trained. norm_steps: of training.SharedNorm, which estimates norms; None for exact norms.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Recipe:
     augment: Callable[..., Tensor] | None = None
     dtype: torch.dtype = torch.float64
     hold_out: int = 0
+    norm_steps: int | None = None
 
 
 def _by_design(kind: str) -> Recipe:
