@@ -1,0 +1,138 @@
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+import lliptools as ll
+from lliptools.training import LMT, Certified, Clean, GloRo, Offset, SharedNorm
+from lliptools.training.objectives import ramped
+
+LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.5, 0.0, 1.0]]).double()
+PAIRWISE = torch.tensor([[0.0, 2.0, 4.0], [3.0, 1.0, 0.0]]).double()
+Y = torch.tensor([0, 2])
+# eps = ½: worst logits [2, 2, 2] and [2, .5, 1]
+
+
+def test_gloro_by_hand():
+    first = math.log(math.exp(2) + math.exp(1) + 1 + math.exp(2)) - 2
+    second = math.log(math.exp(0.5) + 1 + math.exp(1) + math.exp(2)) - 1
+    assert ll.training.gloro(LOGITS, PAIRWISE, 0.5, Y).item() == pytest.approx((first + second) / 2)
+
+
+def test_bcp_by_hand():
+    worst = (math.log(3) + math.log(math.exp(1) + math.exp(-0.5) + 1)) / 2
+    clean = cross_entropy(LOGITS, Y).item()
+    assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y).item() == pytest.approx(worst)
+    assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y, kappa=0.25).item() == pytest.approx(0.25 * clean + 0.75 * worst)
+    reach = torch.tensor([[9.0, 9.0, 1.0], [9.0, 9.0, 9.0]])
+    worst = (math.log(2 + math.exp(-1)) + math.log(math.exp(1) + math.exp(-0.5) + 1)) / 2
+    assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y, reach=reach).item() == pytest.approx(worst)
+
+
+def test_lmt_by_hand():
+    L, eps = torch.tensor([1.0, 2.0]).double(), torch.tensor([0.5, 0.25]).double()
+    rise = math.sqrt(2) / 2
+    first = math.log(1 + math.exp(-1 + rise) + math.exp(-2 + rise))
+    second = math.log(math.exp(-0.5 + rise) + math.exp(-1 + rise) + 1)
+    assert ll.training.lmt(LOGITS, L, eps, Y).item() == pytest.approx((first + second) / 2)
+
+
+def test_sparsity_of_clipped_maxmin_by_hand():
+    net = ll.nets.mlp(1, 2, 2, activation="clipped_maxmin", theta=0.4).double()
+    net[0].weight.data, net[0].bias.data = torch.ones(2, 1).double(), torch.tensor([0.0, -1.0]).double()
+    bound = ll.local_bound(net, torch.tensor([[0.5]]).double(), 0.25)
+    # boxes [.25, .75] and [−.75, −.25]: the larger is at least .25, .15 below θ_max, the smaller at most −.25
+    assert ll.training.sparsity_loss(net, bound).item() == pytest.approx(0.15 + 0.15)
+
+
+def test_last_layer_reach_is_what_the_certificate_takes():
+    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
+    x, y, eps = data.x_test[:12], data.y_test[:12], 0.3
+    bound = ll.local_bound(net, x, eps, differentiable=True)
+    reach = ll.training.last_layer_reach(bound, net[:-1](x), y)
+    certificate = ll.certify(net, x, y, eps, outward=False)
+    taken = torch.minimum(eps * bound.pairwise(y), reach)
+    logits = net(x)
+    own = torch.nn.functional.one_hot(y, 10).bool()
+    left = (logits.gather(1, y[:, None]) - logits - taken).masked_fill(own, torch.inf).amin(dim=1)
+    torch.testing.assert_close(left, certificate.worst_margin)
+    assert (reach < eps * bound.pairwise(y) - 1e-6).any()
+    gradients = torch.autograd.grad(
+        ll.training.bcp(logits, bound.pairwise(y), eps, y, reach=reach), list(net.parameters())
+    )
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    without = ll.local_bound(ll.nets.mlp(64, 10).double(), x, eps)
+    with pytest.raises(ll.InvalidInput, match="hidden"):
+        ll.training.last_layer_reach(without, x, y)
+
+
+def test_gradient_of_the_exact_last_layer():
+    """t is taken as given: what it would add is 0."""
+    torch.manual_seed(0)
+    direction = torch.randn(2, 3, 5).double().requires_grad_()
+    radius = torch.tensor([0.5, 1.0]).double().requires_grad_()
+    below, above = (torch.rand(2, 5).double().requires_grad_() for _ in range(2))
+    assert torch.autograd.gradcheck(ll.margins.largest_change, (direction, radius, below, above))
+
+
+def test_ramps():
+    assert [ramped(at, 0.2, 0.4) for at in (0.0, 0.2, 0.4, 0.6, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+    assert [ramped(at, 0.5, 0.0) for at in (0.5, 0.6)] == [0.0, 1.0]
+    assert [ramped(at, 0.0, 0.5) for at in (0.0, 0.25, 0.75)] == [0.0, 0.5, 1.0]
+
+
+OBJECTIVES = (
+    *(Clean(), Offset(0.2), Certified(0.1), Certified(0.1, sparsity=0.1)),
+    *(GloRo(0.1), GloRo(0.1, "global"), GloRo(0.1, sparsity=0.1), LMT(0.1), LMT(0.1, "local")),
+)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@pytest.mark.parametrize("activation", ["clipped_relu", "clipped_maxmin"])
+def test_losses_fall(objective, activation):
+    data = ll.training.digits()
+    x, y = data.x_train[:64].float(), data.y_train[:64]
+    torch.manual_seed(0)
+    net = ll.nets.mlp(64, 24, 24, 10, activation=activation, theta=0.3)
+    norm = SharedNorm()
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    losses = []
+    for _ in range(20):
+        loss = objective(net, x, y, 0.75, norm)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    exact, close = (objective(net, x, y, 0.75, chosen).item() for chosen in (None, norm))
+    assert close == pytest.approx(exact, rel=0.1)
+    assert objective(net, x, y, 0.0, norm).isfinite()
+
+
+def test_objectives_refuse():
+    with pytest.raises(ll.InvalidInput, match="bound"):
+        GloRo(0.1, "exact")
+    with pytest.raises(ll.InvalidInput, match="sparsity"):
+        GloRo(0.1, "global", sparsity=1.0)
+
+
+def test_a_run_with_estimated_norms():
+    recipe = replace(
+        ll.training.recipe("digits-clipped"),
+        network=partial(ll.nets.mlp, 64, 24, 10, activation="clipped_relu", theta=0.3),
+        objective=GloRo(0.1),
+        epochs=8,
+        learning_rate=1e-2,
+        dtype=torch.float32,
+        norm_steps=2,
+    )
+    data, nets = ll.training.digits(), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        nets.append(ll.training.fit(recipe.network(), data, recipe))
+    one, other = (net.state_dict().values() for net in nets)
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert ll.certified_accuracy(nets[0], data.x_test[:100], data.y_test[:100], 0.1).certified > 0.5
