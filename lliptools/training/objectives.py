@@ -48,10 +48,12 @@ class Clean:
 
 @dataclass(frozen=True)
 class Certified:
-    """Cross-entropy of the logits that a ball of radius eps allows at worst, by the local bound.
+    """Cross-entropy of the logits that a ball of radius eps allows at worst.
 
     eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
-    ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it. sparsity: weight of the sparsity loss.
+    ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it. bound: "local", or "global" for norms
+    of whole layers. sparsity: weight of the sparsity loss, which needs the local bound's boxes.
+    Raises InvalidInput for another bound, and for sparsity with the global one.
     Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
     """
 
@@ -59,6 +61,10 @@ class Certified:
     sparsity: float = 0.0
     warmup: float = 0.0
     ramp: float = 0.5
+    bound: str = "local"
+
+    def __post_init__(self) -> None:
+        _check_bound(self.bound, self.sparsity)
 
     def __call__(
         self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
@@ -67,7 +73,10 @@ class Certified:
         share = ramped(progress, self.warmup, self.ramp)
         if share == 0:
             return cross_entropy(net(x), y)
-        logits, bound = _local(net, x, share * self.eps, norm, boxes=bool(self.sparsity) or norm is None)
+        if self.bound == "global":
+            logits, bound = _global(net, x, share * self.eps, norm)
+        else:
+            logits, bound = _local(net, x, share * self.eps, norm, boxes=bool(self.sparsity) or norm is None)
         clean = cross_entropy(logits, y)
         certified = cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y), y)
         if self.sparsity:
@@ -92,14 +101,7 @@ class GloRo:
     ramp: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_bound(self.bound)
-        if self.bound == "global" and self.sparsity:
-            raise InvalidInput(
-                expected="sparsity=0 with the global bound",
-                got=f"{self.sparsity}",
-                cause="a loss of boxes, of which the global bound has none",
-                next_step='take bound="local"',
-            )
+        _check_bound(self.bound, self.sparsity)
 
     def __call__(
         self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
@@ -177,11 +179,18 @@ def _global(net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None) 
     return net(x), global_bound(net, x, eps, norm=norm, dtype=dtype, differentiable="norms")
 
 
-def _check_bound(bound: str) -> None:
+def _check_bound(bound: str, sparsity: float = 0.0) -> None:
     if bound not in ("local", "global"):
         raise InvalidInput(
             expected='bound "local" or "global"',
             got=repr(bound)[:80],
             cause="a rung that has no form for training",
             next_step="leave it at its default",
+        )
+    if bound == "global" and sparsity:
+        raise InvalidInput(
+            expected="sparsity=0 with the global bound",
+            got=f"{sparsity}",
+            cause="a loss of boxes, of which the global bound has none",
+            next_step='take bound="local"',
         )

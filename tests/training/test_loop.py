@@ -168,9 +168,9 @@ class Spoiling:
     def __init__(self, call, then=ll.training.Clean()):  # noqa: B008
         self.call, self.then, self.calls = call, then, 0
 
-    def __call__(self, net, x, y, progress):
+    def __call__(self, net, x, y, progress, norm):
         self.calls += 1
-        loss = self.then(net, x, y, progress)
+        loss = self.then(net, x, y, progress, norm)
         return loss + (0 * net[2].weight[0, 0]).sqrt() if self.calls == self.call else loss
 
 

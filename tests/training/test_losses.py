@@ -132,7 +132,7 @@ def test_a_run_with_estimated_norms():
     data, nets = ll.training.digits(), []
     for _ in range(2):
         torch.manual_seed(0)
-        nets.append(ll.training.fit(recipe.network(), data, recipe))
+        nets.append(ll.training.fit(recipe.network(), data, recipe).net)
     one, other = (net.state_dict().values() for net in nets)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert ll.certified_accuracy(nets[0], data.x_test[:100], data.y_test[:100], 0.1).certified > 0.5
