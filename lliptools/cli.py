@@ -60,7 +60,7 @@ def recipes() -> None:
     for name, each in ll.training.RECIPES.items():
         build = each.network
         arguments = ", ".join([*map(str, build.args), *(f"{key}={value}" for key, value in build.keywords.items())])
-        print(f"{name:<16}{each.data.__name__:<10}{each.epochs:>5} epochs  {build.func.__name__}({arguments})")
+        print(f"{name:<24} {each.data.__name__:<13}{each.epochs:>5} epochs  {build.func.__name__}({arguments})")
 
 
 @app.command()
@@ -96,8 +96,9 @@ def train(
     if not leads:
         return
     print(history)
-    points = ll.training.as_float(data.x_test, chosen.dtype).to(own)
-    tables = ll.certified_accuracy(net, points, data.y_test.to(own), chosen.radii, progress=True)
+    points = ll.training.as_float(data.x_test[: chosen.measured], chosen.dtype).to(own)
+    labels = data.y_test[: chosen.measured].to(own)
+    tables = ll.certified_accuracy(net, points, labels, chosen.radii, progress=True)
     assert isinstance(tables, ll.AccuracyTables)
     print(tables)
     options = {"--epochs": epochs, "--hold-out": hold_out}

@@ -1,5 +1,6 @@
 """Networks by name, and networks whose Lipschitz constants are known."""
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -16,6 +17,7 @@ __all__ = ["cnn", "fold", "mlp"]
 # Convolutions as (channels out, kernel, stride, padding), then the widths of the dense layers; an activation after
 # every layer but the last. Source: Huang et al. (NeurIPS 2021) and the works on certified training it compares with.
 CONVOLUTIONAL = {
+    "2C1F": (((16, 4, 2, 1), (32, 4, 2, 1)), (100,)),
     "4C3F": (((32, 3, 1, 1), (32, 4, 2, 1), (64, 3, 1, 1), (64, 4, 2, 1)), (512, 512)),
     "6C2F": (((32, 3, 1, 1), (32, 3, 1, 1), (32, 4, 2, 1), (64, 3, 1, 1), (64, 3, 1, 1), (64, 4, 2, 1)), (512,)),
     "8C2F": (
@@ -28,11 +30,11 @@ CONVOLUTIONAL = {
 }
 
 
-def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0) -> nn.Sequential:
+def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool = False) -> nn.Sequential:
     """A multi-layer perceptron: Linear(sizes[0], sizes[1]), activation, …, Linear(sizes[-2], sizes[-1]).
 
     activation: "relu", "clipped_relu" with one learnable threshold a unit, all starting at theta, "maxmin", or
-    "clipped_maxmin" with thresholds that start at theta and −theta.
+    "clipped_maxmin" with thresholds that start at theta and −theta. flatten: begin with torch.nn.Flatten, for images.
     Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
     """
     if len(sizes) < 2 or min(sizes) < 1:
@@ -43,19 +45,25 @@ def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0) -> nn.Sequent
             next_step="for example mlp(64, 128, 10)",
         )
     _check_activation(activation)
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [nn.Flatten()] if flatten else []
     for width, following in pairwise(sizes[:-1]):
-        layers += [nn.Linear(width, following), _activation(activation, (following,), theta)]
+        layers += [nn.Linear(width, following), _activation(activation, (following,), float(theta))]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def cnn(
-    name: str, shape: tuple[int, int, int], classes: int = 10, *, activation: str = "relu", theta: float = 1.0
+    name: str,
+    shape: tuple[int, int, int],
+    classes: int = 10,
+    *,
+    activation: str = "relu",
+    theta: float | Sequence[tuple[float, float]] = 1.0,
 ) -> nn.Sequential:
-    """One of the paper's convolutional networks, "4C3F", "6C2F" or "8C2F", for images of shape (channels, size, size).
+    """One of the paper's convolutional networks, "4C3F", "6C2F" or "8C2F", or the small "2C1F", for images of a shape.
 
-    Kernels start from N(0, 2/(k²·channels out)) and biases from 0. activation and theta: as of mlp, one threshold a
-    unit. Raises InvalidInput for another name or activation.
+    shape: (channels, size, size). Kernels start from N(0, 2/(k²·channels out)) and biases from 0. activation and theta:
+    as of mlp, one threshold a unit; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) an activation.
+    Raises InvalidInput for another name or activation, and for another number of pairs.
     """
     if name not in CONVOLUTIONAL:
         raise InvalidInput(
@@ -66,6 +74,7 @@ def cnn(
         )
     _check_activation(activation)
     convolutions, widths = CONVOLUTIONAL[name]
+    thetas = _one_each(theta, len(convolutions) + len(widths), activation)
     channels, *size = shape
     layers: list[nn.Module] = []
     for following, kernel, stride, padding in convolutions:
@@ -73,11 +82,11 @@ def cnn(
         nn.init.normal_(convolution.weight, std=(2 / (kernel**2 * following)) ** 0.5)
         nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         channels, size = following, [(n + 2 * padding - kernel) // stride + 1 for n in size]
-        layers += [convolution, _activation(activation, (channels, *size), theta)]
+        layers += [convolution, _activation(activation, (channels, *size), next(thetas))]
     layers.append(nn.Flatten())
     columns = channels * prod(size)
     for width in widths:
-        layers += [nn.Linear(columns, width), _activation(activation, (width,), theta)]
+        layers += [nn.Linear(columns, width), _activation(activation, (width,), next(thetas))]
         columns = width
     return nn.Sequential(*layers, nn.Linear(columns, classes))
 
@@ -92,15 +101,32 @@ def _check_activation(activation: str) -> None:
         )
 
 
-def _activation(name: str, shape: tuple[int, ...], theta: float) -> nn.Module:
+def _one_each(
+    theta: float | Sequence[tuple[float, float]], count: int, activation: str
+) -> Iterator[float | tuple[float, float]]:
+    if isinstance(theta, int | float):
+        return iter([float(theta)] * count)
+    if len(theta) != count or activation != "clipped_maxmin":
+        raise InvalidInput(
+            expected=f'one number, or for activation="clipped_maxmin" {count} pairs (theta_max, theta_min)',
+            got=f"{len(theta)} values for {activation!r}",
+            cause="the thresholds of another network",
+            next_step="pass one number for all",
+        )
+    return iter([(float(high), float(low)) for high, low in theta])
+
+
+def _activation(name: str, shape: tuple[int, ...], theta: float | tuple[float, float]) -> nn.Module:
     if name == "relu":
         return nn.ReLU()
     if name == "clipped_relu":
+        assert isinstance(theta, float)
         return ClippedReLU(torch.full(shape, theta))
     if name == "maxmin":
         return MaxMin()
-    half = torch.full((shape[0] // 2, *shape[1:]), theta)
-    return ClippedMaxMin(half, -half)
+    high, low = theta if isinstance(theta, tuple) else (theta, -theta)
+    half = (shape[0] // 2, *shape[1:])
+    return ClippedMaxMin(torch.full(half, high), torch.full(half, low))
 
 
 def fold(size: int, depth: int) -> nn.Sequential:

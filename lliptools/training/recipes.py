@@ -4,17 +4,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.layers import lipschitz_cnn, lipschitz_mlp, sll_network
-from lliptools.nets import mlp
+from lliptools.nets import cnn, mlp
 from lliptools.training.augmentation import crop_and_flip
 from lliptools.training.data import Split, digits, moons
-from lliptools.training.images import cifar10, mnist
-from lliptools.training.objectives import Certified, Clean, Objective, Offset
+from lliptools.training.images import cifar10, mnist, tiny_imagenet
+from lliptools.training.objectives import Certified, Clean, GloRo, Objective, Offset
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
 __all__ = ["RECIPES", "Recipe", "recipe"]
@@ -30,7 +31,8 @@ class Recipe:
     is minimised. radii: at which the result is measured on the test points, in input units. learning_rate: at its
     peak; schedule says how it changes. betas and weight_decay: of AdamW. augment: as of training.batches.
     dtype: in which it is trained. hold_out: how many training points are kept from training, as a validation part.
-    dtype: in which it is trained. norm_steps: of training.SharedNorm, which estimates norms; None for exact norms.
+    norm_steps: of training.SharedNorm, which estimates norms; None for exact norms. measured: the result is measured on
+    so many test points, the first ones; None for all.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Recipe:
     dtype: torch.dtype = torch.float64
     hold_out: int = 0
     norm_steps: int | None = None
+    measured: int | None = None
 
 
 def _by_design(kind: str) -> Recipe:
@@ -80,8 +83,57 @@ def _sll(size: str) -> Recipe:
         betas=(0.5, 0.9),
         augment=crop_and_flip,
         dtype=torch.float32,
+        measured=1000,
     )
 
+
+def _family(
+    name: str, data: Callable[[], Split], build: partial[nn.Sequential], eps: float, theta: float, **settings: Any
+) -> list[Recipe]:
+    """Trained alike but for one thing: no bound, the global one, the local one, clipped activations, sparsity."""
+    clipped = partial(build, activation="clipped_relu", theta=theta)
+    kinds: dict[str, tuple[partial[nn.Sequential], Objective]] = {
+        "standard": (build, Clean()),
+        "global": (build, Certified(eps, bound="global")),
+        "local": (build, Certified(eps)),
+        "clipped": (clipped, Certified(eps)),
+        "sparse": (clipped, Certified(eps, sparsity=1.0)),
+    }
+    return [
+        Recipe(
+            f"{name}-{kind}",
+            data,
+            *(network, objective),
+            radii=(0.1, 0.3, 0.5),
+            norm_steps=6,
+            dtype=torch.float32,
+            measured=None if data is digits else 1000,
+            **settings,
+        )
+        for kind, (network, objective) in kinds.items()
+    ]
+
+
+def _published(
+    name: str, data: Callable[[], Split], network: partial[nn.Sequential], objective: Objective, **settings: Any
+) -> Recipe:
+    """A run of the paper, as its code has it. Source: Huang et al. (NeurIPS 2021), appendix, and the released code."""
+    epochs = settings["epochs"]
+    schedule = HoldThenFall(settings.pop("end"), hold=0.5 + 25 / epochs)
+    augment = None if data is mnist else crop_and_flip
+    common: dict[str, Any] = {"batch_size": 256, "radii": (1.58,) if data is mnist else (36 / 255,)}
+    common |= {"dtype": torch.float32, "schedule": schedule, "augment": augment, "measured": 1000}
+    return Recipe(name, data, network, objective, **(common | settings))
+
+
+MNIST, CIFAR, TINY = (1, 28, 28), (3, 32, 32), (3, 64, 64)
+CLIPPED: dict[str, Any] = {"activation": "clipped_relu"}
+PAIRS: dict[str, Any] = {"activation": "clipped_maxmin"}
+CIFAR_PAIRS = ((0.1, -0.1), (0.1, -0.15), (0.15, -0.15), (0.15, -0.15), (0.2, -0.2), (0.3, -0.3), (1.2, -1.2))
+TINY_PAIRS = tuple((theta, -theta) for theta in (0.8, 1.0, 1.4, 1.4, 1.4, 1.6, 2.0, 3.0, 1.6))
+CIFAR_RUN: dict[str, Any] = {"epochs": 800, "learning_rate": 1e-3, "end": 1e-6, "norm_steps": 2}
+ON_CIFAR = Certified(0.1551, warmup=20 / 800, ramp=400 / 800)
+ON_TINY = Certified(0.16, sparsity=0.01, ramp=125 / 250)
 
 RECIPES = {
     each.name: each
@@ -108,8 +160,54 @@ RECIPES = {
             schedule=Triangle(),
             betas=(0.5, 0.9),
             dtype=torch.float32,
+            measured=1000,
         ),
         *(_sll(size) for size in ("small", "medium", "large", "xlarge")),
+        *_family("digits-0.5", digits, partial(mlp, 64, 128, 128, 10), 0.5, 0.3, epochs=60),
+        *(
+            each
+            for eps in (0.1, 0.3)
+            for each in _family(
+                f"mnist-mlp-{eps}",
+                mnist,
+                partial(mlp, 784, 128, 128, 10, flatten=True),
+                *(eps, 0.1),
+                epochs=10,
+                batch_size=256,
+            )
+        ),
+        *_family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.5, 0.2, epochs=10, batch_size=256),
+        *_family("cifar10-small", cifar10, partial(cnn, "2C1F", CIFAR), 36 / 255, 0.2, epochs=15, batch_size=256),
+        _published(
+            "mnist-4c3f",
+            mnist,
+            partial(cnn, "4C3F", MNIST, theta=1.0, **CLIPPED),
+            GloRo(1.75, ramp=150 / 300),
+            **{"epochs": 300, "learning_rate": 1e-3, "end": 5e-6, "norm_steps": 5},
+        ),
+        _published("cifar10-4c3f", cifar10, partial(cnn, "4C3F", CIFAR, theta=1.0, **CLIPPED), ON_CIFAR, **CIFAR_RUN),
+        _published("cifar10-6c2f", cifar10, partial(cnn, "6C2F", CIFAR, theta=2.0, **CLIPPED), ON_CIFAR, **CIFAR_RUN),
+        _published(
+            "cifar10-6c2f-maxmin",
+            cifar10,
+            partial(cnn, "6C2F", CIFAR, theta=CIFAR_PAIRS, **PAIRS),
+            ON_CIFAR,
+            **CIFAR_RUN,
+        ),
+        _published(
+            "tinyimagenet-8c2f",
+            tiny_imagenet,
+            partial(cnn, "8C2F", TINY, 200, theta=1.0, **CLIPPED),
+            ON_TINY,
+            **{"epochs": 250, "learning_rate": 2.5e-4, "end": 5e-7, "norm_steps": 1, "batch_size": 128},
+        ),
+        _published(
+            "tinyimagenet-8c2f-maxmin",
+            tiny_imagenet,
+            partial(cnn, "8C2F", TINY, 200, theta=TINY_PAIRS, **PAIRS),
+            ON_TINY,
+            **{"epochs": 250, "learning_rate": 1e-4, "end": 5e-7, "norm_steps": 3, "batch_size": 128},
+        ),
     )
 }
 

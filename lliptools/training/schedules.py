@@ -15,13 +15,14 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class HoldThenFall:
-    """Constant over the first half, then falling exponentially to `end`."""
+    """Constant up to the fraction `hold` of the run, then falling exponentially to `end`."""
 
     end: float
+    hold: float = 0.5
 
     def __call__(self, peak: float, epoch: int, epochs: int) -> float:
         """The learning rate."""
-        return peak * float((self.end / peak) ** max(0.0, 2 * epoch / epochs - 1))
+        return peak * float((self.end / peak) ** max(0.0, (epoch / epochs - self.hold) / (1 - self.hold)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""What each ingredient of certified training buys: families of networks trained alike but for one thing, three seeds.
+
+    LLIPTOOLS_DATA=... python benchmarks/certified.py digits-0.5 mnist-mlp-0.1 mnist-mlp-0.3 mnist-small
+    LLIPTOOLS_DATA=... python benchmarks/certified.py --page    # benchmarks/results/certified.md from what is there
+
+Every run appends one line to benchmarks/results/certified.jsonl, and one that is there already is not repeated.
+"global, equal time" trains the global twin for as many epochs as take the time of the sparse run of the same seed.
+"""
+
+import argparse
+import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import machine, table
+
+import lliptools as ll
+from lliptools.training import Recipe, as_float
+
+LINES = Path(__file__).parent / "results" / "certified.jsonl"
+KINDS = ("standard", "global", "local", "clipped", "sparse", "global, equal time")
+SEEDS = (0, 1, 2)
+ATTACKED = 500  # test points that are attacked
+RADII = (0.1, 0.3, 0.5)
+
+
+def runs() -> list[dict[str, Any]]:
+    """What has been measured."""
+    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+
+
+def certified(net: torch.nn.Sequential, x: torch.Tensor, y: torch.Tensor, eps: float, bound: Any) -> float:
+    """Certified accuracy, a thousand points at a time."""
+    parts = zip(x.split(1000), y.split(1000), strict=True)
+    return sum(int(ll.certify(net, *part, eps, bound=bound).holds.sum()) for part in parts) / len(x)
+
+
+def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """Train and measure."""
+    data = recipe.data()
+    torch.manual_seed(seed)
+    history = ll.training.fit(recipe.network().to(recipe.dtype), data, recipe)
+    net, x, y = history.net, as_float(data.x_test, recipe.dtype), data.y_test
+    count = len(x) if len(recipe.network()) < 8 else 2000  # convolutions cost more
+    found: dict[str, Any] = {"seconds": round(sum(history["seconds"]), 1), "epochs": recipe.epochs, "points": count}
+    found["clean"] = (net(x).argmax(dim=1) == y).double().mean().item()
+    x, y = x[:count], y[:count]
+    for eps in RADII:
+        rows = {
+            "local": certified(net, x, y, eps, ll.local_bound),
+            "global": certified(net, x, y, eps, ll.global_bound),
+        }
+        broken = ll.attacks.pgd(net, x[:ATTACKED], y[:ATTACKED], eps, steps=30, restarts=2)
+        rows["attacked"] = ll.attacks.is_correct(net, broken, y[:ATTACKED]).double().mean().item()
+        rows["certified of those attacked"] = certified(net, x[:ATTACKED], y[:ATTACKED], eps, ll.local_bound)
+        found[str(eps)] = rows
+    bound, whole = ll.local_bound(net, x[:200], RADII[0]), ll.global_bound(net, x[:200])
+    found["local over global"] = (bound.value / whole.value).mean().item()
+    found["constant units"] = [
+        (block.slope == 0).double().mean().item() for block in bound.blocks if block.activation is not None
+    ]
+    return found
+
+
+def train(family: str) -> None:
+    """All kinds and seeds of a family that are not there yet."""
+    for seed in SEEDS:
+        for kind in KINDS:
+            done = {(line["family"], line["kind"], line["seed"]): line for line in runs()}
+            if (family, kind, seed) in done:
+                continue
+            recipe = ll.training.recipe(f"{family}-{kind.split(',')[0]}")
+            if kind == "global, equal time":
+                each = done[family, "global", seed]["seconds"] / recipe.epochs
+                epochs = round(done[family, "sparse", seed]["seconds"] / each)
+                recipe = replace(recipe, epochs=max(recipe.epochs, epochs))
+            line = {"family": family, "kind": kind, "seed": seed, **measured(recipe, seed)}
+            with LINES.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(line, flush=True)
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard error over the seeds."""
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.4f} ± {error:.4f}"
+
+
+def page() -> None:
+    """The markdown page."""
+    found = runs()
+    parts = []
+    for family in dict.fromkeys(line["family"] for line in found):
+        rows: list[list[object]] = []
+        for kind in KINDS:
+            lines = [line for line in found if (line["family"], line["kind"]) == (family, kind)]
+            if not lines:
+                continue
+            row: list[object] = [kind, len(lines), lines[0]["epochs"], statistics.mean(x["seconds"] for x in lines)]
+            row.append(spread([line["clean"] for line in lines]))
+            for eps in RADII:
+                row.append(spread([line[str(eps)]["local"] for line in lines]))
+            row.append(" / ".join(f"{statistics.mean(x[str(eps)]['global'] for x in lines):.4f}" for eps in RADII))
+            row.append(" / ".join(f"{statistics.mean(x[str(eps)]['attacked'] for x in lines):.3f}" for eps in RADII))
+            units = [statistics.mean(layer) for layer in zip(*(x["constant units"] for x in lines), strict=True)]
+            row.append(f"{statistics.mean(x['local over global'] for x in lines):.3f}")
+            rows.append([*row, " / ".join(f"{share:.2f}" for share in units)])
+        head = ["trained", "seeds", "epochs", "seconds", "clean", *(f"certified {eps}, local" for eps in RADII)]
+        head += ["certified, global", "attacked", "local/global at .1", "constant units at .1"]
+        points = next(line["points"] for line in found if line["family"] == family)
+        recipe = ll.training.recipe(f"{family}-sparse")
+        parts.append(
+            f"## {family}\n\nTrained for eps = {recipe.objective.eps:.4g}; certified on {points} test points, attacked "
+            f"{ATTACKED} of them.\n\n{table(head, rows)}\n"
+        )
+    text = (
+        "# What each ingredient of certified training buys\n\n"
+        "Made by `python benchmarks/certified.py FAMILY` for each family and `python benchmarks/certified.py --page`, "
+        f"with {machine()}. Mean ± standard error over the seeds. The five kinds of a family are trained alike but for "
+        "one thing: no bound, the global bound, the local bound, clipped activations, the sparsity loss.\n\n"
+    )
+    (LINES.parent / "certified.md").write_text(text + "\n".join(parts))
+    print(text + "\n".join(parts))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="*")
+    parser.add_argument("--page", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in options.families:
+        train(name)
+    if options.page:
+        page()
