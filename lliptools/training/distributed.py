@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, distributed, nn
@@ -99,6 +100,9 @@ def joined(device: str) -> Iterator[torch.device]:
     own = as_device(f"cuda:{os.environ['LOCAL_RANK']}" if on_gpu else device)
     if on_gpu:
         torch.cuda.set_device(own)
+    # When it is loaded, as it is by the first optimizer, this module makes the group of all a default of its functions.
+    # Loaded after the group was made it would keep it alive, and the group's threads abort some processes at their end.
+    import_module("torch.distributed.nn")
     distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield own
