@@ -170,10 +170,8 @@ def _checksum(path: Path) -> str:
 def _differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
     """What differs, as "recipe.epochs 40 there and 20 here"."""
     if isinstance(here, dict) and isinstance(there, dict):
-        if here.get("type") != there.get("type"):  # of different things the parts need no comparison
-            yield f"{name} {there.get('type')} there and {here.get('type')} here"
-            return
-        for key in sorted({*here, *there}):
+        kinds = [key for key in ("type", "function") if here.get(key) != there.get(key)]
+        for key in kinds or sorted({*here, *there}):  # the settings of another kind of thing say nothing more
             yield from _differences(here.get(key), there.get(key), f"{name}.{key}" if name else key)
     elif here != there:
         yield f"{name} {there} there and {here} here"
