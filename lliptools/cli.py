@@ -31,6 +31,22 @@ app = typer.Typer(
 )
 
 
+class TrainedBy(StrEnum):
+    """The bounds that `train` trains by."""
+
+    GLOBAL = "global"
+    LOCAL = "local"
+
+
+class Loss(StrEnum):
+    """The losses that `train` knows."""
+
+    CLEAN = "clean"
+    GLORO = "gloro"
+    BCP = "bcp"
+    LMT = "lmt"
+
+
 class Rung(StrEnum):
     """The bounds that `evaluate` certifies by."""
 
@@ -69,6 +85,8 @@ def train(
     to: Annotated[Path, typer.Option(help="Folder for the weights and provenance.json.")] = Path("weights"),
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the batches.")] = 0,
     epochs: Annotated[int, typer.Option(help="Epochs; 0 takes the recipe's own number.", min=0)] = 0,
+    loss: Annotated[Loss | None, typer.Option(help="The loss; by default the recipe's own.")] = None,
+    bound: Annotated[TrainedBy | None, typer.Option(help="The bound in the loss; by default the recipe's own.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     hold_out: Annotated[int, typer.Option(help="Training points kept as a validation part.", min=0)] = 0,
     checkpoint: Annotated[bool, typer.Option(help="Resume by the same command where it was interrupted.")] = True,
@@ -85,7 +103,14 @@ def train(
     from lliptools.training.distributed import Team, joined
 
     chosen = ll.training.recipe(name)
-    chosen = replace(chosen, epochs=epochs or chosen.epochs, hold_out=hold_out or chosen.hold_out)
+    objective = ll.training.changed(chosen.objective, loss and loss.value, bound and bound.value)
+    epochs, hold_out = epochs or chosen.epochs, hold_out or chosen.hold_out
+    other: dict[str, tuple[object, object]] = {
+        "--epochs": (epochs, chosen.epochs),
+        "--hold-out": (hold_out, chosen.hold_out),
+    }
+    other |= {"--loss": (loss, None), "--bound": (bound, None)}
+    chosen = replace(chosen, epochs=epochs, hold_out=hold_out, objective=objective)
     folder = to / f"{name}.checkpoint" if checkpoint else None
     data = chosen.data()
     with joined(device) as own:
@@ -101,8 +126,8 @@ def train(
     tables = ll.certified_accuracy(net, points, labels, chosen.radii, progress=True)
     assert isinstance(tables, ll.AccuracyTables)
     print(tables)
-    options = {"--epochs": epochs, "--hold-out": hold_out}
-    command = f"lliptools train {name} --seed {seed}" + "".join(f" {key} {n}" for key, n in options.items() if n)
+    options = "".join(f" {key} {value}" for key, (value, own_value) in other.items() if value != own_value)
+    command = f"lliptools train {name} --seed {seed}{options}"
     versions = f"lliptools {ll.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     measured = [{"eps": t.eps, "clean": t.clean, "attacked": t.attacked, "certified": t.certified} for t in tables]
     made = {"recipe": name, "objective": repr(chosen.objective), "seed": seed, "command": command}

@@ -16,7 +16,7 @@ from lliptools.training.losses import (
     worst_logits,
 )
 from lliptools.training.norms import SharedNorm
-from lliptools.training.objectives import LMT, Certified, Clean, GloRo, Objective, Offset
+from lliptools.training.objectives import LMT, Certified, Clean, GloRo, Objective, Offset, changed
 from lliptools.training.recipes import RECIPES, Recipe, recipe
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
@@ -38,6 +38,7 @@ __all__ = [
     "as_float",
     "batches",
     "bcp",
+    "changed",
     "cifar10",
     "crop_and_flip",
     "digits",

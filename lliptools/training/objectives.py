@@ -1,6 +1,6 @@
 """What a training run minimises: a loss of a network, a batch and how far the run has come."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -12,7 +12,7 @@ from lliptools.errors import InvalidInput
 from lliptools.training.losses import gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
 from lliptools.training.norms import SharedNorm
 
-__all__ = ["LMT", "Certified", "Clean", "GloRo", "Objective", "Offset"]
+__all__ = ["LMT", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
 
 
 class Objective(Protocol):
@@ -194,3 +194,30 @@ def _check_bound(bound: str, sparsity: float = 0.0) -> None:
             cause="a loss of boxes, of which the global bound has none",
             next_step='take bound="local"',
         )
+
+
+def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:
+    """An objective with another loss, "clean", "gloro", "bcp" or "lmt", or another bound, "local" or "global".
+
+    None leaves what there is; radius and ramps stay, and the sparsity loss where the other loss and bound know it.
+    Raises InvalidInput for a name that is none of these, and where the objective has no radius to keep.
+    """
+    if loss is None and bound is None:
+        return objective
+    with_radius: dict[str, type[Certified] | type[GloRo] | type[LMT]] = {"gloro": GloRo, "bcp": Certified, "lmt": LMT}
+    if loss == "clean" and bound is None:
+        return Clean()
+    if not isinstance(objective, Certified | GloRo | LMT) or (loss is not None and loss not in with_radius):
+        raise InvalidInput(
+            expected='loss "clean" alone, or "gloro", "bcp" or "lmt" in a recipe that is trained for a radius',
+            got=f"loss {loss!r}, bound {bound!r} in place of {objective}",
+            cause="a recipe that is trained without a bound, or a spelling that differs",
+            next_step="`lliptools recipes` lists the others",
+        )
+    kind = type(objective) if loss is None else with_radius[loss]
+    kept = {field.name: getattr(objective, field.name) for field in fields(objective)}
+    kept |= {} if bound is None else {"bound": bound}
+    known = {field.name for field in fields(kind)}
+    if kept["bound"] == "global":
+        known.discard("sparsity")
+    return kind(**{name: value for name, value in kept.items() if name in known})

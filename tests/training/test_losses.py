@@ -136,3 +136,23 @@ def test_a_run_with_estimated_norms():
     one, other = (net.state_dict().values() for net in nets)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert ll.certified_accuracy(nets[0], data.x_test[:100], data.y_test[:100], 0.1).certified > 0.5
+
+
+def test_objectives_are_changed_by_name():
+    one = ll.training.Certified(0.3, sparsity=2.0, warmup=0.1, ramp=0.4)
+    changed = ll.training.changed
+    assert changed(one) is one
+    assert changed(one, "gloro") == GloRo(0.3, sparsity=2.0, warmup=0.1, ramp=0.4)
+    assert changed(one, "gloro", "global") == GloRo(0.3, "global", warmup=0.1, ramp=0.4)
+    assert changed(one, None, "global") == ll.training.Certified(0.3, warmup=0.1, ramp=0.4, bound="global")
+    assert changed(one, "lmt").bound == "local"
+    assert changed(one, "clean") == ll.training.Clean()
+    for objective, loss, bound in (
+        (ll.training.Clean(), "gloro", None),
+        (ll.training.Offset(1.0), None, "local"),
+        (one, "hinge", None),
+        (one, "clean", "local"),
+        (one, None, "tightest"),
+    ):
+        with pytest.raises(ll.InvalidInput):
+            changed(objective, loss, bound)
