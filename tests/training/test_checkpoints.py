@@ -80,7 +80,7 @@ from lliptools.training import checkpoints, fit
 from test_checkpoints import RECIPE, built, moons, replace
 
 folder, kills = Path(sys.argv[1]), int(sys.argv[2])
-recipe, data = replace(RECIPE, epochs=80, hold_out=0, batch_size=300), moons()
+recipe, data = replace(RECIPE, epochs=100, hold_out=0, batch_size=300), moons()
 
 # What is loaded at the first step is loaded here, or every process would spend its time on that.
 import tqdm.auto
@@ -104,6 +104,10 @@ def finish(checkpoint, out):
     losses = hashlib.sha256(repr(history["loss"]).encode()).hexdigest()
     out.write_text(json.dumps([hashlib.sha256(content).hexdigest(), losses, len(history)]))
 
+def done(checkpoint):
+    path = checkpoint / "checkpoint.json"
+    return len(json.loads(path.read_text())["history"]) if path.exists() else 0
+
 killed, reached = 0, []
 while killed < kills:
     (folder / "run" / "checkpoint.part").unlink(missing_ok=True)  # its coming is what is waited for
@@ -112,8 +116,11 @@ while killed < kills:
         while not (folder / "run" / "checkpoint.part").exists():
             pass
         time.sleep(random.uniform(0, 0.003))
-    else:
-        time.sleep(random.uniform(0.05, 0.25))
+    else:  # somewhere in one of the next epochs
+        wanted = sum(reached[-1:]) + random.randint(0, 4)
+        while done(folder / "run") < wanted:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.02))
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     killed += 1
@@ -140,9 +147,9 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
     killed, reached, resumed, whole = json.loads(done.stdout)
     assert killed == 12
     assert reached == sorted(reached)
-    assert 0 < reached[-1] < 80
+    assert 0 < reached[-1] < 100
     assert resumed == whole
-    assert resumed[2] == 80
+    assert resumed[2] == 100
 
 
 @pytest.mark.parametrize("call", range(8))
