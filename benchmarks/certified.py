@@ -33,9 +33,13 @@ def runs() -> list[dict[str, Any]]:
 
 
 def certified(net: torch.nn.Sequential, x: torch.Tensor, y: torch.Tensor, eps: float, bound: Any) -> float:
-    """Certified accuracy, a thousand points at a time."""
-    parts = zip(x.split(1000), y.split(1000), strict=True)
-    return sum(int(ll.certify(net, *part, eps, bound=bound).holds.sum()) for part in parts) / len(x)
+    """Certified accuracy, a thousand points at a time; by the local bound in stages, which answer alike."""
+    total = 0
+    for part in zip(x.split(1000), y.split(1000), strict=True):
+        stages = bound is ll.local_bound
+        found = ll.certify_in_stages(net, *part, eps) if stages else ll.certify(net, *part, eps, bound=bound)
+        total += int(found.holds.sum())
+    return total / len(x)
 
 
 def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
