@@ -41,6 +41,7 @@ FILES = {
         "scaled",
         "merged",
         "zonotope",
+        "one_pass",
         "product",
         "ellipsoid",
         "balancing",
