@@ -76,11 +76,11 @@ FILES = {
         "diagnosis",
         "loop",
     ),
-    "teach": ("style", "exercise", "check", "views", "panels", "figures", "widgets", "doctor"),
+    "teach": ("style", "exercise", "check", "views", "panels", "figures", "curves", "widgets", "doctor"),
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {
-    "plotly": {"teach/figures.py", "teach/panels.py", "teach/widgets.py"},
+    "plotly": {"teach/curves.py", "teach/figures.py", "teach/panels.py", "teach/widgets.py"},
     "ipywidgets": {"teach/widgets.py"},
     "anywidget": {"teach/doctor.py"},
 }
