@@ -143,7 +143,8 @@ def page() -> None:
         recipe = ll.training.recipe(f"{family}-sparse")
         parts.append(
             f"## {family}\n\nTrained for eps = {recipe.objective.eps:.4g}; certified on {points} test points, attacked "
-            f"{min(ATTACKED, points)} of them.\n\n{table(head, rows)}\n\nCertified at {(eps := nearest(recipe))} by the local bound:\n\n"
+            f"{min(ATTACKED, points)} of them.\n\n{table(head, rows)}\n\n"
+            f"Certified at {(eps := nearest(recipe))} by the local bound:\n\n"
             f"{gains(found, family, eps)}\n"
         )
     text = (
