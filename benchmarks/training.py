@@ -1,6 +1,6 @@
 """What a training step costs with every loss, in plain forward passes, and how close the estimated norms are.
 
-    python benchmarks/training.py     # written to benchmarks/results/training.md
+    LLIPTOOLS_DATA=... python benchmarks/training.py     # written to benchmarks/results/training.md
 
 One thread, float32, Adam, random points. Steps are timed in turn, and the least of many repeats counts.
 """
