@@ -100,6 +100,7 @@ def main() -> None:
     torch.manual_seed(0)
     flat, images = torch.randn(128, DENSE), torch.randn(64, CHANNELS, SIZE, SIZE)
     for module, points in ((plain_dense, flat), (plain_conv, images)):
+        costs(module, module, points)  # the first calls of a process are slower
         cost.append([f"plain {type(module).__name__}", *costs(module, module, points)])
     for kind, (name, formula) in KINDS.items():
         net = ll.nets.load(f"{kind}-digits")
