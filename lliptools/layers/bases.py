@@ -92,7 +92,7 @@ class DenseMap(Designed):
 
 
 class DenseResidual(Designed):
-    """x ↦ x − 2 Wᵀ… on features: x − back · σ(weight · x + bias), with `back` made from `weight`."""
+    """x ↦ x − backᵀ σ(weight · x + bias) on features, with `back` made from `weight`."""
 
     def __init__(self, features: int, inner: int, activation: nn.Module | None = None) -> None:
         super().__init__()

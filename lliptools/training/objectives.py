@@ -73,10 +73,8 @@ class Certified:
         share = ramped(progress, self.warmup, self.ramp)
         if share == 0:
             return cross_entropy(net(x), y)
-        if self.bound == "global":
-            logits, bound = _global(net, x, share * self.eps, norm)
-        else:
-            logits, bound = _local(net, x, share * self.eps, norm, boxes=bool(self.sparsity) or norm is None)
+        boxes = bool(self.sparsity) or norm is None
+        logits, bound = _found(self.bound, net, x, share * self.eps, norm, boxes=boxes)
         clean = cross_entropy(logits, y)
         certified = cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y), y)
         if self.sparsity:
@@ -111,12 +109,7 @@ class GloRo:
         if share == 0:
             logits = net(x)
             return gloro(logits, torch.zeros_like(logits), 0.0, y)
-        eps = share * self.eps
-        logits, bound = (
-            _global(net, x, eps, norm)
-            if self.bound == "global"
-            else _local(net, x, eps, norm, boxes=bool(self.sparsity))
-        )
+        logits, bound = _found(self.bound, net, x, share * self.eps, norm, boxes=bool(self.sparsity))
         loss = gloro(logits, bound.pairwise(y), bound.eps, y)
         return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
 
@@ -143,7 +136,7 @@ class LMT:
         eps = ramped(progress, self.warmup, self.ramp) * self.eps
         if eps == 0:
             return cross_entropy(net(x), y)
-        logits, bound = _global(net, x, eps, norm) if self.bound == "global" else _local(net, x, eps, norm, boxes=False)
+        logits, bound = _found(self.bound, net, x, eps, norm, boxes=False)
         return lmt(logits, bound.value, bound.eps, y)
 
 
@@ -164,19 +157,19 @@ class Offset:
         return offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
 
 
-def _local(net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None, *, boxes: bool) -> tuple[Tensor, Bound]:
-    """The logits and the local bound; boxes: whether the loss needs their gradient."""
+def _found(
+    rung: str, net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None, *, boxes: bool
+) -> tuple[Tensor, Bound]:
+    """The logits and the bound, "local" or "global"; boxes: whether the loss needs the gradient of the local one's."""
+    dtype = torch.float64 if norm is None else x.dtype
+    if rung == "global":
+        return net(x), global_bound(net, x, eps, norm=norm, dtype=dtype, differentiable="norms")
     graph = True if boxes else "norms"
     if norm is None:
         return net(x), local_bound(net, x, eps, differentiable=graph)
-    bound = local_bound(net, x, eps, boxes=light_boxes, norm=norm, dtype=x.dtype, differentiable=graph)
+    bound = local_bound(net, x, eps, boxes=light_boxes, norm=norm, dtype=dtype, differentiable=graph)
     assert bound.outputs is not None
     return bound.outputs, bound  # the pass has been through the network already
-
-
-def _global(net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None) -> tuple[Tensor, Bound]:
-    dtype = torch.float64 if norm is None else x.dtype
-    return net(x), global_bound(net, x, eps, norm=norm, dtype=dtype, differentiable="norms")
 
 
 def _check_bound(bound: str, sparsity: float = 0.0) -> None:
