@@ -17,7 +17,7 @@ __all__ = ["cnn", "fold", "mlp"]
 # Convolutions as (channels out, kernel, stride, padding), then the widths of the dense layers; an activation after
 # every layer but the last. Source: Huang et al. (NeurIPS 2021) and the works on certified training it compares with.
 CONVOLUTIONAL = {
-    "2C1F": (((16, 4, 2, 1), (32, 4, 2, 1)), (100,)),
+    "2C1F": (((16, 4, 2, 1), (32, 4, 2, 1)), (64,)),
     "4C3F": (((32, 3, 1, 1), (32, 4, 2, 1), (64, 3, 1, 1), (64, 4, 2, 1)), (512, 512)),
     "6C2F": (((32, 3, 1, 1), (32, 3, 1, 1), (32, 4, 2, 1), (64, 3, 1, 1), (64, 3, 1, 1), (64, 4, 2, 1)), (512,)),
     "8C2F": (

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["check", "curves", "doctor", "figures", "views", "widgets"]
+__all__ = ["check", "doctor", "figures", "views", "widgets"]
 
 
 def __getattr__(name: str) -> Any:

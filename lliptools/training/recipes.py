@@ -176,8 +176,8 @@ RECIPES = {
                 batch_size=256,
             )
         ),
-        *_family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.5, 0.2, epochs=10, batch_size=256),
-        *_family("cifar10-small", cifar10, partial(cnn, "2C1F", CIFAR), 36 / 255, 0.2, epochs=15, batch_size=256),
+        *_family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.3, 0.2, epochs=5, batch_size=256),
+        *_family("cifar10-small", cifar10, partial(cnn, "2C1F", CIFAR), 36 / 255, 0.2, epochs=6, batch_size=256),
         _published(
             "mnist-4c3f",
             mnist,

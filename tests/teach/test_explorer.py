@@ -11,7 +11,8 @@ from networks import NETWORKS, points
 import lliptools as ll
 from lliptools.teach import figures, views
 from lliptools.teach.style import CONFIG, STATES
-from lliptools.teach.widgets import NeuronExplorer, _nice, figure_widget, redraw
+from lliptools.teach.widgets import NeuronExplorer
+from lliptools.teach.widgets.base import figure_widget, nice, redraw
 
 DIGITS = ll.training.digits()
 RADII = torch.arange(21, dtype=torch.float64) * 0.02
@@ -220,7 +221,7 @@ def test_redraw_sends_one_message_of_what_changed(view, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "nice"), [(0.19, 0.2), (0.2, 0.2), (0.21, 0.4), (3, 4), (4.5, 5), (6, 10), (0, 0), (torch.inf, 0)]
+    ("value", "nicer"), [(0.19, 0.2), (0.2, 0.2), (0.21, 0.4), (3, 4), (4.5, 5), (6, 10), (0, 0), (torch.inf, 0)]
 )
-def test_nice(value, nice):
-    assert _nice(value) == pytest.approx(nice)
+def test_nice(value, nicer):
+    assert nice(value) == pytest.approx(nicer)

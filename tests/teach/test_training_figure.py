@@ -14,11 +14,11 @@ def test_curves_of_a_run_that_is_watched():
     drawn = []
     torch.manual_seed(0)
     run = partial(ll.training.fit, recipe.network().double(), ll.training.moons())
-    history = run(recipe, callback=lambda so_far: drawn.append(ll.teach.curves.training(so_far)))
+    history = run(recipe, callback=lambda so_far: drawn.append(ll.teach.figures.training(so_far)))
     assert [len(figure.data[0].x) for figure in drawn] == [1, 2, 3]
     names = [curve.name for curve in drawn[-1].data[1:]]
     assert names == ["clean, training batches", "clean, held out", "certified, held out"]
     assert list(drawn[-1].data[-1].y) == history["validation_certified"]
-    plain = ll.teach.curves.training(run(replace(recipe, hold_out=0)))
+    plain = ll.teach.figures.training(run(replace(recipe, hold_out=0)))
     assert [curve.name for curve in plain.data[1:]] == ["clean, training batches"]
-    assert len(ll.teach.curves.training(ll.training.History("nothing yet", history.net)).data) == 0
+    assert len(ll.teach.figures.training(ll.training.History("nothing yet", history.net)).data) == 0
