@@ -4,8 +4,7 @@ torch's DistributedDataParallel does not fit. It sums gradients by hooks that it
 reads the parameters of the bare network, which has to be a Sequential, and its share of the gradient would be left out;
 and it averages over processes, while the shares of a batch differ in size. So the gradients are summed here after the
 backward pass, each weighted by its share: the gradient of the whole batch, for every loss that is a mean over points.
-Estimated norms (training.SharedNorm) start in each process from what its own shares found, so that with them the losses
-agree with those of one process as the estimates do, not to the last digits.
+The vectors of estimated norms (training.SharedNorm) are summed likewise: every process starts from those of all.
 """
 
 import os

@@ -153,10 +153,13 @@ class _Run:
         """One step on a batch, of which this process takes its share; the loss of the whole batch, 0-dim float64."""
         self.net.train()
         own_x, own_y = self.team.share(x), self.team.share(y)
-        weight, loss = len(own_x) / len(x), x.new_zeros(())
+        weight = len(own_x) / len(x)
+        if not weight:  # all processes go the same way, since norms are shared: this one with a point that counts 0
+            own_x, own_y = x[:1], y[:1]
+        if self.norm:
+            self.norm.total = lambda vector: self.team.total(vector if weight else torch.zeros_like(vector))
         try:
-            if weight:
-                loss = self.recipe.objective(self.net, own_x, own_y, epoch / self.recipe.epochs, self.norm)
+            loss = self.recipe.objective(self.net, own_x, own_y, epoch / self.recipe.epochs, self.norm)
         except InvalidInput as error:
             if all_finite(self.net):
                 raise
@@ -165,8 +168,7 @@ class _Run:
         if not total.isfinite():
             raise self._stopped(f"the loss of {{}} is {total.item()}", epoch, step, x)
         self.optimizer.zero_grad()
-        if weight:
-            loss.backward()
+        loss.backward()
         self.team.total_gradients(self.parameters, weight)
         self.optimizer.step()
         _project_thresholds(self.net)

@@ -1,5 +1,6 @@
 """Norms while training: a few steps from where the last batch stopped; estimates, which certify nothing."""
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -22,7 +23,9 @@ class SharedNorm:
     sample, and moves once in a pass over the network to the mean of what the samples found. The gradient flows to W
     only: σ = uᵀ A v with both vectors held, which is exact where they have converged.
     Layers are told apart by their place in the network that a bound reads. A map of no network starts from a random
-    vector and leaves nothing behind. First vectors are drawn from torch's random numbers.
+    vector and leaves nothing behind. First vectors are the same in every run and process.
+    Where several processes share a batch, assign `total` a function that sums a tensor over them: then every one keeps
+    the vectors of the whole batch.
     Raises InvalidInput for fewer steps than 1, and for another network than the one whose vectors are kept.
     Source: Huang et al. (NeurIPS 2021) keep one vector for every training sample and layer.
     """
@@ -36,6 +39,7 @@ class SharedNorm:
                 next_step="leave it at 2; 6 is closer and costs about twice as much",
             )
         self.steps = steps
+        self.total: Callable[[Tensor], Tensor] = _alone
         self.vectors: dict[int, Tensor] = {}
         self._places: WeakKeyDictionary[LinearMap, int] = WeakKeyDictionary()
         self._moved: WeakSet[LinearMap] = WeakSet()
@@ -71,9 +75,11 @@ class SharedNorm:
 
     def _shared(self, linear: LinearMap, like: Tensor) -> Tensor:
         """The layer's vector, (1, *columns)."""
-        kept = self.vectors.get(self._places.get(linear, -1))
+        place = self._places.get(linear)
+        kept = None if place is None else self.vectors.get(place)
         if kept is None:
-            return torch.randn_like(like[:1])
+            own = None if place is None else torch.Generator().manual_seed(place)
+            return torch.randn(like[:1].shape, generator=own, dtype=torch.float64).to(like)
         if kept.shape != like[:1].shape:
             raise InvalidInput(
                 expected=f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer",
@@ -90,10 +96,15 @@ class SharedNorm:
         self._moved.add(linear)
         flat = found.flatten(1)
         signs = torch.where(flat @ shared.flatten() < 0, -1.0, 1.0).to(flat)
-        mean = (signs @ flat).view_as(shared)
+        mean = self.total(signs @ flat).view_as(shared)
         length = torch.linalg.vector_norm(mean)
         if length.isfinite() and length > 0:
             self.vectors[self._places[linear]] = mean / length
+
+
+def _alone(value: Tensor) -> Tensor:
+    """The sum over one process."""
+    return value
 
 
 def _maps(blocks: tuple[Block, ...]) -> list[LinearMap]:

@@ -31,17 +31,17 @@ split, base, folder = ll.training.digits(), ll.training.recipe("digits-clipped")
 data = ll.training.Split(split.x_train[:298], split.y_train[:298], split.x_test, split.y_test)
 with joined("cpu"):
     team = Team.here()
-    for dtype in ("float64", "float32"):
+    for kind, dtype, steps in (("float64", "float64", None), ("float32", "float32", None), ("shared", "float64", 2)):
         network = partial(ll.nets.mlp, 64, 16, 10, activation="clipped_relu")
-        recipe = replace(base, network=network, epochs=4, dtype=getattr(torch, dtype), hold_out=41)
+        recipe = replace(base, network=network, epochs=4, dtype=getattr(torch, dtype), hold_out=41, norm_steps=steps)
         torch.manual_seed(team.rank)  # the weights and the order are those of rank 0
         net = network().to(recipe.dtype)
         torch.manual_seed(0)
         calls = []
         stop = lambda history: calls.append(len(history)) or len(history) == 3
         for callback in (stop, calls.append):  # interrupted and resumed
-            history = ll.training.fit(net, data, recipe, checkpoint=folder / f"{dtype}-{team.size}", callback=callback)
-        found[dtype] = history.epochs
+            history = ll.training.fit(net, data, recipe, checkpoint=folder / f"{kind}-{team.size}", callback=callback)
+        found[kind] = history.epochs
         assert bool(calls) == team.leads
         weights = torch.cat([p.detach().flatten() for p in net.parameters()])
         assert torch.equal(team.adopted(weights.clone()), weights)
@@ -69,12 +69,12 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, program, tmp_path], check=True, env=environment, timeout=100)
     alone, together = (json.loads((tmp_path / f"{size}.json").read_text()) for size in (1, PROCESSES))
-    for dtype, close in (("float64", 1e-12), ("float32", 1e-5)):
-        assert len(together[dtype]) == 4
-        for one, other in zip(alone[dtype], together[dtype], strict=True):
+    for kind, close in (("float64", 1e-12), ("float32", 1e-5), ("shared", 1e-10)):
+        assert len(together[kind]) == 4
+        for one, other in zip(alone[kind], together[kind], strict=True):
             assert other["loss"] == pytest.approx(one["loss"], abs=close)
             for name in ("clean", "validation_clean", "validation_certified"):
-                assert other[name] == pytest.approx(one[name], abs=0.01 if dtype == "float32" else 0)
+                assert other[name] == pytest.approx(one[name], abs=0.01 if kind == "float32" else 0)
 
 
 def test_the_command_line_in_two_processes_speaks_and_writes_once(tmp_path):
