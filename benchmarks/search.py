@@ -94,6 +94,8 @@ def mlp_trials() -> list[Trial]:
         *(Trial(sparsity=weight) for weight in (0.3, 3.0)),
         *(Trial(at_theta=weight) for weight in (0.0, 0.3)),
         Trial(theta=0.3),
+        *(Trial(sparsity=weight, at_theta=0.0, temperature=0.25) for weight in (1.0, 0.3)),
+        Trial(at_theta=0.03, temperature=0.25, stretch=1.1),
         *(Trial(stretch=stretch) for stretch in (1.1, 1.25)),
         *(Trial(temperature=tau) for tau in (0.5, 0.25)),
         *(Trial(global_until=0.5, epochs=epochs) for epochs in (10, 14)),
@@ -108,6 +110,8 @@ def maxmin_trials() -> list[Trial]:
     return [
         Trial("global", "maxmin", sparsity=0.0),
         Trial("local", "maxmin", sparsity=0.0),
+        Trial("global", "maxmin", sparsity=0.0, stretch=0.333),
+        *(clipped(theta=0.1, sparsity=weight, stretch=0.333) for weight in (0.0, 0.3)),
         *(clipped(theta=theta, sparsity=0.0) for theta in (0.1, 0.3)),
         *(clipped(theta=theta, sparsity=weight) for theta in (0.1, 0.3) for weight in (0.1, 1.0)),
         Trial("global", "maxmin", sparsity=0.0, epochs=40),
@@ -122,9 +126,10 @@ def conv_trials(epochs: int) -> list[Trial]:
         whole(),
         own(),
         own(activation="relu", sparsity=0.0),
-        own(sparsity=0.3),
-        own(sparsity=3.0),
+        *(own(sparsity=weight) for weight in (0.3, 3.0)),
         own(theta=0.05),
+        *(own(theta=1.0, sparsity=weight) for weight in (0.0, 0.1)),
+        *(own(theta=1.0, sparsity=weight, at_theta=0.0) for weight in (0.1, 1.0)),
         whole(epochs=6 * epochs),
     ]
 

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,34 +144,42 @@ def train(
 def evaluate(
     network: Annotated[str, typer.Argument(help="A shipped network's name, or the path of a .safetensors file.")],
     eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
-    bound: Annotated[Rung, typer.Option(help="The bound that certifies.")] = Rung.LOCAL,
-    points: Annotated[int, typer.Option(help="The first so many test points; 0 takes all.", min=0)] = 0,
+    bound: Annotated[
+        list[Rung] | None, typer.Option(help="A bound that certifies, repeatable; by default each of them.")
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option(help="The first so many test points, 0 for all; by default as the recipe has it.", min=0),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the same numbers as JSON.")] = None,
 ) -> None:
-    """Clean, attacked and certified accuracy of a trained network on the test points of its data."""
+    """Clean and attacked accuracy of a trained network on its test points, and what each bound certifies."""
     import torch
 
     import lliptools as ll
+    from lliptools.accuracy import accuracy_by_bound
     from lliptools.training.devices import as_device
 
     own = as_device(device)
     recipe = ll.training.recipe(ll.nets.provenance(network)["recipe"])
     net, data = ll.nets.load(network).to(own), recipe.data()
-    chosen = slice(points or None)
+    chosen = slice((recipe.measured if points is None else points) or None)
     x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
-    rungs: dict[Rung, Any] = {
-        Rung.GLOBAL: ll.global_bound,
-        Rung.LOCAL: ll.local_bound,
-        Rung.TIGHTEST: ll.tightest_bound,
-    }
-    tables = ll.certified_accuracy(net, x, y, eps or recipe.radii, rungs[bound], progress=True)
-    assert isinstance(tables, ll.AccuracyTables)
-    print(f"{network}, {len(x)} test points of {recipe.data.__name__}, {bound.value} bound")
-    print(tables)
+    rungs: dict[str, Any] = {rung.value: ll.BOUNDS[rung.value] for rung in bound or Rung}
+    tables = accuracy_by_bound(net, x, y, eps or recipe.radii, rungs, progress=True)
+    print(f"{network}, {len(x)} test points of {recipe.data.__name__}; certified by the bound that a column names")
+    print("".join(f"{name:>10}" for name in ("eps", "clean", "attacked", *rungs)))
+    rows = []
+    for same in zip(*tables.values(), strict=True):
+        row = {"eps": same[0].eps, "clean": same[0].clean, "attacked": same[0].attacked, "points": same[0].points}
+        row["certified"] = certified = {name: each.certified for name, each in zip(rungs, same, strict=True)}
+        rows.append(row)
+        shown = (f"{number:>10.4f}" for number in (row["clean"], row["attacked"], *certified.values()))
+        print(f"{row['eps']:>10.4g}" + "".join(shown))
     if json_file:
-        found = {"network": network, "data": recipe.data.__name__, "bound": bound.value}
-        json_file.write_text(json.dumps(found | {"radii": [asdict(table) for table in tables]}, indent=2) + "\n")
+        found = {"network": network, "data": recipe.data.__name__, "radii": rows}
+        json_file.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

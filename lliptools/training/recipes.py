@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -88,16 +88,27 @@ def _sll(size: str) -> Recipe:
 
 
 def _family(
-    name: str, data: Callable[[], Split], build: partial[nn.Sequential], eps: float, theta: float, **settings: Any
+    name: str,
+    data: Callable[[], Split],
+    build: partial[nn.Sequential],
+    eps: float,
+    theta: float,
+    *,
+    activation: str = "relu",
+    sparsity: float = 1.0,
+    **settings: Any,
 ) -> list[Recipe]:
     """Trained alike but for one thing: no bound, the global one, the local one, clipped activations, sparsity."""
-    clipped = partial(build, activation="clipped_relu", theta=theta)
+    build, clipped = (
+        partial(build, activation=activation),
+        partial(build, activation=f"clipped_{activation}", theta=theta),
+    )
     kinds: dict[str, tuple[partial[nn.Sequential], Objective]] = {
         "standard": (build, Clean()),
         "global": (build, Certified(eps, bound="global")),
         "local": (build, Certified(eps)),
         "clipped": (clipped, Certified(eps)),
-        "sparse": (clipped, Certified(eps, sparsity=1.0)),
+        "sparse": (clipped, Certified(eps, sparsity=sparsity)),
     }
     return [
         Recipe(
@@ -163,6 +174,7 @@ RECIPES = {
             measured=1000,
         ),
         *(_sll(size) for size in ("small", "medium", "large", "xlarge")),
+        *_family("digits-0.3", digits, partial(mlp, 64, 128, 128, 10), 0.3, 0.3, epochs=60),
         *_family("digits-0.5", digits, partial(mlp, 64, 128, 128, 10), 0.5, 0.3, epochs=60),
         *(
             each
@@ -176,8 +188,20 @@ RECIPES = {
                 batch_size=256,
             )
         ),
-        *_family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.3, 0.2, epochs=5, batch_size=256),
-        *_family("cifar10-small", cifar10, partial(cnn, "2C1F", CIFAR), 36 / 255, 0.2, epochs=6, batch_size=256),
+        *_family(
+            "mnist-maxmin",
+            mnist,
+            partial(mlp, 784, 128, 128, 10, flatten=True),
+            *(0.3, 0.1),
+            activation="maxmin",
+            sparsity=0.1,
+            epochs=10,
+            batch_size=256,
+        ),
+        *_family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.3, 1.0, sparsity=0.1, epochs=5, batch_size=256),
+        *_family(
+            "cifar10-small", cifar10, partial(cnn, "2C1F", CIFAR), 36 / 255, 1.0, sparsity=0.1, epochs=6, batch_size=256
+        ),
         _published(
             "mnist-4c3f",
             mnist,
@@ -210,6 +234,9 @@ RECIPES = {
         ),
     )
 }
+
+
+RECIPES["digits"] = replace(RECIPES["digits-0.3-sparse"], name="digits")
 
 
 def recipe(name: str) -> Recipe:
