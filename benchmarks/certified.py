@@ -24,7 +24,6 @@ LINES = Path(__file__).parent / "results" / "certified.jsonl"
 KINDS = ("standard", "global", "local", "clipped", "sparse", "global, equal time")
 SEEDS = (0, 1, 2)
 ATTACKED = 500  # test points that are attacked
-RADII = (0.1, 0.3, 0.5)
 
 
 def runs() -> list[dict[str, Any]]:
@@ -60,7 +59,7 @@ def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds": seconds, "epochs": recipe.epochs, "points": count}
     found["clean"] = (net(x).argmax(dim=1) == y).double().mean().item()
     x, y = x[:count], y[:count]
-    for eps in RADII:
+    for eps in recipe.radii:
         rows = {
             "local": certified(net, x, y, eps, ll.local_bound),
             "global": certified(net, x, y, eps, ll.global_bound),
@@ -69,7 +68,7 @@ def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
         rows["attacked"] = ll.attacks.is_correct(net, broken, y[:ATTACKED]).double().mean().item()
         rows["certified of those attacked"] = certified(net, x[:ATTACKED], y[:ATTACKED], eps, ll.local_bound)
         found[str(eps)] = rows
-    bound, whole = ll.local_bound(net, x[:200], RADII[0]), ll.global_bound(net, x[:200])
+    bound, whole = ll.local_bound(net, x[:200], recipe.radii[0]), ll.global_bound(net, x[:200])
     found["local over global"] = (bound.value / whole.value).mean().item()
     found["constant units"] = [
         (block.slope == 0).double().mean().item() for block in bound.blocks if block.activation is not None
@@ -103,7 +102,7 @@ def spread(values: list[float]) -> str:
 
 def nearest(recipe: Recipe) -> float:
     """The measured radius next to the one that is trained for."""
-    return min(RADII, key=lambda radius: abs(radius - recipe.objective.eps))  # type: ignore[attr-defined]
+    return min(recipe.radii, key=lambda radius: abs(radius - recipe.objective.eps))  # type: ignore[attr-defined]
 
 
 def gains(found: list[dict[str, Any]], family: str, eps: float) -> str:
@@ -131,6 +130,8 @@ def page() -> None:
     found = runs()
     parts = []
     for family in dict.fromkeys(line["family"] for line in found):
+        recipe = ll.training.recipe(f"{family}-sparse")
+        radii, names = [str(eps) for eps in recipe.radii], [f"{eps:.3g}" for eps in recipe.radii]
         rows: list[list[object]] = []
         for kind in KINDS:
             lines = [line for line in found if (line["family"], line["kind"]) == (family, kind)]
@@ -138,21 +139,19 @@ def page() -> None:
                 continue
             row: list[object] = [kind, len(lines), lines[0]["epochs"], statistics.mean(x["seconds"] for x in lines)]
             row.append(spread([line["clean"] for line in lines]))
-            for eps in RADII:
-                row.append(spread([line[str(eps)]["local"] for line in lines]))
-            row.append(" / ".join(f"{statistics.mean(x[str(eps)]['global'] for x in lines):.4f}" for eps in RADII))
-            row.append(" / ".join(f"{statistics.mean(x[str(eps)]['attacked'] for x in lines):.3f}" for eps in RADII))
+            row += [spread([line[eps]["local"] for line in lines]) for eps in radii]
+            row.append(" / ".join(f"{statistics.mean(line[eps]['global'] for line in lines):.4f}" for eps in radii))
+            row.append(" / ".join(f"{statistics.mean(line[eps]['attacked'] for line in lines):.3f}" for eps in radii))
             units = [statistics.mean(layer) for layer in zip(*(x["constant units"] for x in lines), strict=True)]
             row.append(f"{statistics.mean(x['local over global'] for x in lines):.3f}")
             rows.append([*row, " / ".join(f"{share:.2f}" for share in units)])
-        head = ["trained", "seeds", "epochs", "seconds", "clean", *(f"certified {eps}, local" for eps in RADII)]
-        head += ["certified, global", "attacked", "local/global at .1", "constant units at .1"]
+        head = ["trained", "seeds", "epochs", "seconds", "clean", *(f"certified {eps}, local" for eps in names)]
+        head += ["certified, global", "attacked", f"local/global at {names[0]}", f"constant units at {names[0]}"]
         points = next(line["points"] for line in found if line["family"] == family)
-        recipe = ll.training.recipe(f"{family}-sparse")
         parts.append(
             f"## {family}\n\nTrained for eps = {recipe.objective.eps:.4g}; certified on {points} test points, attacked "
             f"{min(ATTACKED, points)} of them.\n\n{table(head, rows)}\n\n"
-            f"Certified at {(eps := nearest(recipe))} by the local bound:\n\n"
+            f"Certified at {(eps := nearest(recipe)):.3g} by the local bound:\n\n"
             f"{gains(found, family, eps)}\n"
         )
     text = (

@@ -115,11 +115,9 @@ def _family(
             f"{name}-{kind}",
             data,
             *(network, objective),
-            radii=(0.1, 0.3, 0.5),
             norm_steps=6,
             dtype=torch.float32,
-            measured=None if data is digits else 1000,
-            **settings,
+            **{"radii": (0.1, 0.3, 0.5), "measured": None if data is digits else 1000, **settings},
         )
         for kind, (network, objective) in kinds.items()
     ]
@@ -189,6 +187,15 @@ RECIPES = {
             )
         ),
         *_family(
+            "mnist-mlp-1.58",
+            mnist,
+            partial(mlp, 784, 128, 128, 10, flatten=True),
+            *(1.75, 0.3),
+            epochs=10,
+            batch_size=256,
+            radii=(0.3, 1.0, 1.58),
+        ),
+        *_family(
             "mnist-maxmin",
             mnist,
             partial(mlp, 784, 128, 128, 10, flatten=True),
@@ -200,7 +207,15 @@ RECIPES = {
         ),
         *_family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.3, 1.0, sparsity=0.1, epochs=5, batch_size=256),
         *_family(
-            "cifar10-small", cifar10, partial(cnn, "2C1F", CIFAR), 36 / 255, 1.0, sparsity=0.1, epochs=6, batch_size=256
+            "cifar10-small",
+            cifar10,
+            partial(cnn, "2C1F", CIFAR),
+            *(36 / 255, 1.0),
+            sparsity=0.1,
+            epochs=6,
+            batch_size=256,
+            radii=(36 / 255, 72 / 255, 108 / 255),
+            measured=250,
         ),
         _published(
             "mnist-4c3f",

@@ -1,0 +1,72 @@
+"""The networks that ship, one table a data set: clean, attacked, and certified by the global, local and tightest bound.
+
+LLIPTOOLS_DATA=... python benchmarks/shipped.py    # writes benchmarks/results/shipped.md; about a quarter of an hour
+"""
+
+from pathlib import Path
+
+import torch
+from common import machine, table
+
+import lliptools as ll
+from lliptools.accuracy import accuracy_by_bound
+from lliptools.training import as_float
+
+PAGE = Path(__file__).parent / "results" / "shipped.md"
+BOUNDS = ("global", "local", "tightest")
+POINTS = {"digits": 360, "mnist": 200, "cifar10": 200}
+# Huang et al. (NeurIPS 2021), tables 1 to 3: architecture, clean / attacked by PGD / certified, in per cent.
+PUBLISHED = {
+    "mnist": (
+        "On MNIST at eps = 1.58, 4C3F: standard 99.0 / 45.4 / 0.0, LMT 86.5 / 53.6 / 40.5, CAP 88.1 / 67.9 / 44.5, "
+        "BCP 92.4 / 65.8 / 47.9, GloRo 92.9 / 68.9 / 50.1, local bound with GloRo 96.3 / 78.2 / 55.8, with BCP 93.0 / "
+        "66.7 / 48.7."
+    ),
+    "cifar10": (
+        "On CIFAR-10 at eps = 36/255, 6C2F: BCP 65.7 / 60.8 / 51.3, GloRo 70.7 / 63.8 / 49.3, local bound with BCP "
+        "70.7 / 64.8 / 54.3, with GloRo 76.4 / 69.2 / 51.3; with MaxMin: GloRo 77.0 / 69.2 / 58.4, local bound 77.4 / "
+        "70.4 / 60.7. CIFAR-10 here is a copy stored with loss: fit to compare networks on it with each other, not "
+        "with these."
+    ),
+}
+
+
+def rows(name: str, data: ll.training.Split, points: int) -> list[list[object]]:
+    """One row a radius of a network."""
+    recipe = ll.training.recipe(name)
+    x, y = as_float(data.x_test[:points], torch.float64), data.y_test[:points]
+    found = accuracy_by_bound(ll.nets.load(name), x, y, recipe.radii, {bound: ll.BOUNDS[bound] for bound in BOUNDS})
+    each = []
+    for same in zip(*found.values(), strict=True):
+        certified = [accuracy.certified for accuracy in same]
+        assert certified == sorted(certified)
+        assert certified[-1] <= same[0].attacked <= same[0].clean
+        each.append([name, f"{same[0].eps:.3g}", same[0].clean, same[0].attacked, *certified])
+    return each
+
+
+def main() -> None:
+    """The page."""
+    torch.set_num_threads(1)
+    parts = [
+        "# The networks that ship\n\n"
+        f"Made by `python benchmarks/shipped.py` with {machine()}. How each network was trained: its recipe, seed and "
+        "command are in lliptools/nets/weights/provenance.json. Attacked: PGD as in `ll.certified_accuracy`.\n"
+    ]
+    names = {name: ll.training.recipe(name).data for name in ll.nets.available()}
+    for source in dict.fromkeys(names.values()):
+        data, kind = source(), source.__name__
+        points = min(POINTS.get(kind, len(data.x_test)), len(data.x_test))
+        found = []
+        for name in (name for name in names if names[name] is source):
+            found += rows(name, data, points)
+            print(found[-1], flush=True)
+        head = ["network", "eps", "clean", "attacked", *(f"certified, {bound}" for bound in BOUNDS)]
+        parts.append(f"## {kind}, {points} test points\n\n{table(head, found)}\n")
+        if kind in PUBLISHED:
+            parts.append(f"Published: {PUBLISHED[kind]}\n")
+    PAGE.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
