@@ -55,7 +55,7 @@ def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
     data = recipe.data()
     net, seconds = trained(recipe, seed, data)
     x, y = as_float(data.x_test, recipe.dtype), data.y_test
-    count = len(x) if len(recipe.network()) < 8 else 2000  # convolutions cost more
+    count = len(x) if len(recipe.network()) < 8 else 1000  # convolutions cost more
     found: dict[str, Any] = {"seconds": seconds, "epochs": recipe.epochs, "points": count}
     found["clean"] = (net(x).argmax(dim=1) == y).double().mean().item()
     x, y = x[:count], y[:count]

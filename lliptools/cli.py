@@ -42,6 +42,7 @@ class Loss(StrEnum):
     """The losses that `train` knows."""
 
     CLEAN = "clean"
+    ADVERSARIAL = "adversarial"
     GLORO = "gloro"
     BCP = "bcp"
     LMT = "lmt"

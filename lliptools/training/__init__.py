@@ -16,13 +16,14 @@ from lliptools.training.losses import (
     worst_logits,
 )
 from lliptools.training.norms import SharedNorm
-from lliptools.training.objectives import LMT, Certified, Clean, GloRo, Objective, Offset, changed
+from lliptools.training.objectives import LMT, Adversarial, Certified, Clean, GloRo, Objective, Offset, changed
 from lliptools.training.recipes import RECIPES, Recipe, recipe
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
 __all__ = [
     "LMT",
     "RECIPES",
+    "Adversarial",
     "Certified",
     "Clean",
     "GloRo",

@@ -1,18 +1,19 @@
 """What a training run minimises: a loss of a network, a batch and how far the run has come."""
 
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from lliptools.attacks import pgd
 from lliptools.bounds import Bound, global_bound, light_boxes, local_bound
 from lliptools.errors import InvalidInput
 from lliptools.training.losses import gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
 from lliptools.training.norms import SharedNorm
 
-__all__ = ["LMT", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
+__all__ = ["LMT", "Adversarial", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
 
 
 class Objective(Protocol):
@@ -47,12 +48,36 @@ class Clean:
 
 
 @dataclass(frozen=True)
+class Adversarial:
+    """Cross-entropy at the points that an attack finds in the ball of radius eps: robust as far as is known, unproved.
+
+    eps, warmup, ramp: as of Certified. steps: of attacks.pgd, which starts at the point itself.
+    Source: Madry, Makelov, Schmidt, Tsipras, Vladu (ICLR 2018).
+    """
+
+    eps: float
+    steps: int = 5
+    warmup: float = 0.0
+    ramp: float = 0.5
+
+    def __call__(
+        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
+    ) -> Tensor:
+        """CE(f at the attacked points)."""
+        share = ramped(progress, self.warmup, self.ramp)
+        attacked = pgd(net, x, y, share * self.eps, steps=self.steps, restarts=1) if share else x
+        return cross_entropy(net(attacked.to(x.dtype)), y)
+
+
+@dataclass(frozen=True)
 class Certified:
     """Cross-entropy of the logits that a ball of radius eps allows at worst.
 
     eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
     ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it. bound: "local", or "global" for norms
-    of whole layers. sparsity: weight of the sparsity loss, which needs the local bound's boxes.
+    of whole layers. sparsity: weight of the sparsity loss, which needs the local bound's boxes. temperature: τ > 0 in
+    τ · CE(logits/τ); the smaller it is, the less points count that are certified with room to spare, and at 0 it would
+    be the hinge of the worst margin.
     Raises InvalidInput for another bound, and for sparsity with the global one.
     Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
     """
@@ -62,6 +87,7 @@ class Certified:
     warmup: float = 0.0
     ramp: float = 0.5
     bound: str = "local"
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         _check_bound(self.bound, self.sparsity)
@@ -70,13 +96,13 @@ class Certified:
         self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
     ) -> Tensor:
         """κ·CE(f) + (1 − κ)·(CE(worst logits) + sparsity · sparsity loss)."""
-        share = ramped(progress, self.warmup, self.ramp)
+        share, tau = ramped(progress, self.warmup, self.ramp), self.temperature
         if share == 0:
-            return cross_entropy(net(x), y)
+            return tau * cross_entropy(net(x) / tau, y)
         boxes = bool(self.sparsity) or norm is None
         logits, bound = _found(self.bound, net, x, share * self.eps, norm, boxes=boxes)
-        clean = cross_entropy(logits, y)
-        certified = cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y), y)
+        clean = tau * cross_entropy(logits / tau, y)
+        certified = tau * cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y) / tau, y)
         if self.sparsity:
             certified = certified + self.sparsity * sparsity_loss(net, bound)
         return (1 - share) * clean + share * certified
@@ -190,27 +216,30 @@ def _check_bound(bound: str, sparsity: float = 0.0) -> None:
 
 
 def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:
-    """An objective with another loss, "clean", "gloro", "bcp" or "lmt", or another bound, "local" or "global".
+    """An objective with another loss, of those in LOSSES, or another bound, "local" or "global".
 
     None leaves what there is; radius and ramps stay, and the sparsity loss where the other loss and bound know it.
-    Raises InvalidInput for a name that is none of these, and where the objective has no radius to keep.
+    Raises InvalidInput for a name that is none of these, where the objective has no radius to keep, and for a bound
+    where the loss has none.
     """
     if loss is None and bound is None:
         return objective
-    with_radius: dict[str, type[Certified] | type[GloRo] | type[LMT]] = {"gloro": GloRo, "bcp": Certified, "lmt": LMT}
     if loss == "clean" and bound is None:
         return Clean()
-    if not isinstance(objective, Certified | GloRo | LMT) or (loss is not None and loss not in with_radius):
+    kind: Any = type(objective) if loss is None else LOSSES.get(loss, Clean)
+    known = {field.name for field in fields(kind)}
+    if "eps" not in known or not hasattr(objective, "eps") or (bound is not None and "bound" not in known):
         raise InvalidInput(
-            expected='loss "clean" alone, or "gloro", "bcp" or "lmt" in a recipe that is trained for a radius',
+            expected=f"a loss of {', '.join(LOSSES)}, a bound where it has one, a recipe that is trained for a radius",
             got=f"loss {loss!r}, bound {bound!r} in place of {objective}",
             cause="a recipe that is trained without a bound, or a spelling that differs",
             next_step="`lliptools recipes` lists the others",
         )
-    kind = type(objective) if loss is None else with_radius[loss]
-    kept = {field.name: getattr(objective, field.name) for field in fields(objective)}
+    kept = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
     kept |= {} if bound is None else {"bound": bound}
-    known = {field.name for field in fields(kind)}
-    if kept["bound"] == "global":
+    if kept.get("bound") == "global":
         known.discard("sparsity")
     return kind(**{name: value for name, value in kept.items() if name in known})
+
+
+LOSSES: dict[str, Any] = {"clean": Clean, "adversarial": Adversarial, "gloro": GloRo, "bcp": Certified, "lmt": LMT}

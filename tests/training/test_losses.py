@@ -138,6 +138,31 @@ def test_a_run_with_estimated_norms():
     assert ll.certified_accuracy(nets[0], data.x_test[:100], data.y_test[:100], 0.1).certified > 0.5
 
 
+def test_a_low_temperature_is_the_hinge_of_the_worst_margin():
+    net, data = ll.nets.load("digits-relu"), ll.training.digits()
+    x, y = data.x_test[:40], data.y_test[:40]
+    worst = ll.training.worst_logits(net(x), ll.local_bound(net, x, 0.2).pairwise(y), 0.2, y)
+    own = torch.nn.functional.one_hot(y, 10).bool()
+    behind = worst.masked_fill(own, -torch.inf).amax(dim=1) - worst[own]
+    hinge = behind.relu().mean().item()
+    assert hinge > 0
+    losses = [Certified(0.2, temperature=tau)(net, x, y, 1.0).item() for tau in (1.0, 0.1, 1e-3)]
+    assert losses[0] > losses[1] > losses[2] >= hinge
+    assert losses[2] == pytest.approx(hinge, abs=1e-2)
+
+
+def test_the_adversarial_loss_is_that_of_the_attacked_points():
+    net, data = ll.nets.load("digits-relu").float(), ll.training.digits()
+    x, y = data.x_test[:40].float(), data.y_test[:40]
+    objective = ll.training.Adversarial(0.4, steps=5, ramp=0.5)
+    losses = [objective(net, x, y, progress).item() for progress in (0.0, 0.25, 0.5, 1.0)]
+    assert losses[0] == cross_entropy(net(x), y).item()
+    assert losses[0] < losses[1] < losses[2] == losses[3]
+    attacked = ll.attacks.pgd(net, x, y, 0.4, steps=5, restarts=1)
+    assert losses[3] == pytest.approx(cross_entropy(net.double()(attacked), y).item(), rel=1e-5)
+    assert (attacked - x).flatten(1).norm(dim=1).max() <= 0.4
+
+
 def test_objectives_are_changed_by_name():
     one = ll.training.Certified(0.3, sparsity=2.0, warmup=0.1, ramp=0.4)
     changed = ll.training.changed
@@ -147,6 +172,8 @@ def test_objectives_are_changed_by_name():
     assert changed(one, None, "global") == ll.training.Certified(0.3, warmup=0.1, ramp=0.4, bound="global")
     assert changed(one, "lmt").bound == "local"
     assert changed(one, "clean") == ll.training.Clean()
+    assert changed(one, "adversarial") == ll.training.Adversarial(0.3, warmup=0.1, ramp=0.4)
+    assert changed(changed(one, "adversarial"), "bcp", "global") == Certified(0.3, 0.0, 0.1, 0.4, "global")
     for objective, loss, bound in (
         (ll.training.Clean(), "gloro", None),
         (ll.training.Offset(1.0), None, "local"),
