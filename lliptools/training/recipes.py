@@ -115,9 +115,8 @@ def _family(
             f"{name}-{kind}",
             data,
             *(network, objective),
-            norm_steps=6,
             dtype=torch.float32,
-            **{"radii": (0.1, 0.3, 0.5), "measured": None if data is digits else 1000, **settings},
+            **{"norm_steps": 6, "radii": (0.1, 0.3, 0.5), "measured": None if data is digits else 1000, **settings},
         )
         for kind, (network, objective) in kinds.items()
     ]
@@ -213,6 +212,7 @@ RECIPES = {
             sparsity=0.1,
             epochs=5,
             batch_size=256,
+            norm_steps=2,
             measured=250,
         ),
         *_family(
@@ -224,6 +224,7 @@ RECIPES = {
             epochs=6,
             batch_size=256,
             radii=(36 / 255, 72 / 255, 108 / 255),
+            norm_steps=2,
             measured=250,
         ),
         _published(
