@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Exercise", "NotAttempted", "Outcome", "run"]
+import torch
+from torch import Tensor
+
+__all__ = ["Exercise", "NotAttempted", "Outcome", "run", "show"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,8 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
     if answer is None or answer is Ellipsis:
         raise NotAttempted
     return answer
+
+
+def show(value: Tensor) -> str:
+    """A number, vector or matrix with at most four decimals."""
+    return str(torch.round(value, decimals=4).tolist())

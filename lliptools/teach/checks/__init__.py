@@ -1,0 +1,1 @@
+"""How the exercises are checked, one file a notebook."""
