@@ -82,7 +82,7 @@ def accuracy_by_bound(
     """
     from tqdm.auto import tqdm
 
-    radii = [float(radius) for radius in eps]
+    radii = list(eps)
     points = 0
     clean = 0
     attacked = [0] * len(radii)
@@ -103,7 +103,7 @@ def accuracy_by_bound(
         )
     return {
         name: AccuracyTables(
-            AccuracyTable(radius, clean / points, attacked[k] / points, certified[name][k] / points, points)
+            AccuracyTable(float(radius), clean / points, attacked[k] / points, certified[name][k] / points, points)
             for k, radius in enumerate(radii)
         )
         for name in bounds
