@@ -1,4 +1,4 @@
-"""The command line: lliptools doctor | recipes | train | evaluate."""
+"""The command line: lliptools doctor | recipes | train | evaluate | gallery | app."""
 
 import json
 import os
@@ -181,6 +181,29 @@ def evaluate(
     if json_file:
         found = {"network": network, "data": recipe.data.__name__, "radii": rows}
         json_file.write_text(json.dumps(found, indent=2) + "\n")
+
+
+@app.command()
+def gallery(
+    to: Annotated[Path, typer.Argument(help="Folder for the pages, made where it is missing.")],
+    page: Annotated[list[str] | None, typer.Option(help="One page by its name, repeatable; by default all.")] = None,
+) -> None:
+    """Write the central figures as pages whose sliders work without Python and without a network connection."""
+    from lliptools.teach.gallery import write
+
+    for path in write(to, page or ()):
+        print(f"{path.stat().st_size / 1000:>6.0f} kB  {path}")
+
+
+@app.command(name="app")
+def serve(
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Serve the explorers as one page without code, on this machine only; needs the extra `app`."""
+    from lliptools.teach.app import serve
+
+    raise typer.Exit(serve(port, browser=browser))
 
 
 if __name__ == "__main__":

@@ -76,17 +76,20 @@ FILES = {
         "diagnosis",
         "loop",
     ),
-    "teach": ("style", "exercise", "checks", "check", "views", "panels", "figures", "widgets", "doctor"),
+    "teach": (
+        *("style", "exercise", "checks", "check", "views", "panels", "figures", "frames", "widgets"),
+        *("examples", "gallery", "app", "doctor"),
+    ),
     "teach.checks": ("start", "neurons"),
     "teach.views": ("neuron",),
     "teach.figures": ("neuron", "training"),
-    "teach.widgets": ("base", "neuron"),
+    "teach.widgets": ("frames", "redraw", "base", "neuron"),
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {
-    "plotly": ("teach/panels.py", "teach/figures/", "teach/widgets/"),
-    "ipywidgets": ("teach/widgets/",),
-    "anywidget": ("teach/doctor.py",),
+    "plotly": ("teach/panels.py", "teach/figures/", "teach/frames.py", "teach/widgets/", "teach/gallery.py"),
+    "ipywidgets": ("teach/widgets/", "teach/app.py"),
+    "anywidget": ("teach/doctor.py", "teach/widgets/"),
 }
 
 

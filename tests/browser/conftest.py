@@ -1,8 +1,7 @@
-import os
 from pathlib import Path
 
 import pytest
-from browser import chromium
+from explorers import missing_chromium
 from lab import running_lab
 
 ROOT = Path(__file__).parents[2]
@@ -10,11 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    if chromium() is None:
-        reason = "Chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    missing_chromium()
     with running_lab(ROOT / "notebooks", tmp_path_factory.mktemp("lab")) as running:
         yield running
 

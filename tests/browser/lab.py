@@ -41,6 +41,7 @@ class Lab:
 
     port: int
     browser: Browser
+    root: Path
     outside: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -78,7 +79,7 @@ def running_lab(notebooks: Path, scratch: Path) -> Iterator[Lab]:
         try:
             _wait(port, server, scratch / "lab.log")
             with open_browser() as browser:
-                yield Lab(port, browser)
+                yield Lab(port, browser, root)
         finally:
             server.terminate()
             server.wait(timeout=30)

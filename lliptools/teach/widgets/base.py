@@ -4,20 +4,22 @@ import asyncio
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ipywidgets
-import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.errors import InvalidInput
-from lliptools.teach.style import CONFIG
+from lliptools.teach.style import dark
+from lliptools.teach.widgets.frames import Frames
+from lliptools.teach.widgets.redraw import figure_widget, redraw
 
 __all__ = ["Explorer", "check_start", "dropdown", "figure_widget", "log_slider", "nice", "redraw", "slider"]
 
 NARROW, WIDE = "400px", "720px"
 QUIET = 0.15  # seconds without a move before what takes long is computed
+BREATH = 0.01  # seconds between two pictures that are made beforehand, for what a hand asks meanwhile
 
 
 class Explorer(ipywidgets.VBox):
@@ -27,12 +29,19 @@ class Explorer(ipywidgets.VBox):
     longer than a hand waits it says slow = True and draws something coarser for _figure(coarse=True); the whole picture
     follows when the controls have been at rest.
 
+    Where one slider is moved most, it says framed = the name of that slider, and _frames gives the figure at each of
+    its positions: they are made while the controls rest, and from then on the browser shows them without the kernel.
+
+    Explorer.dark = True, set before one is made, draws all of them for a dark page.
+
     controls: by name, each with a description and a tooltip; they become attributes. rows: the names of the controls,
     row by row; a control that is in none is not shown. source: how what is explored is called where the explorer is
     made, as code.
     """
 
     slow = False
+    framed: str | None = None
+    dark = False
 
     def __init__(
         self, controls: Mapping[str, ipywidgets.ValueWidget], rows: Sequence[Sequence[str]], source: str
@@ -41,13 +50,15 @@ class Explorer(ipywidgets.VBox):
         for name, control in self.controls.items():
             setattr(self, name, control)
         self._source, self._held = source, False
-        self._fine_later: asyncio.TimerHandle | None = None
+        self._later: asyncio.Handle | None = None
         self._start = {name: control.value for name, control in self.controls.items()}
         self.reset = ipywidgets.Button(
             description="reset", tooltip="back to where the controls started", layout={"width": "80px"}
         )
         self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
-        self.figure = figure_widget(self._figure(coarse=False))
+        self.figure = figure_widget(self._colored(self._figure(coarse=False)))
+        others = [control for name, control in self.controls.items() if name != self.framed]
+        self.frames = Frames(self.figure, self.controls[self.framed], self.summary, others) if self.framed else None
         self._write()
         for control in self.controls.values():
             control.observe(self._update, names="value")
@@ -57,6 +68,7 @@ class Explorer(ipywidgets.VBox):
         lines = [[self.controls[name] for name in row] for row in rows]
         lines[0].append(self.reset)
         super().__init__([*map(ipywidgets.HBox, lines), self.summary, framed, self.call])
+        self._rest(_running_loop(), drawn=True)
 
     def _figure(self, *, coarse: bool) -> go.Figure:
         """The figure of the present view: always the same number of traces and texts."""
@@ -68,6 +80,10 @@ class Explorer(ipywidgets.VBox):
 
     def _keywords(self) -> dict[str, object]:
         """The keywords that open the present view."""
+        raise NotImplementedError
+
+    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+        """Figure and summary at every position of the framed slider, while the other controls stand as they do."""
         raise NotImplementedError
 
     def reproduce(self) -> str:
@@ -94,24 +110,52 @@ class Explorer(ipywidgets.VBox):
     def _update(self, _: Any) -> None:
         if self._held:
             return
-        self._cancel()
-        loop = _running_loop() if self.slow else None
-        self._draw(coarse=loop is not None)
-        if loop is not None:
-            self._fine_later = loop.call_later(QUIET, lambda: self._draw(coarse=False))
+        if self._later is not None:
+            self._later.cancel()
+        loop = _running_loop()
+        if self.frames and self.frames.shown:
+            self._write(silently=True)
+            self._rest(loop, drawn=False)
+            return
+        coarse = self.slow and loop is not None
+        self._draw(coarse=coarse)
+        self._rest(loop, drawn=not coarse)
+
+    def _rest(self, loop: asyncio.AbstractEventLoop | None, *, drawn: bool) -> None:
+        """Have what can wait done when the controls have been at rest."""
+        if loop is None:
+            if not drawn:
+                self._draw(coarse=False)
+        elif self.frames or not drawn:
+            self._later = loop.call_later(QUIET, self._at_rest, loop, drawn)
+
+    def _at_rest(self, loop: asyncio.AbstractEventLoop, drawn: bool) -> None:
+        if not drawn:
+            self._draw(coarse=False)
+        if self.frames and not self.frames.shown:
+            coming = ((self._colored(figure), _spoken(lines)) for figure, lines in self._frames())
+            self.frames.make(coming)
+            self._later = loop.call_later(BREATH, self._at_rest, loop, True)
 
     def _draw(self, *, coarse: bool) -> None:
-        redraw(self.figure, self._figure(coarse=coarse))
+        """Bring figure and words to the present view; in silence where the browser shows it already."""
+        if self.frames and self.frames.shown:
+            redraw(self.figure, self._colored(self._figure(coarse=coarse)), send=False)
+            self._write(silently=True)
+            return
+        redraw(self.figure, self._colored(self._figure(coarse=coarse)), again=self.frames.owed if self.frames else ())
         self._write()
+        if self.frames and self.frames.owed:
+            self.summary.send_state("value")
+            self.frames.owed = []
 
-    def _cancel(self) -> None:
-        if self._fine_later is not None:
-            self._fine_later.cancel()
-            self._fine_later = None
+    def _colored(self, figure: go.Figure) -> go.Figure:
+        return dark(figure) if self.dark else figure
 
-    def _write(self) -> None:
-        lines = "<br>".join(html.escape(line) for line in self._summary())
-        self.summary.value = f"<div role='status' style='line-height: 1.5'>{lines}</div>"
+    def _write(self, *, silently: bool = False) -> None:
+        summary = _spoken(self._summary())
+        with self.summary._lock_property(value=summary) if silently else nullcontext():
+            self.summary.value = summary
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
 
 
@@ -156,33 +200,6 @@ def _place(wide: bool) -> dict[str, Any]:
     return {"style": {"description_width": "110px"}, "layout": {"width": WIDE if wide else NARROW}}
 
 
-def figure_widget(figure: go.Figure) -> go.FigureWidget:
-    """The figure as a widget, without the button that uploads it."""
-    widget = go.FigureWidget(figure)
-    widget._config = CONFIG
-    return widget
-
-
-def redraw(widget: go.FigureWidget, figure: go.Figure) -> None:
-    """Bring the widget to the figure in one message, sending only what has changed. Both have the same traces."""
-    with widget.batch_update():
-        for shown, wanted in zip(widget.data, figure.data, strict=True):
-            shown.update(_changed(shown, wanted))
-        widget.layout.update(_changed(widget.layout, figure.layout))
-
-
-def _changed(shown: Any, wanted: Any) -> dict[str, Any]:
-    before, after = shown.to_plotly_json(), wanted.to_plotly_json()
-    return {key: value for key, value in after.items() if not _same(before.get(key), value)}
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        equal_nan = one.dtype.kind == "f" and other.dtype.kind == "f"
-        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=equal_nan)
-    return type(one) is type(other) and bool(one == other)
-
-
 def nice(value: float) -> float:
     """The next of 1, 2, 4, 5, 10 times a power of ten; 0 for 0 or no number."""
     if not (math.isfinite(value) and value > 0):
@@ -200,6 +217,11 @@ def check_start(name: str, value: float, lowest: float, highest: float) -> None:
             cause="a start outside of the slider",
             next_step=f"leave {name} out for a default",
         )
+
+
+def _spoken(lines: Sequence[str]) -> str:
+    """Lines of a summary, for the eye and for a screen reader."""
+    return f"<div role='status' style='line-height: 1.5'>{'<br>'.join(map(html.escape, lines))}</div>"
 
 
 def _spelled(value: object) -> str:

@@ -1,5 +1,6 @@
 """Which neurons are fixed near a point."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import plotly.graph_objects as go
@@ -28,6 +29,8 @@ class NeuronExplorer(Explorer):
     source: how net, x and y are called where the explorer is made, for the call that opens the same view again.
     Raises InvalidInput for points, labels and starting values that do not fit.
     """
+
+    framed = "eps"
 
     def __init__(
         self,
@@ -90,6 +93,11 @@ class NeuronExplorer(Explorer):
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary(self.grid_index)
+
+    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+        view = self.view
+        for index in range(len(view.radii)):
+            yield figures.neurons(view, index), view.summary(index)
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {

@@ -1,0 +1,54 @@
+"""The explorers on one page without code: lliptools app. Needs the extra `app`, that is, voila."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lliptools.errors import InvalidInput
+from lliptools.teach.examples import EXAMPLES
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+__all__ = ["command", "page", "serve"]
+
+NOTEBOOK = Path(__file__).with_suffix(".ipynb")
+
+
+def serve(port: int = 8866, *, browser: bool = True) -> int:
+    """Serve the page on this machine until it is interrupted; what the server's process returned."""
+    if find_spec("voila") is None:
+        raise InvalidInput(
+            expected="voila, which serves notebooks as pages",
+            got="a Python without it",
+            cause="the optional extra `app` has not been installed",
+            next_step="pip install 'lliptools[app]', or open the notebooks in JupyterLab",
+        )
+    return subprocess.call(command(port, browser=browser))
+
+
+def command(port: int, *, browser: bool) -> list[str]:
+    """The command that serves the page, to this machine alone."""
+    flags = ["--Voila.ip=127.0.0.1", f"--port={port}", "--theme=light", *([] if browser else ["--no-browser"])]
+    return [sys.executable, "-m", "voila", str(NOTEBOOK), *flags]
+
+
+def page() -> "ipywidgets.Tab":
+    """All explorers, each on a tab of its own, made when it is first looked at."""
+    import ipywidgets
+
+    examples = list(EXAMPLES.values())
+    tabs = ipywidgets.Tab([ipywidgets.VBox() for _ in examples], titles=[example.title for example in examples])
+
+    def look(_: object) -> None:
+        shown = tabs.children[tabs.selected_index]
+        if not shown.children:
+            example = examples[tabs.selected_index]
+            shown.children = [ipywidgets.HTML(f"<p>{example.question}</p>"), example.make()]
+
+    tabs.observe(look, names="selected_index")
+    tabs.selected_index = 0
+    look(None)
+    return tabs

@@ -1,0 +1,77 @@
+"""Figures that are made beforehand for all positions of one slider, and picked by the browser."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import anywidget
+import ipywidgets
+import plotly.graph_objects as go
+import traitlets
+
+from lliptools.teach.frames import SCRIPT, Parts, Place, pack, parts, varying
+
+__all__ = ["Frames"]
+
+
+class Frames(anywidget.AnyWidget):
+    """The pictures of a figure for all positions of a slider; the browser shows the one at which the slider stands.
+
+    figure, slider, summary: what follows what. others: the controls that the pictures depend on besides the slider;
+    once one of them moves, the browser leaves the figure to the kernel until it gets the next pictures.
+    """
+
+    _esm = SCRIPT
+    followed: Any = traitlets.List().tag(sync=True, **ipywidgets.widget_serialization)
+    parcel: Any = traitlets.Bytes().tag(sync=True)
+
+    def __init__(
+        self,
+        figure: go.FigureWidget,
+        slider: ipywidgets.ValueWidget,
+        summary: ipywidgets.HTML,
+        others: Sequence[ipywidgets.ValueWidget],
+    ) -> None:
+        super().__init__(followed=[figure, slider, summary, *others])
+        self._slider, self._others = slider, list(others)
+        # shown: whether the browser has the pictures of the present view, and shows them without the kernel.
+        self.shown = False
+        # owed: what it has been free to change since the kernel last said it.
+        self.owed: list[Place] = []
+        self._coming: Iterator[tuple[go.Figure, str]] | None = None
+        self._pictures: list[Parts] = []
+        self._texts: list[str] = []
+        for other in others:
+            other.observe(self._drop, names=_key(other))
+
+    @property
+    def positions(self) -> list[float]:
+        """Where the slider can stand."""
+        steps = round((self._slider.max - self._slider.min) / self._slider.step)
+        return [self._slider.min + k * self._slider.step for k in range(steps + 1)]
+
+    def make(self, coming: Iterator[tuple[go.Figure, str]]) -> None:
+        """Make one more picture of the present view, or send them where all are made.
+
+        coming: pictures and texts in the order of positions. What has been begun for the present view is gone on with.
+        """
+        if self._coming is None:
+            self._coming, self._pictures, self._texts = coming, [], []
+        for figure, text in self._coming:
+            self._pictures.append(parts(figure))
+            self._texts.append(text)
+            return
+        keys = [_key(other) for other in self._others]
+        given = [getattr(other, key) for other, key in zip(self._others, keys, strict=True)]
+        self.owed = varying(self._pictures)
+        self.shown = True
+        self.parcel = pack(self._pictures, self._texts, self.positions, keys=keys, given=given)
+        self._coming, self._pictures = None, []
+
+    def _drop(self, _: Any) -> None:
+        """Another control has moved: what was made is of no use, here and in the browser."""
+        self.shown, self._coming = False, None
+
+
+def _key(control: ipywidgets.ValueWidget) -> str:
+    """Under which name the browser knows what a control stands at."""
+    return "index" if isinstance(control, ipywidgets.widget_selection._Selection) else "value"

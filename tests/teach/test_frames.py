@@ -1,0 +1,245 @@
+"""Pictures made beforehand: the parcel gives every figure back, and an explorer hands its slider to the browser."""
+
+import asyncio
+import json
+import zlib
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import lliptools as ll
+from lliptools.teach.frames import pack, parts
+from lliptools.teach.style import LAYOUT
+from lliptools.teach.widgets import NeuronExplorer, base
+from lliptools.teach.widgets.base import Explorer, dropdown, slider
+
+
+def unpack(parcel):
+    """The head of a parcel, its values as they were: a second reading of the format, beside that of frames.js."""
+    whole = zlib.decompress(parcel)
+    start = 4 + int.from_bytes(whole[:4], "little")
+    assert start % 8 == 0
+    head = json.loads(whole[4:start])
+
+    def value(spelled):
+        if not (isinstance(spelled, dict) and "dtype" in spelled):
+            return spelled
+        count = int(np.prod(spelled["shape"]))
+        at = start + spelled["from"]
+        assert spelled["from"] % np.dtype(spelled["dtype"]).itemsize == 0
+        return np.frombuffer(whole, spelled["dtype"], count, at).reshape(spelled["shape"])
+
+    for each in head["properties"]:
+        each["values"] = [value(spelled) for spelled in each["values"]]
+    return head
+
+
+def same(one, other):
+    """Whether a value came back: lists, tuples and arrays alike, and no number as null."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.shape == other.shape and np.array_equal(one.astype(float), other.astype(float), equal_nan=True)
+    one = one.tolist() if isinstance(one, np.ndarray) else one
+    other = other.tolist() if isinstance(other, np.ndarray) else other
+    return json.dumps(one).replace("NaN", "null") == json.dumps(other).replace("NaN", "null")
+
+
+def figure(t, a=1, b=0, texts=2):
+    ys = np.array([t, nan, t * a])
+    marker = {"color": ["#000000", "#FFFFFF"][int(t > 0.5)], "size": np.array([1, 2, int(10 * t)])}
+    layout = {"annotations": [{"text": f"t = {t:.2f}, a = {a}, b = {b}"}, {"text": " "}][:texts], "height": 300}
+    if t > 0.5:
+        marker["line"] = {"width": 2}  # what is not in all pictures
+    return go.Figure(
+        [
+            {"type": "scatter", "x": [1, 2, 3], "y": ys, "marker": marker},
+            {"type": "heatmap", "z": np.arange(6, dtype=np.uint8).reshape(2, 3) + int(10 * t)},
+            {"type": "bar", "x": ["p", "q"], "y": [a, 2.5]},
+        ],
+        {**LAYOUT, **layout},
+    )
+
+
+class Small(Explorer):
+    """One framed slider, one beside it, and one to choose."""
+
+    framed = "t"
+
+    def __init__(self):
+        controls = {
+            "t": slider("t in units", "a number", 0.0, 1.0, 0.125, 0.0),
+            "a": slider("a in units", "another", 1, 5, 1, 1),
+            "b": dropdown("b", "a choice", [("zero", 0), ("one", 1)], 0),
+        }
+        super().__init__(controls, [["t", "a", "b"]], "")
+
+    def _figure(self, *, coarse):
+        return figure(self.t.value, self.a.value, self.b.value)
+
+    def _summary(self):
+        return (f"t = {self.t.value} & a = {self.a.value}", f"b = {self.b.value}")
+
+    def _keywords(self):
+        return {"t": self.t.value}
+
+    def _frames(self):
+        for t in np.arange(9) / 8:
+            yield figure(t, self.a.value, self.b.value), (f"t = {t} & a = {self.a.value}", f"b = {self.b.value}")
+
+
+@dataclass
+class Sent:
+    """What goes to the browser of a figure."""
+
+    messages: list
+
+    def __init__(self, explorer, monkeypatch):
+        self.messages = []
+        monkeypatch.setattr(type(explorer.figure), "_send_update_msg", lambda _, **what: self.messages.append(what))
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """No waiting for the hand to rest."""
+    monkeypatch.setattr(base, "QUIET", 0.0)
+    monkeypatch.setattr(base, "BREATH", 0.0)
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def test_every_picture_comes_back():
+    ts = np.arange(11) / 10
+    pictures = [parts(figure(t)) for t in ts]
+    head = unpack(pack(pictures, [f"é {t}" for t in ts], ts.tolist(), keys=["value"], given=[1]))
+    assert head["texts"][3] == f"é {ts[3]}"
+    assert head["positions"] == ts.tolist()
+    assert head["given"] == [1]
+    moved = {(each["trace"], each["path"]) for each in head["properties"]}
+    assert moved == {
+        *((0, path) for path in ("y", "marker.color", "marker.size", "marker.line.width")),
+        (1, "z"),
+        (None, "annotations[0].text"),
+    }
+    for each in head["properties"]:
+        assert len(each["values"]) == len({str(value) for value in each["values"]})  # each once
+        for picture, pick in zip(pictures, each["picks"], strict=True):
+            assert same(each["values"][pick], picture.get((each["trace"], each["path"])))
+
+
+def test_a_picture_with_other_traces_is_refused():
+    one, other = figure(0.1), figure(0.2)
+    other.add_scatter(x=[1], y=[2])
+    with pytest.raises(ll.InvalidInput, match="the same traces"):
+        pack([parts(one), parts(other)], ["", ""], [0, 1])
+    with pytest.raises(ll.InvalidInput, match="number of texts"):
+        pack([parts(one), parts(figure(0.2, texts=1))], ["", ""], [0, 1])
+
+
+@pytest.mark.parametrize(("name", "index"), [("digits-clipped", 3), ("digits-clipped", 15), ("moons", 7)])
+def test_neurons_fit_in_a_small_parcel(name, index):
+    data = ll.training.recipe(name).data()
+    explorer = NeuronExplorer(ll.nets.load(name), data.x_test, data.y_test, index=index, eps_max=0.4)
+    shown = [parts(drawn) for drawn, _ in explorer._frames()]
+    parcel = pack(shown, [""] * len(shown), explorer.frames.positions)
+    assert len(parcel) < 3_000_000
+    for each in unpack(parcel)["properties"]:
+        for k in (0, 25, 100):
+            assert same(each["values"][each["picks"][k]], shown[k].get((each["trace"], each["path"])))
+
+
+def test_frames_are_what_the_kernel_shows():
+    """At every position figure and words are those of the slider there: the browser may show no other."""
+    moons = ll.training.moons()
+    explorer = NeuronExplorer(ll.nets.load("moons"), moons.x_test, moons.y_test, eps_max=0.4)
+    positions = explorer.frames.positions
+    frames = list(explorer._frames())
+    assert len(frames) == len(positions) == 101
+    for k in (0, 1, 50, 99, 100):
+        explorer.eps.value = positions[k]
+        drawn, said = frames[k]
+        assert said == explorer._summary()
+        one, other = parts(drawn), parts(explorer._figure(coarse=False))
+        assert one.keys() == other.keys()
+        assert all(same(value, other[place]) for place, value in one.items())
+
+
+def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
+    async def hand():
+        explorer = Small()
+        assert not explorer.frames.shown
+        await until(lambda: explorer.frames.shown)
+        head = unpack(explorer.frames.parcel)
+        assert head["positions"] == [k / 8 for k in range(9)]
+        assert head["given"] == [1, 0]
+        assert head["keys"] == ["value", "index"]
+        assert head["texts"][8] == "<div role='status' style='line-height: 1.5'>t = 1.0 &amp; a = 1<br>b = 0</div>"
+        sent = Sent(explorer, monkeypatch)
+        words = []
+        monkeypatch.setattr(explorer.summary, "send_state", lambda *names, **_: words.append(names))
+        # The browser's: nothing is sent, and the kernel follows in silence.
+        explorer.t.value = 0.75
+        assert "t=0.75" in explorer.call.value
+        assert "t = 0.75" in explorer.summary.value
+        await until(lambda: explorer.figure.layout.annotations[0].text == "t = 0.75, a = 1, b = 0")
+        assert explorer.figure.data[0].marker.line.width == 2
+        assert not sent.messages
+        assert not words
+        # Another control: the kernel's again, and all that the browser may have changed is told.
+        explorer.a.value = 2
+        assert not explorer.frames.shown
+        last = sent.messages[-1]
+        assert set(last["restyle_data"]) == {"y", "marker.color", "marker.size", "marker.line.width", "z"}
+        assert last["restyle_data"]["marker.color"][0] == "#FFFFFF"  # the same as before, and told
+        assert last["relayout_data"] == {"annotations[0].text": "t = 0.75, a = 2, b = 0"}
+        assert last["trace_indexes"] == [0, 1, 2]  # the bars depend on a
+        assert words
+        # The next parcel is for the new view, and back to the old one its pictures are not taken for true.
+        count = len(sent.messages)
+        await until(lambda: explorer.frames.shown)
+        assert unpack(explorer.frames.parcel)["given"] == [2, 0]
+        explorer.t.value = 0.25
+        assert len(sent.messages) == count
+        explorer.b.value = 1
+        assert not explorer.frames.shown
+        assert len(sent.messages) > count
+        assert explorer.figure.layout.annotations[0].text == "t = 0.25, a = 2, b = 1"
+        # There and back, in one breath: the browser has dropped its pictures, so the kernel draws.
+        await until(lambda: explorer.frames.shown)
+        with explorer.held():
+            explorer.t.value, explorer.b.value = 0.5, 0
+            explorer.b.value = 1
+        assert not explorer.frames.shown
+        assert sent.messages[-1]["relayout_data"] == {"annotations[0].text": "t = 0.50, a = 2, b = 1"}
+
+    asyncio.run(hand())
+
+
+def test_moves_while_pictures_are_made(at_once, monkeypatch):
+    """A move of the framed slider goes on with what is made, one of another control begins anew."""
+
+    async def hand():
+        explorer = Small()
+        await until(lambda: len(explorer.frames._pictures) >= 3)
+        explorer.t.value = 0.5
+        assert len(explorer.frames._pictures) >= 3
+        explorer.a.value = 3
+        await until(lambda: explorer.frames.shown)
+        texts = unpack(explorer.frames.parcel)["texts"]
+        assert len(texts) == 9
+        assert all("a = 3" in text for text in texts)
+
+    asyncio.run(hand())
+
+
+def test_without_a_kernel_nothing_is_made():
+    explorer = Small()
+    explorer.t.value = 0.75
+    assert explorer.figure.layout.annotations[0].text == "t = 0.75, a = 1, b = 0"
+    assert not explorer.frames.shown
+    assert explorer.frames.parcel == b""
