@@ -6,7 +6,7 @@ from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
 from lliptools.bounds.krylov import LanczosNorm
 from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_up
+from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_down, round_up
 from lliptools.bounds.rounding import outward_rounding
 from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound
 from lliptools.bounds.sampled import sampled_bound
@@ -50,6 +50,7 @@ __all__ = [
     "merged_bound",
     "outward_rounding",
     "path_bound",
+    "round_down",
     "round_up",
     "sampled_bound",
     "spectral_norm",

@@ -14,7 +14,7 @@ from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
-__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_up", "slopes_everywhere"]
+__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_down", "round_up", "slopes_everywhere"]
 
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
@@ -65,6 +65,14 @@ def round_up(value: float, digits: int = 4) -> str:
     return (
         f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=ROUND_CEILING)):.{digits}g}"
     )
+
+
+def round_down(value: float, digits: int = 4) -> str:
+    """Value in at most so many significant digits, never above it: what is printed of a lower bound still holds."""
+    above = round_up(-value, digits)
+    if value > 0:
+        return above.removeprefix("-")
+    return f"-{above}" if value < 0 else f"{value:g}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,18 +16,18 @@ HIDDEN: Spec = {"visible": False}
 
 
 class Panels:
-    """Collects panels and what is drawn in them; figure() gives the plotly Figure."""
+    """Collects panels and what is drawn in them; figure() gives the plotly Figure. count: of the panels so far."""
 
     def __init__(self, height: int, **layout: Any) -> None:
         self._traces: list[Spec] = []
         self._layout: Spec = {**LAYOUT, "height": height, "annotations": [], **layout}
-        self._count = 0
+        self.count = 0
         self._axes: Spec = {}
 
     def open(self, x: Span, y: Span, title: str, xaxis: Spec, yaxis: Spec) -> None:
         """Open a panel over a part of the figure, in fractions of it; what is added from now on is drawn there."""
-        self._count += 1
-        number = "" if self._count == 1 else str(self._count)
+        self.count += 1
+        number = "" if self.count == 1 else str(self.count)
         self._layout[f"xaxis{number}"] = {**AXIS, "domain": x, "anchor": f"y{number}", **_titled(xaxis)}
         self._layout[f"yaxis{number}"] = {**AXIS, "domain": y, "anchor": f"x{number}", **_titled(yaxis)}
         self._axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
@@ -40,7 +40,8 @@ class Panels:
 
     def add(self, kind: str, **trace: Any) -> None:
         """Add a trace of a plotly type to the open panel."""
-        self._traces.append({"type": kind, "showlegend": False, **self._axes, **trace})
+        legend = {} if kind == "image" else {"showlegend": False}  # an image has none
+        self._traces.append({"type": kind, **legend, **self._axes, **trace})
 
     def line(self, x: Any, y: Any, hover: str = "", **line: Any) -> None:
         """Add a line; hover is a hovertemplate, and without one the line does not answer the mouse."""

@@ -37,7 +37,7 @@ async () => {
 
 @dataclass
 class Lab:
-    """A running JupyterLab: where it is, and what a page in it asked for and complained of."""
+    """A running JupyterLab: where it and its notebooks are, and what a page in it asked for and complained of."""
 
     port: int
     browser: Browser

@@ -2,6 +2,7 @@
 
 from math import inf, nan
 
+import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -206,6 +207,17 @@ def test_nothing_is_uploaded():
     assert widget._config == CONFIG
     assert CONFIG["modeBarButtonsToRemove"] == ["sendChartToCloud"]
     assert CONFIG["displaylogo"] is False
+
+
+def test_the_browser_is_told_of_a_whole_figure(view, monkeypatch):
+    told = []
+    monkeypatch.setattr(ipywidgets.Widget, "open", lambda widget: told.append(widget.get_state()))
+    figure_widget(figures.neurons(view, 5))
+    states = [state for state in told if "_widget_data" in state]
+    assert len(states) == 1
+    assert len(states[0]["_widget_data"]) == len(figures.neurons(view, 5).data)
+    assert states[0]["_config"] == CONFIG
+    assert states[0]["_widget_layout"]["annotations"]
 
 
 def test_redraw_sends_one_message_of_what_changed(view, monkeypatch):

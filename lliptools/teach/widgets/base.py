@@ -15,7 +15,7 @@ from lliptools.teach.style import dark
 from lliptools.teach.widgets.frames import Frames
 from lliptools.teach.widgets.redraw import figure_widget, redraw
 
-__all__ = ["Explorer", "check_start", "dropdown", "figure_widget", "log_slider", "nice", "redraw", "slider"]
+__all__ = ["Explorer", "check_start", "choice", "dropdown", "figure_widget", "log_slider", "nice", "redraw", "slider"]
 
 NARROW, WIDE = "400px", "720px"
 QUIET = 0.15  # seconds without a move before what takes long is computed
@@ -36,7 +36,7 @@ class Explorer(ipywidgets.VBox):
 
     controls: by name, each with a description and a tooltip; they become attributes. rows: the names of the controls,
     row by row; a control that is in none is not shown. source: how what is explored is called where the explorer is
-    made, as code.
+    made, as code; empty where it is nothing but the controls.
     """
 
     slow = False
@@ -88,9 +88,9 @@ class Explorer(ipywidgets.VBox):
 
     def reproduce(self) -> str:
         """The one-line call that opens the present view."""
-        keywords = {name: _spelled(value) for name, value in self._keywords().items()}
-        given = "".join(f", {name}={value}" for name, value in keywords.items())
-        return f"ll.teach.widgets.{type(self).__name__}({self._source}{given})"
+        given = [f"{name}={_spelled(value)}" for name, value in self._keywords().items()]
+        arguments = [self._source, *given] if self._source else given
+        return f"ll.teach.widgets.{type(self).__name__}({', '.join(arguments)})"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -192,6 +192,13 @@ def log_slider(
 def dropdown(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.Dropdown:
     """One of several, picked by its name; options are values or pairs (name, value)."""
     return ipywidgets.Dropdown(
+        description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
+    )
+
+
+def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
+    """One of a few, as a slider over their names: JupyterLab keeps the arrow keys from a list that drops down."""
+    return ipywidgets.SelectionSlider(
         description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
     )
 

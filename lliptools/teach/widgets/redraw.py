@@ -12,10 +12,26 @@ from lliptools.teach.style import CONFIG
 __all__ = ["figure_widget", "redraw"]
 
 
+class _WholeFigure(go.FigureWidget):
+    """A figure that the browser is told of when it is whole.
+
+    plotly's own is announced empty, and a busy browser then draws it so, with the button that uploads.
+    """
+
+    _whole = False
+
+    def open(self) -> None:
+        """Announce the figure to the browser, once it is whole."""
+        if self._whole:
+            super().open()
+
+
 def figure_widget(figure: go.Figure) -> go.FigureWidget:
     """The figure as a widget, without the button that uploads it."""
-    widget = go.FigureWidget(figure)
+    widget = _WholeFigure(figure)
     widget._config = CONFIG
+    widget._whole = True
+    widget.open()
     return widget
 
 

@@ -1,0 +1,126 @@
+"""A norm from below and from above: what power, Lanczos and Gram iteration know of a matrix after every step."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lliptools.bounds import outward_rounding, round_down, round_up, spectral_norm
+from lliptools.bounds.krylov import GolubKahan, ScaledMap
+from lliptools.errors import InvalidInput
+from lliptools.nets import LinearMap
+
+__all__ = ["NormView", "norm_view", "stretching"]
+
+FLOOR = 1e-16  # a relative gap below which float64 tells nothing
+
+
+@dataclass(frozen=True, eq=False)
+class NormView:
+    """Estimates of the norm σ of a matrix, step by step, each from the same starts.
+
+    shape: of the matrix. norm: σ. second: the next singular value, 0 where there is none.
+    power: (starts, steps + 1) ‖W v‖ after so many power iterations, never above σ. lanczos: (starts, steps) the largest
+    Ritz value after 1, 2, … steps from the start, or from its image where that is shorter, never above σ. gram:
+    (squarings + 1,) the Frobenius norm and what Gram iteration makes of it, never below σ.
+    before, after: (starts, steps + 1, 2) the power iterate, and its image in units of σ, in the plane of the first two
+    singular directions of either side, where the unit circle becomes an ellipse of half-axes 1 and second / σ.
+    """
+
+    shape: tuple[int, int]
+    norm: float
+    second: float
+    power: Tensor
+    lanczos: Tensor
+    gram: Tensor
+    before: Tensor
+    after: Tensor
+
+    @property
+    def steps(self) -> int:
+        """How many steps of power iteration there are."""
+        return self.power.shape[1] - 1
+
+    def gap(self, values: Tensor) -> Tensor:
+        """|value − σ| / σ, no less than what float64 can tell."""
+        return ((values - self.norm).abs() / (self.norm or 1.0)).clamp_min(FLOOR)
+
+    def summary(self, start: int, step: int) -> tuple[str, str]:
+        """Two lines: the matrix, and what is known after so many steps."""
+        squarings = min(step, len(self.gram) - 1)
+        rows, columns = self.shape
+        ritz = f" · Lanczos ≥ {round_down(self.lanczos[start, step - 1].item(), 6)}" if step else ""
+        return (
+            f"{rows}×{columns} matrix: σ = {self.norm:.6g}, σ₂ = {self.second:.6g}, "
+            f"σ₂/σ = {self.second / (self.norm or 1.0):.4g}",
+            f"iteration {step}: power ≥ {round_down(self.power[start, step].item(), 6)} (from below){ritz} · "
+            f"Gram after {squarings} squarings ≤ {round_up(self.gram[squarings].item(), 6)} (from above)",
+        )
+
+
+def stretching(ratio: float) -> Tensor:
+    """diag(1, ratio): the unit circle becomes an ellipse with half-axes 1 and ratio."""
+    return torch.diag(torch.tensor([1.0, ratio], dtype=torch.float64))
+
+
+def norm_view(matrix: Tensor, starts: Tensor, steps: int = 40, squarings: int = 8) -> NormView:
+    """All iterates of all starts at once: matrix (rows, columns), starts (starts, columns), none of them 0.
+
+    Raises InvalidInput for anything but a matrix of finite numbers, and starts that do not fit.
+    """
+    norm = spectral_norm(matrix.detach(), "exact").item()  # refuses what is no matrix of numbers
+    W = matrix.detach().double()
+    size = W.abs().max().item() or 1.0  # the square of 1e-200 or 1e200 is not a number
+    fits = starts.dim() == 2 and starts.shape[1] == W.shape[1] and bool(starts.isfinite().all())
+    if not fits or not starts.norm(dim=1).all():
+        raise InvalidInput(
+            expected=f"starts of shape (starts, {W.shape[1]}), finite and none of them 0",
+            got=f"shape {tuple(starts.shape)}",
+            cause="starts on the other side of the matrix",
+            next_step="one row a start, as long as a row of the matrix",
+        )
+    with outward_rounding():
+        gram = [spectral_norm(W, "gram", steps=t).item() for t in range(1, squarings + 1)]
+    W = W / size
+    left, values, right = torch.linalg.svd(W, full_matrices=False)
+    v = _unit(starts.to(W))
+    iterates = [v]
+    for _ in range(steps):
+        moved = _unit(_unit(v @ W.T) @ W)
+        v = torch.where(moved.norm(dim=1, keepdim=True) > 0, moved, v)  # what is mapped to 0 stays where it is
+        iterates.append(v)
+    every = torch.stack(iterates, dim=1)
+    images = every @ W.T
+    return NormView(
+        shape=(W.shape[0], W.shape[1]),
+        norm=norm,
+        second=size * values[1].item() if len(values) > 1 else 0.0,
+        power=size * images.norm(dim=2),
+        lanczos=size * _ritz(W, starts.to(W), steps),
+        gram=torch.tensor([size * torch.linalg.matrix_norm(W).item() * (1 + 1e-9), *gram], dtype=torch.float64),
+        before=_pair(every @ right[:2].T),
+        after=_pair(images @ left[:, :2]) * (size / norm if norm else 1.0),
+    )
+
+
+def _ritz(W: Tensor, starts: Tensor, steps: int) -> Tensor:
+    """The largest Ritz value of Golub–Kahan after 1 … steps steps: (starts, steps)."""
+    ones = [torch.ones(len(starts), size, dtype=W.dtype, device=W.device) for size in W.shape]
+    scaled = ScaledMap(LinearMap.dense(W), *ones)
+    # The process starts on the side with fewer units.
+    process = GolubKahan(scaled, starts @ W.T if scaled.transposed else starts)
+    process.advance(steps)
+    whole = torch.diag_embed(process.alpha) + torch.diag_embed(process.beta[:, :-1], offset=1)
+    ritz = [torch.linalg.matrix_norm(whole[:, :k, :k], ord=2) for k in range(1, steps + 1)]
+    return torch.stack(ritz, dim=1) * scaled.scale[:, None]
+
+
+def _unit(v: Tensor) -> Tensor:
+    """Rows at length 1, a row of 0 as it is."""
+    v = v / v.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
+    return v / v.norm(dim=1, keepdim=True).clamp_min(1e-300)
+
+
+def _pair(coordinates: Tensor) -> Tensor:
+    """Two coordinates, the second 0 where there is one only."""
+    return torch.nn.functional.pad(coordinates, (0, 2 - coordinates.shape[-1]))

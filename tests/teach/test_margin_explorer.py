@@ -1,0 +1,253 @@
+"""The margin explorer without a browser: its certificates, what an assumed L is called, and what controls change."""
+
+from math import inf, nan, sqrt
+
+import pytest
+import torch
+from networks import NETWORKS, points, random_mlp
+
+import lliptools as ll
+from lliptools.teach import figures, views
+from lliptools.teach.widgets import MarginExplorer
+
+DIGITS, MOONS = ll.training.digits(), ll.training.moons()
+RUNGS = {"global": ll.global_bound, "local": ll.local_bound, "exact": ll.exact_bound}
+
+
+def three_classes():
+    net = random_mlp(2, 12, 12, 3, seed=1)
+    with torch.no_grad():
+        net[-1].bias.sub_(net(MOONS.x_test).mean(dim=0))
+    return net
+
+
+@pytest.fixture(scope="module")
+def moons():
+    net = ll.nets.load("moons")
+    return net, views.plane_view(net, MOONS.x_test, pixels=60)
+
+
+@pytest.fixture
+def explorer():
+    return MarginExplorer(ll.nets.load("moons"), MOONS.x_test, MOONS.y_test, index=7)
+
+
+def titles(figure):
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("index", [0, 7, 20])
+def test_a_certified_disc_is_certified_and_nearly_the_largest(moons, rung, index):
+    net, plane = moons
+    x, y = MOONS.x_test[index], MOONS.y_test[index : index + 1]
+    view = views.margin_view(net, x, int(y), rung, plane)
+    assert view.status == "certified"
+    assert ll.certify(net, x[None], y, view.reach.radius, bound=RUNGS[rung]).holds.item()
+    largest = ll.certified_radius(net, x[None], y, bound=RUNGS[rung], tolerance=1e-4).item()
+    assert 0.99 * largest <= view.reach.radius <= largest * (1 + 2e-4)
+    assert view.reach.radius <= view.distance
+    found = RUNGS[rung](net, x[None], view.reach.radius)
+    assert view.reach.constant == pytest.approx(found.value.item(), rel=1e-9)
+    rival = 1 - int(y)
+    expected = min(view.margins[rival].item() / found.pairwise(y)[0, rival].item(), view.reach.eps)
+    assert view.by_pair[rival].item() == pytest.approx(expected, rel=1e-9)
+    assert view.by_norm[rival] <= view.by_pair[rival] * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_linear_network_is_certified_to_the_true_distance(rung):
+    net = random_mlp(2, 3, seed=3)
+    plane = views.plane_view(net, MOONS.x_test, pixels=40)
+    W, b = net[0].weight.detach(), net[0].bias.detach()
+    for x in MOONS.x_test[:10]:
+        y = int(net(x).argmax())
+        view = views.margin_view(net, x, y, rung, plane)
+        gaps = [((W[y] - W[j]) @ x + b[y] - b[j]) / (W[y] - W[j]).norm() for j in range(3) if j != y]
+        assert view.reach.radius == pytest.approx(min(gaps).item(), rel=1e-6)
+        assert view.reach.radius <= view.distance or view.distance != view.distance
+
+
+def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
+    net, plane = moons
+    seen = set()
+    for index in (7, 20):
+        x, y = MOONS.x_test[index], MOONS.y_test[index : index + 1]
+        for exponent in range(-1, 9):
+            view = views.margin_view(net, x, int(y), 2.0**exponent, plane)
+            radius = view.reach.radius
+            assert radius == pytest.approx(view.margin / (sqrt(2) * 2.0**exponent))
+            seen.add(view.status)
+            proved = min(bound(net, x[None], radius).value.item() for bound in RUNGS.values())
+            if view.status == "certified":
+                assert proved <= 2.0**exponent
+                assert radius <= view.distance
+                assert any(ll.certify(net, x[None], y, radius, bound=b).holds for b in RUNGS.values())
+                assert "the theorem applies" in view.summary()[1]
+            else:
+                assert proved > 2.0**exponent
+                assert "an assumed L is not a certificate" in view.summary()[1]
+                assert "certified radius" not in view.summary()[1]
+                assert (view.status == "refuted") == (radius > view.distance)
+            coarse = views.margin_view(net, x, int(y), 2.0**exponent, plane, truth=False)
+            assert coarse.status != "certified" or view.status == "certified"
+    assert seen == {"certified", "not certified", "refuted"}
+
+
+def test_a_refuted_disc_holds_the_point_that_refutes_it(moons):
+    net, plane = moons
+    x, y = MOONS.x_test[7], int(MOONS.y_test[7])
+    view = views.margin_view(net, x, y, 1.0, plane)
+    assert view.status == "refuted"
+    assert (view.nearest - x).norm() < view.reach.radius
+    beyond = x + 1.001 * (view.nearest - x)
+    assert net(beyond).argmax() != y
+
+
+def test_dashes_tell_what_is_not_proved(explorer):
+    def dashes():
+        return [trace.line.dash for trace in explorer.figure.data if trace.type == "scatter" and trace.mode == "lines"]
+
+    assert dashes() == ["dot", "solid", "solid"]
+    assert any("✔ certified" in title for title in titles(explorer.figure))
+    explorer.L.value = 16.0
+    assert dashes() == ["dot", "dashdot", "dashdot"]
+    assert any("✘ refuted" in title for title in titles(explorer.figure))
+    assert any("an <b>assumed</b> L: not a certificate" in title for title in titles(explorer.figure))
+    assert not any("✔" in title for title in titles(explorer.figure))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extremes_draw(name):
+    net = NETWORKS[name]()
+    x = points(net, count=1)[0]
+    for y in (0, 1):
+        drawn = [views.margin_view(net, x, y, c) for c in ("global", "local", 1e-9, 1e9)]
+        assert len({len(figures.margins(view).data) for view in drawn}) == 1
+        for view in drawn:
+            assert "nan" not in " ".join(view.summary())
+            assert view.status in ("certified", "not certified", "misclassified")
+            if view.status == "certified" and view.reach.radius < inf:
+                y_ = torch.tensor([y])
+                held = [
+                    ll.certify(net, x[None], y_, view.reach.radius, bound=RUNGS[r]).holds for r in ("global", "local")
+                ]
+                assert any(held)
+
+
+def test_controls_change_figure_and_text(explorer):
+    before, text = titles(explorer.figure), explorer.summary.value
+    assert "point (0.08, 0.2)" in text
+    explorer.x0.value = 0.5
+    assert "point (0.5, 0.2)" in explorer.summary.value
+    assert titles(explorer.figure) != before
+    explorer.x1.value = 1.0
+    assert "class 0, predicted 0" in explorer.summary.value
+    explorer.label.value = 1
+    assert "class 1 does not win here: nothing to certify" in explorer.summary.value
+    assert not any("✔" in title for title in titles(explorer.figure))
+    explorer.label.value = "predicted"
+    explorer.rung.value = "local"
+    assert "local bound on the ball" in explorer.summary.value
+    explorer.rung.value = "exact"
+    assert "exact constant on the ball" in explorer.summary.value
+    explorer.L.value = 32.0
+    assert explorer.rung.value == "assumed"
+    assert "assumed L = 32" in explorer.summary.value
+    explorer.reset.click()
+    assert (titles(explorer.figure), explorer.summary.value) == (before, text)
+    assert all(control.description and control.tooltip for control in explorer.controls.values())
+
+
+def test_a_click_moves_the_point(explorer):
+    explorer._move([0.4212], [0.9871])
+    assert (explorer.x0.value, explorer.x1.value) == (pytest.approx(0.42), pytest.approx(0.98, abs=0.011))
+    assert "point (0.42, " in explorer.summary.value
+    explorer._move([99.0], [-99.0])
+    assert (explorer.x0.value, explorer.x1.value) == (explorer.x0.max, explorer.x1.min)
+
+
+def test_call_reproduces_the_view(explorer):
+    scope = {"ll": ll, "net": ll.nets.load("moons"), "x": MOONS.x_test, "y": MOONS.y_test, "d": DIGITS}
+    for move in ({"x0": 0.5, "x1": 1.0}, {"rung": "local", "label": 0}, {"L": 32.0}):
+        for name, value in move.items():
+            explorer.controls[name].value = value
+        again = eval(explorer.reproduce(), scope)
+        assert again.summary.value == explorer.summary.value
+        assert titles(again.figure) == titles(explorer.figure)
+    scope["net"] = ll.nets.load("digits-clipped")
+    pictured = MarginExplorer(scope["net"], DIGITS.x_test, DIGITS.y_test, index=3, source="net, d.x_test, d.y_test")
+    pictured.point.value, pictured.rung.value = 8, "local"
+    again = eval(pictured.reproduce(), scope)
+    assert (again.reproduce(), again.summary.value) == (pictured.reproduce(), pictured.summary.value)
+
+
+def test_pictures_and_a_misclassified_one_and_back():
+    net = ll.nets.load("digits-clipped")
+    wrong = int((net(DIGITS.x_test).argmax(dim=1) != DIGITS.y_test).nonzero()[0, 0])
+    explorer = MarginExplorer(net, DIGITS.x_test, DIGITS.y_test, index=3, L="local")
+    before = titles(explorer.figure)
+    assert any("✔ certified" in title for title in before)
+    explorer.point.value = wrong
+    assert "nothing to certify" in explorer.summary.value
+    assert not any("✔" in title for title in titles(explorer.figure))
+    explorer.point.value = 3
+    assert titles(explorer.figure) == before
+    assert "exact" not in dict(explorer.rung.options).values()
+
+
+def test_three_classes_and_float32():
+    net = three_classes().float()
+    y = torch.randint(3, (len(MOONS.x_test),), generator=torch.Generator().manual_seed(0))
+    explorer = MarginExplorer(net, MOONS.x_test, y, index=5, label="predicted", L="exact")
+    assert "certified radius" in explorer.summary.value
+    margins = [trace for trace in explorer.figure.data if trace.type == "bar"][1]
+    assert len(margins.x) == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 4, 4), (2, 5)])
+def test_samples_of_any_shape(shape):
+    x = torch.rand(2, *shape, dtype=torch.float64)
+    net = random_mlp(x[0].numel(), 8, 12)
+    explorer = MarginExplorer(torch.nn.Sequential(torch.nn.Flatten(), *net), x, net(x.flatten(1)).argmax(dim=1))
+    explorer.point.value = 1
+    assert "certified radius" in explorer.summary.value
+    assert len(next(trace for trace in explorer.figure.data if trace.type == "bar").x) == 10  # of 12 classes
+
+
+def test_one_constant_network():
+    net = ll.nets.mlp(2, 3, 2).double()
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    net[2].bias.data[0] = 1.0
+    for rung in ("global", "local", "exact"):
+        explorer = MarginExplorer(net, MOONS.x_test, torch.zeros(len(MOONS.x_test), dtype=torch.int64), L=rung)
+        assert "certified radius inf" in explorer.summary.value
+    explorer.L.value = explorer.L.min
+    assert "nan" not in explorer.summary.value
+
+
+def test_bad_input_is_refused():
+    net, x, y = ll.nets.load("moons"), MOONS.x_test, MOONS.y_test
+    with pytest.raises(ll.InvalidInput, match="index from 0"):
+        MarginExplorer(net, x, y, index=10**6)
+    with pytest.raises(ll.InvalidInput, match="classes 0 to 1"):
+        MarginExplorer(net, x, y + 1)
+    with pytest.raises(ll.InvalidInput, match="at least two outputs"):
+        MarginExplorer(random_mlp(2, 4, 1), x, y)
+    with pytest.raises(ll.InvalidInput, match="finite values"):
+        MarginExplorer(net, x * nan, y)
+    for L in (0.0, -1.0, nan, inf):
+        with pytest.raises(ll.InvalidInput, match="L from"):
+            MarginExplorer(net, x, y, L=L)
+    with pytest.raises(ll.InvalidInput, match="L as a number or one of global, local, exact"):
+        MarginExplorer(net, x, y, L="lokal")
+    with pytest.raises(ll.InvalidInput, match="point, x0"):
+        MarginExplorer(net, x, y, point=(99.0, 0.0))
+    with pytest.raises(ll.InvalidInput, match="label from 0 to 1"):
+        MarginExplorer(net, x, y, label=2)
+    digits = ll.nets.load("digits-clipped")
+    with pytest.raises(ll.InvalidInput, match="one of global, local;"):
+        MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, L="exact")
+    with pytest.raises(ll.InvalidInput, match="more than two inputs"):
+        MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, point=(0.0, 0.0))
