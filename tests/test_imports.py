@@ -81,9 +81,9 @@ FILES = {
         *("examples", "gallery", "app", "doctor"),
     ),
     "teach.checks": ("start", "neurons"),
-    "teach.views": ("neuron", "margin", "norm", "product"),
-    "teach.figures": ("neuron", "margin", "norm", "product", "training"),
-    "teach.widgets": ("frames", "redraw", "base", "neuron", "margin", "norm", "product"),
+    "teach.views": ("units", "weights", "plane", "efforts", "neuron", "clip", "margin", "norm", "product"),
+    "teach.figures": ("point", "units", "neuron", "clip", "margin", "norm", "product", "training"),
+    "teach.widgets": ("frames", "redraw", "base", "neuron", "clip", "margin", "norm", "product"),
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lliptools.teach.style import AXIS, LAYOUT
 
-__all__ = ["HIDDEN", "Panels", "array", "columns"]
+__all__ = ["HIDDEN", "Panels", "Span", "Spec", "array", "columns"]
 
 Spec = dict[str, Any]
 Span = tuple[float, float]

@@ -30,19 +30,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class State:
-    """How a state of a unit is shown, everywhere."""
+    """How a state of a unit is shown, everywhere: as a symbol, or where units are many as a cell of this fill.
+
+    The fills are told apart by their lightness alone.
+    """
 
     name: str
     color: str
     symbol: str
+    fill: str
 
 
 # Okabe–Ito colours. The order is that of the states in lliptools.teach.views.
 STATES = (
-    State("constant at 0", "#999999", "circle-open"),
-    State("constant at θ", "#E69F00", "triangle-up"),
-    State("varying: on", "#0072B2", "square"),
-    State("varying: undecided", "#0072B2", "circle"),
+    State("constant at 0", "#999999", "circle-open", "#E0E0E0"),
+    State("constant at θ", "#E69F00", "triangle-up", "#E69F00"),
+    State("varying: on", "#0072B2", "square", "#002B45"),
+    State("varying: undecided", "#0072B2", "circle", "#0072B2"),
 )
 # Refuted is what an attack has broken; what is merely not proved is neither.
 CERTIFIED, UNPROVED, REFUTED = "#009E73", "#CC79A7", "#D55E00"

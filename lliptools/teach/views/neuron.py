@@ -1,7 +1,8 @@
-"""What a figure shows, computed by the engine: the only room of teaching that calls it. No plotting here."""
+"""A network near one labelled point: which of its units are fixed, and what that proves."""
 
-import copy
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -9,40 +10,26 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, global_bound, round_up
 from lliptools.certificates import Certificate, certified_radius, certify
 from lliptools.margins import margins
-from lliptools.nets import ClippedReLU, check_input, forward, read_blocks
+from lliptools.nets import check_input, forward, read_blocks
+from lliptools.teach.views import efforts
+from lliptools.teach.views.efforts import Effort, Everywhere, largest_radius
+from lliptools.teach.views.plane import Plane
+from lliptools.teach.views.units import UNDECIDED, Station, constants, is_clipped, states, stations
+from lliptools.teach.views.weights import Struck, Weights, drawn
 
-__all__ = ["NeuronView", "Plane", "neuron_view", "plane_view", "scale_thresholds"]
-
-# States of a unit over the ball. The first two are constant, the last two varying: linear all over it, or undecided.
-AT_ZERO, AT_THETA, ON, UNDECIDED = range(4)
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """A square of the input plane, cut into pixels.
-
-    x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
-    labels: a place inside each class that has one.
-    kinks: one (units, pixels, pixels) bool tensor a hidden layer: where a unit passes from one linear piece to another.
-    """
-
-    x0: Tensor
-    x1: Tensor
-    classes: Tensor
-    labels: dict[int, tuple[float, float]]
-    border: Tensor
-    kinks: tuple[Tensor, ...]
+__all__ = ["NeuronView", "neuron_view"]
 
 
 @dataclass(frozen=True, eq=False)
 class NeuronView:
     """A network near one labelled point, for a whole grid of radii at once.
 
-    point: (features,). radii: (radii,). local: the local bound, its batch running over the radii. everywhere: the
+    point: (*sample,). radii: (radii,). local: the local bound, its batch running over the radii. everywhere: the
     global bound, batch 1. reach: (radii,) the distance within which no other class can catch up, by what is known
     of the ball of that radius: min over j ≠ y of margin_j / Lip(f_y − f_j), or more by the last layer's box.
     holds: (radii,) bool, whether the local bound certifies.
-    radius, radius_global: largest certified radius by either bound. clipped: whether any activation is clipped.
+    radius, radius_global: largest certified radius by either bound, searched to effort.precision, or at least that
+    where its at_least is True. plane: of a network with two inputs.
     """
 
     point: Tensor
@@ -57,16 +44,38 @@ class NeuronView:
     reach_global: float
     radius: float
     radius_global: float
-    clipped: bool
+    at_least: tuple[bool, bool]
     plane: Plane | None
+
+    @cached_property
+    def stations(self) -> tuple[Station, ...]:
+        """Every linear map of the network with the activation after it, in order."""
+        return tuple(stations(self.local.blocks))
+
+    @cached_property
+    def hidden(self) -> tuple[Station, ...]:
+        """Those that have an activation."""
+        return tuple(station for station in self.stations if station.block.activation is not None)
+
+    @cached_property
+    def clipped(self) -> bool:
+        """Whether any unit has an upper threshold."""
+        return any(is_clipped(station.block.activation) for station in self.hidden)
+
+    @cached_property
+    def weights(self) -> tuple[Weights, ...]:
+        """How the linear maps are drawn, one a station."""
+        return tuple(drawn(station.block.linear) for station in self.stations)
 
     def states(self, layer: int, index: int) -> Tensor:
         """State of every unit of a hidden layer at radii[index]: (units,) of AT_ZERO, AT_THETA, ON or UNDECIDED."""
-        block = self.local.blocks[layer]
-        lower, upper = block.output.lower[index], block.output.upper[index]
-        linear = (lower == block.box.lower[index]) & (upper == block.box.upper[index])
-        varying = torch.where(linear, ON, UNDECIDED)
-        return torch.where(block.slope[index] > 0, varying, torch.where(upper <= 0, AT_ZERO, AT_THETA)).flatten()
+        return states(self.hidden[layer].block, index).flatten()
+
+    def struck(self, number: int, index: int) -> Struck:
+        """What is left of the weights of station number at radii[index]."""
+        station = self.stations[number]
+        columns = station.columns[index : index + 1] if len(station.columns) > 1 else station.columns
+        return self.weights[number].struck(station.block.row_slope[index : index + 1], columns)
 
     def kinks(self, plane: Plane, index: int) -> tuple[Tensor, Tensor]:
         """Pixels of the plane where any unit bends, and where one that is undecided at radii[index] does."""
@@ -79,19 +88,28 @@ class NeuronView:
     def summary(self, index: int) -> tuple[str, str]:
         """Two lines with the numbers of the view at radii[index]: what is fixed, and what is proved."""
         fixed = [f"ε = {self.radii[index]:.4g}"]
-        for layer in range(len(self.local.blocks) - 1):
-            states = self.states(layer, index)
-            at_zero, at_theta, on, undecided = (int((states == code).sum()) for code in range(4))
-            clipped = f", {at_theta} at θ" if self.clipped else ""
-            fixed.append(f"layer {layer + 1}: {at_zero} at 0{clipped}, {on + undecided} varying ({on} of them on)")
+        for layer, station in enumerate(self.hidden):
+            found, (low, high) = self.states(layer, index), constants(station.block.activation)
+            at_low, at_high, on, undecided = (int((found == code).sum()) for code in range(4))
+            clipped = f", {at_high} at {high}" if self.clipped else ""
+            fixed.append(
+                f"layer {station.name}: {at_low} at {low}{clipped}, {on + undecided} varying ({on} of them on)"
+            )
         local, everywhere = self.local.value[index].item(), self.everywhere.value.item()
+        by_local, by_global = (
+            f"{'≥ ' if more else ''}{radius:.4g}"
+            for radius, more in zip((self.radius, self.radius_global), self.at_least, strict=True)
+        )
         proved = [
             f"label {self.label}, predicted {self.predicted}",
             f"local bound {round_up(local)}, global {round_up(everywhere)}",
             f"margin {self.margin:.4g}",
             "certified" if self.certified(index) else "not certified",
-            f"certified radius {self.radius:.4g} local, {self.radius_global:.4g} global",
+            f"certified radius {by_local} local, {by_global} global",
         ]
+        if self.local.failure_probability:
+            chance = self.local.failure_probability + self.everywhere.failure_probability
+            proved.append(f"norms by chance: false with probability ≤ {round_up(chance, 1)}")
         return " · ".join(fixed), " · ".join(proved)
 
     def certified(self, index: int) -> bool:
@@ -99,13 +117,29 @@ class NeuronView:
         return bool(self.holds[index])
 
 
-def neuron_view(net: nn.Sequential, x: Tensor, y: int, radii: Tensor, plane: Plane | None = None) -> NeuronView:
-    """Bounds, margin and certified radii near the point x, shape (features,), for all radii in one batched call."""
-    batch, label = x[None], torch.tensor([y], device=x.device)
-    certificate = certify(net, batch.expand(len(radii), *x.shape), label.expand(len(radii)), radii)
-    everywhere = global_bound(net, batch)
+def neuron_view(
+    net: nn.Sequential,
+    x: Tensor,
+    y: int,
+    radii: Tensor,
+    plane: Plane | None = None,
+    *,
+    effort: Effort | None = None,
+    everywhere: Everywhere | None = None,
+) -> NeuronView:
+    """Bounds, margin and certified radii near the point x, (*sample,), for all radii (ascending) in one batched call.
+
+    everywhere: the global bound where it is known already. effort: how much may be computed.
+    """
+    batch, label = x[None].double(), torch.tensor([y], device=x.device)
+    everywhere = everywhere or efforts.everywhere(net, batch)
+    effort = effort or efforts.effort(everywhere.plain)
+    certificate = certify(net, *_many(batch, label, len(radii)), radii, bound=effort.rung())
     logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
     margin = margins(logits, label)
+    reach_global = (margin / everywhere.plain.pairwise(label)).min().item()
+    radius, more = _radius(net, batch, label, radii, certificate, effort)
+    radius_global, more_global = _radius_global(net, batch, label, everywhere, reach_global, effort)
     return NeuronView(
         point=x,
         label=y,
@@ -113,60 +147,19 @@ def neuron_view(net: nn.Sequential, x: Tensor, y: int, radii: Tensor, plane: Pla
         margin=margin.min().item(),
         radii=radii,
         local=certificate.bound,
-        everywhere=everywhere,
+        everywhere=everywhere.plain,
         holds=certificate.holds,
         reach=_safe_distance(margin, certificate, label.expand(len(radii))),
-        reach_global=(margin / everywhere.pairwise(label)).min().item(),
-        radius=certified_radius(net, batch, label).item(),
-        radius_global=certified_radius(net, batch, label, bound=global_bound).item(),
-        clipped=any(isinstance(layer, ClippedReLU) for layer in net),
+        reach_global=reach_global,
+        radius=radius,
+        radius_global=radius_global,
+        at_least=(more, more_global),
         plane=plane,
     )
 
 
-def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 200) -> Plane:
-    """Classes and kinks of a network with two inputs over the square that holds the points, (samples, 2)."""
-    low, high = points.amin(dim=0), points.amax(dim=0)
-    middle, half = (low + high) / 2, 0.55 * (high - low).max()
-    x0, x1 = (torch.linspace(m - half, m + half, pixels, dtype=torch.float64) for m in middle.tolist())
-    h = torch.stack([x0.repeat(pixels), x1.repeat_interleave(pixels)], dim=1).to(points.device)
-    kinks: list[Tensor] = []
-    with torch.no_grad():
-        blocks = read_blocks(net, torch.Size([2]))
-        for block in blocks[:-1]:
-            assert block.activation is not None
-            z, h = block.linear.apply(h), block.activation(block.linear.apply(h))
-            piece = ((z > 0) & (h == z)).byte() + 2 * ((z > 0) & (h < z)).byte()
-            kinks.append(_edges(piece.T.reshape(-1, pixels, pixels)))
-        classes = forward(blocks[-1:], h).argmax(dim=1).reshape(pixels, pixels)
-    labels = {int(c): _deepest(classes == c, x0, x1) for c in classes.unique()}
-    return Plane(x0, x1, classes, labels, _edges(classes[None])[0], tuple(kinks))
-
-
-def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
-    """A copy of the network whose clip thresholds are all multiplied by factor."""
-    scaled = copy.deepcopy(net)
-    with torch.no_grad():
-        for layer in scaled.modules():  # each once, also where the network uses one twice
-            if isinstance(layer, ClippedReLU):
-                layer.theta.mul_(factor)
-    return scaled
-
-
-def _deepest(region: Tensor, x0: Tensor, x1: Tensor) -> tuple[float, float]:
-    """The point of a region that is furthest from its border and from the edge of the plane."""
-    from scipy.ndimage import distance_transform_edt
-
-    depth = distance_transform_edt(torch.nn.functional.pad(region, (1, 1, 1, 1)).cpu().numpy())[1:-1, 1:-1]
-    row, column = divmod(int(depth.argmax()), len(x0))
-    return x0[column].item(), x1[row].item()
-
-
-def _edges(piece: Tensor) -> Tensor:
-    edges = torch.zeros_like(piece, dtype=torch.bool)
-    edges[:, 1:] |= piece[:, 1:] != piece[:, :-1]
-    edges[:, :, 1:] |= piece[:, :, 1:] != piece[:, :, :-1]
-    return edges
+def _many(batch: Tensor, label: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return batch.expand(count, *batch.shape[1:]), label.expand(count)
 
 
 def _safe_distance(margin: Tensor, certificate: Certificate, y: Tensor) -> Tensor:
@@ -178,3 +171,36 @@ def _safe_distance(margin: Tensor, certificate: Certificate, y: Tensor) -> Tenso
     by_constant = (margin / certificate.bound.pairwise(y)).amin(dim=1)
     by_box = certificate.eps * certificate.margin / (certificate.margin - certificate.worst_margin)
     return torch.fmax(by_constant, by_box)
+
+
+def _radius(
+    net: nn.Sequential, batch: Tensor, label: Tensor, radii: Tensor, known: Certificate, effort: Effort
+) -> tuple[float, bool]:
+    """The largest radius that the local bound certifies, and whether it is only known that it is at least that."""
+
+    def certifies(trials: Tensor) -> Tensor:
+        return certify(net, *_many(batch, label, len(trials)), trials, bound=effort.rung()).holds
+
+    radius, found = largest_radius(certifies, radii, known.holds, effort.precision)
+    if known.holds.all() and effort == Effort():  # beyond the radii
+        return certified_radius(net, batch, label).item(), False
+    return radius, not found
+
+
+def _radius_global(
+    net: nn.Sequential, batch: Tensor, label: Tensor, everywhere: Everywhere, reach: float, effort: Effort
+) -> tuple[float, bool]:
+    """The same by the global bound, which the last layer's box can take a little further than margin over constant."""
+    if not reach > 0 or math.isinf(reach):
+        return max(reach, 0.0) if reach == reach else 0.0, False
+
+    def certifies(trials: Tensor) -> Tensor:
+        return certify(net, *_many(batch, label, len(trials)), trials, bound=lambda *_: everywhere.at(trials)).holds
+
+    radii = reach * torch.tensor([0, 1 - 1e-6, 1 + 1e-6, 1.01, 1.1, 1.5, 2, 4, 16, 1e3], dtype=batch.dtype)
+    radii = radii.to(batch.device)
+    holds = certifies(radii)
+    if holds.all() and effort == Effort():
+        return certified_radius(net, batch, label, bound=global_bound).item(), False
+    radius, found = largest_radius(certifies, radii, holds, max(effort.precision, 1e-6))
+    return radius, not found

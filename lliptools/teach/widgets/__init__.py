@@ -1,9 +1,10 @@
 """Widgets: state, a figure function and an update. They neither compute nor draw by themselves."""
 
 from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.clip import ClipExplorer
 from lliptools.teach.widgets.margin import MarginExplorer
 from lliptools.teach.widgets.neuron import NeuronExplorer
 from lliptools.teach.widgets.norm import NormExplorer
 from lliptools.teach.widgets.product import ProductExplorer
 
-__all__ = ["Explorer", "MarginExplorer", "NeuronExplorer", "NormExplorer", "ProductExplorer"]
+__all__ = ["ClipExplorer", "Explorer", "MarginExplorer", "NeuronExplorer", "NormExplorer", "ProductExplorer"]

@@ -197,7 +197,10 @@ def dropdown(description: str, tooltip: str, options: Sequence[Any], value: Any)
 
 
 def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
-    """One of a few, as a slider over their names: JupyterLab keeps the arrow keys from a list that drops down."""
+    """One of a few, in their order, as a slider over their names: values, or pairs (name, value).
+
+    JupyterLab keeps the arrow keys from a list that drops down.
+    """
     return ipywidgets.SelectionSlider(
         description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
     )
@@ -233,7 +236,9 @@ def _spoken(lines: Sequence[str]) -> str:
 
 def _spelled(value: object) -> str:
     """A value as code."""
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else f"float('{value}')"
+    return repr(value)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

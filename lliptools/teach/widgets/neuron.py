@@ -1,32 +1,45 @@
 """Which neurons are fixed near a point."""
 
+import math
 from collections.abc import Iterator
-from functools import lru_cache
 
 import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import global_bound
 from lliptools.bounds.checks import check_labels
-from lliptools.certificates import certified_radius
-from lliptools.nets import ClippedReLU
+from lliptools.nets import ClippedMaxMin, ClippedReLU
 from lliptools.teach import figures
-from lliptools.teach.views import NeuronView, Plane, neuron_view, plane_view, scale_thresholds
+from lliptools.teach.figures.units import AT_ONCE
+from lliptools.teach.views import (
+    Effort,
+    Everywhere,
+    NeuronView,
+    Plane,
+    effort,
+    everywhere,
+    neuron_view,
+    plane_view,
+    scale_thresholds,
+    stations,
+    typical_radius,
+)
 from lliptools.teach.widgets.base import Explorer, check_start, log_slider, nice, slider
 
 __all__ = ["NeuronExplorer"]
 
-STEPS = 100
+KEPT = 64  # views that are kept to come back to
 
 
 class NeuronExplorer(Explorer):
     """Which neurons of a network are fixed near a point, what that strikes from its matrices, and what it buys.
 
-    net: any network that lliptools.local_bound takes. x: (points, features), y: (points,) the points to pick from and
+    net: any network that lliptools.local_bound takes. x: (points, *sample), y: (points,) the points to pick from and
     their labels. index, eps, theta_scale: where the sliders start. eps_max: end of the radius slider, in units of x.
     theta_scale multiplies every clip threshold, from 1/4 to 4; a network that clips nothing has no such slider.
+    first: of a network of more than four linear maps, the first of those that are shown.
     source: how net, x and y are called where the explorer is made, for the call that opens the same view again.
+    Another point or threshold is drawn at the present radius first, and over all radii when the controls are at rest.
     Raises InvalidInput for points, labels and starting values that do not fit.
     """
 
@@ -42,22 +55,26 @@ class NeuronExplorer(Explorer):
         eps: float | None = None,
         theta_scale: float = 1.0,
         eps_max: float | None = None,
+        first: int = 1,
         source: str = "net, x, y",
     ) -> None:
-        everywhere = global_bound(net, x[:1])  # checks network and points before anything is drawn
-        y = check_labels(y, len(x), everywhere.blocks[-1].slope.shape[1], x.device)
+        self._net, self._views = net, dict[tuple[int, float], NeuronView]()
+        self._everywhere, self._planes = dict[float, Everywhere](), dict[float, Plane]()
+        self._everywhere[1.0] = everywhere(net, x)  # checks network and points before anything is drawn
+        whole = self._everywhere[1.0].plain
+        self._x, self._y = x.detach(), check_labels(y, len(x), whole.blocks[-1].slope.shape[1], x.device)
         check_start("index", index, 0, len(x) - 1)
         check_start("theta_scale", theta_scale, 1 / 4, 4)
         if eps_max is None:
-            eps_max = nice(2.5 * float(certified_radius(net, x, y, bound=global_bound).median())) or 1.0
+            eps_max = nice(2.5 * typical_radius(net, self._x, self._y, whole)) or 1.0
         check_start("eps_max", eps_max, 1e-12, 1e12)
         check_start("eps", 0.0 if eps is None else eps, 0, eps_max)
-        self._net, self._x, self._y = net, x.detach().flatten(1).double(), y
-        self._eps_max, step = eps_max, eps_max / STEPS
-        self._radii = torch.arange(STEPS + 1, dtype=torch.float64, device=x.device) * step
-        self._view = lru_cache(maxsize=64)(self._compute)
-        self._plane = lru_cache(maxsize=16)(self._compute_plane)
+        self._effort = effort(whole)
+        self._eps_max, step = eps_max, eps_max / self._effort.steps
+        self._radii = torch.arange(self._effort.steps + 1, dtype=torch.float64, device=x.device) * step
         start = step * round((eps_max / 4 if eps is None else eps) / step)  # on the slider's own grid
+        pages = max(1, sum(1 for _ in stations(whole.blocks)) - AT_ONCE + 1)
+        check_start("first", first, 1, pages)
         controls = {
             "eps": slider(
                 "ε in input units",
@@ -69,35 +86,53 @@ class NeuronExplorer(Explorer):
             "theta_scale": log_slider(
                 "θ times", "multiplies every clip threshold of the network", -2, 2, 0.25, theta_scale
             ),
+            "first": slider("layers from", "the first of the four layers that are shown", 1, pages, 1, first),
         }
-        clipped = any(isinstance(layer, ClippedReLU) for layer in net)
-        super().__init__(controls, [["eps"], ["point", "theta_scale"] if clipped else ["point"]], source)
+        clipped = any(isinstance(layer, ClippedReLU | ClippedMaxMin) for layer in net.modules())
+        rows = [["eps"], ["point", "theta_scale"] if clipped else ["point"]]
+        super().__init__(controls, [*rows, ["first"]] if pages > 1 else rows, source)
 
     @property
     def view(self) -> NeuronView:
-        """What is shown now: the results for the picked point, over all radii of the slider."""
-        return self._view(self.controls["point"].value, self.controls["theta_scale"].value)
+        """The results for the picked point, over all radii of the slider."""
+        key = self._key
+        if key not in self._views:
+            while len(self._views) >= KEPT:
+                del self._views[next(iter(self._views))]
+            self._views[key] = self._compute(self._radii, self._effort)
+        return self._views[key]
 
     @property
     def grid_index(self) -> int:
         """Where the radius slider stands: an index into view.radii."""
-        return min(round(self.controls["eps"].value / self._eps_max * STEPS), STEPS)
+        return min(round(self.controls["eps"].value / self._eps_max * self._effort.steps), self._effort.steps)
 
     @property
     def radius(self) -> float:
         """The radius that is shown."""
         return self._radii[self.grid_index].item()
 
+    @property
+    def slow(self) -> bool:  # type: ignore[override]
+        """Whether what is to be shown has not been computed yet."""
+        return self._key not in self._views
+
+    @property
+    def _key(self) -> tuple[int, float]:
+        return self.controls["point"].value, self.controls["theta_scale"].value
+
     def _figure(self, *, coarse: bool) -> go.Figure:
-        return figures.neurons(self.view, self.grid_index)
+        self._shown = self._first_look() if coarse else (self.view, self.grid_index)
+        return figures.neurons(*self._shown, self.controls["first"].value - 1)
 
     def _summary(self) -> tuple[str, ...]:
-        return self.view.summary(self.grid_index)
+        view, index = self._shown
+        return view.summary(index)
 
     def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
         view = self.view
         for index in range(len(view.radii)):
-            yield figures.neurons(view, index), view.summary(index)
+            yield figures.neurons(view, index, self.controls["first"].value - 1), view.summary(index)
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {
@@ -106,12 +141,29 @@ class NeuronExplorer(Explorer):
             "theta_scale": self.controls["theta_scale"].value,
             "eps_max": self._eps_max,
         }
+        if self.controls["first"].value > 1:
+            shown["first"] = self.controls["first"].value
         return shown if self._source == "net, x, y" else {**shown, "source": self._source}
 
-    def _compute(self, index: int, theta_scale: float) -> NeuronView:
-        net = scale_thresholds(self._net, theta_scale)
-        plane = self._plane(theta_scale) if self._x.shape[1] == 2 else None
-        return neuron_view(net, self._x[index], int(self._y[index]), self._radii, plane)
+    def _first_look(self) -> tuple[NeuronView, int]:
+        """The view at the present radius and at the ends of the slider only, its large norms to a tenth."""
+        radii = torch.unique(self._radii[[0, self.grid_index, self._effort.steps]])
+        quick = Effort(tolerance=max(self._effort.tolerance, 0.1), precision=math.inf)
+        return self._compute(radii, quick), int((radii == self.radius).nonzero()[0, 0])
 
-    def _compute_plane(self, theta_scale: float) -> Plane:
-        return plane_view(scale_thresholds(self._net, theta_scale), self._x)
+    def _compute(self, radii: Tensor, allowed: Effort) -> NeuronView:
+        index, theta_scale = self._key
+        net = scale_thresholds(self._net, theta_scale)
+        if theta_scale not in self._everywhere:
+            self._everywhere[theta_scale] = everywhere(net, self._x)
+        if theta_scale not in self._planes and self._x.shape[1:] == (2,):
+            self._planes[theta_scale] = plane_view(net, self._x.double())
+        return neuron_view(
+            net,
+            self._x[index].double(),
+            int(self._y[index]),
+            radii,
+            self._planes.get(theta_scale),
+            effort=allowed,
+            everywhere=self._everywhere[theta_scale],
+        )

@@ -1,0 +1,86 @@
+"""A network with two inputs over a square of the plane."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.nets import Block, MaxMin, read_blocks
+from lliptools.nets.rules import Rule
+
+__all__ = ["Plane", "plane_view"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A square of the input plane, cut into pixels.
+
+    x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
+    labels: a place inside each class that has one.
+    kinks: one (units, pixels, pixels) bool tensor a hidden layer: where a unit passes from one linear piece to another.
+    """
+
+    x0: Tensor
+    x1: Tensor
+    classes: Tensor
+    labels: dict[int, tuple[float, float]]
+    border: Tensor
+    kinks: tuple[Tensor, ...]
+
+
+def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 200) -> Plane:
+    """Classes and kinks of a network with two inputs over the square that holds the points, (samples, 2)."""
+    low, high = points.amin(dim=0), points.amax(dim=0)
+    middle, half = (low + high) / 2, 0.55 * ((high - low).max() if (high > low).any() else torch.ones(()))
+    x0, x1 = (torch.linspace(m - half, m + half, pixels, dtype=torch.float64) for m in middle.tolist())
+    h = torch.stack([x0.repeat(pixels), x1.repeat_interleave(pixels)], dim=1).to(points.device)
+    kinks: list[Tensor] = []
+    with torch.no_grad():
+        blocks = read_blocks(net, torch.Size([2]))
+        outputs = _follow(blocks, h, kinks)
+        classes = outputs.argmax(dim=1).reshape(pixels, pixels)
+    edges = tuple(_edges(piece.T.reshape(-1, pixels, pixels)) for piece in kinks)
+    labels = {int(c): _deepest(classes == c, x0, x1) for c in classes.unique()}
+    return Plane(x0, x1, classes, labels, _edges(classes[None])[0], edges)
+
+
+def _follow(blocks: tuple[Block, ...], h: Tensor, pieces: list[Tensor]) -> Tensor:
+    """The outputs, and in pieces the linear piece that every unit of every activation is on: (points, units) each."""
+    for block in blocks:
+        if block.inner:
+            inside = _follow(block.inner, h, pieces)
+            h = h + inside.reshape(h.shape) if block.skip else inside
+        else:
+            z = h = block.linear.apply(h)
+            if block.activation is not None:
+                pieces.append(_piece(block.activation, z).flatten(1))
+                h = block.activation(z)
+    return h
+
+
+def _piece(activation: Rule, z: Tensor) -> Tensor:
+    """Which of its linear pieces every unit is on; 0 for one that is smooth."""
+    if isinstance(activation, MaxMin):
+        first, second = z.chunk(2, dim=1)
+        order, clip = torch.cat([(first > second).byte()] * 2, dim=1), activation.clip()
+        return order if clip is None else order + 2 * _piece(clip, activation.compare(z))
+    bends = activation.pieces(z.shape[1:])
+    if bends is None:
+        return torch.zeros_like(z, dtype=torch.uint8)
+    return sum((z > bend).byte() for bend in bends[0].to(z))
+
+
+def _deepest(region: Tensor, x0: Tensor, x1: Tensor) -> tuple[float, float]:
+    """The point of a region that is furthest from its border and from the edge of the plane."""
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(torch.nn.functional.pad(region, (1, 1, 1, 1)).cpu().numpy())[1:-1, 1:-1]
+    row, column = divmod(int(depth.argmax()), len(x0))
+    return x0[column].item(), x1[row].item()
+
+
+def _edges(piece: Tensor) -> Tensor:
+    edges = torch.zeros_like(piece, dtype=torch.bool)
+    edges[:, 1:] |= piece[:, 1:] != piece[:, :-1]
+    edges[:, :, 1:] |= piece[:, :, 1:] != piece[:, :, :-1]
+    return edges
