@@ -15,26 +15,37 @@ CURVES = (
 )
 
 
-def training(history: History) -> go.Figure:
+def training(history: History, epochs: int | None = None) -> go.Figure:
     """Loss and accuracies of a run, epoch by epoch: fit(…, callback=…) gives a history after each of them.
 
     Left the loss of the batches; right what was classified correctly and, where the run has a validation part, what was
-    certified of it.
+    certified of it. epochs: how many there are to be, for axes that stay while the curves grow.
     """
-    epochs = [number + 1 for number in history["epoch"]] if len(history) else []
+    numbers = [number + 1 for number in history["epoch"]] if len(history) else []
     figure = go.Figure()
-    if epochs:
+    # Always the same traces, empty before the first epoch and where the run has no validation part.
+    figure.add_scatter(
+        x=numbers,
+        y=history["loss"] if numbers else [],
+        mode="lines+markers",
+        line={"color": INK},
+        marker={"size": 5},
+        showlegend=False,
+    )
+    for name, label, color, dash in CURVES:
+        there = bool(numbers) and name in history.epochs[0]
         figure.add_scatter(
-            x=epochs, y=history["loss"], mode="lines+markers", line={"color": INK}, marker={"size": 5}, showlegend=False
+            x=numbers if there else [],
+            y=history[name] if there else [],
+            mode="lines",
+            name=label,
+            line={"color": color, "dash": dash, "width": 2.5},
+            showlegend=there,
+            xaxis="x2",
+            yaxis="y2",
         )
-        for name, label, color, dash in CURVES:
-            if name in history.epochs[0]:
-                line = {"color": color, "dash": dash, "width": 2.5}
-                figure.add_scatter(
-                    x=epochs, y=history[name], mode="lines", name=label, line=line, xaxis="x2", yaxis="y2"
-                )
     legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
-    span = {"range": [0.5, max(2, len(epochs)) + 0.5], "title": "epoch"}
+    span = {"range": [0.5, max(2, len(numbers), epochs or 0) + 0.5], "title": "epoch"}
     figure.update_layout(LAYOUT, height=300, margin={"l": 60, "r": 20, "t": 50, "b": 48}, legend=legend)
     figure.update_layout(
         xaxis=AXIS | span | {"domain": LOSS_PANEL},

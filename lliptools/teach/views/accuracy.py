@@ -1,0 +1,141 @@
+"""Clean, attacked and certified accuracy of several networks on the same points, over all radii at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.attacks import is_correct, pgd
+from lliptools.bounds import Bound
+from lliptools.certificates import certified_radius
+
+__all__ = [
+    "CERTIFIED_POINT",
+    "MISCLASSIFIED",
+    "REFUTED_POINT",
+    "UNKNOWN",
+    "UNPROVED_POINT",
+    "AccuracyView",
+    "broken_at",
+    "certified_radii",
+    "pictures",
+]
+
+# What is known of a point at a radius. Unknown is what has not been computed yet.
+CERTIFIED_POINT, UNPROVED_POINT, REFUTED_POINT, MISCLASSIFIED, UNKNOWN = range(5)
+HALVINGS = 20  # of the way from a point to an adversarial one
+TOLERANCE = 0.01  # relative, of certified radii: what is drawn of them was certified
+
+
+@dataclass(frozen=True, eq=False)
+class AccuracyView:
+    """Several networks on the same labelled points.
+
+    names: of the networks. y: (points,). broken: by network, (points,), a distance within which the attack has changed
+    the label: 0 of a misclassified point, inf where it found nothing. certified: by network, (points,), the largest
+    radius that is certified, NaN where it has not been computed yet.
+    """
+
+    names: tuple[str, ...]
+    y: Tensor
+    broken: dict[str, Tensor] = field(default_factory=dict)
+    certified: dict[str, Tensor] = field(default_factory=dict)
+
+    def ready(self, name: str) -> bool:
+        """Whether all certified radii of a network are there."""
+        return name in self.certified and not bool(self.certified[name].isnan().any())
+
+    def states(self, name: str, eps: float) -> Tensor:
+        """What is known of every point at a radius, (points,): CERTIFIED_POINT, UNPROVED_POINT, …"""
+        if name not in self.broken:
+            return torch.full_like(self.y, UNKNOWN)
+        broken = self.broken[name]
+        radius = self.certified.get(name, torch.full_like(broken, torch.nan))
+        found = torch.where(radius.isnan(), UNKNOWN, UNPROVED_POINT)
+        found[(radius >= eps) & (radius > 0)] = CERTIFIED_POINT
+        found[broken <= eps] = REFUTED_POINT
+        found[broken == 0] = MISCLASSIFIED
+        return found
+
+    def accuracy(self, name: str, eps: float) -> tuple[float, float, float]:
+        """Clean, attacked and certified accuracy at a radius; NaN what has not been computed yet."""
+        if name not in self.broken:
+            return torch.nan, torch.nan, torch.nan
+        states, broken = self.states(name, eps), self.broken[name]
+        clean = (states != MISCLASSIFIED).double().mean().item()
+        attacked = (broken > eps).double().mean().item()
+        certified = (states == CERTIFIED_POINT).double().mean().item() if self.ready(name) else torch.nan
+        return clean, attacked, certified
+
+    def curve(self, name: str, kind: str, eps_max: float) -> tuple[list[float], list[float]]:
+        """Accuracy against radius from 0 to eps_max, a step at every point's own radius: kind certified or attacked."""
+        radii = self.certified[name] if kind == "certified" else self.broken[name]
+        steps, beyond = radii[(radii > 0) & (radii <= eps_max)].sort().values, int((radii > eps_max).sum())
+        left = torch.arange(beyond + len(steps), beyond - 1, -1, dtype=torch.float64) / len(self.y)
+        ends = torch.cat([steps, torch.tensor([eps_max]).to(steps)])
+        starts = torch.cat([torch.zeros(1).to(steps), ends[:-1]])
+        return torch.stack([starts, ends], dim=1).flatten().tolist(), left.repeat_interleave(2).tolist()
+
+    def summary(self, name: str, eps: float, method: str) -> tuple[str, ...]:
+        """The numbers of all networks at a radius in words, and what became of the points of one of them."""
+        lines = [f"ε = {eps:.4g} · certified by the {method} bound · {len(self.y)} points"]
+        for each in self.names:
+            shown = ("…" if value != value else f"{value:.3f}" for value in self.accuracy(each, eps))
+            clean, attacked, certified = shown
+            lines.append(f"{each}: clean {clean}, attacked {attacked}, certified {certified}")
+        states = self.states(name, eps)
+        words = ("certified", "not certified", "refuted", "misclassified", "not computed yet")
+        counts = [f"{int((states == code).sum())} {word}" for code, word in enumerate(words) if (states == code).any()]
+        return *lines, f"the points of {name}: {', '.join(counts)}"
+
+
+def broken_at(net: nn.Sequential, x: Tensor, y: Tensor, radii: Sequence[float], *, steps: int = 20) -> Tensor:
+    """A distance within which an attack changes each point's label, (points,): 0 where it is wrong, inf for none found.
+
+    Projected gradient descent at each of the radii; an adversarial point is then brought as close as the line to it
+    allows.
+    """
+    center = x.detach().double()
+    right = is_correct(net, x, y)
+    distance = torch.where(right, torch.inf, 0.0).double()
+    for eps in radii:
+        open_ = (right & (distance > eps)).nonzero()[:, 0]
+        if not len(open_):
+            break
+        near, far = center[open_].clone(), pgd(net, x[open_], y[open_], eps, steps=steps, restarts=1)
+        index = (~is_correct(net, far, y[open_])).nonzero()[:, 0]
+        if not len(index):
+            continue
+        open_, near, far = open_[index], near[index], far[index]
+        for _ in range(HALVINGS):
+            middle = (near + far) / 2
+            held = is_correct(net, middle, y[open_]).reshape(-1, *[1] * (x.dim() - 1))
+            near, far = torch.where(held, middle, near), torch.where(held, far, middle)
+        length = (far - center[open_]).flatten(1).norm(dim=1)
+        distance[open_] = torch.minimum(distance[open_], length)
+    return distance
+
+
+def certified_radii(
+    net: nn.Sequential, x: Tensor, y: Tensor, bound: Callable[..., Bound], known: Tensor, count: int
+) -> Tensor:
+    """known, (points,), with the next count of those filled in that are NaN."""
+    index = known.isnan().nonzero()[:count, 0]
+    filled = known.clone()
+    if len(index):
+        filled[index] = certified_radius(net, x[index], y[index], bound=bound, tolerance=TOLERANCE).to(known)
+    return filled
+
+
+def pictures(x: Tensor, count: int) -> Tensor:
+    """The first points as grey pictures, (count, rows, columns), from 0 to 1. Channels are averaged."""
+    x = x[:count].detach().double().cpu()
+    if x.dim() == 4:
+        x = x.mean(dim=1)
+    elif x.dim() != 3:
+        x = x.flatten(1)
+        side = int(x.shape[1] ** 0.5 - 1e-9) + 1
+        x = torch.nn.functional.pad(x, (0, side * side - x.shape[1]), value=torch.nan).reshape(-1, side, side)
+    low, high = x.nan_to_num(nan=torch.inf).min(), x.nan_to_num(nan=-torch.inf).max()
+    return (x - low) / (high - low).clamp_min(1e-300)

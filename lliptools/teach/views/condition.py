@@ -1,0 +1,158 @@
+"""The condition T ⪰ WᵀW for one matrix and one q: scales, discs, singular values, the plane of two of the scales."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lliptools.errors import InvalidInput
+from lliptools.layers.condition import balanced_scale, slack
+
+__all__ = ["ConditionView", "Section", "condition_view"]
+
+ROUNDING = 1e-9  # relative to the largest scale: what eigenvalues in float64 can be off by
+LARGEST = 1e100  # of a weight: the square of it is still a number
+WIDEST = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """All (t_i, t_j) that fulfil the condition while the other scales stay as they are: those above a hyperbola.
+
+    corner: its asymptotes, (t_i, t_j). overlap: (t_i − corner_i)(t_j − corner_j) >= overlap² above it.
+    """
+
+    corner: tuple[float, float]
+    overlap: float
+
+    def boundary(self, low: float, high: float, count: int = 200) -> tuple[Tensor, Tensor]:
+        """Points (t_i, t_j) of the hyperbola, as far from its corner as from low to high times the overlap."""
+        away = torch.logspace(low, high, count, base=10.0, dtype=torch.float64)
+        return self.corner[0] + self.overlap * away, self.corner[1] + self.overlap / away
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionView:
+    """A matrix W (features, inner) and a q > 0, with what T ⪰ WᵀW makes of them.
+
+    scales: by the name of the layer, the diagonal of T: (inner,). slack: the smallest eigenvalue of T − WᵀW.
+    singular: the singular values of W T^(−½), largest first; none is above 1. gram: WᵀW. eigenvalues: of WᵀW.
+    centers, radii: of the Gershgorin discs of the matrix q_j/q_i (WᵀW)_ij, which has the eigenvalues of WᵀW. The right
+    end of disc i is the scale T_i of SLL. columns: the two that the plane shows.
+    """
+
+    W: Tensor
+    log_q: Tensor
+    columns: tuple[int, int]
+    scales: dict[str, Tensor]
+    slack: dict[str, float]
+    singular: dict[str, Tensor]
+    eigenvalues: Tensor
+    centers: Tensor
+    radii: Tensor
+    section: Section
+
+    @property
+    def whole(self) -> bool:
+        """Whether the plane shows all there is: two columns."""
+        return self.W.shape[1] == 2
+
+    def holds(self, name: str) -> bool:
+        """Whether T − WᵀW has no eigenvalue below 0 by more than rounding."""
+        return self.slack[name] >= -ROUNDING * float(self.scales[name].max())
+
+    def summary(self) -> tuple[str, ...]:
+        """What the layers make of the matrix, in words."""
+        i, j = self.columns
+        ratio = (self.log_q[j] - self.log_q[i]).exp().item()
+        first = f"q{_index(j)}/q{_index(i)} = {ratio:.4g} · T by SLL {_numbers(self.scales['SLL'])}"
+        second = [
+            f"{name}: trace of T {scale.sum():.4g}, "
+            f"singular values of W T^(−½) {_numbers(self.singular[name])}, "
+            + ("T ⪰ WᵀW holds" if self.holds(name) else "T ⪰ WᵀW does not hold")
+            for name, scale in self.scales.items()
+        ]
+        shown = "" if self.whole else f" · the plane shows columns {i + 1} and {j + 1} of {self.W.shape[1]}"
+        return first + shown, *second
+
+
+def condition_view(W: Tensor, log_q: Tensor | None = None, columns: tuple[int, int] = (0, 1)) -> ConditionView:
+    """The condition for W (features, inner), inner at least 2, and log_q (inner,), else 0. Raises InvalidInput."""
+    _check(W)
+    log_q = torch.zeros(W.shape[1], device=W.device) if log_q is None else log_q
+    _check_choice(W, log_q, columns)
+    W, log_q = W.detach().double(), log_q.detach().double()
+    gram, norm = W.T @ W, torch.linalg.matrix_norm(W, 2)
+    zero = torch.zeros_like(log_q)
+    scales = {
+        "spectral": (norm.square() if norm > 0 else torch.ones_like(norm)).expand(len(log_q)),
+        "AOL": _scale(W, zero),
+        "SLL": _scale(W, log_q),
+    }
+    q = (log_q - log_q.max()).exp()
+    centers = gram.diagonal()
+    return ConditionView(
+        W=W,
+        log_q=log_q,
+        columns=columns,
+        scales=scales,
+        slack={name: slack(W, T).item() for name, T in scales.items()},
+        singular={name: torch.linalg.svdvals(W / T.sqrt()) for name, T in scales.items()},
+        eigenvalues=torch.linalg.eigvalsh(gram).clamp_min(0.0),
+        centers=centers,
+        radii=((gram - centers.diag()).abs() @ q) / q,
+        section=_section(gram, scales["SLL"], columns),
+    )
+
+
+def _scale(W: Tensor, log_q: Tensor) -> Tensor:
+    _, size, scale = balanced_scale(W.T, log_q)
+    return size.square() * scale
+
+
+def _section(gram: Tensor, T: Tensor, columns: tuple[int, int]) -> Section:
+    """What WᵀW leaves of two columns when the scales of the others have done their part (a Schur complement)."""
+    pair = torch.tensor(columns)
+    rest = torch.ones(len(T), dtype=torch.bool).index_fill(0, pair, False)
+    left = gram[pair][:, pair]
+    if rest.any():
+        across = gram[pair][:, rest]
+        left = left + across @ torch.linalg.pinv(T[rest].diag() - gram[rest][:, rest], hermitian=True) @ across.T
+    return Section((left[0, 0].item(), left[1, 1].item()), left[0, 1].abs().item())
+
+
+def _check(W: Tensor) -> None:
+    fits = isinstance(W, Tensor) and W.dim() == 2 and W.is_floating_point() and len(W) > 0
+    if not fits or not 2 <= W.shape[1] <= WIDEST or not W.isfinite().all() or W.abs().max() > LARGEST:
+        raise InvalidInput(
+            expected=f"W as a matrix (features, inner) of finite numbers up to {LARGEST:g}, 2 to {WIDEST} columns",
+            got=f"{tuple(W.shape)} of {W.dtype}" if isinstance(W, Tensor) else type(W).__name__,
+            cause="a kernel or a list, one column, or the Wᵀ that residual layers keep as their weight",
+            next_step="pass a two-dimensional tensor, such as layer.weight.T[:, :8]",
+        )
+
+
+def _check_choice(W: Tensor, log_q: Tensor, columns: tuple[int, int]) -> None:
+    if log_q.shape != W.shape[1:] or not log_q.isfinite().all():
+        raise InvalidInput(
+            expected=f"log_q as {W.shape[1]} finite numbers",
+            got=f"shape {tuple(log_q.shape)}",
+            cause="one number a feature instead of one an inner unit, or q itself where it is 0",
+            next_step="pass torch.zeros(W.shape[1]) for q = 1",
+        )
+    if columns[0] == columns[1] or not all(0 <= column < W.shape[1] for column in columns):
+        raise InvalidInput(
+            expected=f"two different columns from 0 to {W.shape[1] - 1}",
+            got=repr(columns)[:80],
+            cause="a column counted from 1, or the same one twice",
+            next_step="pass columns=(0, 1)",
+        )
+
+
+def _index(column: int) -> str:
+    return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(column + 1))
+
+
+def _numbers(values: Tensor) -> str:
+    shown = ", ".join(f"{value:.4g}" for value in values[:4].tolist())
+    return f"({shown}{', …' if len(values) > 4 else ''})"

@@ -1,0 +1,202 @@
+"""The bounds of one network near one point: values over a grid of radii, what they cost, and how they are ordered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import BOUNDS, Bound, exact_bound, round_up, sampled_bound
+from lliptools.certificates import certify
+from lliptools.errors import InvalidInput, UnsupportedLayer
+
+__all__ = ["RUNGS", "THEOREMS", "LatticeRow", "LatticeView", "lattice_row", "theorem_holds"]
+
+# (smaller, larger): what holds on every network, at every point and radius. tightest <= merged holds where the
+# multipliers were affordable (LatticeRow.merged says where). Nothing orders local or global and what is merged.
+THEOREMS = (
+    ("sampled", "exact"),
+    ("exact", "tightest"),
+    ("exact", "merged"),
+    ("tightest", "local"),
+    ("tightest", "merged"),
+    ("merged", "path"),
+    ("local", "global"),
+)
+SLACK = 1 + 1e-6  # what norms that are upper bounds with probability can be off by
+DIGITS = 1e-12  # relative: what float64 has not lost of a value by ordinary rounding, which is not enclosed here
+PATTERNS = 1000  # branches of the exact search: a view waits for it
+SAMPLES, CLIMB = 32, 12
+# The bounds as a view computes them: those of lliptools.BOUNDS, the slow ones with less patience.
+RUNGS: dict[str, Any] = {
+    **BOUNDS,
+    "exact": partial(exact_bound, max_cells=PATTERNS, max_patterns=PATTERNS),
+    "sampled": partial(sampled_bound, samples=SAMPLES, steps=CLIMB),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeRow:
+    """One bound near one point, over a grid of radii.
+
+    values: (radii,), NaN where it was not affordable. holds: (radii,) bool, whether it certifies the label. kind: as of
+    Bound, "" where nothing was computed. merged: (radii,) bool, of the tightest bound: whether it tried multipliers.
+    seconds: a point and radius, all radii in one batched call; NaN where nothing was computed. note: why there is none.
+    """
+
+    values: Tensor
+    holds: Tensor
+    kind: str
+    merged: Tensor
+    seconds: float
+    note: str = ""
+
+    def then(self, other: "LatticeRow") -> "LatticeRow":
+        """The row over the radii of both."""
+        mine, others = (0 if row.seconds != row.seconds else len(row.values) for row in (self, other))
+        seconds = [row.seconds * count for row, count in ((self, mine), (other, others)) if count]
+        return LatticeRow(
+            torch.cat([self.values, other.values]),
+            torch.cat([self.holds, other.holds]),
+            self.kind or other.kind,
+            torch.cat([self.merged, other.merged]),
+            sum(seconds) / (mine + others) if seconds else torch.nan,
+            self.note or other.note,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeView:
+    """The bounds of one network near one labelled point: radii (radii,), names in order, and the rows there are yet."""
+
+    label: int
+    radii: Tensor
+    names: tuple[str, ...]
+    rows: dict[str, LatticeRow]
+
+    def value(self, name: str, index: int) -> float:
+        """The value at radii[index], NaN where there is none."""
+        return self.rows[name].values[index].item() if name in self.rows else torch.nan
+
+    def kind(self, name: str) -> str:
+        """Upper, lower or estimate, and "exact" of the truth."""
+        found = self.rows[name].kind if name in self.rows else ""
+        return "exact" if name == "exact" and found else found
+
+    def note(self, name: str, index: int) -> str:
+        """Why there is no value."""
+        if name not in self.rows:
+            return "not computed yet"
+        return "" if self.value(name, index) == self.value(name, index) else self.rows[name].note
+
+    def refuted(self, name: str, index: int) -> bool:
+        """Whether a bound that calls itself an upper one lies below a slope that was found."""
+        lower = self.value("sampled", index)
+        return self.kind(name) == "upper" and self.value(name, index) * SLACK < lower
+
+    def certifies(self, name: str, index: int) -> bool:
+        """Whether the label is certified by this bound at radii[index]; by one that is refuted anywhere, nothing is."""
+        trusted = not any(self.refuted(name, k) for k in range(len(self.radii)))
+        return name in self.rows and trusted and bool(self.rows[name].holds[index])
+
+    def theorems(self, index: int) -> set[tuple[str, str]]:
+        """All pairs (smaller, larger) that are ordered by a theorem at radii[index], transitively closed."""
+        found = {pair for pair in THEOREMS if set(pair) <= {*self.names}}
+        if "tightest" not in self.rows or not self.rows["tightest"].merged[index]:
+            found -= {("tightest", "merged")}
+        return _closed(found)
+
+    def edges(self, index: int) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """The lines of the Hasse diagram: those that are theorems, and those that only hold at every radius here."""
+        theorems = self.theorems(index)
+        seen = {(a, b) for a in self.names for b in self.names if a != b and self._below(a, b)} - theorems
+        seen = {pair for pair in seen if pair[::-1] not in theorems}
+        return _covers(theorems), _covers(theorems | seen) - theorems
+
+    def _below(self, one: str, other: str) -> bool:
+        """Whether one is below the other at every radius of the grid, and somewhere strictly."""
+        if one not in self.rows or other not in self.rows:
+            return False
+        a, b = self.rows[one].values, self.rows[other].values
+        return bool((a <= b * SLACK).all() and (a * SLACK < b).any())
+
+    def crossing(self) -> list[tuple[str, str]]:
+        """Pairs of upper bounds of which each is the smaller one at some radius of the grid: nothing orders them."""
+        rows = {name: row.values for name, row in self.rows.items() if row.kind == "upper" and name != "exact"}
+        pairs = [(a, b) for a in rows for b in rows if self.names.index(a) < self.names.index(b)]
+        return [(a, b) for a, b in pairs if (rows[a] * SLACK < rows[b]).any() and (rows[b] * SLACK < rows[a]).any()]
+
+    def summary(self, index: int) -> tuple[str, ...]:
+        """The numbers at radii[index] in words: values, certificates, what crosses."""
+        values = [f"ε = {self.radii[index]:.4g} · label {self.label}"]
+        for name in self.names:
+            values.append(f"{name} {self.written(name, index)}")
+        proved = [name for name in self.names if self.certifies(name, index)]
+        more = [f"certified by {', '.join(proved)}" if proved else "not certified by any"]
+        if refuted := [name for name in self.names if self.refuted(name, index)]:
+            more.append(f"refuted by a slope that was found: {', '.join(refuted)}")
+        if pairs := self.crossing():
+            more.append(f"cross between these radii: {', '.join(' and '.join(pair) for pair in pairs)}")
+        if missing := [f"{name} ({self.note(name, index)})" for name in self.names if self.note(name, index)]:
+            more.append(f"without a value: {', '.join(missing)}")
+        return " · ".join(values), " · ".join(more)
+
+    def written(self, name: str, index: int) -> str:
+        """The value, an upper bound rounded up and a lower bound down, as far as it is known."""
+        value, sign = self.value(name, index), {"upper": "≤ ", "lower": "≥ ", "exact": "", "": ""}
+        if value != value:
+            return "–"
+        value *= 1 + DIGITS if self.kind(name) == "lower" else 1 - DIGITS
+        shown = round_up(-value).lstrip("-") if self.kind(name) == "lower" else round_up(value)
+        return sign.get(self.kind(name), "about ") + shown
+
+
+def lattice_row(
+    net: nn.Sequential, x: Tensor, y: int, radii: Tensor, bound: Callable[..., Bound], *, one_by_one: bool = False
+) -> LatticeRow:
+    """One bound at the point x, of a sample's shape, for all radii in one batched call.
+
+    one_by_one: radii by themselves, in rising order up to the first that the bound refuses, as the exact search does.
+    The values are those of the bound as it is; what it certifies is found with rounding enclosed.
+    """
+    count, seconds, done = len(radii), 0.0, 0
+    values = torch.full((count,), torch.nan, dtype=torch.float64)
+    holds, merged = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
+    kind = note = ""
+    for part in torch.arange(count).split(1 if one_by_one else count):
+        points, labels = x[None].expand(len(part), *x.shape), torch.full((len(part),), y, device=x.device)
+        start = perf_counter()
+        try:
+            found = bound(net, points, radii[part])
+        except UnsupportedLayer:
+            note = "not for these layers"
+            break
+        except InvalidInput:
+            note = "not affordable"
+            break
+        seconds, done, kind = seconds + perf_counter() - start, done + len(part), found.kind
+        values[part] = found.value.detach().double().cpu()
+        if (tried := getattr(found, "points", None)) is not None:
+            merged[part[tried.cpu()]] = True
+        if kind == "upper":
+            holds[part] = certify(net, points, labels, radii[part], bound=bound).holds.cpu()
+    return LatticeRow(values, holds, kind, merged, seconds / done if done else torch.nan, note)
+
+
+def theorem_holds(view: LatticeView, smaller: str, larger: str, index: int) -> bool:
+    """Whether two values at radii[index] agree with smaller <= larger; so does what was not computed."""
+    one, other = view.value(smaller, index), view.value(larger, index)
+    return one != one or other != other or one <= other * SLACK
+
+
+def _closed(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    more = {(a, d) for a, b in pairs for c, d in pairs if b == c and a != d} - pairs
+    return _closed(pairs | more) if more else pairs
+
+
+def _covers(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The pairs between which nothing lies."""
+    return {(a, b) for a, b in pairs if not any((a, c) in pairs and (c, b) in pairs for c in {c for _, c in pairs})}

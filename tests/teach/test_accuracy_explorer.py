@@ -1,0 +1,203 @@
+"""Accuracies against the radius without a browser: certified ≤ attacked ≤ clean, and what is said of every point."""
+
+import asyncio
+from math import inf, nan
+
+import pytest
+import torch
+from networks import NETWORKS, points
+
+import lliptools as ll
+from lliptools.teach import figures, views
+from lliptools.teach.widgets import AccuracyExplorer
+
+FAMILY = ("standard", "local", "sparse")
+DIGITS = ll.training.digits()
+X, Y = DIGITS.x_test[:60], DIGITS.y_test[:60]
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return {kind: ll.nets.load(f"digits-0.5-{kind}") for kind in FAMILY}
+
+
+@pytest.fixture(scope="module")
+def explorer(nets):
+    return AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _at_the_start(request):
+    if "explorer" in request.fixturenames:
+        request.getfixturevalue("explorer").reset.click()
+
+
+def bars(explorer):
+    """(clean, attacked, certified) of every network, as they are drawn."""
+    drawn = [trace.x for trace in explorer.figure.data if trace.type == "bar"]
+    return list(zip(*drawn, strict=True))
+
+
+@pytest.mark.parametrize("method", ["local", "global"])
+def test_certified_is_below_attacked_is_below_clean(explorer, method):
+    explorer.method.value = method
+    for eps in (0.0, 0.02, 0.3, 0.5, 1.0):
+        explorer.eps.value = eps
+        for clean, attacked, certified in bars(explorer):
+            assert certified <= attacked <= clean
+    curves = [trace for trace in explorer.figure.data if getattr(trace, "mode", None) == "lines" and trace.name]
+    *certified, attacked = curves
+    assert [trace.name for trace in curves] == [*FAMILY, "attacked"]
+    for k, name in enumerate(FAMILY):
+        explorer.net.value = name
+        view = explorer.view
+        for eps in torch.linspace(0, 1, 40).tolist():
+            _, below, proved = view.accuracy(name, eps)
+            assert proved <= below
+        x, y = curves[k].x, curves[k].y
+        assert list(x) == sorted(x)
+        assert list(y) == sorted(y, reverse=True)
+        assert y[0] <= attacked.y[0]
+
+
+def test_what_is_drawn_as_certified_certifies(explorer, nets):
+    """And what is drawn as refuted has an adversarial point in the ball."""
+    for method in ("local", "global"):
+        explorer.method.value = method
+        for eps in (0.1, 0.5):
+            explorer.eps.value = eps
+            for name, net in nets.items():
+                states = explorer.view.states(name, explorer.radius)
+                holds = ll.certify(net, X, Y, explorer.radius, bound=ll.BOUNDS[method]).holds
+                assert (holds >= (states == views.CERTIFIED_POINT)).all()
+                missed = int((holds & (states != views.CERTIFIED_POINT)).sum())
+                assert missed <= 0.1 * holds.sum()  # radii are within 1 %
+                right = ll.attacks.is_correct(net, X, Y)
+                assert torch.equal(states == views.MISCLASSIFIED, ~right)
+                assert not (holds & (states == views.REFUTED_POINT)).any()
+
+
+def test_a_broken_point_has_an_adversarial_point_at_that_distance():
+    """In the plane the exact distance is known: none is below it, and most come close."""
+    net, data = ll.nets.load("moons"), ll.training.moons()
+    x, y = data.x_test[:40], data.y_test[:40]
+    found = views.broken_at(net, x, y, (0.1, 0.3, 0.6))
+    truth, _ = ll.bounds.adversarial_distance(net, x, y, 1.0)
+    assert (found >= truth * (1 - 1e-9)).all()
+    close = found[found.isfinite()] / truth[found.isfinite()]
+    assert close.median() < 1.02
+    assert found.isfinite().sum() > 20
+
+
+def test_wall_counts_and_frames(explorer):
+    explorer.eps.value = 0.5
+    view, shown = explorer.view, explorer.figure
+    states = view.states("standard", explorer.radius)[:42]
+    signs = {
+        trace.text[0]: len([x for x in trace.x if x is not None])
+        for trace in shown.data
+        if getattr(trace, "mode", None) == "text"
+    }
+    for code, sign in enumerate("✔?✘≠…"):
+        assert signs[f"<b>{sign}</b>"] == int((states == code).sum())
+    title = next(text.text for text in shown.layout.annotations if "standard:" in text.text)
+    every = view.states("standard", explorer.radius)
+    assert f"✘ refuted {int((every == views.REFUTED_POINT).sum())}" in title
+    dashes = {
+        trace.line.dash for trace in shown.data if getattr(trace, "mode", None) == "lines" and trace.xaxis == "x3"
+    }
+    assert dashes == {"solid", "dash", "dot"}
+
+
+def test_controls_change_figure_and_text(explorer):
+    text, figure = explorer.summary.value, explorer.figure.to_json()
+    explorer.eps.value = 0.6
+    assert "ε = 0.6 ·" in explorer.summary.value
+    explorer.net.value = "sparse"
+    assert "the points of sparse" in explorer.summary.value
+    explorer.method.value = "global"
+    assert "by the global bound" in explorer.summary.value
+    assert "eps=0.6, method='global', net='sparse', eps_max=1" in explorer.reproduce()
+    again = eval(explorer.reproduce(), {"ll": ll, "nets": explorer._nets, "x": X, "y": Y})
+    assert again.summary.value == explorer.summary.value
+    explorer.reset.click()
+    assert explorer.summary.value == text
+    assert explorer.figure.to_json() == figure
+    assert all(control.description and control.tooltip for control in explorer.controls.values())
+
+
+def test_in_a_kernel_the_parts_come_one_by_one(nets):
+    """At once there is a picture without curves; nothing that is not computed yet is drawn as certified."""
+
+    async def watch():
+        explorer = AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0)
+        first = explorer.summary.value
+        assert "not computed yet" in first
+        assert (explorer.view.states("local", 0.3) == views.UNKNOWN).all()
+        while "…" in explorer.summary.value:
+            await asyncio.sleep(0.005)
+        return explorer.summary.value
+
+    whole = AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0).summary.value
+    assert asyncio.run(watch()) == whole
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extremes_draw(name):
+    net = NETWORKS[name]()
+    x = points(net, 5)
+    explorer = AccuracyExplorer({name: net}, x, torch.tensor([0, 1, 2, 1, 0]), eps_max=2.0)
+    for eps in (0.0, 0.04, 2.0):
+        explorer.eps.value = eps
+        assert "nan" not in explorer.summary.value
+        for clean, attacked, certified in bars(explorer):
+            assert certified <= attacked <= clean
+
+
+def test_images_and_points_of_the_plane():
+    moons = ll.training.moons()
+    plane = AccuracyExplorer({"moons": ll.nets.load("moons")}, moons.x_test[:50], moons.y_test[:50])
+    marks = [trace for trace in plane.figure.data if getattr(trace, "mode", None) == "text"]
+    assert sum(len([x for x in trace.x if x is not None]) for trace in marks) == 50
+    conv = ll.nets.cnn("2C1F", (3, 8, 8)).double()
+    images = torch.rand(5, 3, 8, 8).double()
+    wall = views.pictures(images, 3)
+    assert wall.shape == (3, 8, 8)
+    assert (wall.min(), wall.max()) == (0.0, 1.0)
+    explorer = AccuracyExplorer({"conv": conv}, images, conv(images).argmax(dim=1), eps_max=0.5)
+    explorer.eps.value = 0.0
+    assert [certified for *_, certified in bars(explorer)] == [1.0]
+    assert views.pictures(torch.rand(2, 13), 2).shape == (2, 4, 4)
+
+
+def test_nothing_is_certified_of_what_is_not_known():
+    view = views.AccuracyView(("net",), torch.zeros(3).long())
+    assert (view.states("net", 0.0) == views.UNKNOWN).all()
+    assert all(value != value for value in view.accuracy("net", 0.0))
+    partly = views.AccuracyView(
+        ("net",), torch.zeros(3).long(), {"net": torch.tensor([inf, 0.0, 0.2], dtype=torch.float64)},
+        {"net": torch.tensor([nan, 0.0, 0.1], dtype=torch.float64)},
+    )  # fmt: skip
+    assert partly.states("net", 0.1).tolist() == [views.UNKNOWN, views.MISCLASSIFIED, views.CERTIFIED_POINT]
+    assert partly.states("net", 0.2).tolist() == [views.UNKNOWN, views.MISCLASSIFIED, views.REFUTED_POINT]
+    assert partly.accuracy("net", 0.1)[2] != partly.accuracy("net", 0.1)[2]
+    figures.accuracy(partly, "net", 0.1, 1.0, torch.zeros(3, 2, 2), None)
+
+
+def test_bad_input_is_refused(nets):
+    one = nets["local"]
+    for given, said in ((one, "dictionary"), ({}, "dictionary"), ({"a": 3}, "dictionary")):
+        with pytest.raises(ll.InvalidInput, match=said):
+            AccuracyExplorer(given, X, Y)
+    for start in ({"method": "sampled"}, {"methods": ("sampled",)}, {"methods": ("global",)}, {"method": "mine"}):
+        with pytest.raises(ll.InvalidInput, match="methods among"):
+            AccuracyExplorer(nets, X, Y, **start)
+    with pytest.raises(ll.InvalidInput, match="net as one of"):
+        AccuracyExplorer(nets, X, Y, net="mine")
+    for start in ({"eps": -1.0}, {"eps": nan}, {"eps": 1.5}):
+        with pytest.raises(ll.InvalidInput, match="eps from"):
+            AccuracyExplorer(nets, X, Y, eps_max=1.0, **start)
+    with pytest.raises(ll.InvalidInput, match="y as an integer"):
+        AccuracyExplorer(nets, X, Y[:3])
+    with pytest.raises(ll.InvalidInput, match="64 features"):
+        AccuracyExplorer({"digits": one, "moons": ll.nets.load("moons")}, X[:, :2], Y)

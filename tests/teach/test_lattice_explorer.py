@@ -1,0 +1,197 @@
+"""The lattice without a browser: every theorem against numbers, every missing one refuted, and what is drawn."""
+
+from dataclasses import replace
+from functools import cache
+from math import nan
+
+import pytest
+import torch
+from networks import NETWORKS, RADII, points, random_mlp
+
+import lliptools as ll
+from lliptools.teach import figures, views
+from lliptools.teach.widgets import LatticeExplorer
+
+EPS = torch.tensor(RADII).double()
+UPPER = ("global", "local", "path", "merged", "tightest")
+
+
+def view_of(net, x, y, radii, names=tuple(views.RUNGS)):
+    rows = {name: views.lattice_row(net, x, y, radii, views.RUNGS[name], one_by_one=name == "exact") for name in names}
+    return views.LatticeView(y, radii, tuple(views.RUNGS), rows)
+
+
+@cache
+def view(name, point=0):
+    net = NETWORKS[name]()
+    return view_of(net, points(net, 2)[point], 0, EPS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_theorem_is_false(name):
+    """Every solid line, and all that follows from them, on every network, point and radius."""
+    for point in (0, 1):
+        drawn = view(name, point)
+        for index in range(len(EPS)):
+            for smaller, larger in drawn.theorems(index):
+                assert views.theorem_holds(drawn, smaller, larger, index), (smaller, larger, RADII[index])
+            assert drawn.edges(index)[0] <= drawn.theorems(index)
+
+
+def test_what_is_no_theorem_is_false_somewhere():
+    """Between upper bounds that no line joins, each is the larger one on some network."""
+    seen = set()
+    for name in NETWORKS:
+        drawn = view(name)
+        for a in UPPER:
+            for b in UPPER:
+                if any(drawn.value(a, k) > 1.001 * drawn.value(b, k) for k in range(len(EPS))):
+                    seen.add((a, b))
+    always = view("relu").theorems(3)
+    for a in UPPER:
+        for b in UPPER:
+            if a != b and (a, b) not in always:
+                assert (a, b) in seen, f"{a} <= {b} was never refuted"
+
+
+def test_the_tightest_is_above_the_multipliers_that_it_could_not_afford():
+    """Three hundred undecided units: no theorem puts tightest below merged there, and it is not."""
+    drawn = view_of(random_mlp(4, 300, 3), torch.zeros(4).double(), 0, torch.tensor([1e-3, 1e3]).double(), UPPER)
+    assert drawn.value("tightest", 1) > 1.5 * drawn.value("merged", 1)
+    assert ("tightest", "merged") not in drawn.edges(1)[0]
+    assert ("exact", "merged") in drawn.edges(1)[0]
+    assert ("tightest", "merged") in drawn.edges(0)[0]
+    assert ("exact", "merged") not in drawn.edges(0)[0]
+
+
+def test_dashed_lines_hold_at_every_radius_and_are_no_theorems():
+    for name in NETWORKS:
+        drawn = view(name)
+        for index in range(len(EPS)):
+            solid, dashed = drawn.edges(index)
+            assert not solid & dashed
+            for a, b in dashed:
+                assert all(views.theorem_holds(drawn, a, b, k) for k in range(len(EPS)))
+                assert (a, b) not in drawn.theorems(index)
+                assert (b, a) not in drawn.theorems(index)
+
+
+def test_view_agrees_with_the_engine():
+    net, data = ll.nets.load("moons"), ll.training.moons()
+    x, y, radii = data.x_test[3], int(data.y_test[3]), torch.tensor([0.0, 0.05, 0.2]).double()
+    drawn = view_of(net, x, y, radii)
+    for k, eps in enumerate(radii.tolist()):
+        for name in (*UPPER, "exact"):
+            assert drawn.value(name, k) == pytest.approx(ll.BOUNDS[name](net, x[None], eps).value.item(), rel=1e-6)
+            holds = ll.certify(net, x[None], torch.tensor([y]), eps, bound=ll.BOUNDS[name]).holds.item()
+            assert drawn.certifies(name, k) == holds
+    assert not any(drawn.certifies("sampled", k) for k in range(3))
+
+
+def test_fold():
+    """Truth 1; local and merged 1 below ε = .5, and 2^k above it."""
+    explorer = LatticeExplorer(
+        ll.nets.fold(3, 2).double(), torch.tensor([[1.0, -2.0, 0.5]]).double(), torch.tensor([1]), eps_max=1.0, eps=0.45
+    )
+    assert "local ≤ 1 ·" in explorer.summary.value
+    assert "global ≤ 4 ·" in explorer.summary.value
+    explorer.eps.value = 0.55
+    for said in ("local ≤ 4 ·", "merged ≤ 4 ·", "exact 1 ·", "sampled ≥ 1"):
+        assert said in explorer.summary.value
+    assert explorer.children[1] is explorer.summary  # one point: nothing to pick
+
+
+def test_printed_numbers_err_the_safe_way():
+    drawn = view("relu")
+    for index in range(len(EPS)):
+        for name in (*UPPER, "sampled"):
+            shown, value = float(drawn.written(name, index)[2:]), drawn.value(name, index)
+            assert (shown <= value * (1 + 1e-11)) if name == "sampled" else (shown >= value * (1 - 1e-11))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_extremes_draw(name):
+    """Every supported network from ε = 0 to huge, also where the exact search refuses or does not know the layers."""
+    drawn = view(name)
+    for index in (0, 3, len(EPS) - 1):
+        figure = figures.lattice(drawn, index, {"local": 0.001, "exact": nan}, 1.0)
+        assert len(figure.data) == len(figures.lattice(drawn, 0, {}, 1.0).data)
+        assert "nan" not in "".join(drawn.summary(index))
+    if "tanh" in name:
+        assert drawn.note("exact", 0) == "not for these layers"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = ll.training.digits()
+    return ll.nets.load("digits-clipped"), data.x_test, data.y_test
+
+
+def test_controls_change_figure_and_text(digits):
+    explorer = LatticeExplorer(*digits, index=3, eps=0.05, eps_max=0.2)
+    text, figure = explorer.summary.value, explorer.figure.to_json()
+    assert "not computed yet" not in text
+    explorer.eps.value = 0.1
+    assert "ε = 0.1 ·" in explorer.summary.value
+    explorer.point.value = 4
+    assert f"label {digits[2][4]}" in explorer.summary.value
+    again = eval(explorer.reproduce(), {"ll": ll, "net": digits[0], "x": digits[1], "y": digits[2]})
+    assert again.summary.value == explorer.summary.value
+    explorer.reset.click()
+    assert explorer.summary.value == text
+    assert len(explorer.figure.to_json()) == len(figure)
+    assert all(control.description and control.tooltip for control in explorer.controls.values())
+
+
+def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):
+    def loose(net, x, eps):
+        found = ll.local_bound(net, x, eps)
+        return replace(found, value=2 * found.value)
+
+    def false(net, x, eps):
+        found = ll.local_bound(net, x, eps)
+        return replace(found, value=0.1 * found.value, blocks=found.blocks)
+
+    def guess(net, x, eps):
+        return replace(ll.local_bound(net, x, eps), kind="estimate")
+
+    net, x, y = digits
+    own = {"loose": loose, "false": false, "guess": guess}
+    explorer = LatticeExplorer(net, x[:4], y[:4], eps=0.05, eps_max=0.2, bounds=own)
+    drawn, index = explorer.view, explorer.grid_index
+    assert ("local", "loose") in drawn.edges(index)[1]
+    assert not any("loose" in pair for pair in drawn.edges(index)[0])
+    assert drawn.refuted("false", index)
+    assert not any(drawn.certifies("false", k) for k in range(21))
+    assert not any(drawn.certifies("guess", k) for k in range(21))
+    assert "refuted by a slope that was found: false" in explorer.summary.value
+    assert any("✘ refuted" in annotation.text for annotation in explorer.figure.layout.annotations)
+    assert "about" in drawn.written("guess", index)
+    with pytest.raises(ll.InvalidInput, match="names of their own"):
+        LatticeExplorer(net, x, y, bounds={"local": loose})
+
+
+def test_a_dead_network_and_a_wrong_point(digits):
+    dead = ll.nets.mlp(3, 4, 2).double()
+    for parameter in dead.parameters():
+        parameter.data.zero_()
+    explorer = LatticeExplorer(dead, torch.zeros(1, 3).double(), torch.tensor([0]))
+    assert explorer.view.edges(5)[1] == set()  # all are 0: nothing is below anything
+    assert "not certified by any" in explorer.summary.value  # a tie
+    net, x, y = digits
+    wrong = int((net(x).argmax(dim=1) != y).nonzero()[0, 0])
+    explorer = LatticeExplorer(net, x[wrong : wrong + 1], y[wrong : wrong + 1], eps=0.0, eps_max=0.1)
+    assert "not certified by any" in explorer.summary.value
+
+
+def test_bad_input_is_refused(digits):
+    net, x, y = digits
+    for start in ({"eps": -1.0}, {"eps": nan}, {"index": 360}, {"eps_max": 0.0}):
+        with pytest.raises(ll.InvalidInput, match=f"{next(iter(start))} from"):
+            LatticeExplorer(net, x, y, **{"eps_max": 0.4, **start})
+    with pytest.raises(ll.InvalidInput, match="y as an integer"):
+        LatticeExplorer(net, x, y[:3])
+    with pytest.raises(ll.InvalidInput, match="classes 0 to 9"):
+        LatticeExplorer(net, x, y + 5)
+    with pytest.raises(ll.InvalidInput):
+        LatticeExplorer(net, torch.full_like(x, nan), y)

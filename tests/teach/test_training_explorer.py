@@ -1,0 +1,175 @@
+"""A run that is watched, without a browser: it grows, it stops, it fails with words, and it can be begun again."""
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+import lliptools as ll
+from lliptools.teach.widgets import TrainingExplorer
+from lliptools.teach.widgets import training as module
+
+SHORT = replace(
+    ll.training.recipe("moons"), network=partial(ll.nets.mlp, 2, 8, 2), radii=(0.05,), epochs=5, name="short"
+)
+
+
+def curves(explorer):
+    return [len(trace.x) for trace in explorer.figure.data]
+
+
+def idle(explorer):
+    return (explorer.begin.disabled, explorer.halt.disabled, explorer.recipe.disabled) == (False, True, False)
+
+
+def in_a_kernel(use):
+    """Run a coroutine function as a cell does, with an event loop."""
+    return asyncio.run(asyncio.wait_for(use(), 60))
+
+
+async def ended(explorer):
+    while explorer.running:
+        await asyncio.sleep(0.002)
+    explorer._thread.join()
+    await asyncio.sleep(0)  # what the thread has asked for last
+    await asyncio.sleep(0)
+
+
+def test_a_run_to_the_end():
+    explorer = TrainingExplorer(SHORT)
+    assert "press start" in explorer.summary.value
+    assert idle(explorer)
+    explorer.begin.click()
+    assert "short: epoch 5 of 5 · done" in explorer.summary.value
+    assert curves(explorer) == [5] * 4
+    assert list(explorer.figure.data[3].y) == explorer.history["validation_certified"]
+    assert (explorer.progress.value, explorer.progress.max) == (5, 5)
+    assert idle(explorer)
+    assert explorer.net is explorer.history.net
+    held = ll.training.moons().hold_out(80)
+    right = (explorer.net(held.x_validation).argmax(dim=1) == held.y_validation).double().mean().item()
+    assert right == pytest.approx(explorer.history["validation_clean"][-1])
+
+
+def test_it_trains_what_fit_trains():
+    explorer = TrainingExplorer(SHORT, seed=3)
+    before = torch.get_rng_state()
+    explorer.start()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(3)
+    net = SHORT.network().to(SHORT.dtype)
+    history = ll.training.fit(net, ll.training.moons(), replace(SHORT, hold_out=80), seed=3)
+    assert explorer.history["loss"] == history["loss"]
+    explorer.start()
+    assert explorer.history["loss"] == history["loss"]  # fresh weights
+
+
+def test_in_a_kernel_it_goes_on_beside_and_stops():
+    async def use():
+        explorer = TrainingExplorer(SHORT, epochs=200)
+        explorer.begin.click()
+        assert explorer.running
+        assert (explorer.begin.disabled, explorer.halt.disabled, explorer.epochs.disabled) == (True, False, True)
+        first = explorer._run
+        explorer.start()  # a second start while it goes on
+        assert explorer._run is first
+        seen = set()
+        while len(explorer.history) < 3:
+            await asyncio.sleep(0.002)
+            seen.add(curves(explorer)[0])
+        explorer.halt.click()
+        assert "stopping after this epoch" in explorer.summary.value or not explorer.running
+        await ended(explorer)
+        assert 3 <= len(explorer.history) < 200
+        assert f"stopped after epoch {len(explorer.history)}" in explorer.summary.value
+        assert curves(explorer) == [len(explorer.history)] * 4
+        assert len(seen) > 1  # it grew while it was looked at
+        assert idle(explorer)
+        assert explorer.net(torch.zeros(1, 2).double()).isfinite().all()
+        explorer.epochs.value = 2
+        explorer.begin.click()
+        await ended(explorer)
+        assert "epoch 2 of 2 · done" in explorer.summary.value
+        assert curves(explorer) == [2] * 4
+
+    in_a_kernel(use)
+
+
+def test_a_run_that_diverges_says_so():
+    wild = replace(SHORT, learning_rate=1e300)
+
+    async def use():
+        explorer = TrainingExplorer(wild)
+        explorer.begin.click()
+        await ended(explorer)
+        return explorer
+
+    for explorer in (TrainingExplorer(wild), in_a_kernel(use)):
+        explorer.start()
+        assert "not a number: " in explorer.summary.value
+        assert "smaller learning rate" in explorer.summary.value
+        assert idle(explorer)
+        explorer.reset.click()
+
+
+def test_data_that_do_not_fit_or_are_not_here():
+    digits = ll.training.digits()
+    explorer = TrainingExplorer("moons", digits, epochs=2)
+    explorer.start()
+    assert "failed: " in explorer.summary.value
+    assert idle(explorer)
+
+    def nowhere():
+        raise FileNotFoundError("no such folder")
+
+    explorer = TrainingExplorer(replace(SHORT, data=nowhere))
+    explorer.start()
+    assert "failed: no such folder" in explorer.summary.value
+    assert idle(explorer)
+    assert explorer.progress.value == 0
+
+
+def test_an_interrupt_ends_it(monkeypatch):
+    """Where the run is in the main thread, as in a script, a kernel's interrupt arrives in it."""
+
+    def interrupted(net, data, recipe, *, seed, callback):
+        callback(ll.training.History(recipe.name, net, ({"epoch": 0, "loss": 1.0, "clean": 0.5},)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fit", interrupted)
+    explorer = TrainingExplorer(SHORT)
+    explorer.start()
+    assert "epoch 1 of 5 · interrupted in epoch 2" in explorer.summary.value
+    assert idle(explorer)
+
+
+def test_call_reproduces_the_view():
+    explorer = TrainingExplorer("digits-0.5-sparse", epochs=3, seed=2)
+    explorer.epochs.value = 1
+    assert explorer.reproduce() == ("ll.teach.widgets.TrainingExplorer(recipe='digits-0.5-sparse', epochs=1, seed=2)")
+    again = eval(explorer.reproduce(), {"ll": ll})
+    explorer.start()
+    again.start()
+    assert again.summary.value == explorer.summary.value
+    own = TrainingExplorer(SHORT, ll.training.moons(), source="mine, data")
+    assert "TrainingExplorer(mine, data, epochs=5, seed=0, source='mine, data')" in own.reproduce()
+    assert own.recipe.options == ("short",)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ll.InvalidInput, match="recipe as one of"):
+        TrainingExplorer("none")
+    with pytest.raises(ll.InvalidInput, match=r"data as a training\.Split"):
+        TrainingExplorer("moons", torch.zeros(3, 2))
+    for start in ({"epochs": 0}, {"epochs": 10_000}, {"seed": -1}):
+        with pytest.raises(ll.InvalidInput, match=f"{next(iter(start))} from"):
+            TrainingExplorer("moons", **start)
+
+
+def test_every_control_says_what_it_does():
+    explorer = TrainingExplorer()
+    for control in (*explorer.controls.values(), explorer.begin, explorer.halt, explorer.progress):
+        assert control.description
+        assert control.tooltip
