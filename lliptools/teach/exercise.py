@@ -1,48 +1,84 @@
 """How an exercise checks itself: not attempted, wrong with the smallest counter-example found, or right."""
 
+import copy
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Exercise", "NotAttempted", "Outcome", "run", "show"]
+from lliptools.teach.style import CONFIG
+
+__all__ = ["Broken", "Exercise", "Finding", "NotAttempted", "Outcome", "ask", "number", "run", "show"]
+
+Picture = Callable[[], Any]  # draws a plotly figure when it is called
+PLOTLY = "application/vnd.plotly.v1+json"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check says of an answer; status is "not attempted", "wrong" or "right"."""
+    """What a check says of an answer; status is "not attempted", "wrong" or "right".
+
+    picture: draws the two points that the message speaks of, as a plotly figure; None where there are none. A notebook
+    shows it below the message; repr and print give the message alone.
+    """
 
     status: str
     message: str
+    picture: Picture | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         sign = {"right": "✔", "wrong": "✘"}.get(self.status, "…")
         return f"{sign} {self.status}: {self.message}"
 
+    def _ipython_display_(self) -> None:
+        """Print the message and show the picture."""
+        print(self)
+        if self.picture is not None:
+            from IPython.display import display
+
+            shown = {**json.loads(self.picture().to_json()), "config": CONFIG}
+            display({PLOTLY: shown, "text/plain": "[a picture of the two points]"}, raw=True)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found on one case: a fault, or with right=True what is to be said of a right answer."""
+
+    text: str
+    picture: Picture | None = None
+    right: bool = False
+
 
 class Exercise:
     """A check that is called with the reader's answer, and hints that come one at a time.
 
-    faults(answer) yields a text for every fault it finds, smallest case first, and "" for every case that is right.
+    faults(answer) yields a text or a Finding for every fault it finds, smallest case first, and "" or a Finding with
+    right=True for every case that is right.
     """
 
-    def __init__(self, name: str, faults: Callable[[Any], Iterator[str]], hints: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, faults: Callable[[Any], Iterator[str] | Iterator[str | Finding]], hints: tuple[str, ...]
+    ) -> None:
         self.name, self._faults, self._hints, self._given = name, faults, hints, 0
 
     def __call__(self, answer: Any) -> Outcome:
         """Check an answer."""
-        right = 0
+        right, last = 0, Finding("")
         try:
-            for fault in self._faults(answer):
-                if fault:
-                    return Outcome("wrong", f"{fault}\nA hint: ll.check.{self.name}.hint()")
+            for found in self._faults(answer):
+                last = Finding(found, right=not found) if isinstance(found, str) else found
+                if not last.right:
+                    return self._wrong(last)
                 right += 1
         except NotAttempted as what:
             todo = str(what) or "fill in the function"
             return Outcome("not attempted", f"{todo} and run the cell again; ll.check.{self.name}.hint()")
-        return Outcome("right", f"on {right} cases" if right > 1 else "well found")
+        except Broken as what:
+            return self._wrong(Finding(str(what)))
+        return Outcome("right", last.text or (f"on {right} cases" if right > 1 else "well found"), last.picture)
 
     def hint(self) -> None:
         """Print the next hint."""
@@ -50,9 +86,16 @@ class Exercise:
         self._given += 1
         print(f"hint {shown + 1} of {len(self._hints)}: {self._hints[shown]}")
 
+    def _wrong(self, fault: Finding) -> Outcome:
+        return Outcome("wrong", f"{fault.text}\nA hint: ll.check.{self.name}.hint()", fault.picture)
+
 
 class NotAttempted(Exception):
     """The answer is still empty; its text says what is to be done."""
+
+
+class Broken(Exception):
+    """The answer raised an error, or gave back what cannot be read; its text says on which case."""
 
 
 def run(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -64,6 +107,31 @@ def run(function: Callable[..., Any], *arguments: Any) -> Any:
     if answer is None or answer is Ellipsis:
         raise NotAttempted
     return answer
+
+
+def ask(described: str, wanted: str, read: Callable[[Any], Any], function: Callable[..., Any], *arguments: Any) -> Any:
+    """read(function(*arguments)), the arguments copied and the random numbers the same in every call.
+
+    described: the case, and wanted: what read takes, in words. Raises NotAttempted for an empty function, and Broken
+    for whatever else fails.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            answer = run(function, *copy.deepcopy(arguments))
+    except NotAttempted:
+        raise
+    except Exception as error:  # whatever an answer raises is a fault of the answer
+        raise Broken(f"on {described} your function raised {type(error).__name__}: {error}") from error
+    try:
+        return read(answer)
+    except Exception:
+        raise Broken(f"on {described} expected {wanted}; got {str(answer)[:200]}") from None
+
+
+def number(value: Any) -> float:
+    """A number out of a number or a tensor with one entry."""
+    return torch.as_tensor(value, dtype=torch.float64).detach().item()
 
 
 def show(value: Tensor) -> str:

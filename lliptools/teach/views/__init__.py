@@ -16,18 +16,9 @@ from lliptools.teach.views.condition import ConditionView, Section, condition_vi
 from lliptools.teach.views.efforts import Effort, Everywhere, effort, everywhere, scale_thresholds, typical_radius
 from lliptools.teach.views.lattice import RUNGS, THEOREMS, LatticeRow, LatticeView, lattice_row, theorem_holds
 from lliptools.teach.views.margin import ASSUMED, MarginView, Reach, margin_view
-from lliptools.teach.views.neuron import (
-    AT_THETA,
-    AT_ZERO,
-    ON,
-    UNDECIDED,
-    NeuronView,
-    Plane,
-    neuron_view,
-    plane_view,
-    scale_thresholds,
-)
+from lliptools.teach.views.neuron import NeuronView, neuron_view
 from lliptools.teach.views.norm import NormView, norm_view, stretching
+from lliptools.teach.views.pair import Pair, pair_of, steepest_pair
 from lliptools.teach.views.plane import Plane, plane_view
 from lliptools.teach.views.product import ProductView, above, product_view
 from lliptools.teach.views.units import AT_THETA, AT_ZERO, ON, UNDECIDED, Station, constants, states, stations, unit_box
@@ -57,6 +48,7 @@ __all__ = [
     "Member",
     "NeuronView",
     "NormView",
+    "Pair",
     "Plane",
     "ProductView",
     "Reach",
@@ -79,12 +71,14 @@ __all__ = [
     "margin_view",
     "neuron_view",
     "norm_view",
+    "pair_of",
     "pictures",
     "plane_view",
     "product_view",
     "scale_thresholds",
     "states",
     "stations",
+    "steepest_pair",
     "stretching",
     "theorem_holds",
     "theta_curve",

@@ -1,0 +1,19 @@
+"""Pictures of counter-examples: drawn only when a notebook shows them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lliptools.teach.views import Pair
+
+__all__ = ["picture_of"]
+
+
+def picture_of(pair: Pair) -> Callable[[], Any]:
+    """What draws the pair."""
+
+    def draw() -> Any:
+        from lliptools.teach import figures  # plotly is loaded where something is drawn
+
+        return figures.counter_example(pair)
+
+    return draw
