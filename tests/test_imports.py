@@ -76,12 +76,14 @@ FILES = {
         "diagnosis",
         "loop",
     ),
+<<<<<<< HEAD
     "teach": (
         *("style", "views", "panels", "figures", "exercise", "checks", "check", "frames", "widgets"),
         *("examples", "gallery", "app", "doctor"),
     ),
     "teach.checks": (
-        *("numbers", "pictures", "start", "margins", "norms", "products", "neurons", "clipping", "thresholds"),
+        *("answers", "numbers", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),
+        *("thresholds", "training", "proofs", "layers", "lattice", "capstone"),
     ),
     "teach.views": (
         *("units", "weights", "plane", "efforts", "neuron", "clip", "margin", "norm", "product", "condition"),
@@ -95,6 +97,16 @@ FILES = {
         *("frames", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product", "condition"),
         *("accuracy", "training", "lattice"),
     ),
+=======
+    "teach": ("style", "exercise", "checks", "check", "views", "panels", "figures", "widgets", "doctor"),
+    "teach.checks": (
+        *("answers", "unseen"),
+        *("start", "neurons", "training", "proofs", "layers", "lattice", "capstone"),
+    ),
+    "teach.views": ("neuron",),
+    "teach.figures": ("neuron", "training"),
+    "teach.widgets": ("base", "neuron"),
+>>>>>>> wip-c2
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {
