@@ -1,4 +1,4 @@
-"""The command line: lliptools doctor | recipes | train | evaluate | gallery | app."""
+"""The command line: lliptools doctor | recipes | train | evaluate | gallery | app | release."""
 
 import json
 import os
@@ -204,6 +204,20 @@ def serve(
     from lliptools.teach.app import serve
 
     raise typer.Exit(serve(port, browser=browser))
+
+
+@app.command()
+def release(
+    destination: Annotated[Path, typer.Argument(help="A new folder for the course.")],
+    notebooks: Annotated[Path, typer.Option(help="The folder of the course's notebooks.")] = Path("notebooks"),
+    seed: Annotated[int | None, typer.Option(help="Seed of the hidden tests' cases; by default a secret one.")] = None,
+) -> None:
+    """Make an nbgrader course: source/ with solutions and hidden tests, release/ for the students."""
+    from lliptools.teach.release import release as write
+
+    names = write(destination, notebooks, seed)
+    print(f"{len(names)} assignments in {destination}: {', '.join(names)}")
+    print(f"source/ holds solutions and hidden tests; release/ is for the students. Next: cd {destination}")
 
 
 if __name__ == "__main__":

@@ -76,10 +76,9 @@ FILES = {
         "diagnosis",
         "loop",
     ),
-<<<<<<< HEAD
     "teach": (
         *("style", "views", "panels", "figures", "exercise", "checks", "check", "frames", "widgets"),
-        *("examples", "gallery", "app", "doctor"),
+        *("examples", "gallery", "app", "doctor", "solutions", "nbgrader_config", "release"),
     ),
     "teach.checks": (
         *("answers", "numbers", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),
@@ -97,16 +96,6 @@ FILES = {
         *("frames", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product", "condition"),
         *("accuracy", "training", "lattice"),
     ),
-=======
-    "teach": ("style", "exercise", "checks", "check", "views", "panels", "figures", "widgets", "doctor"),
-    "teach.checks": (
-        *("answers", "unseen"),
-        *("start", "neurons", "training", "proofs", "layers", "lattice", "capstone"),
-    ),
-    "teach.views": ("neuron",),
-    "teach.figures": ("neuron", "training"),
-    "teach.widgets": ("base", "neuron"),
->>>>>>> wip-c2
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {

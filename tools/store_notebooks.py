@@ -1,4 +1,4 @@
-"""Draw the static pictures, run every notebook, and store the outputs of its key cells only.
+"""Draw the static pictures, run every notebook and its solved twin, and store the outputs of key cells only.
 
 Run as `make notebooks` after a change to a notebook, a figure or a shipped network.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 import lliptools as ll
-from lliptools.teach import figures, views
+from lliptools.teach import figures, solutions, views
 from lliptools.teach.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -64,6 +64,14 @@ def store(path: Path) -> None:
     subprocess.run([Path(sys.executable).with_name("nbstripout"), "--keep-count", path], check=True)
 
 
+def write_solved(path: Path) -> Path:
+    """Write the solved notebook of a tutorial; returns where it is."""
+    to = path.parent / "solutions" / path.name
+    to.parent.mkdir(exist_ok=True)
+    nbformat.write(solutions.solved(nbformat.read(path, as_version=4)), to)
+    return to
+
+
 def main() -> None:
     """Everything, in order."""
     (NOTEBOOKS / "pictures").mkdir(exist_ok=True)
@@ -72,6 +80,7 @@ def main() -> None:
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         print("running", path.name)
         store(path)
+        store(write_solved(path))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lliptools.errors import InvalidInput
 from lliptools.teach.style import CONFIG
 
 __all__ = ["Broken", "Exercise", "Finding", "NotAttempted", "Outcome", "ask", "number", "run", "show"]
@@ -56,19 +58,28 @@ class Exercise:
     """A check that is called with the reader's answer, and hints that come one at a time.
 
     faults(answer) yields a text or a Finding for every fault it finds, smallest case first, and "" or a Finding with
-    right=True for every case that is right.
+    right=True for every case that is right. Where it takes a seed too, faults(answer, seed), the exercise is seeded:
+    other seeds draw other cases, and an answer is marked on cases that its author has not seen.
     """
 
     def __init__(
-        self, name: str, faults: Callable[[Any], Iterator[str] | Iterator[str | Finding]], hints: tuple[str, ...]
+        self, name: str, faults: Callable[..., Iterator[str] | Iterator[str | Finding]], hints: tuple[str, ...]
     ) -> None:
         self.name, self._faults, self._hints, self._given = name, faults, hints, 0
+        self.seeded = "seed" in signature(faults).parameters
 
-    def __call__(self, answer: Any) -> Outcome:
-        """Check an answer."""
+    def __call__(self, answer: Any, seed: int | None = None) -> Outcome:
+        """Check an answer, on the cases of the notebook or on those of another seed."""
+        if seed is not None and not self.seeded:
+            raise InvalidInput(
+                expected=f"an answer alone for ll.check.{self.name}",
+                got=f"seed={seed} too",
+                cause="an exercise that draws no random cases",
+                next_step="leave the seed out",
+            )
         right, last = 0, Finding("")
         try:
-            for found in self._faults(answer):
+            for found in self._faults(answer) if seed is None else self._faults(answer, seed):
                 last = Finding(found, right=not found) if isinstance(found, str) else found
                 if not last.right:
                     return self._wrong(last)

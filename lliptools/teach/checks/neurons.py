@@ -49,9 +49,9 @@ def _box_faults(
             yield ""
 
 
-def _interval_faults(function: Callable[..., Any]) -> Iterator[str]:
+def _interval_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str]:
     def cases() -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
-        for W, b, center, half_width in _layers():
+        for W, b, center, half_width in _layers(seed):
             lower, upper = center - half_width, center + half_width
             corners = torch.stack([torch.tensor(c) for c in product(*zip(lower.tolist(), upper.tolist(), strict=True))])
             values = corners.double() @ W.T + b  # the slow loop of the exercise: an affine map is extreme at a corner
@@ -60,9 +60,9 @@ def _interval_faults(function: Callable[..., Any]) -> Iterator[str]:
     yield from _box_faults(function, cases())
 
 
-def _ball_faults(function: Callable[..., Any]) -> Iterator[str]:
+def _ball_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str]:
     def cases() -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
-        for W, b, center, half_width in _layers():
+        for W, b, center, half_width in _layers(seed):
             radius = half_width[0]
             direction = torch.nn.functional.normalize(W, dim=1)  # a row's own direction takes its unit furthest
             reach = radius * (W * direction).sum(dim=1)
@@ -71,7 +71,7 @@ def _ball_faults(function: Callable[..., Any]) -> Iterator[str]:
     yield from _box_faults(function, cases())
 
 
-def _layers(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _layers(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Weight, bias, centre and half-widths of random layers, small whole numbers first."""
     generator = torch.Generator().manual_seed(seed)
     for inputs, units in ((1, 1), (1, 1), (2, 1), (2, 1), (2, 2), (2, 3), (3, 2), (3, 4), (5, 3), (8, 4)):
@@ -84,8 +84,8 @@ def _layers(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
             yield whole[0].double(), whole[1].double(), center, half_width
 
 
-def _product_faults(function: Callable[..., Any]) -> Iterator[str]:
-    for weights, masks, truth, lower, story in _products():
+def _product_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str]:
+    for weights, masks, truth, lower, story in _products(seed):
         small = sum(W.numel() for W in weights) <= 12
         shown = ", ".join(show(W) if small else f"one of shape {tuple(W.shape)}" for W in weights)
         described = f"{story}: weights {shown}, masks {[mask.int().tolist() for mask in masks]}"
@@ -104,7 +104,7 @@ def _product_faults(function: Callable[..., Any]) -> Iterator[str]:
             yield ""
 
 
-def _products(seed: int = 0) -> Iterator[tuple[list[Tensor], list[Tensor], float, float, str]]:
+def _products(seed: int) -> Iterator[tuple[list[Tensor], list[Tensor], float, float, str]]:
     """Weights, masks, the product, and the largest norm over sampled slopes, of the fold and of random networks."""
     generator = torch.Generator().manual_seed(seed)
     split = torch.tensor([[1.0], [-1.0]]).double()

@@ -1,0 +1,174 @@
+"""Coursework: an nbgrader course from the notebooks, with hidden tests on cases that no student has seen."""
+
+import ast
+import copy
+import os
+import random
+import re
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from lliptools.errors import InvalidInput
+from lliptools.teach import check, solutions
+from lliptools.teach.solutions import Task
+
+__all__ = ["release", "source"]
+
+MACHINE = """\
+# Leave this cell as it is: it says whether this machine can run the notebook, and grade it.
+from importlib import import_module
+
+faults = []
+for name in ("torch", "sklearn", "plotly", "ipywidgets", "anywidget", "lliptools", "lliptools.teach.check"):
+    try:
+        import_module(name)
+    except Exception as error:
+        faults.append(f"{name} does not load, {type(error).__name__}: {error}")
+if faults:
+    raise ImportError("; ".join([*faults, "a mark given on this machine says nothing about an answer"]))"""
+
+
+def release(destination: Path, notebooks: Path, seed: int | None = None) -> list[str]:
+    """Write source/ and, by nbgrader's generate_assignment, release/: one assignment a notebook; returns their names.
+
+    The hidden tests draw their cases from seeds that follow from `seed`, by default a secret one.
+    """
+    paths = sorted(notebooks.glob("*.ipynb"))
+    if not paths:
+        raise InvalidInput(
+            expected="a folder with the course's notebooks",
+            got=f"{notebooks}, which holds none",
+            cause="a command that was not run in a checkout of lliptools",
+            next_step="name the folder with --notebooks",
+        )
+    if destination.exists() and any(destination.iterdir()):
+        raise InvalidInput(
+            expected="a new folder for the course, or an empty one",
+            got=f"{destination}, which holds files",
+            cause="a course that was released there before, with other hidden tests",
+            next_step="name another folder",
+        )
+    try:
+        from nbgrader.apps import NbGraderAPI
+        from nbgrader.utils import setenv
+    except ImportError as error:
+        raise InvalidInput(
+            expected="nbgrader",
+            got=str(error),
+            cause="an installation without the tools for coursework",
+            next_step="pip install 'nbgrader>=0.9.5', or 'lliptools[course]'",
+        ) from None
+    from traitlets.config import PyFileConfigLoader
+
+    seeds = random.Random(secrets.randbits(64) if seed is None else seed)
+    for path in paths:
+        folder = destination / "source" / path.stem
+        folder.mkdir(parents=True)
+        notebook = source(nbformat.read(path, as_version=4), seeds)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = _with_files(cell.source, path.parent, folder, paths)
+        nbformat.write(notebook, folder / path.name)
+    shutil.copy(Path(__file__).with_name("nbgrader_config.py"), destination)
+    settings = PyFileConfigLoader("nbgrader_config.py", path=str(destination)).load_config()
+    settings.CourseDirectory.root = str(destination.resolve())
+    nbgrader = NbGraderAPI(config=settings)
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    for path in paths:
+        with setenv(PATH=beside):  # nbgrader starts alembic by its name
+            done = nbgrader.generate_assignment(path.stem)
+        if not done["success"]:
+            raise RuntimeError(f"nbgrader could not make the assignment {path.stem}:\n{done['log']}\n{done['error']}")
+    return [path.stem for path in paths]
+
+
+def source(notebook: NotebookNode, seeds: random.Random) -> NotebookNode:
+    """The lecturer's copy of a tutorial: solutions in marked regions, a hidden test beneath each exercise.
+
+    An exercise that asks for no name, like a self-test, is left to the students, fold and all.
+    """
+    graded = [task for task in solutions.tasks(notebook) if task.names]
+    result = copy.deepcopy(notebook)
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count, cell.metadata = [], None, NotebookNode()
+        elif graded:
+            cell.source = solutions.without_folds(cell.source)
+    for task in reversed(graded):
+        cell = result.cells[task.index]
+        first = task.calls[0]
+        cell.source = _with_region(task, first.lineno - 1)
+        cell.metadata["nbgrader"] = _marks(ast.unparse(first.func).removeprefix("ll.check."), solution=True)
+        result.cells[task.index + 1 : task.index + 1] = [_hidden_test(task, call, seeds) for call in task.calls]
+    if graded:
+        first_code = next(index for index, cell in enumerate(result.cells) if cell.cell_type == "code")
+        result.cells.insert(first_code, _graded_cell("machine", MACHINE, points=0))
+    result.cells = [cell for cell in result.cells if cell.source]
+    return result
+
+
+def _with_region(task: Task, line: int) -> str:
+    """The cell with the solution marked, before the line of its check; without it, the tutorial's cell."""
+    lines = task.source.splitlines()
+    blank = line > 0 and not lines[line - 1]
+    region = ["### BEGIN SOLUTION", *task.solution.splitlines(), "### END SOLUTION"]
+    lines[line - blank : line] = region
+    return "\n".join(lines)
+
+
+def _hidden_test(task: Task, call: ast.Call, seeds: random.Random) -> NotebookNode:
+    """A cell that gives the marks of an exercise: as many as its difficulty, for right answers on other cases."""
+    name = ast.unparse(call.func).removeprefix("ll.check.")
+    hidden = copy.deepcopy(call)
+    if getattr(getattr(check, name), "seeded", False):
+        hidden.keywords.append(ast.keyword("seed", ast.Constant(seeds.randrange(1, 2**31))))
+    text = [
+        f"# Marks for this exercise: {task.difficulty}, given here, on cases other than those above.",
+        "### BEGIN HIDDEN TESTS",
+        "import lliptools as ll",
+        "",
+        f"outcome = {ast.unparse(hidden)}",
+        'assert outcome.status == "right", outcome',
+        "### END HIDDEN TESTS",
+    ]
+    return _graded_cell(f"{name}_marks", "\n".join(text), points=task.difficulty)
+
+
+def _graded_cell(name: str, text: str, points: int) -> NotebookNode:
+    """A locked cell that gives marks."""
+    return nbformat.v4.new_code_cell(text, id=name, metadata={"nbgrader": _marks(name, points=points)})
+
+
+def _marks(name: str, solution: bool = False, points: int = 0) -> dict[str, object]:
+    """What nbgrader keeps in a cell."""
+    common = {"grade_id": name, "schema_version": 3, "solution": solution, "task": False}
+    return common | (
+        {"grade": False, "locked": False} if solution else {"grade": True, "locked": True, "points": points}
+    )
+
+
+def _with_files(text: str, here: Path, folder: Path, notebooks: list[Path]) -> str:
+    """Prose whose links hold in an assignment's folder: other notebooks lie beside it, files are copied into it."""
+
+    def target(link: str) -> str:
+        name, _, anchor = link.partition("#")
+        path = (here / name).resolve()
+        if path in [each.resolve() for each in notebooks]:
+            own = f"../{path.stem}/{path.name}"
+        else:
+            own = re.sub(r"^(\.\./)+", "", name)
+            if not (folder / own).exists():
+                (folder / own).parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix == ".md":
+                    (folder / own).touch()  # pages may link back to each other
+                    (folder / own).write_text(_with_files(path.read_text(), path.parent, folder, notebooks))
+                else:
+                    shutil.copy(path, folder / own)
+        return own + (f"#{anchor}" if anchor else "")
+
+    return solutions.relinked(text, target)
