@@ -28,7 +28,7 @@ class Light(Explorer):
         ranges = {"yaxis": {"range": [-1, 1]}, "yaxis2": {"range": [0, 1], "anchor": "x2"}}
         # The colour of the bars is that of t alone: the kernel has to say it again where the browser was elsewhere.
         look = {"color": "#009E73" if t < 0.5 else "#CC79A7"}
-        bars = {"type": "bar", "x": ["a", "b"], "y": [t, 1 - t], "xaxis": "x2", "yaxis": "y2", "marker": {"color": color}}
+        bars = {"type": "bar", "x": ["a", "b"], "y": [t, 1 - t], "xaxis": "x2", "yaxis": "y2", "marker": look}
         text = {"text": f"t = {t:.2f}, a = {self.a.value}", "x": 0.5, "y": 1.1, "xref": "paper", "yref": "paper"}
         figure = go.Figure(
             [{"type": "scatter", "x": x, "y": np.sin(6 * x + self.a.value * t), "mode": "lines"}, bars],

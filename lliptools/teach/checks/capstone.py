@@ -72,9 +72,9 @@ class Capstone:
         table = "\n".join(lines)
         if not score > base * (1 - 1e-6):
             said = f"nothing is refuted, but score {score:.3f} is below {base:.3f}, that of the global bound\n{table}"
-            return CapstoneOutcome("wrong", f"{said}\nA hint: ll.check.capstone.hint()", score)
+            return CapstoneOutcome("wrong", f"{said}\nA hint: ll.check.capstone.hint()", score=score)
         return CapstoneOutcome(
-            "right", f"no claim is refuted; score {score:.3f} (global bound {base:.3f})\n{table}", score
+            "right", f"no claim is refuted; score {score:.3f} (global bound {base:.3f})\n{table}", score=score
         )
 
     def hint(self) -> None:
