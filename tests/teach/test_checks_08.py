@@ -1,7 +1,7 @@
 """The checks of notebook 08: a bound among the others, and the capstone with its unseen networks."""
 
-from time from contextlib import suppress
-import perf_counter, sleep
+from contextlib import suppress
+from time import perf_counter, sleep
 
 import pytest
 import torch
