@@ -110,8 +110,7 @@ class Explorer(ipywidgets.VBox):
     def _update(self, _: Any) -> None:
         if self._held:
             return
-        if self._later is not None:
-            self._later.cancel()
+        self._cancel()
         loop = _running_loop()
         if self.frames and self.frames.shown:
             self._write(silently=True)
@@ -120,6 +119,12 @@ class Explorer(ipywidgets.VBox):
         coarse = self.slow and loop is not None
         self._draw(coarse=coarse)
         self._rest(loop, drawn=not coarse)
+
+    def _cancel(self) -> None:
+        """Have nothing done later."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def _rest(self, loop: asyncio.AbstractEventLoop | None, *, drawn: bool) -> None:
         """Have what can wait done when the controls have been at rest."""

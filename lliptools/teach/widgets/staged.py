@@ -50,7 +50,7 @@ class StagedExplorer(Explorer):
         if loop is None:
             self.finish()
         elif self._next_part() is not None:
-            self._fine_later = loop.call_later(pause, self._one_part)
+            self._later = loop.call_later(pause, self._one_part)
 
     def _one_part(self) -> None:
         part = self._next_part()
