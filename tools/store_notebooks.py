@@ -7,38 +7,48 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
-import torch
+import plotly.graph_objects as go
 from browser import open_browser
 from nbclient import NotebookClient
 from PIL import Image
 from playwright.sync_api import Browser
 
-import lliptools as ll
-from lliptools.teach import figures, solutions, views
+from lliptools.teach import gallery, solutions
+from lliptools.teach.examples import EXAMPLES
 from lliptools.teach.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-RADII = torch.arange(101, dtype=torch.float64) * 0.004
 
 
 def draw(browser: Browser) -> None:
-    """The static twins of the explorers: digits and moons, at a low, a middle and a high radius."""
-    for stem, name, point in (("digits", "digits-clipped", 3), ("moons", "moons", 60)):
-        data, net = ll.training.recipe(name).data(), ll.nets.load(name)
-        plane = views.plane_view(net, data.x_test) if stem == "moons" else None
-        order = ll.certify(net, data.x_test, data.y_test, 0.0).margin.argsort() if plane else torch.arange(point + 1)
-        view = views.neuron_view(net, data.x_test[order][point], int(data.y_test[order][point]), RADII, plane)
-        for where, index in (("low", 5), ("middle", 25), ("high", 100)):
-            figure = figures.neurons(view, index)
-            page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
-            page.set_content(figure.to_html(config=CONFIG).replace("<body>", "<body style='margin:0'>"))
-            page.wait_for_selector(".js-plotly-plot .gtitle, .js-plotly-plot .annotation-text")
-            page.wait_for_timeout(300)
-            picture = few_colors(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
-            picture.save(NOTEBOOKS / "pictures" / f"{stem}_{where}.png", optimize=True)
-            page.close()
+    """The static twins of the explorers: low, middle and high on the control that tells the story of each."""
+    for name, page in gallery.PAGES.items():
+        print("drawing", name)
+        pictures = {position: figure for position, figure, _ in page.make().pictures}
+        for where, position in zip(("low", "middle", "high"), EXAMPLES[name].still, strict=True):
+            figure = pictures[_nearest(list(pictures), position)]
+            few_colors(screenshot(browser, figure)).save(NOTEBOOKS / "pictures" / f"{name}_{where}.png", optimize=True)
+
+
+def _nearest(positions: list[Any], wanted: Any) -> Any:
+    """The position that is wanted, but for rounding where it is a number."""
+    if isinstance(wanted, str):
+        return wanted
+    return min(positions, key=lambda position: abs(position - wanted))
+
+
+def screenshot(browser: Browser, figure: go.Figure) -> Image.Image:
+    """A figure as it is seen in a browser."""
+    page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
+    page.set_content(figure.to_html(config=CONFIG).replace("<body>", "<body style='margin:0'>"))
+    page.wait_for_selector(".js-plotly-plot .main-svg", state="attached")
+    page.wait_for_timeout(300)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    page.close()
+    return picture
 
 
 def few_colors(picture: Image.Image) -> Image.Image:

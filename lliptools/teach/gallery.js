@@ -4,7 +4,7 @@ const of = (id) => document.getElementById(id);
 const [slider, value, summary, figure] = ["slider", "value", "summary", "figure"].map(of);
 const pictures = await unpack(Uint8Array.from(atob(of("parcel").textContent), (c) => c.charCodeAt(0)));
 const night = matchMedia("(prefers-color-scheme: dark)");
-const spell = (position) => Number(position.toPrecision(4)).toString();
+const spell = (position) => (typeof position === "string" ? position : Number(position.toPrecision(4)).toString());
 let shown = null;
 
 function recolor(given) {

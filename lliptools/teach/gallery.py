@@ -9,10 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-
 from lliptools.errors import InvalidInput
-from lliptools.teach.examples import EXAMPLES, Example
+from lliptools.teach.examples import EXAMPLES, Example, Picture
 from lliptools.teach.frames import SCRIPT, pack, parts
 from lliptools.teach.style import CONFIG, dark, dark_colors
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["PAGES", "Page", "Strip", "write"]
 
 HERE = Path(__file__).parent
-# Where the slider stands, the figure there, and the same in words, line by line.
-Picture = tuple[float, go.Figure, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -44,13 +40,9 @@ class Page:
 
 
 def _explored(example: Example) -> Strip:
-    """What an explorer shows at every position of its framed slider."""
+    """What an explorer shows at the positions of the control that tells its story."""
     explorer = example.make()
-    assert explorer.framed is not None
-    assert explorer.frames is not None
-    frames = zip(explorer.frames.positions, explorer._frames(), strict=True)
-    control = explorer.controls[explorer.framed].description
-    return Strip(control, ((position, figure, lines) for position, (figure, lines) in frames))
+    return Strip(explorer.controls[example.control].description, example.pictures(explorer))
 
 
 def _training() -> Strip:
@@ -73,18 +65,15 @@ def _trained(history: "History", done: int) -> Picture:
     return (
         done,
         figure,
-        [f"epoch {done}: loss {loss:.3g} · of held out points {clean:.3g} clean, {certified:.3g} certified"],
+        (f"epoch {done}: loss {loss:.3g} · of held out points {clean:.3g} clean, {certified:.3g} certified",),
     )
 
 
-# To show one more: an example that says so, or a function that gives a strip.
+# A run that is watched has no slider to be moved: its page shows one run, epoch by epoch.
+STRIPS = {"training": _training}
 PAGES: dict[str, Page] = {
-    **{
-        name: Page(example.title, example.question, partial(_explored, example))
-        for name, example in EXAMPLES.items()
-        if example.gallery
-    },
-    "training": Page("A training run", "What does training by a bound buy, epoch by epoch?", _training),
+    name: Page(example.title, example.question, STRIPS.get(name, partial(_explored, example)))
+    for name, example in EXAMPLES.items()
 }
 
 

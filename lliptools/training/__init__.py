@@ -2,7 +2,7 @@
 
 from lliptools.training.augmentation import crop_and_flip
 from lliptools.training.batches import as_float, batches
-from lliptools.training.data import Split, digits, moons
+from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
@@ -42,6 +42,7 @@ __all__ = [
     "changed",
     "cifar10",
     "crop_and_flip",
+    "digit_images",
     "digits",
     "fit",
     "gloro",

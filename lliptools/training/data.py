@@ -1,13 +1,13 @@
 """What networks are trained on: points to train, to choose by, and to test; and two sets that need no download."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["Split", "digits", "moons"]
+__all__ = ["Split", "digit_images", "digits", "moons"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,12 @@ def digits() -> Split:
 
     x, y = load_digits(return_X_y=True)
     return _split(x / 16.0, y)
+
+
+def digit_images() -> Split:
+    """The digits as pictures of one channel, (1, 8, 8), for convolutional networks."""
+    flat = digits()
+    return replace(flat, x_train=flat.x_train.unflatten(1, (1, 8, 8)), x_test=flat.x_test.unflatten(1, (1, 8, 8)))
 
 
 def moons() -> Split:

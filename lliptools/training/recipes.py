@@ -13,7 +13,7 @@ from lliptools.errors import InvalidInput
 from lliptools.layers import lipschitz_cnn, lipschitz_mlp, sll_network
 from lliptools.nets import cnn, mlp
 from lliptools.training.augmentation import crop_and_flip
-from lliptools.training.data import Split, digits, moons
+from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.objectives import Certified, Clean, GloRo, Objective, Offset
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
@@ -154,6 +154,15 @@ RECIPES = {
             partial(mlp, 64, 128, 128, 10, activation="clipped_relu", theta=0.3),
             Certified(eps=0.1, sparsity=3.0),
             epochs=120,
+        ),
+        Recipe(
+            "digits-conv",
+            digit_images,
+            partial(cnn, "2C1F", (1, 8, 8), activation="clipped_relu", theta=0.3),
+            Certified(eps=0.1, sparsity=0.3),
+            epochs=60,
+            dtype=torch.float32,
+            norm_steps=6,
         ),
         *(_by_design(kind) for kind in ("spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich")),
         Recipe(

@@ -102,6 +102,11 @@ class Explorer(ipywidgets.VBox):
             self._held = False
         self._update(None)
 
+    def finish(self) -> None:
+        """Draw the whole picture of the present view now, where it was left for later."""
+        self._cancel()
+        self._draw(coarse=False)
+
     def _to_start(self) -> None:
         with self.held():
             for name, value in self._start.items():
