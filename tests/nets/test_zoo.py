@@ -10,7 +10,7 @@ import lliptools as ll
 from lliptools.nets import zoo
 
 KINDS = ("standard", "global", "local", "clipped", "sparse")
-FAMILIES = {"digits-0.5": 0.5, "mnist-mlp-0.3": 0.3, "mnist-small": 0.3, "cifar10-small": 36 / 255}
+FAMILIES = {"digits-0.5": 0.5, "mnist-mlp-0.3": 0.3, "mnist-maxmin": 0.3, "mnist-small": 0.3, "cifar10-small": 36 / 255}
 IN_FAMILIES = [f"{family}-{kind}" for family in FAMILIES for kind in KINDS]
 BY_DESIGN = [f"{kind}-digits" for kind in ("spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich")]
 
