@@ -23,7 +23,7 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default notebooks
 
 notebooks: .venv/installed-test

@@ -1,0 +1,150 @@
+"""How fast the explorers follow the hand, in a real JupyterLab and on the pages of the gallery.
+
+    python benchmarks/latency.py [NAME ...]    # written to benchmarks/results/latency.md; on a machine at rest
+
+Key press to painted: from the event of the key to the first frame after figure and words have both followed, computing
+included. Settle: from the last of 60 moves a second to the last change. First display: from the end of the cell of
+imports to the first frame with the figure of the next cell.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent / folder) for folder in ("tools", "tests/browser")]
+
+from common import machine, table, timed  # noqa: E402
+from explorers import IDLE, Explorer, scratch  # noqa: E402
+from lab import Lab, running_lab  # noqa: E402
+from playwright.sync_api import Browser  # noqa: E402
+
+from lliptools.teach import gallery  # noqa: E402
+from lliptools.teach.examples import EXAMPLES  # noqa: E402
+
+IMPORTS = """
+import lliptools as ll
+from lliptools.teach import widgets
+from lliptools.teach.examples import EXAMPLES
+ll.training.digits()
+print("imports are done")
+"""
+# What a framed slider shows is made while the controls rest.
+FRAMES = """
+import asyncio
+while explorer.frames is not None and not explorer.frames.shown:
+    await asyncio.sleep(0.1)
+"""
+FIRST = """
+async () => {
+  const until = async met => { while (!met()) await new Promise(requestAnimationFrame); };
+  const said = () => [...document.querySelectorAll(".jp-OutputArea-output")].map(each => each.textContent).join();
+  await until(() => said().includes("imports are done"));
+  const start = performance.now();
+  await until(() => document.querySelector(".js-plotly-plot .main-svg"));
+  await new Promise(requestAnimationFrame);
+  return performance.now() - start;
+}
+"""
+PAGE = """
+async () => {
+  const slider = document.getElementById("slider"), figure = document.getElementById("figure"), times = [];
+  for (let k = 1; k <= Math.min(40, Number(slider.max)); k++) {
+    const drawn = new Promise(done => figure.once("plotly_update", done));
+    const start = performance.now();
+    slider.value = k;
+    slider.dispatchEvent(new Event("input"));
+    await drawn;
+    await new Promise(requestAnimationFrame);
+    times.push(performance.now() - start);
+  }
+  return times.sort((one, other) => one - other);
+}
+"""
+GOALS = {"browser": "20 / 40", "kernel": "120 / 200"}
+
+
+def in_lab(lab: Lab, name: str) -> list[object]:
+    """A row of the table: an explorer in a notebook of its own."""
+    example = EXAMPLES[name]
+    made = example.make()
+    control = made.controls[example.control]
+    steps = len(control.options) if hasattr(control, "options") else round((control.max - control.min) / control.step)
+    page = scratch(lab, f"{name}.ipynb", IMPORTS, f"explorer = EXAMPLES[{name!r}].make()\nexplorer", FRAMES)
+    first: float = page.evaluate(FIRST)
+    explorer = Explorer(page)
+    page.wait_for_timeout(500)
+    page.wait_for_selector(IDLE, timeout=120_000)
+    explorer.press(control.description, "Home")
+    page.wait_for_timeout(1000)
+    latency = explorer.latency(control.description, presses=min(40, steps - 1))
+    settle = explorer.drag(control.description, -0.3)
+    page.close()
+    who = "kernel" if made.frames is None else "browser"
+    return [name, who, latency.median, latency.tail, GOALS[who], settle, first]
+
+
+def on_page(browser: Browser, folder: Path, name: str) -> list[object]:
+    """A row of the table: a page of the gallery."""
+    path = next(path for path in gallery.write(folder, [name]) if path.stem == name)
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("#figure[data-ready]")
+    times: list[float] = page.evaluate(PAGE)
+    page.close()
+    return [
+        name,
+        len(times),
+        times[len(times) // 2],
+        times[round(0.95 * (len(times) - 1))],
+        path.stat().st_size / 1e6,
+    ]
+
+
+def import_seconds(code: str) -> float:
+    """Seconds of a new Python that runs the code."""
+    return timed(lambda: subprocess.run([sys.executable, "-c", code], check=True), times=5)
+
+
+def main() -> None:
+    """The page."""
+    names = sys.argv[1:] or list(EXAMPLES)
+    torch_alone, both = import_seconds("import torch"), import_seconds("import torch, lliptools")
+    rows: list[list[Any]] = []
+    pages: list[list[Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "notebooks"
+        empty.mkdir()
+        scratch_folder = Path(folder) / "scratch"
+        scratch_folder.mkdir()
+        with running_lab(empty, scratch_folder) as lab:
+            for name in names:
+                rows.append(in_lab(lab, name))
+                print(rows[-1], flush=True)
+            for name in names:
+                pages.append(on_page(lab.browser, Path(folder) / "gallery", name))
+                print(pages[-1], flush=True)
+    text = (
+        "# How fast the explorers follow the hand\n\n"
+        f"Made by `python benchmarks/latency.py` with {machine()}, headless Chromium and JupyterLab on the same "
+        "machine. Milliseconds. Browser: the pictures of the slider are made beforehand, and the browser picks them; "
+        "kernel: every move is computed and drawn anew.\n\n"
+        + table(
+            ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"],
+            rows,
+        )
+        + "\n\nGoals: settle 300, first display 1000.\n\n## Pages of the gallery\n\n"
+        + table(["page", "moves", "slider → painted, median", "95 %", "MB beside plotly.js"], pages)
+        + "\n\nGoals: 20 / 40, 2 MB.\n\n## Import\n\n"
+        f"`import lliptools` takes {both - torch_alone:.2f} s beyond the {torch_alone:.2f} s of `import torch` "
+        "(goal: 2 s).\n"
+    )
+    if names == list(EXAMPLES):
+        (HERE / "results" / "latency.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
