@@ -24,7 +24,8 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
-	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default notebooks
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default \
+		--numprocesses=auto --maxprocesses=4 --dist=loadfile notebooks
 
 notebooks: .venv/installed-test
 	@sh tools/ensure_chromium.sh

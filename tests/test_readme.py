@@ -37,9 +37,23 @@ def test_the_loop_of_the_readme_trains():
 
 
 def test_links_lead_somewhere():
-    pages = [README, *((ROOT / name).read_text() for name in ("ARCHITECTURE.md", "CHANGELOG.md"))]
-    for name in re.findall(r"\]\((?!http)([^)#]+)\)", "\n".join(pages)):
-        assert (ROOT / name).exists(), name
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/results/*.md")]
+    assert len(pages) > 10
+    for page in pages:
+        for name in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / name).exists(), f"{page.name}: {name}"
+
+
+def test_notation_and_glossary_name_what_there_is():
+    """Names in the notation are names of the code; terms of the glossary stand in their order, once."""
+    text = (ROOT / "docs" / "notation.md").read_text()
+    for name in re.findall(r"`ll\.([\w.]+)", text):
+        found = ll
+        for part in name.split("."):
+            found = getattr(found, part)
+    terms = re.findall(r"^\*\*(.+?)\*\* \(0", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    assert len(terms) > 30
+    assert [term.lower() for term in terms] == sorted({term.lower() for term in terms})
 
 
 def test_the_commands_of_the_readme_are_in_the_makefile():
