@@ -81,7 +81,7 @@ FILES = {
         *("examples", "gallery", "app", "doctor", "solutions", "nbgrader_config", "release"),
     ),
     "teach.checks": (
-        *("answers", "numbers", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),
+        *("answers", "questions", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),
         *("thresholds", "training", "proofs", "layers", "lattice", "capstone"),
     ),
     "teach.views": (
@@ -99,7 +99,10 @@ FILES = {
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {
-    "plotly": ("teach/panels.py", "teach/figures/", "teach/frames.py", "teach/widgets/", "teach/gallery.py"),
+    "plotly": (
+        *("teach/panels.py", "teach/figures/", "teach/frames.py", "teach/widgets/", "teach/examples.py"),
+        "teach/gallery.py",
+    ),
     "ipywidgets": ("teach/widgets/", "teach/app.py"),
     "anywidget": ("teach/doctor.py", "teach/widgets/"),
 }

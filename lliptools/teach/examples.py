@@ -78,6 +78,31 @@ def _family(explorer: str, points: int, **keywords: Any) -> "Explorer":
     return made
 
 
+def _three_classes() -> "Explorer":
+    """A linear network of three classes, whose certificate is the true distance."""
+    import torch
+
+    from lliptools.teach.widgets import MarginExplorer
+
+    layer = torch.nn.Linear(2, 3).double()
+    layer.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-2.0, -2.0]], dtype=torch.float64)
+    layer.bias.data = torch.tensor([0.0, 0.0, 1.5], dtype=torch.float64)
+    net = torch.nn.Sequential(layer)
+    x = torch.randn(200, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return MarginExplorer(net, x, net(x).argmax(dim=1), point=(1.0, 0.0), L=2.0)
+
+
+def _clipped() -> "Explorer":
+    """Digits with no clipping, with it, and with the sparsity loss at two weights."""
+    import lliptools as ll
+    from lliptools.teach.widgets import ClipExplorer
+
+    names = {"ReLU": "0.5-local", "clipped": "0.5-clipped", "sparse": "0.5-sparse", "sparser": "clipped"}
+    nets = {name: ll.nets.load(f"digits-{of}") for name, of in names.items()}
+    data = ll.training.digits()
+    return ClipExplorer(nets, data.x_test, data.y_test, network="sparser", index=3, eps=0.1, eps_max=0.4)
+
+
 def _alone(explorer: str) -> "Explorer":
     from lliptools.teach import widgets
 
@@ -97,9 +122,9 @@ EXAMPLES: dict[str, Example] = {
     "margins": Example(
         "Margins and certificates",
         "How far can the point move before the label may change?",
-        partial(_of, "moons", "MarginExplorer", point=(0.0, 0.0), label=1),
-        "x0",
-        (-0.4, 0.0, 0.6),
+        _three_classes,
+        "L",
+        (1.0, 2.0, 4.0),
     ),
     "norms": Example(
         "The spectral norm, from below and above",
@@ -140,9 +165,9 @@ EXAMPLES: dict[str, Example] = {
     "clipping": Example(
         "Clipping",
         "What happens to the intervals, and to the bounds, when the second flat zone comes nearer?",
-        partial(_family, "ClipExplorer", 360, network="sparse", index=3, eps_max=0.5),
+        _clipped,
         "theta_scale",
-        ("0.25", "1", "4"),
+        ("0.25", "1", "∞"),
     ),
     "training": Example(
         "A training run",

@@ -1,6 +1,5 @@
 """How an exercise checks itself: not attempted, wrong with the smallest counter-example found, or right."""
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.teach.style import CONFIG
 
-__all__ = ["Broken", "Exercise", "Finding", "NotAttempted", "Outcome", "ask", "number", "run", "show"]
+__all__ = ["Exercise", "Fault", "Finding", "NotAttempted", "Outcome", "show"]
 
 Picture = Callable[[], Any]  # draws a plotly figure when it is called
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -87,8 +86,8 @@ class Exercise:
         except NotAttempted as what:
             todo = str(what) or "fill in the function"
             return Outcome("not attempted", f"{todo} and run the cell again; ll.check.{self.name}.hint()")
-        except Broken as what:
-            return self._wrong(Finding(str(what)))
+        except Fault as fault:
+            return self._wrong(Finding(str(fault)))
         return Outcome("right", last.text or (f"on {right} cases" if right > 1 else "well found"), last.picture)
 
     def hint(self) -> None:
@@ -105,44 +104,8 @@ class NotAttempted(Exception):
     """The answer is still empty; its text says what is to be done."""
 
 
-class Broken(Exception):
-    """The answer raised an error, or gave back what cannot be read; its text says on which case."""
-
-
-def run(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's answer; an empty function has not been attempted."""
-    try:
-        answer = function(*arguments)
-    except NotImplementedError:
-        raise NotAttempted from None
-    if answer is None or answer is Ellipsis:
-        raise NotAttempted
-    return answer
-
-
-def ask(described: str, wanted: str, read: Callable[[Any], Any], function: Callable[..., Any], *arguments: Any) -> Any:
-    """read(function(*arguments)), the arguments copied and the random numbers the same in every call.
-
-    described: the case, and wanted: what read takes, in words. Raises NotAttempted for an empty function, and Broken
-    for whatever else fails.
-    """
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            answer = run(function, *copy.deepcopy(arguments))
-    except NotAttempted:
-        raise
-    except Exception as error:  # whatever an answer raises is a fault of the answer
-        raise Broken(f"on {described} your function raised {type(error).__name__}: {error}") from error
-    try:
-        return read(answer)
-    except Exception:
-        raise Broken(f"on {described} expected {wanted}; got {str(answer)[:200]}") from None
-
-
-def number(value: Any) -> float:
-    """A number out of a number or a tensor with one entry."""
-    return torch.as_tensor(value, dtype=torch.float64).detach().item()
+class Fault(Exception):
+    """What is wrong with an answer, in a text for the reader; a check that raises it ends there."""
 
 
 def show(value: Tensor) -> str:

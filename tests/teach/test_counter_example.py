@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import lliptools as ll
-from lliptools.teach.exercise import Broken, Exercise, Finding, NotAttempted, Outcome, ask, number
+from lliptools.teach.checks.answers import ask, number
+from lliptools.teach.exercise import Exercise, Fault, Finding, NotAttempted, Outcome
 from lliptools.teach.views import Pair, pair_of
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -65,18 +66,18 @@ def test_the_first_fault_counts():
 
 
 def test_ask_reads_an_answer():
-    assert ask("x", "a number", number, lambda: torch.tensor([3.0], requires_grad=True)) == 3.0
+    assert ask(lambda: torch.tensor([3.0], requires_grad=True), "x", read=number, wanted="a number") == 3.0
     with pytest.raises(NotAttempted):
-        ask("x", "a number", number, lambda: None)
-    with pytest.raises(Broken, match="on x your function raised KeyError: 'a'"):
-        ask("x", "a number", number, lambda: {}["a"])
-    with pytest.raises(Broken, match="on x expected a number; got hello"):
-        ask("x", "a number", number, lambda: "hello")
+        ask(lambda: None, "x", read=number, wanted="a number")
+    with pytest.raises(Fault, match="on x your function raised KeyError: 'a'"):
+        ask(lambda: {}["a"], "x", read=number, wanted="a number")
+    with pytest.raises(Fault, match="on x expected a number; got hello"):
+        ask(lambda: "hello", "x", read=number, wanted="a number")
 
 
 def test_an_answer_cannot_change_what_it_is_given():
     given = [torch.ones(2)]
-    assert ask("x", "a number", number, lambda weights: weights[0].mul_(5).sum(), given) == 10.0
+    assert ask(lambda weights: weights[0].mul_(5).sum(), "x", given, read=number, wanted="a number") == 10.0
     assert given[0].tolist() == [1.0, 1.0]
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from lliptools.nets import ClippedMaxMin, ClippedReLU
+from lliptools.teach.checks.answers import ask
 from lliptools.teach.checks.pictures import picture_of
-from lliptools.teach.exercise import Exercise, Finding, ask, show
+from lliptools.teach.exercise import Exercise, Finding, show
 from lliptools.teach.views import pair_of
 
 __all__ = ["clipped_maxmin_mask", "relu_theta_mask"]
@@ -27,7 +28,7 @@ def _mask(value: Any) -> Tensor:
 def _relu_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
     for lower, upper, theta in _relu_cases():
         described = f"lower = {show(lower)}, upper = {show(upper)}, theta = {show(theta)}"
-        got = ask(described, "True or False a unit", _mask, function, lower, upper, theta)
+        got = ask(function, described, lower, upper, theta, read=_mask, wanted="True or False a unit")
         if got.shape != lower.shape:
             yield f"on {described} expected a mask of shape {tuple(lower.shape)}; got {tuple(got.shape)}"
             continue
@@ -78,7 +79,7 @@ def _pair_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
             else f"boxes of {len(lower)} units"
         )
         wanted = "(outputs, inputs), True or False a unit"
-        got = ask(described, wanted, _two_masks, function, lower, upper, high, low)
+        got = ask(function, described, lower, upper, high, low, read=_two_masks, wanted=wanted)
         if any(mask.shape != lower.shape for mask in got):
             shapes = [tuple(mask.shape) for mask in got]
             yield f"on {described} expected two masks of shape {tuple(lower.shape)}; got {shapes}"

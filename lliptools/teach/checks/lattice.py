@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound
 from lliptools.nets import fold, mlp
-from lliptools.teach.checks.answers import Fault, ask, numbers, told
+from lliptools.teach.checks.answers import ask, numbers, told
 from lliptools.teach.checks.unseen import linear_layers
-from lliptools.teach.exercise import Exercise, NotAttempted, Outcome, show
+from lliptools.teach.exercise import Exercise, Fault, NotAttempted, Outcome, show
 
 __all__ = ["new_bound"]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lliptools.layers.condition import gershgorin_scale
-from lliptools.teach.checks.answers import Fault, ask, numbers, told
-from lliptools.teach.exercise import Exercise, show
+from lliptools.teach.checks.answers import ask, numbers, told
+from lliptools.teach.exercise import Exercise, Fault, show
 
 __all__ = ["aol_scale", "eight_columns", "q_of_sn"]
 

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.teach.checks.numbers import Numbers, Question
+from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.checks.pictures import picture_of
-from lliptools.teach.exercise import Exercise, Finding, NotAttempted, ask, number, show
+from lliptools.teach.checks.questions import Question, Questions
+from lliptools.teach.exercise import Exercise, Finding, NotAttempted, show
 from lliptools.teach.views import pair_of
 
 __all__ = ["pairwise_radius", "scaled_pixels", "why_sqrt2"]
@@ -19,7 +20,7 @@ ROOT = 2**0.5
 def _radius_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
     for W, b, x, y in _classifiers():
         described = f"W = {show(W)}, b = {show(b)}, x = {show(x)}, y = {y}"
-        got = ask(described, "a number", number, function, W, b, x, y)
+        got = ask(function, described, W, b, x, y, read=number, wanted="a number")
         logits = W @ x + b
         rest = torch.arange(len(b)) != y
         margin, steep = (logits[y] - logits)[rest], (W[y] - W).norm(dim=1)[rest]
@@ -162,7 +163,7 @@ why_sqrt2 = Exercise(
     ),
 )
 _OFF = 0.01
-scaled_pixels = Numbers(
+scaled_pixels = Questions(
     "scaled_pixels",
     (
         Question("margin", 3.0, "margin: the logits are those of before, and so is what they differ by", _OFF),

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lliptools.bounds import local_bound
 from lliptools.nets import fold
-from lliptools.teach.exercise import Exercise, NotAttempted, run, show
+from lliptools.teach.checks.answers import ask, number
+from lliptools.teach.exercise import Exercise, NotAttempted, show
 
 __all__ = ["ball_box", "interval_box", "local_product", "one_undecided_unit"]
 
@@ -20,14 +21,7 @@ def _box_faults(
     """Compare a box with the smallest box, (lower, upper), of each case's arguments."""
     for arguments, lower, upper in cases:
         described = ", ".join(f"{name} = {show(argument)}" for name, argument in arguments.items())
-        try:
-            answer = run(function, *arguments.values())
-            got = [torch.as_tensor(side, dtype=torch.float64) for side in answer]
-        except NotAttempted:
-            raise
-        except Exception as error:  # whatever an answer raises is a fault of the answer
-            yield f"on {described} your function raised {type(error).__name__}: {error}"
-            return
+        got = ask(function, described, *arguments.values(), read=_sides, wanted="(lower, upper)")
         if len(got) != 2 or any(side.shape != lower.shape for side in got):
             shapes = [tuple(side.shape) for side in got]
             yield f"on {described} expected (lower, upper), each of shape {tuple(lower.shape)}; got shapes {shapes}"
@@ -47,6 +41,10 @@ def _box_faults(
             )
         else:
             yield ""
+
+
+def _sides(value: Any) -> list[Tensor]:
+    return [torch.as_tensor(side, dtype=torch.float64) for side in value]
 
 
 def _interval_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str]:
@@ -89,13 +87,7 @@ def _product_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str
         small = sum(W.numel() for W in weights) <= 12
         shown = ", ".join(show(W) if small else f"one of shape {tuple(W.shape)}" for W in weights)
         described = f"{story}: weights {shown}, masks {[mask.int().tolist() for mask in masks]}"
-        try:
-            got = float(run(function, weights, masks))
-        except NotAttempted:
-            raise
-        except Exception as error:  # whatever an answer raises is a fault of the answer
-            yield f"on {described} your function raised {type(error).__name__}: {error}"
-            return
+        got = ask(function, described, weights, masks, read=number, wanted="a number")
         if not got >= lower * (1 - 1e-9):
             yield f"unsound. On {described} a choice of slopes reaches {lower:.4g}, but your bound is {got:.4g}"
         elif abs(got - truth) > 1e-6 * max(truth, 1.0):

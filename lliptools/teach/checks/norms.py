@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.checks.pictures import picture_of
-from lliptools.teach.exercise import Exercise, Finding, NotAttempted, ask, number, show
+from lliptools.teach.exercise import Exercise, Finding, NotAttempted, show
 from lliptools.teach.views import Pair, pair_of
 
 __all__ = ["break_spectral_norm", "gram_iteration", "power_iteration"]
@@ -22,7 +23,7 @@ def _power_faults(function: Callable[..., Any]) -> Iterator[str]:
         before, expected = 0.0, start / start.norm()
         for steps in (0, 1, 2, 5, 40):
             described = f"{story}, v = {_short(start)}, steps = {steps}"
-            got = ask(described, "a number", number, function, W, start, steps)
+            got = ask(function, described, W, start, steps, read=number, wanted="a number")
             expected = start / start.norm()
             for _ in range(steps):
                 expected = W.T @ (W @ expected)
@@ -48,7 +49,7 @@ def _gram_faults(function: Callable[..., Any]) -> Iterator[str]:
         values = torch.linalg.svdvals(W) / top
         for steps in (0, 1, 2, 4, 8):
             described = f"{story}, steps = {steps}"
-            got = ask(described, "a number", number, function, W, steps)
+            got = ask(function, described, W, steps, read=number, wanted="a number")
             truth = top * values.pow(2 ** (steps + 1)).sum().item() ** 0.5 ** (steps + 1)
             if not abs(got) < torch.inf:
                 yield f"on {described} your bound is {got}: powers of WᵀW overflow; take their scale out first"

@@ -1,6 +1,7 @@
 """The exercises of notebook 03: fold by hand, the product bound, the worst pair."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound
 from lliptools.nets import mlp
-from lliptools.teach.checks.numbers import Numbers, Question
+from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.checks.pictures import picture_of
-from lliptools.teach.exercise import Exercise, Finding, ask, number, show
+from lliptools.teach.checks.questions import Question, Questions
+from lliptools.teach.exercise import Exercise, Finding, show
 from lliptools.teach.views import Pair, pair_of, steepest_pair
 
 __all__ = ["fold_by_hand", "product_bound", "worst_pair"]
@@ -24,7 +26,7 @@ def _product_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
     for weights in _weights():
         small = sum(W.numel() for W in weights) <= 12
         described = "weights " + ", ".join(show(W) if small else f"one of shape {tuple(W.shape)}" for W in weights)
-        got = ask(described, "a number", number, function, weights)
+        got = ask(function, described, weights, read=number, wanted="a number")
         truth = torch.stack([torch.linalg.matrix_norm(W, 2) for W in weights]).prod().item()
         if not abs(got) < torch.inf:
             yield f"on {described} your bound is {got}"
@@ -70,7 +72,8 @@ def _pair_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
     for net, x, eps, story in _searched():
         described = f"{story}, x = {show(x)}, eps = {eps:g}"
         exact = exact_bound(net, x[None], eps).value.item()
-        one, other = ask(described, "two points like x", partial(_two_points, x), function, net, x, eps)
+        read = partial(_two_points, x)
+        one, other = ask(function, described, deepcopy(net), x, eps, read=read, wanted="two points like x")
         outside = max((one - x).norm().item(), (other - x).norm().item())
         pair = pair_of(net, "", one, other, center=x, radius=eps)
         if not (one.isfinite().all() and other.isfinite().all()):
@@ -126,7 +129,7 @@ def _searched() -> Iterator[tuple[nn.Sequential, Tensor, float, str]]:
 
 
 _OFF = 0.005
-fold_by_hand = Numbers(
+fold_by_hand = Questions(
     "fold_by_hand",
     (
         Question("split", 2**0.5, "split: [1; −1] takes 1 to a vector of which length?", _OFF),

@@ -11,9 +11,9 @@ from torch import Tensor
 from lliptools.bounds import global_bound
 from lliptools.certificates import certify
 from lliptools.margins import smallest_margin
-from lliptools.teach.checks.answers import Fault, ask, numbers, told
+from lliptools.teach.checks.answers import ask, numbers, told
 from lliptools.teach.checks.unseen import Unseen, blobs, known, moons_like, trained, with_ridge
-from lliptools.teach.exercise import Exercise, show
+from lliptools.teach.exercise import Exercise, Fault, show
 
 __all__ = ["never_nan", "sandwich"]
 

@@ -1,10 +1,10 @@
 """The self-test of notebook 00."""
 
-from lliptools.teach.checks.numbers import Numbers, Question
+from lliptools.teach.checks.questions import Question, Questions
 
 __all__ = ["self_test"]
 
-self_test = Numbers(
+self_test = Questions(
     "self_test",
     (
         Question("norm", 4.0, "‖diag(3, −4)‖: read section A (norms) below"),

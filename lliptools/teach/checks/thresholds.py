@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lliptools.bounds import local_bound
 from lliptools.nets import ClippedReLU, mlp
-from lliptools.teach.exercise import Exercise, ask, show
+from lliptools.teach.checks.answers import ask
+from lliptools.teach.exercise import Exercise, show
 
 __all__ = ["sparsity_loss", "theta_to_infinity"]
 
@@ -19,7 +20,7 @@ def _loss_faults(function: Callable[..., Any]) -> Iterator[str]:
         described = f"lower = {show(lower)}, upper = {show(upper)}, theta = {show(theta)}, s = {s:g}"
         lower.requires_grad_()
         upper.requires_grad_()
-        loss = ask(described, "a tensor with one number", _loss, lambda: function(lower, upper, theta, s))  # noqa: B023
+        loss = ask(function, described, lower, upper, theta, s, read=_loss, wanted="a tensor with one number")
         slow = sum(max(u, 0.0) for u in upper.tolist()) / len(upper)
         limits = theta.expand_as(lower).tolist()
         slow += s * sum(max(t - low, 0.0) for t, low in zip(limits, lower.tolist(), strict=True)) / len(lower)
@@ -70,20 +71,19 @@ def _infinity_faults(function: Callable[..., Any]) -> Iterator[str]:
                     layer.weight.mul_(scale)
         plain = nn.Sequential(*(nn.ReLU() if isinstance(layer, ClippedReLU) else layer for layer in copy.deepcopy(net)))
         before = copy.deepcopy(net.state_dict())
-        free = ask(described, "a network", _network, lambda: function(net))  # noqa: B023
+        free = ask(function, described, net, read=_network, wanted="a network")
         if any(not torch.equal(value, before[key]) for key, value in net.state_dict().items()):
             yield f"on {described} you changed the network that was given to you; work on a copy"
             continue
         expected = plain(x)
-        outputs = ask(f"{described}, applied to points,", "outputs", expected.sub, free, x)
+        outputs = ask(free, f"{described}, applied to points,", x, read=expected.sub, wanted="outputs")
         apart, largest = outputs.abs().amax().item(), expected.abs().amax().item()
         if not apart <= 1e-9 * largest:
             yield f"on {described} the outputs differ from those of the same weights with ReLU by up to {apart:.4g}"
             continue
         for eps in (0.0, 0.1, 1.0):
             truth = local_bound(plain, x[:3], eps).value
-            given = free, x[:3], eps
-            bound = ask(f"{described}, to be bounded,", "a network", torch.as_tensor, _local_values, *given)
+            bound = ask(_local_values, f"{described}, to be bounded,", free, x[:3], eps)
             if not torch.allclose(bound, truth, rtol=1e-9):
                 yield f"on {described} at eps = {eps:g} the local bounds are {show(truth)}; yours are {show(bound)}"
                 break

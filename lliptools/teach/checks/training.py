@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from lliptools.bounds import global_bound, local_bound
 from lliptools.margins import own_class
 from lliptools.nets import fold, mlp
-from lliptools.teach.checks.answers import Fault, ask, numbers, told
-from lliptools.teach.exercise import Exercise, show
+from lliptools.teach.checks.answers import ask, numbers, told
+from lliptools.teach.exercise import Exercise, Fault, show
 
 __all__ = ["gloro_loss", "local_loss"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lliptools.teach.exercise import Exercise, NotAttempted, Outcome
 
-__all__ = ["Numbers", "Question"]
+__all__ = ["Question", "Questions"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Question:
         return abs(value - self.truth) <= self.tolerance * (abs(self.truth) or 1.0)
 
 
-class Numbers:
+class Questions:
     """An exercise whose answers are numbers by keyword; it names every gap, and what is still to be answered."""
 
     def __init__(self, name: str, questions: Sequence[Question], hints: tuple[str, ...]) -> None:
