@@ -1,5 +1,6 @@
 """A figure laid out by hand: panels, their axes, their traces. Knows plotly, and nothing of networks."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class Panels:
     def add(self, kind: str, **trace: Any) -> None:
         """Add a trace of a plotly type to the open panel."""
         legend = {} if kind == "image" else {"showlegend": False}  # an image has none
-        self._traces.append({"type": kind, **legend, **self._axes, **trace})
+        known = {key: _without_nan(value) for key, value in trace.items()}
+        self._traces.append({"type": kind, **legend, **self._axes, **known})
 
     def line(self, x: Any, y: Any, hover: str = "", **line: Any) -> None:
         """Add a line; hover is a hovertemplate, and without one the line does not answer the mouse."""
@@ -62,6 +64,17 @@ def columns(count: int, start: float, stop: float, gap: float) -> list[Span]:
 def array(tensor: Tensor) -> np.ndarray:
     """The tensor as plotly takes it."""
     return tensor.detach().cpu().numpy()
+
+
+def _without_nan(values: Any) -> Any:
+    """Numbers with None where one is not finite: the message that brings a figure to the browser has no NaN."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and not np.isfinite(values).all():
+        known = values.astype(object)
+        known[~np.isfinite(values)] = None
+        return known.tolist()
+    if isinstance(values, list):
+        return [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
+    return values
 
 
 def _titled(axis: Spec) -> Spec:

@@ -52,7 +52,7 @@ class Task:
         for first, last in reversed(spans):
             del lines[first:last]
         lines[spans[0][0] : spans[0][0]] = self.solution.splitlines()
-        return "\n".join(lines)
+        return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines))  # where several answers stood apart
 
 
 def tasks(notebook: NotebookNode) -> list[Task]:

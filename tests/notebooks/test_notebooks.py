@@ -33,6 +33,9 @@ def test_the_tutorials_are_there():
         "03_product_bound",
         "04_which_neurons_are_fixed",
         "05_clipping",
+        "06_certified_training",
+        "07_one_lipschitz_by_design",
+        "08_lattice_and_capstone",
     ]
 
 

@@ -65,12 +65,14 @@ def raises(*_):
     [
         ("aol_scale", aol),
         ("aol_scale", aol_by_loop),
+        ("aol_scale", lambda W: aol(W).float()),
         ("aol_scale", lambda W: ll.layers.condition.gershgorin_scale(W, torch.ones(W.shape[1]).double())),
         ("q_of_sn", q_of_sn),
         ("q_of_sn", q_by_power_iteration),
         ("q_of_sn", lambda W: 1e6 * q_of_sn(W)),
         ("eight_columns", factor),
         ("eight_columns", factor_by_eigenvalues),
+        ("eight_columns", lambda W, T: factor(W.float(), T.float())),
     ],
 )
 def test_right(check, answer):

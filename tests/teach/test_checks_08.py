@@ -189,7 +189,15 @@ def test_capstone_right(answer):
     outcome = ll.check.capstone(answer, seconds=600)
     assert outcome.status == "right", outcome
     assert 0.5 < outcome.score <= 1
-    assert outcome.message.count(" s\n") == 4  # a line a network
+    assert len(outcome.message.splitlines()) == 1 + 5  # a line a network
+    assert 0 < outcome.seconds < 600
+
+
+@pytest.mark.parametrize("seed", [1, 123456789])
+def test_capstone_on_other_networks(seed):
+    assert ll.check.capstone.seeded
+    assert ll.check.capstone(by_library, seed=seed, seconds=600).status == "right"
+    assert "has caught up" in ll.check.capstone(by_radius_0, seed=seed, seconds=600).message
 
 
 @pytest.mark.parametrize(
@@ -231,7 +239,9 @@ def unseen_of(net):
 
 @pytest.mark.parametrize("answer", [lambda *_: None, lambda *_: ...])
 def test_capstone_not_attempted(answer):
-    assert ll.check.capstone(answer).status == "not attempted"
+    outcome = ll.check.capstone(answer)
+    assert outcome.status == "not attempted"
+    assert outcome.message.startswith("fill in the function")
 
 
 def test_the_truth_itself_is_not_refuted():

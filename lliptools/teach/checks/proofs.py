@@ -17,7 +17,7 @@ from lliptools.teach.exercise import Exercise, Fault, show
 
 __all__ = ["never_nan", "sandwich"]
 
-EPS = (0.3, 0.6)
+EPS = (0.15, 0.3, 0.6)  # at the first of them the global bound proves some points
 BROKEN = 0.8  # of the points that can be broken within 0.8 eps, an attack has to break so many
 
 

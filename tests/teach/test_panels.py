@@ -1,0 +1,28 @@
+"""What reaches the browser: numbers, and None where there is none."""
+
+import json
+from math import inf, nan
+
+import numpy as np
+
+import lliptools as ll
+from lliptools.teach.panels import Panels
+
+
+def test_what_is_not_finite_becomes_none():
+    panels = Panels(100)
+    panels.open((0, 1), (0, 1), "", {}, {})
+    panels.add("heatmap", z=np.array([[1.0, nan], [inf, 2.0]]))
+    panels.line([0.0, nan], np.array([1.0, 2.0]))
+    heat, line = panels.figure().data
+    assert [list(row) for row in heat.z] == [[1.0, None], [None, 2.0]]
+    assert list(line.x) == [0.0, None]
+    assert list(line.y) == [1.0, 2.0]
+
+
+def test_the_state_of_an_explorer_is_json():
+    digits = ll.training.digits()
+    nets = {"mine": ll.nets.load("digits-0.5-sparse")}
+    explorer = ll.teach.widgets.AccuracyExplorer(nets, digits.x_test[:5], digits.y_test[:5], eps_max=1.0)
+    state = explorer.figure.get_state()
+    json.dumps([state["_widget_data"], state["_widget_layout"]], allow_nan=False, default=lambda array: array.tolist())
