@@ -35,7 +35,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         equal_nan = one.dtype.kind == "f" and other.dtype.kind == "f"
         return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=equal_nan)
-    return type(one) is type(other) and bool(one == other)
+    return type(one) is type(other) and (bool(one == other) or _key(one) == _key(other))
 
 
 def varying(pictures: Sequence[Parts]) -> list[Place]:
