@@ -93,8 +93,8 @@ FILES = {
         *("lattice", "counter_example"),
     ),
     "teach.widgets": (
-        *("frames", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product", "condition"),
-        *("accuracy", "training", "lattice"),
+        *("controls", "frames", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product"),
+        *("condition", "accuracy", "training", "lattice"),
     ),
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}

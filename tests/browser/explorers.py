@@ -1,18 +1,16 @@
-"""An explorer in an open notebook or page, as a person at the keyboard and the mouse finds it."""
+"""An explorer in an open notebook, as a person at the keyboard and the mouse finds it."""
 
-import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
-import pytest
-from browser import chromium
-from lab import Lab
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-# 60 mouse moves a second along the slider, as fast as a hand that shakes it. Gives the milliseconds from the last move
-# to the last change of the words.
+PATIENCE = 20  # seconds for what has to be computed, on a machine that does other things
+expect.set_options(timeout=1000 * PATIENCE)
+# 60 mouse moves a second along a slider, as fast as a hand that shakes it; ends when all has been still for half a
+# second, and gives the milliseconds from the last move to the last change of the words.
 DRAG = """
 async ([from, to, y, explorer]) => {
   const event = (kind, x) => new MouseEvent(kind, {clientX: x, clientY: y, bubbles: true, buttons: 1});
@@ -40,32 +38,24 @@ async ([handle, key, figure, summary]) => {
     observer.observe(summary, {childList: true, subtree: true, characterData: true});
   });
   const drawn = new Promise(done => figure.once("plotly_update", done));
+  const late = new Promise((_, no) => setTimeout(() => no(`nothing followed ${key}`), 20000));
   const start = performance.now();
   handle.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
-  await Promise.all([followed, drawn]);
+  await Promise.race([Promise.all([followed, drawn]), late]);
   await new Promise(requestAnimationFrame);
   return performance.now() - start;
 }
 """
-expect.set_options(timeout=60_000)  # for what has to be computed, on a machine that does other things
-IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 
-
-def missing_chromium() -> None:
-    """Skip where there is no Chromium; where tests have to run, fail."""
-    if chromium() is None:
-        reason = "Chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
-def scratch(lab: Lab, name: str, *cells: str) -> Page:
-    """A new notebook with these code cells, open in the lab and running."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, lab.root / name)
-    return lab.open(name)
+# What plotly was told to show, as one text, in whatever order it was told; names with a _ are its own.
+DRAWN = """
+figure => JSON.stringify([figure.data, figure.layout.annotations], (key, value) => {
+  if (ArrayBuffer.isView(value)) return Array.from(value);
+  if (!value || typeof value !== "object" || Array.isArray(value)) return value ?? undefined;
+  const kept = Object.entries(value).filter(([name, inner]) => name !== "uid" && name[0] !== "_" && inner !== null);
+  return Object.fromEntries(kept.sort());
+})
+"""
 
 
 @dataclass
@@ -87,45 +77,61 @@ class Latency:
         return f"median {self.median:.0f} ms, p95 {self.tail:.0f} ms"
 
 
+@dataclass
 class Explorer:
-    """An explorer of an open page: by default the first. Sliders are named by how their description begins."""
+    """The explorer of a page that carries this class; controls are named by how their description begins."""
 
-    def __init__(self, page: Page, number: int = 0) -> None:
-        self.page = page
-        page.wait_for_selector(f":nth-match(.js-plotly-plot, {number + 1})", timeout=240_000)
-        if page.locator(".jp-Notebook").count():
-            page.wait_for_selector(IDLE, timeout=240_000)
-        self.box = page.locator(".widget-vbox:has(.js-plotly-plot)").nth(number)
-        self.summary = self.box.locator("[role=status]")
+    page: Page
+    name: str
+    box: Locator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.box = self.page.locator(f".{self.name}")
         self.figure = self.box.locator(".js-plotly-plot")
+        self.summary = self.box.locator("[role=status]")
+        self.call = self.box.locator("code")
+        self.figure.wait_for(timeout=60_000)
         self.figure.scroll_into_view_if_needed()
 
-    def slider(self, name: str) -> Locator:
+    def control(self, name: str) -> Locator:
         """The slider whose description begins so."""
-        sliders = self.box.locator(".widget-hslider")
-        for slider in sliders.all():
-            if (slider.locator(".widget-label").text_content() or "").startswith(name):
-                return slider
-        raise AssertionError(f"no slider {name!r} among {sliders.all_text_contents()}")
+        label = self.page.locator(".widget-label").get_by_text(re.compile(f"^{re.escape(name)}"))
+        return self.box.locator(".widget-hslider").filter(has=label)
+
+    def handle(self, name: str) -> Locator:
+        """What a hand or the keyboard takes hold of."""
+        return self.control(name).locator(".noUi-handle")
 
     def press(self, name: str, *keys: str) -> None:
         """Press keys on a slider."""
-        self.slider(name).locator(".noUi-handle").focus()
+        self.handle(name).focus()
         for key in keys:
             self.page.keyboard.press(key)
+
+    def press_button(self, name: str) -> None:
+        """Press a button by the keyboard."""
+        self.button(name).focus()
+        self.page.keyboard.press("Enter")
+
+    def button(self, name: str) -> Locator:
+        """The button with this name."""
+        return self.box.get_by_role("button", name=name, exact=True)
 
     def wait(self, text: str) -> None:
         """Wait until the summary says this."""
         expect(self.summary).to_contain_text(text)
 
+    def wait_call(self, text: str) -> None:
+        """Wait until the call that opens this view says this."""
+        expect(self.call).to_contain_text(text)
+
     def readout(self, name: str) -> str:
         """What a slider says where it stands."""
-        return self.slider(name).locator(".widget-readout").text_content() or ""
+        return (self.control(name).locator(".widget-readout").text_content() or "").replace("−", "-")
 
     def drag(self, name: str, length: float) -> float:
         """Drag a slider from where it stands by a part of its length, fast; milliseconds until all had followed."""
-        handle = self.slider(name).locator(".noUi-handle").bounding_box()
-        base = self.slider(name).locator(".noUi-base").bounding_box()
+        handle, base = self.handle(name).bounding_box(), self.control(name).locator(".noUi-base").bounding_box()
         assert handle is not None
         assert base is not None
         x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
@@ -133,19 +139,27 @@ class Explorer:
 
     def latency(self, name: str, key: str = "ArrowRight", presses: int = 40) -> Latency:
         """How long each of so many key presses takes to be painted."""
-        handle = self.slider(name).locator(".noUi-handle").element_handle()
-        figure, times = self.figure.element_handle(), []
+        handle, figure = self.handle(name).element_handle(), self.figure.element_handle()
         summary = self.box.locator(".widget-html:has([role=status])").element_handle()
-        for _ in range(presses):
-            times.append(self.page.evaluate(PRESS, [handle, key, figure, summary]))
+        times = [self.page.evaluate(PRESS, [handle, key, figure, summary]) for _ in range(presses)]
         return Latency(sorted(times))
 
     def titles(self) -> list[str]:
         """The texts in the figure."""
-        return self.figure.locator(".annotation-text").all_text_contents()
+        return self.figure.locator(".annotation-text, .xtitle, .ytitle").all_text_contents()
 
-    def shoot(self, path: Path) -> Image.Image:
-        """A picture of the figure, kept for a person to look at."""
-        self.page.wait_for_timeout(400)
+    def drawn(self) -> str:
+        """What plotly was told to show."""
+        return self.figure.evaluate(DRAWN)
+
+    def wait_drawn(self, text: str, *, other: bool = False) -> None:
+        """Wait until plotly was told to show this; or something else."""
+        found = f"([figure, text, other]) => (({DRAWN})(figure) !== text) === other"
+        what = [self.figure.element_handle(), text, other]
+        self.page.wait_for_function(found, arg=what, polling=100, timeout=1000 * PATIENCE)
+
+    def picture(self, path: Path) -> Image.Image:
+        """The figure as it is painted, kept for a person to look at."""
+        self.page.wait_for_timeout(200)
         self.figure.screenshot(path=path)
         return Image.open(path).convert("RGB")

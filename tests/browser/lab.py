@@ -2,23 +2,22 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from browser import open_browser
+import nbformat
 from playwright.sync_api import Browser, Page
 
 TOKEN = "offline-test"
-# A kernel that has only just started drops a run-all without a word: wait until it answers, then run.
-RUN_ALL = """
+# A kernel that has only just started drops what it is told to run without a word: wait until it answers.
+READY = """
 async () => {
   const app = window.jupyterapp;
   await app.restored;
@@ -30,47 +29,62 @@ async () => {
   await panel.sessionContext.ready;
   await panel.sessionContext.session.kernel.info;
   await panel.sessionContext.session.kernel.requestExecute({code: "pass", silent: true}).done;
-  app.commands.execute("notebook:run-all-cells");
 }
 """
+RUN = """
+async (number) => {
+  window.jupyterapp.shell.currentWidget.content.activeCellIndex = number;
+  await window.jupyterapp.commands.execute("notebook:run-cell");
+}
+"""
+COMPLAINTS = ".jp-OutputArea-output[data-mime-type*='error'], .jp-OutputArea-output[data-mime-type*='stderr']"
 
 
 @dataclass
 class Lab:
-    """A running JupyterLab: where it and its notebooks are, and what a page in it asked for and complained of."""
+    """A running JupyterLab: where it and its notebooks are, and what its pages complained of or asked for outside."""
 
     port: int
     browser: Browser
     root: Path
-    outside: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
 
-    def open(self, notebook: str, width: int = 1280, height: int = 1400) -> Page:
-        """A page with the notebook open and all its cells told to run."""
-        page = self.browser.new_page(viewport={"width": width, "height": height})
+    def open(self, name: str, cells: Sequence[str]) -> Page:
+        """A page with a new notebook of these code cells, as wide as a student's and as high as the tallest figure."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        # Without a kernel's name Lab asks for one.
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.root / name)
+        page = self.browser.new_page(viewport={"width": 1280, "height": 1100})
+        page.on("dialog", lambda dialog: dialog.accept())
         page.on("request", lambda request: self._note_request(request.url))
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         page.on("response", lambda response: self._note_response(response.status, response.url))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"http://127.0.0.1:{self.port}/lab/tree/{notebook}?token={TOKEN}&reset")
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook", timeout=60_000)
-        page.evaluate(RUN_ALL)
+        page.evaluate(READY)
         return page
+
+    def run(self, page: Page, number: int) -> None:
+        """Run a cell of the open notebook, and wait for its end."""
+        page.evaluate(RUN, number)
+        self.complaints.extend(page.locator(COMPLAINTS).all_text_contents())
 
     def _note_response(self, status: int, url: str) -> None:
         if status >= 400:
-            self.errors.append(f"{status} {url}")
+            self.complaints.append(f"{status} {url}")
 
     def _note_request(self, url: str) -> None:
         if not url.startswith((f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}", "data:", "blob:")):
-            self.outside.append(url)
+            self.complaints.append(url)
 
 
 @contextmanager
-def running_lab(notebooks: Path, scratch: Path) -> Iterator[Lab]:
-    """JupyterLab on a copy of the notebooks, with all its settings in a scratch folder."""
+def running_lab(browser: Browser, scratch: Path) -> Iterator[Lab]:
+    """JupyterLab with its notebooks and all its settings in a scratch folder."""
     root = scratch / "notebooks"
-    shutil.copytree(notebooks, root)
+    root.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -78,8 +92,7 @@ def running_lab(notebooks: Path, scratch: Path) -> Iterator[Lab]:
         server = subprocess.Popen(_command(port, root), env=_environment(scratch), stdout=log, stderr=log)
         try:
             _wait(port, server, scratch / "lab.log")
-            with open_browser() as browser:
-                yield Lab(port, browser, root)
+            yield Lab(port, browser, root)
         finally:
             server.terminate()
             server.wait(timeout=30)

@@ -14,7 +14,8 @@ import lliptools as ll
 from lliptools.teach import figures, views
 from lliptools.teach.style import CONFIG, STATES
 from lliptools.teach.widgets import NeuronExplorer
-from lliptools.teach.widgets.base import figure_widget, nice, redraw
+from lliptools.teach.widgets.controls import nice
+from lliptools.teach.widgets.redraw import figure_widget, redraw
 
 DIGITS = ll.training.digits()
 RADII = torch.arange(21, dtype=torch.float64) * 0.02

@@ -14,7 +14,8 @@ import lliptools as ll
 from lliptools.teach.frames import pack, parts
 from lliptools.teach.style import LAYOUT
 from lliptools.teach.widgets import NeuronExplorer, base
-from lliptools.teach.widgets.base import Explorer, dropdown, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import choice, slider
 
 
 def unpack(parcel):
@@ -71,7 +72,7 @@ class Small(Explorer):
         controls = {
             "t": slider("t in units", "a number", 0.0, 1.0, 0.125, 0.0),
             "a": slider("a in units", "another", 1, 5, 1, 1),
-            "b": dropdown("b", "a choice", [("zero", 0), ("one", 1)], 0),
+            "b": choice("b", "a choice", [("zero", 0), ("one", 1)], 0),
         }
         super().__init__(controls, [["t", "a", "b"]], "")
 
@@ -216,6 +217,10 @@ def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
             explorer.b.value = 1
         assert not explorer.frames.shown
         assert sent.messages[-1]["relayout_data"] == {"annotations[0].text": "t = 0.50, a = 2, b = 1"}
+        # The same pictures as those that it has dropped are sent once more.
+        assert explorer.frames.parcel == b""
+        await until(lambda: explorer.frames.shown)
+        assert unpack(explorer.frames.parcel)["given"] == [2, 1]
 
     asyncio.run(hand())
 

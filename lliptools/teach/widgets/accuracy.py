@@ -14,7 +14,7 @@ from lliptools.certificates import certified_radius
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
 from lliptools.teach.views import AccuracyView, broken_at, certified_radii, pictures
-from lliptools.teach.widgets.base import check_start, dropdown, nice, slider
+from lliptools.teach.widgets.controls import check_start, choice, nice, slider
 from lliptools.teach.widgets.staged import StagedExplorer
 
 __all__ = ["AccuracyExplorer"]
@@ -73,8 +73,8 @@ class AccuracyExplorer(StagedExplorer):
                 *(0.0, eps_max, self._step, start),
                 wide=True,
             ),
-            "net": dropdown("network", "whose points are shown one by one", list(nets), net or next(iter(nets))),
-            "method": dropdown("certified by", "which bound certifies", list(methods), method),
+            "net": choice("network", "whose points are shown one by one", list(nets), net or next(iter(nets))),
+            "method": choice("certified by", "which bound certifies", list(methods), method),
         }
         super().__init__(controls, [["eps"], ["net", "method"]], source)
 

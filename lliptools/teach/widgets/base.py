@@ -10,14 +10,13 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 
-from lliptools.errors import InvalidInput
 from lliptools.teach.style import dark
+from lliptools.teach.widgets.controls import moves
 from lliptools.teach.widgets.frames import Frames
 from lliptools.teach.widgets.redraw import figure_widget, redraw
 
-__all__ = ["Explorer", "check_start", "choice", "dropdown", "figure_widget", "log_slider", "nice", "redraw", "slider"]
+__all__ = ["Explorer"]
 
-NARROW, WIDE = "400px", "720px"
 QUIET = 0.15  # seconds without a move before what takes long is computed
 BREATH = 0.01  # seconds between two pictures that are made beforehand, for what a hand asks meanwhile
 
@@ -35,8 +34,8 @@ class Explorer(ipywidgets.VBox):
     Explorer.dark = True, set before one is made, draws all of them for a dark page.
 
     controls: by name, each with a description and a tooltip; they become attributes. rows: the names of the controls,
-    row by row; a control that is in none is not shown. source: how what is explored is called where the explorer is
-    made, as code; empty where it is nothing but the controls.
+    row by row; one that is in none, or that cannot move, is not shown. source: how what is explored is called where the
+    explorer is made, as code; empty where it is nothing but the controls.
     """
 
     slow = False
@@ -65,7 +64,7 @@ class Explorer(ipywidgets.VBox):
         self.reset.on_click(lambda _: self._to_start())
         # A window narrower than the figure scrolls it.
         framed = ipywidgets.Box([self.figure], layout={"overflow": "auto hidden"})
-        lines = [[self.controls[name] for name in row] for row in rows]
+        lines = [[self.controls[name] for name in row if moves(self.controls[name])] for row in rows]
         lines[0].append(self.reset)
         super().__init__([*map(ipywidgets.HBox, lines), self.summary, framed, self.call])
         self._rest(_running_loop(), drawn=True)
@@ -167,76 +166,6 @@ class Explorer(ipywidgets.VBox):
         with self.summary._lock_property(value=summary) if silently else nullcontext():
             self.summary.value = summary
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
-
-
-def slider(
-    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, wide: bool = False
-) -> ipywidgets.FloatSlider | ipywidgets.IntSlider:
-    """A slider from low to high; over whole numbers where all of them are."""
-    if all(isinstance(number, int) for number in (low, high, step, value)):
-        kind, more = ipywidgets.IntSlider, {}
-    else:
-        kind, more = ipywidgets.FloatSlider, {"readout_format": f".{max(0, -math.floor(math.log10(step) + 1e-9))}f"}
-    return kind(
-        description=description, tooltip=tooltip, min=low, max=high, step=step, value=value, **more, **_place(wide)
-    )
-
-
-def log_slider(
-    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, base: float = 2.0
-) -> ipywidgets.FloatLogSlider:
-    """A slider over powers of a base, whose exponents run from low to high."""
-    return ipywidgets.FloatLogSlider(
-        description=description,
-        tooltip=tooltip,
-        base=base,
-        min=low,
-        max=high,
-        step=step,
-        value=value,
-        readout_format=".3g",
-        **_place(wide=False),
-    )
-
-
-def dropdown(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.Dropdown:
-    """One of several, picked by its name; options are values or pairs (name, value)."""
-    return ipywidgets.Dropdown(
-        description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
-    )
-
-
-def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
-    """One of a few, in their order, as a slider over their names: values, or pairs (name, value).
-
-    JupyterLab keeps the arrow keys from a list that drops down.
-    """
-    return ipywidgets.SelectionSlider(
-        description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
-    )
-
-
-def _place(wide: bool) -> dict[str, Any]:
-    return {"style": {"description_width": "110px"}, "layout": {"width": WIDE if wide else NARROW}}
-
-
-def nice(value: float) -> float:
-    """The next of 1, 2, 4, 5, 10 times a power of ten; 0 for 0 or no number."""
-    if not (math.isfinite(value) and value > 0):
-        return 0.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value * (1 - 1e-9))
-
-
-def check_start(name: str, value: float, lowest: float, highest: float) -> None:
-    """Refuse a starting value outside of its slider."""
-    if not lowest <= value <= highest:
-        raise InvalidInput(
-            expected=f"{name} from {lowest:g} to {highest:g}",
-            got=f"{value}",
-            cause="a start outside of the slider",
-            next_step=f"leave {name} out for a default",
-        )
 
 
 def _spoken(lines: Sequence[str]) -> str:

@@ -25,7 +25,8 @@ from lliptools.teach.views import (
     theta_curve,
     typical_radius,
 )
-from lliptools.teach.widgets.base import Explorer, check_start, choice, dropdown, nice, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import check_start, choice, nice, slider
 
 __all__ = ["ClipExplorer"]
 
@@ -104,7 +105,7 @@ class ClipExplorer(Explorer):
         self._eps_max, step = eps_max, eps_max / STEPS
         start = step * round((eps_max / 5 if eps is None else eps) / step)
         controls = {
-            "network": dropdown("network", "which network is looked at", names, network or names[0]),
+            "network": choice("network", "which network is looked at", names, network or names[0]),
             "theta_scale": choice(
                 "θ times",
                 "multiplies every clip threshold of the network; ∞ clips nothing",

@@ -10,7 +10,8 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
 from lliptools.teach.views import ConditionView, condition_view
-from lliptools.teach.widgets.base import Explorer, check_start, dropdown, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import check_start, choice, slider
 
 __all__ = ["ConditionExplorer"]
 
@@ -72,7 +73,7 @@ class ConditionExplorer(Explorer):
                 *(-MOST, MOST, STEP, STEP * round(math.log2(q) / STEP)),
                 wide=True,
             ),
-            "matrix": dropdown("matrix", "which matrix W is scaled", list(self._matrices), chosen),
+            "matrix": choice("matrix", "which matrix W is scaled", list(self._matrices), chosen),
         }
         super().__init__(controls, [["log_q"]] if self._given else [["log_q"], ["matrix"]], "" if W is None else source)
 

@@ -68,8 +68,11 @@ class Frames(anywidget.AnyWidget):
         self._coming, self._pictures = None, []
 
     def _drop(self, _: Any) -> None:
-        """Another control has moved: what was made is of no use, here and in the browser."""
-        self.shown, self._coming = False, None
+        """Another control has moved: what was made is of no use, here and in the browser.
+
+        The same pictures may come again when it moves back: an empty parcel in between lets them be sent again.
+        """
+        self.shown, self._coming, self.parcel = False, None, b""
 
 
 def _key(control: ipywidgets.ValueWidget) -> str:

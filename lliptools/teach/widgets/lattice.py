@@ -13,7 +13,7 @@ from lliptools.certificates import certified_radius
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
 from lliptools.teach.views import RUNGS, LatticeRow, LatticeView, lattice_row
-from lliptools.teach.widgets.base import check_start, nice, slider
+from lliptools.teach.widgets.controls import check_start, nice, slider
 from lliptools.teach.widgets.staged import StagedExplorer
 
 __all__ = ["LatticeExplorer"]

@@ -14,7 +14,8 @@ from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import forward, read_blocks
 from lliptools.teach import figures
 from lliptools.teach.views import MarginView, margin_view, plane_view
-from lliptools.teach.widgets.base import Explorer, check_start, choice, log_slider, nice, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import check_start, choice, log_slider, nice, slider
 
 __all__ = ["MarginExplorer"]
 

@@ -24,7 +24,8 @@ from lliptools.teach.views import (
     stations,
     typical_radius,
 )
-from lliptools.teach.widgets.base import Explorer, check_start, log_slider, nice, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import check_start, log_slider, nice, slider
 
 __all__ = ["NeuronExplorer"]
 

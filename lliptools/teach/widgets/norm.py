@@ -12,7 +12,8 @@ from lliptools.bounds import spectral_norm
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
 from lliptools.teach.views import NormView, norm_view, stretching
-from lliptools.teach.widgets.base import Explorer, check_start, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import check_start, slider
 
 __all__ = ["NormExplorer"]
 

@@ -9,7 +9,8 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import check_input
 from lliptools.teach import figures
 from lliptools.teach.views import ProductView, product_view
-from lliptools.teach.widgets.base import Explorer, check_start, slider
+from lliptools.teach.widgets.base import Explorer
+from lliptools.teach.widgets.controls import check_start, slider
 
 __all__ = ["ProductExplorer"]
 

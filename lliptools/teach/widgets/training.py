@@ -12,7 +12,8 @@ from torch import nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
-from lliptools.teach.widgets.base import Explorer, _running_loop, check_start, dropdown, slider
+from lliptools.teach.widgets.base import Explorer, _running_loop
+from lliptools.teach.widgets.controls import check_start, choice, slider
 from lliptools.training import RECIPES, History, Recipe, Split, digits, fit, moons
 
 __all__ = ["TrainingExplorer"]
@@ -78,7 +79,7 @@ class TrainingExplorer(Explorer):
         self._run: Run | None = None
         self._thread: Thread | None = None
         controls = {
-            "recipe": dropdown("recipe", "what is trained, on what, by which loss", list(self._recipes), name),
+            "recipe": choice("recipe", "what is trained, on what, by which loss", list(self._recipes), name),
             "epochs": slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, epochs),
             "seed": slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed),
         }

@@ -1,0 +1,83 @@
+"""Controls that the keyboard moves, each with a description and a tooltip, and where they start."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+
+from lliptools.errors import InvalidInput
+
+__all__ = ["check_start", "choice", "log_slider", "moves", "nice", "slider"]
+
+NARROW, WIDE = "400px", "720px"
+
+
+def slider(
+    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, wide: bool = False
+) -> ipywidgets.FloatSlider | ipywidgets.IntSlider:
+    """A slider from low to high; over whole numbers where all of them are."""
+    if all(isinstance(number, int) for number in (low, high, step, value)):
+        kind, more = ipywidgets.IntSlider, {}
+    else:
+        kind, more = ipywidgets.FloatSlider, {"readout_format": f".{max(0, -math.floor(math.log10(step) + 1e-9))}f"}
+    return kind(
+        description=description, tooltip=tooltip, min=low, max=high, step=step, value=value, **more, **_place(wide)
+    )
+
+
+def log_slider(
+    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, base: float = 2.0
+) -> ipywidgets.FloatLogSlider:
+    """A slider over powers of a base, whose exponents run from low to high."""
+    return ipywidgets.FloatLogSlider(
+        description=description,
+        tooltip=tooltip,
+        base=base,
+        min=low,
+        max=high,
+        step=step,
+        value=value,
+        readout_format=".3g",
+        **_place(wide=False),
+    )
+
+
+def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
+    """One of a few, in their order, as a slider over their names: values, or pairs (name, value).
+
+    JupyterLab keeps the arrow keys from a list that drops down.
+    """
+    return ipywidgets.SelectionSlider(
+        description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
+    )
+
+
+def moves(control: ipywidgets.ValueWidget) -> bool:
+    """Whether a control has more than one place to stand at: a slider that has one cannot be drawn."""
+    if isinstance(control, ipywidgets.widget_selection._Selection):
+        return len(control.options) > 1
+    return control.min < control.max
+
+
+def _place(wide: bool) -> dict[str, Any]:
+    return {"style": {"description_width": "110px"}, "layout": {"width": WIDE if wide else NARROW}}
+
+
+def nice(value: float) -> float:
+    """The next of 1, 2, 4, 5, 10 times a power of ten; 0 for 0 or no number."""
+    if not (math.isfinite(value) and value > 0):
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value * (1 - 1e-9))
+
+
+def check_start(name: str, value: float, lowest: float, highest: float) -> None:
+    """Refuse a starting value outside of its slider."""
+    if not lowest <= value <= highest:
+        raise InvalidInput(
+            expected=f"{name} from {lowest:g} to {highest:g}",
+            got=f"{value}",
+            cause="a start outside of the slider",
+            next_step=f"leave {name} out for a default",
+        )

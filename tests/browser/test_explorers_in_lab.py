@@ -1,0 +1,211 @@
+"""Every explorer in a real JupyterLab, offline: each control by the keyboard, the main slider by a fast drag."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import pytest
+from explorers import Explorer
+from PIL import ImageChops
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+LATE = 3000  # milliseconds that a key press may take on a machine that does other things; a hundred is usual
+SETUP = """
+import torch, lliptools as ll
+digits, moons = ll.training.digits(), ll.training.moons()
+net, plane = ll.nets.load("digits-clipped"), ll.nets.load("moons")
+family = {kind: ll.nets.load(f"digits-0.5-{kind}") for kind in ("standard", "sparse")}
+fold, x = ll.nets.fold(3, 2).double(), torch.tensor([[1.0, -2.0, 0.5], [2.0, 2.0, 2.0]]).double()
+"""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A way through an explorer.
+
+    start: what its summary says first. main: the slider that is dragged, and moved to both ends. called: how the call
+    that opens the view again gives the main slider's value. ends: what the summary says at the ends. moves: (control,
+    keys, what the summary then says, what the call then says), from the start, with the reset button between them.
+    """
+
+    make: str
+    start: str
+    main: str
+    called: Callable[[float], str]
+    ends: tuple[str, str]
+    moves: tuple[tuple[str, tuple[str, ...], str, str], ...]
+    presses: int = 8
+
+
+WALKS = {
+    "neurons": Walk(
+        "NeuronExplorer(net, digits.x_test, digits.y_test, index=3, eps=0.1, eps_max=0.4)",
+        "ε = 0.1 ·",
+        "ε",
+        "eps={:g},".format,
+        ("ε = 0 ·", "ε = 0.4 ·"),
+        (
+            ("ε", ("ArrowLeft",), "ε = 0.096 ·", "eps=0.096"),
+            ("point", ("ArrowRight",), "ε = 0.1 ·", "index=4"),
+            ("θ times", ("ArrowLeft",) * 4, "ε = 0.1 ·", "theta_scale=0.5,"),
+        ),
+    ),
+    "margins": Walk(
+        "MarginExplorer(plane, moons.x_test, moons.y_test, index=7)",
+        "point (0.08, 0.2) · class 1, predicted 1",
+        "x0",
+        "point=({:g}, 0.2)".format,
+        ("point (-1.32, 0.2)", "point (2.22, 0.2)"),
+        (
+            ("x1", ("End",), "class 0, predicted 0", "point=(0.08, "),
+            ("class y", ("ArrowRight",), "class 0 does not win here: nothing to certify", "label=0"),
+            ("L from", ("ArrowRight",), "local bound on the ball", "L='local'"),
+            ("L from", ("ArrowRight", "ArrowRight"), "exact constant on the ball", "L='exact'"),
+            ("assumed L", ("Home",), "refuted", "L=4"),
+        ),
+    ),
+    "norms": Walk(
+        "NormExplorer()",
+        "iteration 5: power ≥ 0.97428",
+        "iteration",
+        "iteration={:g},".format,
+        ("iteration 0:", "iteration 40:"),
+        (
+            ("σ₂/σ", ("ArrowLeft",), "σ₂/σ = 0.89", "ratio=0.89"),
+            ("angle", ("End",), "power ≥ 0.9 (from below)", "angle=90"),
+        ),
+    ),
+    "products": Walk(
+        "ProductExplorer(ll.nets.fold(2, 8), depth=3)",
+        "product of norms ≤ 8 ·",
+        "depth",
+        "depth={:g})".format,
+        ("depth 0 of 8", "product of norms ≤ 256 · best sampled slope 1, from below"),
+        (("depth", ("ArrowRight",), "product of norms ≤ 16 ·", "depth=4"),),
+        presses=3,
+    ),
+    "clipping": Walk(
+        "ClipExplorer(family, digits.x_test, digits.y_test, index=3, eps=0.2, eps_max=1.0)",
+        "ε = 0.2 ·",
+        "ε",
+        "eps={:g},".format,
+        ("ε = 0 ·", "ε = 1 ·"),
+        (
+            ("θ times", ("ArrowLeft",) * 4, "θ times 0.25", "theta_scale=0.25,"),
+            ("network", ("ArrowRight",), "ε = 0.2 ·", "network='sparse'"),
+            ("point", ("ArrowRight",), "ε = 0.2 ·", "index=4"),
+        ),
+    ),
+    "accuracies": Walk(
+        "AccuracyExplorer(family, digits.x_test[:60], digits.y_test[:60], eps=0.3, eps_max=1.0)",
+        "ε = 0.3 · certified by the local bound",
+        "ε",
+        "eps={:g},".format,
+        ("ε = 0 ·", "ε = 1 ·"),
+        (
+            ("network", ("ArrowRight",), "the points of sparse", "net='sparse'"),
+            ("certified by", ("ArrowLeft",), "by the global bound", "method='global'"),
+        ),
+    ),
+    "scales": Walk(
+        "ConditionExplorer()",
+        "q₂/q₁ = 1 ·",
+        "log₂",
+        lambda log_q: f"q={2**log_q:g},",
+        ("q₂/q₁ = 0.25 ·", "q₂/q₁ = 4 ·"),
+        (
+            ("log₂", ("ArrowRight",), "q₂/q₁ = 1.035 ·", "q=1.03526"),
+            ("matrix", ("ArrowRight",) * 4, "columns 1 and 2 of 8", "matrix='eight columns'"),
+        ),
+    ),
+    "lattice": Walk(
+        "LatticeExplorer(fold, x, torch.tensor([1, 1]), eps=0.3, eps_max=1.0)",
+        "sampled ≥ 1",
+        "ε",
+        "eps={:g},".format,
+        ("ε = 0 ·", "local ≤ 4 ·"),
+        (
+            ("ε", ("ArrowRight",), "ε = 0.35 ·", "eps=0.35"),
+            ("point", ("ArrowRight",), "sampled ≥ ", "index=1"),
+        ),
+        presses=6,
+    ),
+    "training": Walk(
+        "TrainingExplorer(epochs=200)",
+        "nothing trained yet",
+        "epochs",
+        "epochs={:g},".format,
+        ("nothing trained yet", "nothing trained yet"),
+        (
+            ("seed", ("ArrowRight",), "nothing trained yet", "seed=1"),
+            ("recipe", ("ArrowRight",), "nothing trained yet", "recipe='digits"),
+        ),
+        presses=0,  # words stay as they are until there is a run
+    ),
+}
+NAMES = tuple(WALKS)
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    cells = [f"{name} = ll.teach.widgets.{walk.make}\n{name}.add_class('{name}')" for name, walk in WALKS.items()]
+    page = lab.open("explorers.ipynb", [SETUP, *cells])
+    lab.run(page, 0)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def explorer(request, lab, page):
+    lab.run(page, 1 + NAMES.index(request.param))
+    explorer = Explorer(page, request.param)
+    explorer.wait(WALKS[explorer.name].start)
+    expect(explorer.summary).not_to_contain_text("…")
+    return explorer
+
+
+def test_every_control_by_keyboard(explorer, lab):
+    walk = WALKS[explorer.name]
+    call, start = explorer.call.text_content(), explorer.drawn()
+    for control, keys, said, called in walk.moves:
+        explorer.press(control, *keys)
+        explorer.wait(said)
+        explorer.wait_call(called)
+        if walk.presses:
+            explorer.wait_drawn(start, other=True)
+        explorer.press_button("reset")
+        explorer.wait(walk.start)
+        expect(explorer.call).to_have_text(call)
+        explorer.wait_drawn(start)
+    assert lab.complaints == []
+
+
+def test_the_main_slider(explorer, lab, artefacts):
+    """To both ends by the keyboard, then shaken by the mouse: at rest it stands where the hand left it."""
+    walk = WALKS[explorer.name]
+    pictures = [explorer.picture(artefacts / f"{explorer.name}_middle.png")]
+    for end, key, said in (("high", "End", walk.ends[1]), ("low", "Home", walk.ends[0])):
+        explorer.press(walk.main, key)
+        explorer.wait(said)
+        pictures.append(explorer.picture(artefacts / f"{explorer.name}_{end}.png"))
+    settled = explorer.drag(walk.main, 0.5)
+    explorer.wait_call(walk.called(float(explorer.readout(walk.main))))
+    if walk.presses:
+        for one, other in combinations(pictures, 2):
+            assert ImageChops.difference(one, other).getbbox()
+        latency = explorer.latency(walk.main, presses=walk.presses)
+        with (artefacts / "latency.txt").open("a") as lines:
+            lines.write(f"{explorer.name}: {latency}, settled {settled:.0f} ms after a drag\n")
+        assert latency.median < LATE
+    assert lab.complaints == []
+
+
+def test_every_control_is_named_and_nothing_uploads(explorer):
+    moved = {WALKS[explorer.name].main, *(control for control, *_ in WALKS[explorer.name].moves)}
+    for label in explorer.box.locator(".widget-hslider > .widget-label").all():
+        assert label.get_attribute("title")
+        assert any((label.text_content() or "").startswith(control) for control in moved)
+    for button in explorer.box.locator(".widget-button").all():
+        assert button.get_attribute("title")
+    assert explorer.page.locator("[data-title*='Share'], [data-title*='Cloud']").count() == 0
