@@ -1,21 +1,31 @@
 """nbgrader's settings for a course. `lliptools release` copies this file into it, so it stands alone."""
 
-from typing import Any
+from functools import cache
+from pathlib import Path
 
-from nbgrader.preprocessors import NbGraderPreprocessor
-from nbgrader.utils import has_failed
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+COURSE = Path(__file__).parent
 
 
-class MachineIsReady(NbGraderPreprocessor):
-    """Refuses to grade where a notebook's first cell found a package missing: every mark would be 0."""
+@cache
+def require_packages(assignment: str) -> None:
+    """End autograding before it begins where the kernel misses a package: each mark would be 0, and be kept as one.
 
-    def preprocess(self, notebook: Any, resources: Any) -> tuple[Any, Any]:
-        """The notebook as it is, or an error with the words of its first cell."""
-        for cell in notebook.cells:
-            if cell.metadata.get("nbgrader", {}).get("grade_id") == "machine" and has_failed(cell):
-                said = [output.evalue for output in cell.outputs if output.output_type == "error"]
-                raise RuntimeError("; ".join(["nothing was graded", *said]))
-        return notebook, resources
+    What is needed is said by the first cell of the lecturer's notebook. The hook that calls this would swallow an
+    ordinary exception.
+    """
+    for path in (COURSE / "source" / assignment).glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells = [
+            cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "machine"
+        ]
+        try:
+            NotebookClient(notebook, timeout=300).execute()
+        except CellExecutionError as error:
+            raise SystemExit(f"nothing was graded: {error.evalue}") from None
 
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821, who reads this file gives it the name
@@ -23,4 +33,4 @@ c.CourseDirectory.course_id = "lliptools"
 c.ClearSolutions.code_stub = {"python": ""}  # a region of a solution stands after the empty function, not inside it
 c.Execute.timeout = 300
 c.Execute.store_widget_state = False  # megabytes a notebook
-c.Autograde.autograde_preprocessors.insert(1, MachineIsReady)  # after the notebook has run, before its marks are stored
+c.Autograde.pre_convert_hook = lambda assignment, **_: require_packages(assignment)

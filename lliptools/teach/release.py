@@ -4,7 +4,6 @@ import ast
 import copy
 import os
 import random
-import re
 import secrets
 import shutil
 import sys
@@ -17,7 +16,7 @@ from lliptools.errors import InvalidInput
 from lliptools.teach import check, solutions
 from lliptools.teach.solutions import Task
 
-__all__ = ["release", "source"]
+__all__ = ["release", "source", "write_sources"]
 
 MACHINE = """\
 # Leave this cell as it is: it says whether this machine can run the notebook, and grade it.
@@ -65,15 +64,7 @@ def release(destination: Path, notebooks: Path, seed: int | None = None) -> list
         ) from None
     from traitlets.config import PyFileConfigLoader
 
-    seeds = random.Random(secrets.randbits(64) if seed is None else seed)
-    for path in paths:
-        folder = destination / "source" / path.stem
-        folder.mkdir(parents=True)
-        notebook = source(nbformat.read(path, as_version=4), seeds)
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                cell.source = _with_files(cell.source, path.parent, folder, paths)
-        nbformat.write(notebook, folder / path.name)
+    write_sources(destination / "source", paths, random.Random(secrets.randbits(64) if seed is None else seed))
     shutil.copy(Path(__file__).with_name("nbgrader_config.py"), destination)
     settings = PyFileConfigLoader("nbgrader_config.py", path=str(destination)).load_config()
     settings.CourseDirectory.root = str(destination.resolve())
@@ -85,6 +76,18 @@ def release(destination: Path, notebooks: Path, seed: int | None = None) -> list
         if not done["success"]:
             raise RuntimeError(f"nbgrader could not make the assignment {path.stem}:\n{done['log']}\n{done['error']}")
     return [path.stem for path in paths]
+
+
+def write_sources(to: Path, notebooks: list[Path], seeds: random.Random) -> None:
+    """Write the lecturer's copies, a folder for each, with the pictures and pages that they link to."""
+    for path in notebooks:
+        at = to / path.stem / path.name
+        at.parent.mkdir(parents=True)
+        notebook = source(nbformat.read(path, as_version=4), seeds)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = _with_files(cell.source, path, at, at.parent, notebooks)
+        nbformat.write(notebook, at)
 
 
 def source(notebook: NotebookNode, seeds: random.Random) -> NotebookNode:
@@ -152,23 +155,31 @@ def _marks(name: str, solution: bool = False, points: int = 0) -> dict[str, obje
     )
 
 
-def _with_files(text: str, here: Path, folder: Path, notebooks: list[Path]) -> str:
-    """Prose whose links hold in an assignment's folder: other notebooks lie beside it, files are copied into it."""
+def _with_files(text: str, path: Path, at: Path, folder: Path, notebooks: list[Path]) -> str:
+    """A file's text, from path, to lie at `at` in an assignment's folder, where its links have to hold.
 
-    def target(link: str) -> str:
-        name, _, anchor = link.partition("#")
-        path = (here / name).resolve()
-        if path in [each.resolve() for each in notebooks]:
-            own = f"../{path.stem}/{path.name}"
+    Other notebooks of the course lie in folders beside. A notebook's other files are copied, and so are a page's that
+    lie beside it. What leads elsewhere, or to a solved notebook, stays as text without its link.
+    """
+    course = [each.resolve() for each in notebooks]
+
+    def target(link: str) -> str | None:
+        name, mark, anchor = link.partition("#")
+        file = (path.parent / name).resolve()
+        if file in course:
+            place = folder.parent / file.stem / file.name
         else:
-            own = re.sub(r"^(\.\./)+", "", name)
-            if not (folder / own).exists():
-                (folder / own).parent.mkdir(parents=True, exist_ok=True)
-                if path.suffix == ".md":
-                    (folder / own).touch()  # pages may link back to each other
-                    (folder / own).write_text(_with_files(path.read_text(), path.parent, folder, notebooks))
-                else:
-                    shutil.copy(path, folder / own)
-        return own + (f"#{anchor}" if anchor else "")
+            checkout = course[0].parents[1]
+            within = file.is_relative_to(checkout if path.suffix == ".ipynb" else path.resolve().parent)
+            if not within or not file.is_file() or file.suffix == ".ipynb":
+                return None
+            below = course[0].parent if file.is_relative_to(course[0].parent) else checkout
+            place = folder / file.relative_to(below)
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, place)  # first of all: pages may link back to each other
+                if file.suffix == ".md":
+                    place.write_text(_with_files(file.read_text(), file, place, folder, notebooks))
+        return Path(os.path.relpath(place, at.parent)).as_posix() + mark + anchor
 
     return solutions.relinked(text, target)

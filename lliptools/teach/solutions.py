@@ -19,7 +19,8 @@ __all__ = ["MARK", "Task", "relinked", "solved", "tasks", "without_folds"]
 MARK = "# NBVAL_CHECK_OUTPUT"
 _FOLD = re.compile(r"<details>\s*<summary>Solution[^<]*</summary>(.*?)</details>\s*(?:<br>\s*)?", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-_LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s]+)(\))")
+_TEXT = r"(?:[^\[\]]|\[[^\[\]]*\])*"
+_LINK = re.compile(rf"(!?)\[({_TEXT})\]\((?!\w+:)([^)\s#]+\.\w+(?:#[^)\s]*)?)\)")
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,14 @@ def without_folds(text: str) -> str:
     return _FOLD.sub("", text).strip()
 
 
-def relinked(text: str, target: Callable[[str], str]) -> str:
-    """Markdown with the target of each link inside the course, anchor and all, replaced by target(it)."""
-    return _LINK.sub(lambda link: link[1] + target(link[2]) + link[3], text)
+def relinked(text: str, target: Callable[[str], str | None]) -> str:
+    """Markdown with the target of each link to a file, anchor and all, replaced by target(it); None leaves its text."""
+
+    def new(link: re.Match[str]) -> str:
+        to = target(link[3])
+        return link[2] if to is None else f"{link[1]}[{link[2]}]({to})"
+
+    return _LINK.sub(new, text)
 
 
 def _misplaced(expected: str, got: str) -> InvalidInput:

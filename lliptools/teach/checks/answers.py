@@ -66,11 +66,11 @@ def numbers(answer: Any, shape: tuple[int, ...], described: str) -> Tensor:
     return found.double().cpu()
 
 
-def told(cases: Callable[[Any], Iterator[None]]) -> Callable[[Any], Iterator[str]]:
-    """What an Exercise takes, of cases that yield for every right case and raise Fault at the first wrong one."""
+def told(cases: Callable[[Any, int], Iterator[None]]) -> Callable[..., Iterator[str]]:
+    """What an Exercise takes, of cases(answer, seed) that yield for every right case and raise Fault at a wrong one."""
 
-    def faults(answer: Any) -> Iterator[str]:
-        for _ in cases(answer):
+    def faults(answer: Any, seed: int = 0) -> Iterator[str]:
+        for _ in cases(answer, seed):
             yield ""
 
     return faults

@@ -25,8 +25,8 @@ def _mask(value: Any) -> Tensor:
     return mask.bool()
 
 
-def _relu_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
-    for lower, upper, theta in _relu_cases():
+def _relu_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str | Finding]:
+    for lower, upper, theta in _relu_cases(seed):
         described = f"lower = {show(lower)}, upper = {show(upper)}, theta = {show(theta)}"
         got = ask(function, described, lower, upper, theta, read=_mask, wanted="True or False a unit")
         if got.shape != lower.shape:
@@ -55,7 +55,7 @@ def _relu_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
             yield f"sound, but not the smallest mask. On {described} unit {unit} is constant: {ends}"
 
 
-def _relu_cases(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _relu_cases(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Boxes and thresholds: one unit each, boxes that touch a zone, no zone, no threshold, no box, then random ones."""
     for low, high, threshold in (
         *((-2.0, -1.0, 1.0), (2.0, 3.0, 1.0), (-1.0, 0.5, 1.0), (0.5, 2.0, 1.0), (0.25, 0.75, 1.0), (-1.0, 2.0, 1.0)),
@@ -71,8 +71,8 @@ def _relu_cases(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         yield lower, upper, torch.tensor(0.5).double()
 
 
-def _pair_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
-    for lower, upper, high, low in _pair_cases():
+def _pair_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str | Finding]:
+    for lower, upper, high, low in _pair_cases(seed):
         described = (
             f"lower = {show(lower)}, upper = {show(upper)}, theta_max = {show(high)}, theta_min = {show(low)}"
             if len(lower) <= 8
@@ -131,7 +131,7 @@ def _pair_fault(
     )
 
 
-def _pair_cases(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _pair_cases(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Boxes of pairs (a, b) and thresholds: one pair each, in whole and half numbers, no box, then random ones."""
     high, low = torch.tensor(1.0).double(), torch.tensor(-1.0).double()
     for a, b in (

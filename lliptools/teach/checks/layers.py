@@ -15,7 +15,7 @@ __all__ = ["aol_scale", "eight_columns", "q_of_sn"]
 ROUNDING = 1e-6  # relative: what an answer in float32 may have lost; no wrong answer is so near
 
 
-def _matrices(columns: tuple[int, ...], seed: int = 0) -> Iterator[Tensor]:
+def _matrices(seed: int, columns: tuple[int, ...]) -> Iterator[Tensor]:
     """Whole numbers first, the matrix of the central figure among them; then random ones."""
     generator = torch.Generator().manual_seed(seed)
     if 2 in columns:
@@ -43,8 +43,8 @@ def _feasible(W: Tensor, T: Tensor, described: str, name: str) -> None:
         )
 
 
-def _aol_cases(function: Callable[..., Any]) -> Iterator[None]:
-    for W in (torch.tensor([[1.0, -1.0]]).double(), *_matrices((2, 3, 4, 8)), torch.eye(3).double()):
+def _aol_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    for W in (torch.tensor([[1.0, -1.0]]).double(), *_matrices(seed, (2, 3, 4, 8)), torch.eye(3).double()):
         described = _named(W)
         T = numbers(ask(function, described, W), (W.shape[1],), described).detach()
         _feasible(W, T, described, "T")
@@ -54,8 +54,8 @@ def _aol_cases(function: Callable[..., Any]) -> Iterator[None]:
         yield
 
 
-def _q_cases(function: Callable[..., Any]) -> Iterator[None]:
-    for W in _matrices((2, 3, 4, 8)):
+def _q_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    for W in _matrices(seed, (2, 3, 4, 8)):
         described = _named(W)
         q = numbers(ask(function, described, W), (W.shape[1],), described).detach()
         if not (q > 0).all():
@@ -68,8 +68,8 @@ def _q_cases(function: Callable[..., Any]) -> Iterator[None]:
         yield
 
 
-def _factor_cases(function: Callable[..., Any]) -> Iterator[None]:
-    for W in _matrices((2, 8)):
+def _factor_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    for W in _matrices(seed, (2, 8)):
         size = W.square().sum(dim=0)
         for name, T in (("AOL's T", gershgorin_scale(W, torch.ones_like(size))), ("T_i = ‖column i‖²", size)):
             described = f"{_named(W)} and {name}"

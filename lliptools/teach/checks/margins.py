@@ -17,8 +17,8 @@ __all__ = ["pairwise_radius", "scaled_pixels", "why_sqrt2"]
 ROOT = 2**0.5
 
 
-def _radius_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
-    for W, b, x, y in _classifiers():
+def _radius_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str | Finding]:
+    for W, b, x, y in _classifiers(seed):
         described = f"W = {show(W)}, b = {show(b)}, x = {show(x)}, y = {y}"
         got = ask(function, described, W, b, x, y, read=number, wanted="a number")
         logits = W @ x + b
@@ -83,7 +83,7 @@ def _told(got: float, truth: float, margin: Tensor, W: Tensor) -> str:
     return ""
 
 
-def _classifiers(seed: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+def _classifiers(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
     """W, b, x and label: two inputs and whole numbers first; a misclassified point, a nearer border than that of the
     runner-up, and two classes with one row among them."""
     whole = torch.tensor
@@ -98,7 +98,7 @@ def _classifiers(seed: int = 1) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
         whole([2.0, 1.0]).double(),
         0,
     )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed + 1)
     for classes, inputs in ((2, 2), (3, 2), (3, 3), (4, 5), (10, 20)):
         for _ in range(4):
             W = torch.randn(classes, inputs, generator=generator).double()

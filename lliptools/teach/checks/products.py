@@ -22,8 +22,8 @@ __all__ = ["fold_by_hand", "product_bound", "worst_pair"]
 SHARE = 0.9  # of the exact constant that a search has to find
 
 
-def _product_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
-    for weights in _weights():
+def _product_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str | Finding]:
+    for weights in _weights(seed):
         small = sum(W.numel() for W in weights) <= 12
         described = "weights " + ", ".join(show(W) if small else f"one of shape {tuple(W.shape)}" for W in weights)
         got = ask(function, described, weights, read=number, wanted="a number")
@@ -55,7 +55,7 @@ def _of_weights(weights: list[Tensor]) -> Pair:
     return Pair(f"slope {pair.slope:.4g}, above your bound", pair.x, pair.other, pair.f_x, pair.f_other)
 
 
-def _weights(seed: int = 0) -> Iterator[list[Tensor]]:
+def _weights(seed: int) -> Iterator[list[Tensor]]:
     """Weights of networks: single matrices, |x| written with two units, the fold, then random ones."""
     generator = torch.Generator().manual_seed(seed)
     split, add = torch.tensor([[1.0], [-1.0]]).double(), torch.tensor([[1.0, 1.0]]).double()
@@ -68,8 +68,8 @@ def _weights(seed: int = 0) -> Iterator[list[Tensor]]:
             yield [scale * torch.randn(m, n, generator=generator).double() for n, m in pairwise(sizes)]
 
 
-def _pair_faults(function: Callable[..., Any]) -> Iterator[str | Finding]:
-    for net, x, eps, story in _searched():
+def _pair_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str | Finding]:
+    for net, x, eps, story in _searched(seed):
         described = f"{story}, x = {show(x)}, eps = {eps:g}"
         exact = exact_bound(net, x[None], eps).value.item()
         read = partial(_two_points, x)
@@ -107,8 +107,11 @@ def _two_points(x: Tensor, answer: Any) -> tuple[Tensor, Tensor]:
     return one, other
 
 
-def _searched() -> Iterator[tuple[nn.Sequential, Tensor, float, str]]:
-    """Networks with points and radii: slope 3 on one side of a line and 1 on the other, then random ones."""
+def _searched(seed: int) -> Iterator[tuple[nn.Sequential, Tensor, float, str]]:
+    """Networks with points and radii: slope 3 on one side of a line and 1 on the other, then random ones.
+
+    Other seeds turn the random ones around the origin and stretch their outputs: no case is harder than another.
+    """
     bent = mlp(2, 2, 1).double()
     with torch.no_grad():
         for name, values in (
@@ -120,11 +123,20 @@ def _searched() -> Iterator[tuple[nn.Sequential, Tensor, float, str]]:
             bent.get_parameter(name).copy_(torch.tensor(values))
     yield bent, torch.tensor([0.5, 0.0]).double(), 1.0, "f(x) = relu(x₀) + 3 relu(−x₀)"
     # In each a tenth to a quarter of the ball is that steep: a search finds it, and pairs far apart do not.
-    for sizes, eps, seed in (((2, 6, 1), 1.0, 4), ((2, 8, 2), 1.0, 3), ((2, 16, 3), 0.5, 5), ((2, 8, 8, 2), 1.0, 8)):
+    generator = torch.Generator().manual_seed(seed)
+    for sizes, eps, own in (((2, 6, 1), 1.0, 4), ((2, 8, 2), 1.0, 3), ((2, 16, 3), 0.5, 5), ((2, 8, 8, 2), 1.0, 8)):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(own)
             net = mlp(*sizes).double()
             x = torch.randn(sizes[0]).double()
+        if seed:
+            turn = torch.linalg.qr(torch.randn(2, 2, generator=generator, dtype=torch.float64))[0]
+            stretch = 0.5 + torch.rand((), generator=generator).item()
+            x = turn @ x
+            first, *_, last = [layer.weight for layer in net if isinstance(layer, nn.Linear)]
+            with torch.no_grad():
+                first.copy_(first @ turn.T)
+                last.mul_(stretch)
         yield net, x, eps, f"a random network {'-'.join(map(str, sizes))}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lliptools.attacks import pgd
 from lliptools.bounds import global_bound
 from lliptools.certificates import certify
 from lliptools.margins import smallest_margin
@@ -21,8 +22,8 @@ EPS = (0.15, 0.3, 0.6)  # at the first of them the global bound proves some poin
 BROKEN = 0.8  # of the points that can be broken within 0.8 eps, an attack has to break so many
 
 
-def _sandwich_cases(function: Callable[..., Any]) -> Iterator[None]:
-    for unseen in _networks():
+def _sandwich_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    for unseen in _networks(seed):
         for eps in EPS:
             described = f"{unseen.name}, eps {eps:g}"
             answer = ask(function, described, unseen.net, unseen.x, unseen.y, eps)
@@ -82,16 +83,25 @@ def _compare(unseen: Unseen, eps: float, clean: Tensor, points: Tensor, certifie
     first(proved & ~certified, lambda n: "is certified by the global bound already, and not by you")
 
 
-@lru_cache(maxsize=1)
-def _networks() -> tuple[Unseen, ...]:
+@lru_cache(maxsize=2)
+def _networks(seed: int) -> tuple[Unseen, ...]:
     """A network in the plane that gradients attack well, and one on which they lead past a narrow ridge."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(1)
-        moons, cloud = moons_like(), blobs(features=2, classes=3)
-        return (
-            known("two classes in the plane", trained(moons, (12, 12)), *moons, points=24, within=EPS[-1]),
-            known("three classes in the plane and a narrow ridge", *with_ridge(cloud), points=24, within=EPS[-1]),
-        )
+        torch.manual_seed(seed + 1)
+        while True:
+            moons, cloud = moons_like(), blobs(features=2, classes=3)
+            plain = known("two classes in the plane", trained(moons, (12, 12)), *moons, points=24, within=EPS[-1])
+            story = "three classes in the plane and a narrow ridge"
+            ridge = known(story, *with_ridge(cloud), points=24, within=EPS[-1])
+            # Now and then gradients lead nowhere on the first, or no point is near the ridge of the second.
+            if not any(_missed(plain, eps, 1) for eps in EPS) and any(_missed(ridge, eps, 3) for eps in EPS):
+                return plain, ridge
+
+
+def _missed(unseen: Unseen, eps: float, restarts: int) -> bool:
+    """Whether an attack leaves a point standing that can be broken within 0.8 eps."""
+    left = smallest_margin(unseen.net(pgd(unseen.net, unseen.x, unseen.y, eps, restarts=restarts)), unseen.y) > 0
+    return bool((left & (unseen.distance < 0.8 * eps)).any())
 
 
 # Margin by margin: logits, pairwise constants, eps, label, whether it is proved, and the story.
@@ -119,8 +129,9 @@ NAN_CASES = (
 )
 
 
-def _nan_cases(function: Callable[..., Any]) -> Iterator[None]:
-    cases = [(torch.tensor([f]).double(), torch.tensor([c]).double(), e, [y], [p], s) for f, c, e, y, p, s in NAN_CASES]
+def _nan_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    given = [*NAN_CASES, *(_drawn(seed) if seed else ())]
+    cases = [(torch.tensor([f]).double(), torch.tensor([c]).double(), e, [y], [p], s) for f, c, e, y, p, s in given]
     pair = [case for case in NAN_CASES if len(case[0]) == 2 and case[2] == 0.5]
     logits, constants, _, labels, proved, _ = zip(*pair, strict=True)
     batch = torch.tensor(logits).double(), torch.tensor(constants).double()
@@ -133,6 +144,22 @@ def _nan_cases(function: Callable[..., Any]) -> Iterator[None]:
             said = "is proved and you refuse it" if proves[n] else "is not proved and you certify it"
             raise Fault(f"on {described}: point {n} {said}")
         yield
+
+
+def _drawn(seed: int) -> Iterator[tuple[list[float], list[float], float, int, bool, str]]:
+    """Random margins like those of NAN_CASES: proved, not proved, and with one number spoiled."""
+    generator = torch.Generator().manual_seed(seed)
+    for n in range(24):
+        logits = 2 * torch.randn(2 + n % 3, generator=generator).double()
+        pairwise = 0.1 + torch.rand(len(logits), generator=generator).double()
+        y = int(logits.argmax())
+        pairwise[y] = 0.0
+        reach = ((logits[y] - logits) / pairwise).nan_to_num(nan=inf).min().item()
+        j, spoiled, proved = (y + 1) % len(logits), n % 4 == 3, n % 2 == 0
+        if spoiled:
+            (logits, pairwise)[n // 4 % 2][j] = (nan, inf)[n // 8 % 2]
+        story = "random margins, one number of them lost" if spoiled else "random margins"
+        yield logits.tolist(), pairwise.tolist(), (0.5 if proved else 1.5) * reach, y, proved, story
 
 
 sandwich = Exercise(

@@ -15,8 +15,8 @@ from lliptools.teach.exercise import Exercise, show
 __all__ = ["sparsity_loss", "theta_to_infinity"]
 
 
-def _loss_faults(function: Callable[..., Any]) -> Iterator[str]:
-    for lower, upper, theta, s in _loss_cases():
+def _loss_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str]:
+    for lower, upper, theta, s in _loss_cases(seed):
         described = f"lower = {show(lower)}, upper = {show(upper)}, theta = {show(theta)}, s = {s:g}"
         lower.requires_grad_()
         upper.requires_grad_()
@@ -46,7 +46,7 @@ def _loss(value: Any) -> Tensor:
     return loss.reshape(())
 
 
-def _loss_cases(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
+def _loss_cases(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
     """Boxes off every kink, thresholds and weights: one unit in each zone and across both, then random ones."""
     for low, high in ((-2.0, -1.0), (2.0, 3.0), (0.25, 0.5), (-1.0, 0.5), (-1.0, 2.0)):
         yield torch.tensor([low]).double(), torch.tensor([high]).double(), torch.tensor(1.0).double(), 0.5
@@ -58,11 +58,11 @@ def _loss_cases(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]
         yield lower, upper, torch.tensor(0.5).double(), 1.0
 
 
-def _infinity_faults(function: Callable[..., Any]) -> Iterator[str]:
+def _infinity_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str]:
     for sizes, theta, scale in (((1, 2, 1), 1.0, 1.0), ((2, 4, 2), 0.1, 1.0), ((3, 8, 8, 2), 0.5, 1e4)):
         described = f"mlp{(*sizes,)} clipped at {theta:g}, weights × {scale:g}"
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             net = mlp(*sizes, activation="clipped_relu", theta=theta).double()
             x = 3 * torch.randn(20, sizes[0]).double()
         with torch.no_grad():

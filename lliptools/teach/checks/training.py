@@ -20,8 +20,8 @@ __all__ = ["gloro_loss", "local_loss"]
 CLOSE = 1e-7
 
 
-def _gloro_cases(function: Callable[..., Any]) -> Iterator[None]:
-    for logits, pairwise, eps, y in _batches():
+def _gloro_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    for logits, pairwise, eps, y in _batches(seed):
         described = f"logits {show(logits)}, pairwise {show(pairwise)}, eps {eps:g}, y {y.tolist()}"
         described = described if logits.numel() <= 9 else f"random logits {tuple(logits.shape)}, eps {eps:g}"
         logits, pairwise = logits.requires_grad_(True), pairwise.requires_grad_(True)
@@ -86,8 +86,8 @@ def _batches(seed: int = 0) -> Iterator[tuple[Tensor, Tensor, float, Tensor]]:
         yield logits, pairwise, 0.7, y
 
 
-def _local_cases(function: Callable[..., Any]) -> Iterator[None]:
-    for name, net, x, y, eps in _networks():
+def _local_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
+    for name, net, x, y, eps in _networks(seed):
         for kappa in (0.0, 0.3, 1.0):
             described = f"{name}, x {show(x)}, y {y.tolist()}, eps {eps:g}, kappa {kappa:g}"
             described = described if x.numel() <= 4 else f"{name}, {len(x)} points, eps {eps:g}, kappa {kappa:g}"
@@ -167,12 +167,12 @@ def _slope(loss: Tensor, parameters: list[nn.Parameter]) -> float:
     return total
 
 
-@lru_cache(maxsize=1)
-def _networks() -> tuple[tuple[str, nn.Sequential, Tensor, Tensor, float], ...]:
+@lru_cache(maxsize=2)
+def _networks(seed: int) -> tuple[tuple[str, nn.Sequential, Tensor, Tensor, float], ...]:
     """A step that radius 0 does not see, the fold, and random networks; with points, labels and a radius."""
     one, first = torch.float64, torch.tensor([0])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         step, identity = mlp(1, 1, 2).double(), fold(2, 1)
         nets = [mlp(3, 8, 3).double(), mlp(3, 8, 6, 3, activation="clipped_relu", theta=0.3).double()]
         points = [(torch.randn(4, 3, dtype=one), torch.arange(4) % 3) for _ in nets]

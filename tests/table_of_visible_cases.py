@@ -1,0 +1,38 @@
+"""A cheat for any check: it knows the cases that the visible check shows, and nothing else."""
+
+import torch
+from torch import nn
+
+
+def watched(right, check):
+    """The arguments and the answer of every call that check(right) makes."""
+    seen = []
+
+    def watches(*given):
+        seen.append((given, right(*given)))
+        return seen[-1][1]
+
+    check(watches)
+    return seen
+
+
+def cheat(right, check, lost="zero"):
+    """A function that answers as `right` does on the cases of check(...), and returns nonsense on others.
+
+    lost: what the nonsense is, "zero" or "another case's" answer.
+    """
+    seen = watched(right, check)
+    known = {case(given) for given, _ in seen}
+    nonsense = 0.0 if lost == "zero" else seen[-1][1]
+    return lambda *given: right(*given) if case(given) in known else nonsense
+
+
+def case(value):
+    """What tells one case from another: all numbers in it."""
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)}{value.tolist()}"
+    if isinstance(value, nn.Module):
+        return f"{value}{case(list(value.state_dict().values()))}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(case, value))}]"
+    return repr(value)
