@@ -1,6 +1,7 @@
 """Figures and the explorer without a browser: numbers, extremes, and what a slider changes."""
 
 from math import inf, nan
+from threading import Event, Thread
 
 import ipywidgets
 import numpy as np
@@ -145,6 +146,32 @@ def test_call_reproduces_the_view(explorer):
     again = eval(explorer.reproduce(), scope)
     assert again.summary.value == explorer.summary.value
     assert titles(again.figure) == titles(explorer.figure)
+
+
+def test_a_control_that_moves_in_another_thread_while_its_picture_is_computed(explorer, monkeypatch):
+    """JupyterLab answers a control in a second thread where the first computes: each view is that of its own point."""
+    compute, begun, finish = explorer._compute, Event(), Event()
+
+    def slow(key, *rest):
+        begun.set()
+        assert finish.wait(60)
+        return compute(key, *rest)
+
+    monkeypatch.setattr(explorer, "_compute", slow)
+    threads = [Thread(target=setattr, args=(explorer.point, "value", index)) for index in (8, 11)]
+    threads[0].start()
+    assert begun.wait(60)
+    threads[1].start()
+    while explorer.point.value != 11:
+        pass
+    finish.set()
+    for thread in threads:
+        thread.join()
+    for index in (8, 11):
+        assert torch.equal(explorer._views[index, 1.0].point, DIGITS.x_test[index])
+    assert not differences(explorer.figure, explorer._figure(coarse=False))
+    fresh = NeuronExplorer(explorer._net, DIGITS.x_test, DIGITS.y_test, index=11, eps=0.1, eps_max=0.4)
+    assert explorer.summary.value == fresh.summary.value
 
 
 def test_a_misclassified_point_and_back(explorer):

@@ -5,6 +5,7 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from threading import RLock
 from typing import Any
 
 import ipywidgets
@@ -36,6 +37,10 @@ class Explorer(ipywidgets.VBox):
     controls: by name, each with a description and a tooltip; they become attributes. rows: the names of the controls,
     row by row; one that is in none, or that cannot move, is not shown. source: how what is explored is called where the
     explorer is made, as code; empty where it is nothing but the controls.
+
+    JupyterLab lets a kernel that is busy answer controls in a second thread. One of the two draws at a time; what a
+    control says may change meanwhile, and is drawn next. So what is kept for later has to be computed from values that
+    were read once.
     """
 
     slow = False
@@ -48,7 +53,7 @@ class Explorer(ipywidgets.VBox):
         self.controls = dict(controls)
         for name, control in self.controls.items():
             setattr(self, name, control)
-        self._source, self._held = source, False
+        self._source, self._held, self._turn = source, False, RLock()
         self._later: asyncio.Handle | None = None
         self._start = {name: control.value for name, control in self.controls.items()}
         self.reset = ipywidgets.Button(
@@ -94,12 +99,13 @@ class Explorer(ipywidgets.VBox):
     @contextmanager
     def held(self) -> Iterator[None]:
         """Move several controls, and draw once."""
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-        self._update(None)
+        with self._turn:
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+            self._update(None)
 
     def finish(self) -> None:
         """Draw the whole picture of the present view now, where it was left for later."""
@@ -111,10 +117,16 @@ class Explorer(ipywidgets.VBox):
             for name, value in self._start.items():
                 self.controls[name].value = value
 
-    def _update(self, _: Any) -> None:
-        if self._held:
-            return
-        self._cancel()
+    def _update(self, change: Any) -> None:
+        with self._turn:
+            if self.frames and change and change.owner in self.frames.others:
+                self.frames.drop()
+            if not self._held:
+                self._cancel()
+                self._follow()
+
+    def _follow(self) -> None:
+        """Bring the explorer to what its controls say now: at once what is quick, the rest when they are at rest."""
         loop = _running_loop()
         if self.frames and self.frames.shown:
             self._write(silently=True)
@@ -139,20 +151,22 @@ class Explorer(ipywidgets.VBox):
             self._later = loop.call_later(QUIET, self._at_rest, loop, drawn)
 
     def _at_rest(self, loop: asyncio.AbstractEventLoop, drawn: bool) -> None:
-        if not drawn:
-            self._draw(coarse=False)
-        if self.frames and not self.frames.shown:
-            coming = ((self._colored(figure), _spoken(lines)) for figure, lines in self._frames())
-            self.frames.make(coming)
-            self._later = loop.call_later(BREATH, self._at_rest, loop, True)
+        with self._turn:
+            if not drawn:
+                self._draw(coarse=False)
+            if self.frames and not self.frames.shown:
+                coming = ((self._colored(figure), _spoken(lines)) for figure, lines in self._frames())
+                self.frames.make(coming)
+                self._later = loop.call_later(BREATH, self._at_rest, loop, True)
 
     def _draw(self, *, coarse: bool) -> None:
         """Bring figure and words to the present view; in silence where the browser shows it already."""
+        figure = self._colored(self._figure(coarse=coarse))
         if self.frames and self.frames.shown:
-            redraw(self.figure, self._colored(self._figure(coarse=coarse)), send=False)
+            redraw(self.figure, figure, send=False)
             self._write(silently=True)
             return
-        redraw(self.figure, self._colored(self._figure(coarse=coarse)), again=self.frames.owed if self.frames else ())
+        redraw(self.figure, figure, again=self.frames.owed if self.frames else ())
         self._write()
         if self.frames and self.frames.owed:
             self.summary.send_state("value")

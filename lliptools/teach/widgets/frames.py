@@ -32,7 +32,7 @@ class Frames(anywidget.AnyWidget):
         others: Sequence[ipywidgets.ValueWidget],
     ) -> None:
         super().__init__(followed=[figure, slider, summary, *others])
-        self._slider, self._others = slider, list(others)
+        self._slider, self.others = slider, list(others)
         # shown: whether the browser has the pictures of the present view, and shows them without the kernel.
         self.shown = False
         # owed: what it has been free to change since the kernel last said it.
@@ -40,8 +40,7 @@ class Frames(anywidget.AnyWidget):
         self._coming: Iterator[tuple[go.Figure, str]] | None = None
         self._pictures: list[Parts] = []
         self._texts: list[str] = []
-        for other in others:
-            other.observe(self._drop, names=_key(other))
+        self._given: list[Any] = []
 
     @property
     def positions(self) -> list[float]:
@@ -56,18 +55,18 @@ class Frames(anywidget.AnyWidget):
         """
         if self._coming is None:
             self._coming, self._pictures, self._texts = coming, [], []
+            self._given = [getattr(other, _key(other)) for other in self.others]
         for figure, text in self._coming:
             self._pictures.append(parts(figure))
             self._texts.append(text)
             return
-        keys = [_key(other) for other in self._others]
-        given = [getattr(other, key) for other, key in zip(self._others, keys, strict=True)]
+        keys = [_key(other) for other in self.others]
         self.owed = varying(self._pictures)
         self.shown = True
-        self.parcel = pack(self._pictures, self._texts, self.positions, keys=keys, given=given)
+        self.parcel = pack(self._pictures, self._texts, self.positions, keys=keys, given=self._given)
         self._coming, self._pictures = None, []
 
-    def _drop(self, _: Any) -> None:
+    def drop(self) -> None:
         """Another control has moved: what was made is of no use, here and in the browser.
 
         The same pictures may come again when it moves back: an empty parcel in between lets them be sent again.

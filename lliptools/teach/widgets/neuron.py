@@ -30,6 +30,7 @@ from lliptools.teach.widgets.controls import check_start, log_slider, nice, slid
 __all__ = ["NeuronExplorer"]
 
 KEPT = 64  # views that are kept to come back to
+Key = tuple[int, float]  # the point, and what multiplies its thresholds
 
 
 class NeuronExplorer(Explorer):
@@ -59,7 +60,7 @@ class NeuronExplorer(Explorer):
         first: int = 1,
         source: str = "net, x, y",
     ) -> None:
-        self._net, self._views = net, dict[tuple[int, float], NeuronView]()
+        self._net, self._views = net, dict[Key, NeuronView]()
         self._everywhere, self._planes = dict[float, Everywhere](), dict[float, Plane]()
         self._everywhere[1.0] = everywhere(net, x)  # checks network and points before anything is drawn
         whole = self._everywhere[1.0].plain
@@ -96,12 +97,7 @@ class NeuronExplorer(Explorer):
     @property
     def view(self) -> NeuronView:
         """The results for the picked point, over all radii of the slider."""
-        key = self._key
-        if key not in self._views:
-            while len(self._views) >= KEPT:
-                del self._views[next(iter(self._views))]
-            self._views[key] = self._compute(self._radii, self._effort)
-        return self._views[key]
+        return self._view(self._key)
 
     @property
     def grid_index(self) -> int:
@@ -119,11 +115,12 @@ class NeuronExplorer(Explorer):
         return self._key not in self._views
 
     @property
-    def _key(self) -> tuple[int, float]:
+    def _key(self) -> Key:
         return self.controls["point"].value, self.controls["theta_scale"].value
 
     def _figure(self, *, coarse: bool) -> go.Figure:
-        self._shown = self._first_look() if coarse else (self.view, self.grid_index)
+        index = self.grid_index
+        self._shown = self._first_look(self._key, index) if coarse else (self._view(self._key), index)
         return figures.neurons(*self._shown, self.controls["first"].value - 1)
 
     def _summary(self) -> tuple[str, ...]:
@@ -131,9 +128,9 @@ class NeuronExplorer(Explorer):
         return view.summary(index)
 
     def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
-        view = self.view
+        view, first = self.view, self.controls["first"].value
         for index in range(len(view.radii)):
-            yield figures.neurons(view, index, self.controls["first"].value - 1), view.summary(index)
+            yield figures.neurons(view, index, first - 1), view.summary(index)
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {
@@ -146,14 +143,21 @@ class NeuronExplorer(Explorer):
             shown["first"] = self.controls["first"].value
         return shown if self._source == "net, x, y" else {**shown, "source": self._source}
 
-    def _first_look(self) -> tuple[NeuronView, int]:
-        """The view at the present radius and at the ends of the slider only, its large norms to a tenth."""
-        radii = torch.unique(self._radii[[0, self.grid_index, self._effort.steps]])
-        quick = Effort(tolerance=max(self._effort.tolerance, 0.1), precision=math.inf)
-        return self._compute(radii, quick), int((radii == self.radius).nonzero()[0, 0])
+    def _view(self, key: Key) -> NeuronView:
+        if key not in self._views:
+            while len(self._views) >= KEPT:
+                del self._views[next(iter(self._views))]
+            self._views[key] = self._compute(key, self._radii, self._effort)
+        return self._views[key]
 
-    def _compute(self, radii: Tensor, allowed: Effort) -> NeuronView:
-        index, theta_scale = self._key
+    def _first_look(self, key: Key, index: int) -> tuple[NeuronView, int]:
+        """The view at one radius and at the ends of the slider only, its large norms to a tenth."""
+        radii = torch.unique(self._radii[[0, index, self._effort.steps]])
+        quick = Effort(tolerance=max(self._effort.tolerance, 0.1), precision=math.inf)
+        return self._compute(key, radii, quick), int((radii == self._radii[index]).nonzero()[0, 0])
+
+    def _compute(self, key: Key, radii: Tensor, allowed: Effort) -> NeuronView:
+        index, theta_scale = key
         net = scale_thresholds(self._net, theta_scale)
         if theta_scale not in self._everywhere:
             self._everywhere[theta_scale] = everywhere(net, self._x)

@@ -1,7 +1,6 @@
 """Explorers whose picture comes in parts: what is there is drawn at once, the rest while the controls are at rest."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import ipywidgets
 
@@ -30,18 +29,16 @@ class StagedExplorer(Explorer):
 
     def finish(self) -> None:
         """Compute what the present view still lacks, now."""
-        self._cancel()
-        missing = False
-        while part := self._next_part():
-            part()
-            missing = True
-        if missing:
-            self._draw(coarse=False)
+        with self._turn:
+            self._cancel()
+            missing = False
+            while part := self._next_part():
+                part()
+                missing = True
+            if missing:
+                self._draw(coarse=False)
 
-    def _update(self, _: Any) -> None:
-        if self._held:
-            return
-        self._cancel()
+    def _follow(self) -> None:
         self._draw(coarse=False)
         self._go_on(QUIET)
 
@@ -53,8 +50,9 @@ class StagedExplorer(Explorer):
             self._later = loop.call_later(pause, self._one_part)
 
     def _one_part(self) -> None:
-        part = self._next_part()
-        if part is not None:
-            part()
-            self._draw(coarse=False)
-            self._go_on(PAUSE)
+        with self._turn:
+            part = self._next_part()
+            if part is not None:
+                part()
+                self._draw(coarse=False)
+                self._go_on(PAUSE)

@@ -149,13 +149,14 @@ class TrainingExplorer(Explorer):
 
     def _shown(self) -> None:
         """Bring buttons, bar, curves and words to where the run stands."""
-        going = self.running
-        for control in (*self.controls.values(), self.begin, self.reset):
-            control.disabled = going
-        self.halt.disabled = not going or (self._run is not None and self._run.stop.is_set())
-        if self._run is not None:
-            self.progress.max, self.progress.value = self._run.recipe.epochs, len(self._run.history)
-        self._draw(coarse=False)
+        with self._turn:
+            going = self.running
+            for control in (*self.controls.values(), self.begin, self.reset):
+                control.disabled = going
+            self.halt.disabled = not going or (self._run is not None and self._run.stop.is_set())
+            if self._run is not None:
+                self.progress.max, self.progress.value = self._run.recipe.epochs, len(self._run.history)
+            self._draw(coarse=False)
 
     def _figure(self, *, coarse: bool) -> go.Figure:
         if self._run is None:
