@@ -54,7 +54,7 @@ async function initialize({ model }) {
   let pictures = null, shown = null, newest = 0;
 
   function pick() {
-    if (!pictures) return;
+    if (!pictures || !Object.keys(figure.views ?? {}).length) return;  // a figure whose cell has run again is gone
     const next = nearest(pictures.positions, slider.get("value"));
     if (next === shown) return;
     const { style, layout, traces } = grouped(changes(pictures, shown, next));

@@ -1,5 +1,6 @@
 """Every explorer in a real JupyterLab, offline: each control by the keyboard, the main slider by a fast drag."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -209,3 +210,59 @@ def test_every_control_is_named_and_nothing_uploads(explorer):
     for button in explorer.box.locator(".widget-button").all():
         assert button.get_attribute("title")
     assert explorer.page.locator("[data-title*='Share'], [data-title*='Cloud']").count() == 0
+
+
+def only(name):
+    """For what one explorer does besides."""
+    return pytest.mark.parametrize("explorer", [name], indirect=True)
+
+
+@only("neurons")
+def test_a_misclassified_point_and_back(explorer, lab, artefacts):
+    """The first wrong digit is number 15; the figure follows there and back."""
+    explorer.press_button("reset")
+    explorer.wait_call("index=3, eps=0.1,")
+    before = explorer.drawn()
+    explorer.press("point", *["ArrowRight"] * 12)
+    explorer.wait("label 8, predicted 1")
+    explorer.wait_call("index=15,")
+    expect(explorer.figure).to_contain_text("misclassified: nothing to certify")
+    assert not any("✔" in title for title in explorer.titles())
+    explorer.picture(artefacts / "neurons_misclassified.png")
+    explorer.press("point", *["ArrowLeft"] * 12)
+    explorer.wait_call("index=3,")
+    explorer.wait_drawn(before)
+    assert lab.complaints == []
+
+
+@only("margins")
+def test_a_click_on_the_map_moves_the_point(explorer, lab):
+    explorer.press_button("reset")
+    explorer.wait("point (0.08, 0.2)")
+    plot = explorer.figure.locator(".nsewdrag").first.bounding_box()
+    explorer.page.mouse.click(plot["x"] + 0.75 * plot["width"], plot["y"] + 0.25 * plot["height"])
+    explorer.wait("class 0, predicted 0")
+    x0, x1 = map(float, re.search(r"point \((\S+), (\S+)\)", explorer.summary.text_content()).groups())
+    assert 0.8 < x0 < 1.8
+    assert 0.8 < x1 < 1.6
+    assert (explorer.readout("x0"), explorer.readout("x1")) == (f"{x0:.2f}", f"{x1:.2f}")
+    assert lab.complaints == []
+
+
+@only("training")
+def test_a_run_is_watched_and_stopped(explorer, lab, artefacts):
+    explorer.press("epochs", "End")
+    explorer.wait_call("epochs=200")
+    expect(explorer.button("stop")).to_be_disabled()
+    explorer.press_button("start")
+    expect(explorer.summary).to_contain_text(re.compile(r"epoch ([3-9]|\d\d+) of 200 · training"))
+    expect(explorer.button("start")).to_be_disabled()
+    explorer.press_button("stop")
+    explorer.wait("stopped after epoch")
+    assert 3 <= int(re.search(r"epoch (\d+) of 200", explorer.summary.text_content()).group(1)) < 200
+    explorer.picture(artefacts / "training_stopped.png")
+    explorer.press("epochs", "Home", "ArrowRight")
+    explorer.press_button("start")
+    explorer.wait("epoch 2 of 2 · done")
+    expect(explorer.button("stop")).to_be_disabled()
+    assert lab.complaints == []
