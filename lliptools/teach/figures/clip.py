@@ -123,15 +123,17 @@ def _ordinal(number: int) -> str:
 def _varying(panels: Panels, view: ClipView) -> None:
     here, mean = view.varying
     names = [station.name for station in view.hidden]
-    title = {"title": "hidden layer", "type": "category"}
-    panels.open((0.0, 0.26), BOTTOM, "share of units that varies", title, {"range": [0, 1.15], "tickformat": ".0%"})
+    places = list(range(len(names)))  # numbers with names: plotly forgets that numerals were meant as names
+    across: Spec = {"title": "hidden layer", "tickvals": places, "ticktext": names}
+    panels.open((0.0, 0.26), BOTTOM, "share of units that varies", across, {"range": [0, 1.15], "tickformat": ".0%"})
     for shares, name, color, hatch in (
         (here, "this point", LOCAL, ""),
         (mean, f"mean of {view.count}", GLOBAL, "."),
     ):
         panels.add(
             "bar",
-            x=names,
+            x=places,
+            customdata=names,
             y=shares,
             name=name,
             showlegend=True,
@@ -139,7 +141,7 @@ def _varying(panels: Panels, view: ClipView) -> None:
             marker=_filled(color, hatch),
             text=[f"{share:.0%}" for share in shares] if len(shares) <= 3 else [""] * len(shares),
             **_above(),
-            hovertemplate=f"{name}, layer %{{x}}: %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{name}, layer %{{customdata}}: %{{y:.1%}}<extra></extra>",
         )
 
 

@@ -86,7 +86,7 @@ def _diagram(panels: Panels, view: LatticeView, index: int) -> None:
             xref="x",
             yref="y",
             font={"size": 11.5},
-            bgcolor="rgba(255,255,255,0.8)",
+            bgcolor="#FFFFFF",
             **side,
         )
 
