@@ -16,6 +16,7 @@ def _same_random_numbers():
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """Where several processes share the tests, each file stays whole, and all that opens a browser stays together."""
     for item in items:

@@ -19,8 +19,8 @@ async ([from, to, y, explorer]) => {
   const observer = new MutationObserver(() => { changed = performance.now(); });
   observer.observe(explorer, {childList: true, subtree: true, characterData: true});
   fire("mousedown", from, document.elementFromPoint(from, y));
-  for (let k = 0; k <= 60; k++) {
-    fire("mousemove", from + (to - from) * (k / 60), document.documentElement);
+  for (let k = 0; k <= 40; k++) {
+    fire("mousemove", from + (to - from) * (k / 40), document.documentElement);
     await new Promise(r => setTimeout(r, 1000 / 60));
   }
   const start = performance.now();

@@ -36,7 +36,7 @@ class Walk:
     called: Callable[[float], str]
     ends: tuple[str, str]
     moves: tuple[tuple[str, tuple[str, ...], str, str], ...]
-    presses: int = 8
+    presses: int = 5
 
 
 WALKS = {
@@ -130,7 +130,6 @@ WALKS = {
             ("ε", ("ArrowRight",), "ε = 0.35 ·", "eps=0.35"),
             ("point", ("ArrowRight",), "sampled ≥ ", "index=1"),
         ),
-        presses=6,
     ),
     "training": Walk(
         "TrainingExplorer(epochs=200)",
