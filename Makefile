@@ -23,7 +23,8 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+	$(BIN)/pytest -m 'not browser' --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/pytest -m browser
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default \
 		--numprocesses=auto --maxprocesses=4 --dist=loadfile notebooks
 

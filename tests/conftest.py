@@ -14,11 +14,3 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items):
-    """Where several processes share the tests, each file stays whole, and all that opens a browser stays together."""
-    for item in items:
-        room = "browser" if item.get_closest_marker("browser") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(room))
