@@ -238,6 +238,7 @@ def test_a_misclassified_point_and_back(explorer, lab, artefacts):
 def test_a_click_on_the_map_moves_the_point(explorer, lab):
     explorer.press_button("reset")
     explorer.wait("point (0.08, 0.2)")
+    explorer.wait("true distance")  # the whole picture: a click on one that is being replaced is lost
     plot = explorer.figure.locator(".nsewdrag").first.bounding_box()
     explorer.page.mouse.click(plot["x"] + 0.75 * plot["width"], plot["y"] + 0.25 * plot["height"])
     explorer.wait("class 0, predicted 0")

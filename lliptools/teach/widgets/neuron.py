@@ -124,7 +124,8 @@ class NeuronExplorer(Explorer):
         return figures.neurons(*self._shown, self.controls["first"].value - 1)
 
     def _summary(self) -> tuple[str, ...]:
-        view, index = self._shown
+        # Where the browser shows what is known, nothing may have been drawn here yet.
+        view, index = self._shown if self.slow else (self.view, self.grid_index)
         return view.summary(index)
 
     def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
