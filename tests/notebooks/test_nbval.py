@@ -1,5 +1,6 @@
 """nbval compares what it is meant to: solved notebooks have key cells, and a changed digit is caught."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,12 +48,20 @@ def text(cell):
 
 def test_a_changed_digit_is_caught_and_a_stripped_notebook_passes(tmp_path):
     """Why the tests above are needed: with neither count nor outputs a cell passes, whatever it prints."""
+    shutil.copy(FOLDER / "conftest.py", tmp_path)
     for name, stored, count in (("right", "2\n", 1), ("changed", "3\n", 1), ("stripped", None, None)):
         outputs = [new_output("stream", name="stdout", text=stored)] if stored else []
         cell = new_code_cell(f"{MARK}print(1 + 1)", outputs=outputs, execution_count=count)
+        nbformat.write(new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
+    for name, words in (("picture", "3 discs"), ("words", "4 discs")):
+        shown = "display({'application/vnd.plotly.v1+json': {'data': [1.5]}, 'text/plain': '3 discs'}, raw=True)"
+        data = {"application/vnd.plotly.v1+json": {"data": [1.25]}, "text/plain": words}
+        cell = new_code_cell(f"{MARK}{shown}", outputs=[new_output("display_data", data=data)], execution_count=1)
         nbformat.write(new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-rA"]
     done = subprocess.run([*command, "."], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert "FAILED changed.ipynb" in done.stdout
     assert "PASSED right.ipynb" in done.stdout
     assert "PASSED stripped.ipynb" in done.stdout
+    assert "PASSED picture.ipynb" in done.stdout
+    assert "FAILED words.ipynb" in done.stdout
