@@ -188,10 +188,13 @@ def _spoken(lines: Sequence[str]) -> str:
 
 
 def _spelled(value: object) -> str:
-    """A value as code."""
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else f"float('{value}')"
-    return repr(value)
+    """A value as code: as short as it can be without meaning another number."""
+    if not isinstance(value, float):
+        return repr(value)
+    if not math.isfinite(value):
+        return f"float('{value}')"
+    short = f"{value:.6g}"
+    return short if math.isclose(float(short), value, rel_tol=1e-12) else repr(value)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

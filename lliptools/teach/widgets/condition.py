@@ -89,7 +89,7 @@ class ConditionExplorer(Explorer):
         return self.view.summary()
 
     def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {"q": 2.0 ** self.controls["log_q"].value}
+        shown: dict[str, object] = {"q": float(f"{2.0 ** self.controls['log_q'].value:.6g}")}
         if self._columns != (0, 1):
             shown["columns"] = self._columns
         if not self._given:

@@ -1,0 +1,137 @@
+"""What every explorer keeps to: its call opens the same view, reset goes back, and no hand needs a mouse."""
+
+import re
+from functools import cache
+
+import ipywidgets
+import plotly.graph_objects as go
+import pytest
+import torch
+from pictures import differences
+
+import lliptools as ll
+from lliptools.teach import widgets
+from lliptools.teach.style import DARKEST, dark
+from lliptools.teach.views import lattice as lattice_module
+
+# name: how it is made, and where its controls are moved to.
+EXPLORERS = {
+    "neurons": ("NeuronExplorer(net, x, y, eps_max=1/3)", {"eps": 0.1, "point": 4, "theta_scale": 2**-0.75}),
+    "neurons of a plane": ("NeuronExplorer(plane, flat, labels, index=7, source='plane, flat, labels')", {"point": 2}),
+    "margins": (
+        "MarginExplorer(plane, flat, labels, index=7, source='plane, flat, labels')",
+        {"x0": 0.1, "x1": 0.9, "label": 1, "L": 2**4.125, "rung": "assumed"},
+    ),
+    "margins of an image": ("MarginExplorer(net, x, y)", {"point": 3, "rung": "local"}),
+    "norms": ("NormExplorer()", {"ratio": 0.43, "angle": 17, "iteration": 3}),
+    "norms of a matrix": ("NormExplorer(W, seed=3)", {"start": 2, "iteration": 7}),
+    "products": ("ProductExplorer(plane, flat, index=2, eps=1/7, source='plane, flat')", {"depth": 1}),
+    "clipping": (
+        "ClipExplorer(nets, x, y, eps_max=0.7, source='nets, x, y')",
+        {"network": "b", "theta_scale": 2**-0.5, "eps": 0.14, "point": 1},
+    ),
+    "accuracies": ("AccuracyExplorer(nets, x, y, eps_max=1/3)", {"eps": 0.1, "net": "b", "method": "global"}),
+    "scales": ("ConditionExplorer()", {"log_q": 0.75, "matrix": "eight columns"}),
+    "scales of a matrix": ("ConditionExplorer(W, columns=(3, 1))", {"log_q": -1.25}),
+    "lattice": ("LatticeExplorer(fold, points, ones, source='fold, points, ones')", {"eps": 0.4, "point": 1}),
+    "training": ("TrainingExplorer('moons')", {"recipe": "digits-relu", "epochs": 7, "seed": 3}),
+}
+
+
+@cache
+def scope():
+    digits, moons = ll.training.digits(), ll.training.moons()
+    net, generator = ll.nets.load("digits-clipped"), torch.Generator().manual_seed(0)
+    return {
+        "ll": ll,
+        "net": net,
+        "x": digits.x_test[:12],
+        "y": digits.y_test[:12],
+        "plane": ll.nets.load("moons"),
+        "flat": moons.x_test[:40],
+        "labels": moons.y_test[:40],
+        "nets": {"a": ll.nets.load("digits-relu"), "b": net},
+        "W": torch.randn(6, 5, generator=generator).double(),
+        "fold": ll.nets.fold(3, 2).double(),
+        "points": torch.tensor([[1.0, -2.0, 0.5], [2.0, 2.0, 2.0]]).double(),
+        "ones": torch.tensor([1, 1]),
+    }
+
+
+@pytest.fixture(params=EXPLORERS)
+def explorer(request, monkeypatch):
+    monkeypatch.setattr(lattice_module, "perf_counter", lambda: 0.0)  # what something costs is never twice the same
+    made = eval(f"ll.teach.widgets.{EXPLORERS[request.param][0]}", scope())
+    made.moves = EXPLORERS[request.param][1]
+    return made
+
+
+def move(explorer):
+    with explorer.held():
+        for name, value in explorer.moves.items():
+            explorer.controls[name].value = value
+
+
+def test_its_call_opens_the_same_view_and_reset_goes_back(explorer):
+    figure, words, call = go.Figure(explorer.figure), explorer.summary.value, explorer.call.value
+    move(explorer)
+    assert explorer.call.value != call
+    again = eval(explorer.reproduce(), scope())
+    assert not differences(again.figure, explorer.figure)
+    assert (again.summary.value, again.reproduce()) == (explorer.summary.value, explorer.reproduce())
+    explorer.reset.click()
+    assert not differences(explorer.figure, figure)
+    assert (explorer.summary.value, explorer.call.value) == (words, call)
+
+
+def test_every_control_says_what_it_does_and_moves_by_the_arrow_keys(explorer):
+    # JupyterLab keeps the arrow keys from a list that drops down.
+    for control in explorer.controls.values():
+        assert control.description
+        assert control.tooltip
+        assert type(control).__name__.endswith("Slider")
+    assert explorer.reset.tooltip
+
+
+def test_every_picture_has_the_same_traces_and_texts(explorer):
+    """A widget that has more or fewer of them than its next picture cannot be brought there."""
+    before = go.Figure(explorer.figure)
+    move(explorer)
+    after = explorer._figure(coarse=explorer.slow)
+    assert [trace.type for trace in before.data] == [trace.type for trace in after.data]
+    assert len(before.layout.annotations) == len(after.layout.annotations)
+
+
+def test_no_light_ground_is_left_in_the_dark(explorer):
+    """Texts and panels stand on what turns: a ground that is written otherwise than #RRGGBB would stay light."""
+    move(explorer)
+    layout = dark(go.Figure(explorer.figure)).layout
+    grounds = [
+        layout.paper_bgcolor,
+        layout.plot_bgcolor,
+        *(text.bgcolor for text in layout.annotations if text.bgcolor),
+    ]
+    for ground in grounds:
+        assert re.fullmatch("#[0-9A-F]{6}", ground)
+        assert max(int(ground[k : k + 2], 16) for k in (1, 3, 5)) <= 255 * (DARKEST + 0.05)
+
+
+def test_a_control_with_one_place_is_not_shown():
+    """The browser cannot draw a slider from 0 to 0, or over one name."""
+    x, y = scope()["x"][:1], scope()["y"][:1]
+    for made, hidden in (
+        (widgets.NeuronExplorer(scope()["net"], x, y), ("point", "first")),
+        (widgets.MarginExplorer(scope()["net"], x, y), ("point",)),
+        (widgets.AccuracyExplorer({"a": scope()["net"]}, x, y, methods=("local",)), ("net", "method")),
+        (widgets.ClipExplorer(scope()["net"], x, y), ("network", "point", "first")),
+        (widgets.LatticeExplorer(scope()["fold"], scope()["points"][:1], scope()["ones"][:1]), ("point",)),
+        (widgets.TrainingExplorer(ll.training.recipe("moons")), ("recipe",)),
+        (widgets.ConditionExplorer(scope()["W"]), ("matrix",)),
+    ):
+        shown = [control for row in made.children if isinstance(row, ipywidgets.HBox) for control in row.children]
+        assert {name for name, control in made.controls.items() if control not in shown} == set(hidden)
+
+
+def test_every_explorer_is_here():
+    made = {code.split("(")[0] for code, _ in EXPLORERS.values()}
+    assert made == {name for name in widgets.__all__ if name != "Explorer"}
