@@ -13,7 +13,16 @@ from lliptools.bounds.product import local_bound
 from lliptools.bounds.record import BlockBound, Bound
 from lliptools.bounds.steps import Step, count_undecided, network_steps, select
 
-__all__ = ["MergedBound", "PathBound", "TightestBound", "merged_bound", "path_bound", "tightest_bound"]
+__all__ = [
+    "ENTRIES",
+    "MergedBound",
+    "PathBound",
+    "TightestBound",
+    "merged_bound",
+    "path_bound",
+    "tightest_bound",
+    "widest",
+]
 
 ARITHMETIC = "float64, rounding not enclosed in the merged matrices"
 UNDECIDED = 256  # beyond so many the cubic cost of the multipliers is not cheap
@@ -118,7 +127,7 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     """
     check_steps(steps)
     probe = local_bound(net, x[:1], 0.0)
-    small = _widest(probe.blocks) <= ENTRIES
+    small = widest(probe.blocks) <= ENTRIES
     local = local_bound(net, x, eps, prefix=small)
     record = _record(local)
     if not small:
@@ -144,6 +153,7 @@ def _record(bound: Bound) -> dict[str, Any]:
     return {field.name: getattr(bound, field.name) for field in fields(Bound)}
 
 
-def _widest(blocks: tuple[BlockBound, ...]) -> int:
-    sizes = [_widest(block.inner) if block.inner else block.linear.rows * block.linear.columns for block in blocks]
+def widest(blocks: tuple[BlockBound, ...]) -> int:
+    """The most entries that a layer has as a matrix."""
+    sizes = [widest(block.inner) if block.inner else block.linear.rows * block.linear.columns for block in blocks]
     return max(sizes)

@@ -197,3 +197,13 @@ def test_bad_input_is_refused(digits):
         LatticeExplorer(net, x, y + 5)
     with pytest.raises(ll.InvalidInput):
         LatticeExplorer(net, torch.full_like(x, nan), y)
+
+
+def test_large_layers_are_not_waited_for():
+    """A convolution merged as a matrix, or searched branch by branch, would hold up the kernel for minutes."""
+    net, x = ll.nets.cnn("2C1F", (1, 28, 28)).double(), torch.rand(1, 28, 28).double()
+    view = view_of(net, x, 0, EPS[:2], ("local", "path", "merged", "exact"))
+    for name in ("path", "merged", "exact"):
+        assert view.note(name, 0) == "not affordable"
+        assert not view.certifies(name, 0)
+    assert view.value("local", 1) > 0

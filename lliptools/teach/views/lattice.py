@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import BOUNDS, Bound, exact_bound, round_up, sampled_bound
+from lliptools.bounds import BOUNDS, Bound, exact_bound, local_bound, merged_bound, path_bound, round_up, sampled_bound
+from lliptools.bounds.rungs import ENTRIES, widest
 from lliptools.certificates import certify
 from lliptools.errors import InvalidInput, UnsupportedLayer
 
@@ -30,10 +31,30 @@ SLACK = 1 + 1e-6  # what norms that are upper bounds with probability can be off
 DIGITS = 1e-12  # relative: what float64 has not lost of a value by ordinary rounding, which is not enclosed here
 PATTERNS = 1000  # branches of the exact search: a view waits for it
 SAMPLES, CLIMB = 32, 12
+
+
+def _of_small_layers(bound: Callable[..., Bound]) -> Callable[..., Bound]:
+    """The bound, refused where a layer as a matrix is so large that a view would wait for minutes."""
+
+    def patient(net: nn.Module, x: Tensor, eps: float | Tensor) -> Bound:
+        if widest(local_bound(net, x[:1], 0.0).blocks) > ENTRIES:
+            raise InvalidInput(
+                expected=f"layers of at most {ENTRIES} entries as matrices",
+                got="a larger one",
+                cause="a network of convolutions",
+                next_step="call the bound of lliptools.BOUNDS itself, which takes its time",
+            )
+        return bound(net, x, eps)
+
+    return patient
+
+
 # The bounds as a view computes them: those of lliptools.BOUNDS, the slow ones with less patience.
 RUNGS: dict[str, Any] = {
     **BOUNDS,
-    "exact": partial(exact_bound, max_cells=PATTERNS, max_patterns=PATTERNS),
+    "path": _of_small_layers(path_bound),
+    "merged": _of_small_layers(merged_bound),
+    "exact": _of_small_layers(partial(exact_bound, max_cells=PATTERNS, max_patterns=PATTERNS)),
     "sampled": partial(sampled_bound, samples=SAMPLES, steps=CLIMB),
 }
 
