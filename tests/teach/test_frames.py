@@ -9,6 +9,8 @@ from math import nan
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
+from pictures import differences
 
 import lliptools as ll
 from lliptools.teach.frames import pack, parts
@@ -248,3 +250,41 @@ def test_without_a_kernel_nothing_is_made():
     assert explorer.figure.layout.annotations[0].text == "t = 0.75, a = 1, b = 0"
     assert not explorer.frames.shown
     assert explorer.frames.parcel == b""
+
+
+def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
+    """A convolutional network, coarse first, then fine, then framed: at rest all three say the same as a fresh one."""
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 2, 3), ll.nets.ClippedReLU(0.3), torch.nn.Flatten(), torch.nn.Linear(72, 3))
+    ).double()
+    x, y = torch.rand(5, 1, 8, 8).double(), torch.tensor([0, 1, 2, 0, 1])
+    looks = []
+
+    async def hand():
+        explorer = NeuronExplorer(net, x, y, eps_max=1.0)
+        monkeypatch.setattr(explorer, "_first_look", lambda *what: looks.append(what) or look(explorer, *what))
+        await until(lambda: explorer.frames.shown)
+        explorer.point.value = 3
+        explorer.eps.value = 0.4
+        await asyncio.sleep(0)
+        explorer.point.value = 4
+        explorer.eps.value = 0.7
+        await until(lambda: explorer.frames.shown)
+        explorer.eps.value = 0.6
+        assert "ε = 0.6 ·" in explorer.summary.value  # at once, though nothing is drawn here yet
+        explorer.eps.value = 0.9
+        await until(lambda: "ε = 0.9:" in str(explorer.figure.layout.annotations))
+        fresh = NeuronExplorer(net, x, y, index=4, eps=0.9, eps_max=1.0)
+        assert explorer.summary.value == fresh.summary.value
+        assert not differences(explorer.figure, fresh.figure)
+        head, shown = unpack(explorer.frames.parcel), parts(fresh.figure)
+        k = int(np.argmin(np.abs(np.array(head["positions"]) - 0.9)))
+        assert head["given"] == [4, 1.0, 1]
+        assert head["texts"][k] == fresh.summary.value
+        for each in head["properties"]:
+            assert same(each["values"][each["picks"][k]], shown.get((each["trace"], each["path"])))
+
+    look = NeuronExplorer._first_look
+    asyncio.run(hand())
+    assert looks  # coarse pictures were drawn on the way
