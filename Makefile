@@ -24,7 +24,7 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m 'not browser' --numprocesses=auto --maxprocesses=4 --dist=loadfile
-	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m browser --numprocesses=auto --maxprocesses=2 --dist=loadfile
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default \
 		--numprocesses=auto --maxprocesses=4 --dist=loadfile notebooks
 

@@ -69,7 +69,10 @@ class Lab:
     def run(self, page: Page, number: int) -> None:
         """Run a cell of the open notebook, and wait for its end."""
         page.evaluate(RUN, number)
-        self.complaints.extend(page.locator(COMPLAINTS).all_text_contents())
+
+    def complaints_of(self, page: Page) -> list[str]:
+        """What was complained of until now, on the page's outputs too: errors, and what was written to stderr."""
+        return self.complaints + page.locator(COMPLAINTS).all_text_contents()
 
     def _note_response(self, status: int, url: str) -> None:
         if status >= 400:

@@ -178,7 +178,7 @@ def test_every_control_by_keyboard(explorer, lab):
         explorer.wait(walk.start)
         expect(explorer.call).to_have_text(call)
         explorer.wait_drawn(start)
-    assert lab.complaints == []
+    assert lab.complaints_of(explorer.page) == []
 
 
 def test_the_main_slider(explorer, lab, artefacts):
@@ -198,7 +198,7 @@ def test_the_main_slider(explorer, lab, artefacts):
         with (artefacts / "latency.txt").open("a") as lines:
             lines.write(f"{explorer.name}: {latency}, settled {settled:.0f} ms after a drag\n")
         assert latency.median < LATE
-    assert lab.complaints == []
+    assert lab.complaints_of(explorer.page) == []
 
 
 def test_every_control_is_named_and_nothing_uploads(explorer):
@@ -231,7 +231,7 @@ def test_a_misclassified_point_and_back(explorer, lab, artefacts):
     explorer.press("point", *["ArrowLeft"] * 12)
     explorer.wait_call("index=3,")
     explorer.wait_drawn(before)
-    assert lab.complaints == []
+    assert lab.complaints_of(explorer.page) == []
 
 
 @only("margins")
@@ -246,7 +246,7 @@ def test_a_click_on_the_map_moves_the_point(explorer, lab):
     assert 0.8 < x0 < 1.8
     assert 0.8 < x1 < 1.6
     assert (explorer.readout("x0"), explorer.readout("x1")) == (f"{x0:.2f}", f"{x1:.2f}")
-    assert lab.complaints == []
+    assert lab.complaints_of(explorer.page) == []
 
 
 @only("training")
@@ -265,4 +265,4 @@ def test_a_run_is_watched_and_stopped(explorer, lab, artefacts):
     explorer.press_button("start")
     explorer.wait("epoch 2 of 2 · done")
     expect(explorer.button("stop")).to_be_disabled()
-    assert lab.complaints == []
+    assert lab.complaints_of(explorer.page) == []

@@ -153,4 +153,4 @@ def test_a_cell_that_is_run_again(explorer, lab):
     explorer.press("t", "End")
     explorer.wait("t = 1.00 · a = 1")
     explorer.page.wait_for_timeout(500)
-    assert lab.complaints == []
+    assert lab.complaints_of(explorer.page) == []

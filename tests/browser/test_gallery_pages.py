@@ -1,14 +1,17 @@
-"""Every page of the gallery from its file: by keyboard and by drag, in the light and in the dark, without a request."""
+"""Every page of the gallery from its file: whole, small, by keyboard and by drag, light and dark, without a request."""
+
+import html
+import re
 
 import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import expect
+from typer.testing import CliRunner
 
+from lliptools.cli import app
 from lliptools.teach import gallery
 
 pytestmark = pytest.mark.browser
-# The neurons of a digit are the figure of those in the plane, and take long to make.
-PAGES = [name for name in gallery.PAGES if name != "neurons-digits"]
 # Not the whole layout: plotly notes there what it has found out by itself, such as the type of an axis.
 FIGURE = "(({data, layout}) => JSON.stringify([data, layout.annotations]))(document.getElementById('figure'))"
 
@@ -16,7 +19,9 @@ FIGURE = "(({data, layout}) => JSON.stringify([data, layout.annotations]))(docum
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gallery")
-    gallery.write(folder, PAGES)
+    done = CliRunner().invoke(app, ["gallery", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert all(f"{name}.html" in done.output for name in ("index", *gallery.PAGES))
     return folder
 
 
@@ -48,12 +53,26 @@ class Opened:
         return self.page.evaluate(FIGURE)
 
 
-@pytest.fixture(scope="module", params=PAGES)
+@pytest.fixture(scope="module", params=gallery.PAGES)
 def opened(request, browser, folder):
     page = Opened(browser, folder / f"{request.param}.html")
     page.name = request.param
     yield page
     page.page.close()
+
+
+def test_pages_are_whole_and_small(folder):
+    assert (folder / "plotly.min.js").stat().st_size > 1e6
+    index = (folder / "index.html").read_text()
+    for name, page in gallery.PAGES.items():
+        path = folder / f"{name}.html"
+        assert path.stat().st_size <= 2e6
+        assert f"href='{name}.html'" in index
+        assert html.escape(page.question) in index
+        text = path.read_text()
+        assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)  # every blank is filled
+        assert re.findall(r"(?:src|href)=[\"']([^\"']+)", text) == ["gallery.css", "plotly.min.js", "index.html"]
+        assert not re.search(r"https?://", re.sub(r"<script.*?</script>", "", text, flags=re.S))
 
 
 def test_the_slider_is_named(opened):
@@ -121,5 +140,5 @@ def test_the_index_leads_to_every_page(browser, folder):
     page.goto((folder / "index.html").as_uri())
     for link in page.get_by_role("listitem").get_by_role("link").all():
         assert (folder / link.get_attribute("href")).exists()
-    assert page.get_by_role("listitem").count() == len(PAGES)
+    assert page.get_by_role("listitem").count() == len(gallery.PAGES)
     page.close()

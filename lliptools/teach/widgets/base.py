@@ -109,8 +109,10 @@ class Explorer(ipywidgets.VBox):
 
     def finish(self) -> None:
         """Draw the whole picture of the present view now, where it was left for later."""
+        waits = self._later is not None
         self._cancel()
-        self._draw(coarse=False)
+        if waits:
+            self._draw(coarse=False)
 
     def _to_start(self) -> None:
         with self.held():
