@@ -49,7 +49,7 @@ def test_certified_is_below_attacked_is_below_clean(explorer, method):
             assert certified <= attacked <= clean
     curves = [trace for trace in explorer.figure.data if getattr(trace, "mode", None) == "lines" and trace.name]
     *certified, attacked = curves
-    assert [trace.name for trace in curves] == [*FAMILY, "attacked"]
+    assert [trace.name for trace in curves] == [*FAMILY, f"{FAMILY[0]}, attacked"]
     for k, name in enumerate(FAMILY):
         explorer.net.value = name
         view = explorer.view

@@ -24,7 +24,7 @@ HEIGHT, TOP, WALL = 640, (0.53, 0.93), (0.0, 0.4)
 CURVES, BARS = (0.0, 0.52), (0.68, 1.0)
 # Of the networks: none that says what is proved or refuted.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#56B4E9", "#8C6D31")
-DASHES = ("dot", "dashdot", "dash", "longdash", "solid")
+DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")  # and none is dotted, as what is attacked
 ACROSS = 14  # pictures a row of the wall
 # What is known of a point: word, sign, frame.
 FRAMES: dict[int, tuple[str, str, dict[str, Any]]] = {
@@ -68,7 +68,7 @@ def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: 
     panels.add(
         "scatter",
         mode="lines",
-        name="attacked",
+        name=f"{name}, attacked",
         showlegend=True,
         x=x,
         y=y,

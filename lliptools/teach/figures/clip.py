@@ -69,7 +69,7 @@ def _strips(panels: Panels, view: ClipView, layer: int, span: Span, *, legend: b
     )
     floor, ceiling = np.clip(np.where(np.isinf(low), down, low), down, up), np.clip(high, down, up)
     edges = np.repeat(np.concatenate([units - 0.5, [count - 0.5]]), 2)[1:-1]
-    for edge, base, code, hatch in ((floor, down, AT_ZERO, ""), (ceiling, up, AT_THETA, "/")):
+    for limit, edge, base, code, hatch in ((low, floor, down, AT_ZERO, ""), (high, ceiling, up, AT_THETA, "/")):
         panels.line(edges, np.full(len(edges), base), color="rgba(0,0,0,0)", width=0)
         panels.add(
             "scatter",
@@ -78,7 +78,7 @@ def _strips(panels: Panels, view: ClipView, layer: int, span: Span, *, legend: b
             y=np.repeat(edge, 2),
             fill="tonexty",
             fillcolor=STATES[code].fill if hatch == "" else "#FBE9C3",
-            line={"color": "#777777" if hatch == "" else STATES[code].color, "width": 1},
+            line={"color": "#777777" if hatch == "" else STATES[code].color, "width": int(np.isfinite(limit).any())},
             hoverinfo="skip",
         )
     states = array(strips.states)
@@ -123,6 +123,7 @@ def _ordinal(number: int) -> str:
 def _varying(panels: Panels, view: ClipView) -> None:
     here, mean = view.varying
     names = [station.name for station in view.hidden]
+    unit = "%" if len(names) <= 2 else ""
     places = list(range(len(names)))  # numbers with names: plotly forgets that numerals were meant as names
     across: Spec = {"title": "hidden layer", "tickvals": places, "ticktext": names}
     panels.open((0.0, 0.26), BOTTOM, "share of units that varies", across, {"range": [0, 1.15], "tickformat": ".0%"})
@@ -139,7 +140,7 @@ def _varying(panels: Panels, view: ClipView) -> None:
             showlegend=True,
             legend="legend2",
             marker=_filled(color, hatch),
-            text=[f"{share:.0%}" for share in shares] if len(shares) <= 3 else [""] * len(shares),
+            text=[f"{100 * share:.0f}{unit}" if len(shares) <= 3 else "" for share in shares],
             **_above(),
             hovertemplate=f"{name}, layer %{{customdata}}: %{{y:.1%}}<extra></extra>",
         )
@@ -151,7 +152,7 @@ def _bounds(panels: Panels, view: ClipView, curve: ThetaCurve | None) -> None:
     step = (finite[-1] - finite[0]) / max(len(finite) - 1, 1) or 1.0
     end = finite[-1] + 2  # where infinity is drawn
     ticks = [*finite[:: max(1, round(2 / step))], end]
-    labels = [*(f"{2**tick:.3g}" for tick in ticks[:-1]), "∞"]
+    labels = [*(f"{2**tick:g}" if tick >= 0 else f"1/{2**-tick:g}" for tick in ticks[:-1]), "∞"]
     local, everywhere = view.local, view.everywhere.value.item()
     at = math.log2(view.theta_scale) if math.isfinite(view.theta_scale) else end
     known = [everywhere, *(array(curve.everywhere) if curve else ())]
@@ -217,4 +218,4 @@ def _filled(color: str, hatch: str) -> Spec:
 
 
 def _above() -> Spec:
-    return {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}}
+    return {"textposition": "outside", "cliponaxis": False, "constraintext": "none", "textfont": {"size": 11}}

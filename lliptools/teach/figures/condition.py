@@ -131,7 +131,7 @@ def _discs(panels: Panels, view: ConditionView) -> None:
         BOTTOM,
         title,
         {"range": [left - pad, right + 3 * pad]},
-        {"visible": False, "range": [-0.2, rows + 0.6]},
+        {"visible": False, "range": [-0.7, rows + 0.4]},
     )
     for row in range(MOST_DISCS):  # always as many traces: another matrix has other columns
         k = order[row] if row < rows else None
@@ -139,7 +139,7 @@ def _discs(panels: Panels, view: ConditionView) -> None:
         chosen, height = k in view.columns, rows - row - 0.5
         x, y = center + radius * np.cos(CIRCLE), height + 0.38 * np.sin(CIRCLE)
         look = {"color": LOCAL, "dash": "solid"} if chosen else {"color": GLOBAL_LINE, "dash": "dot"}
-        panels.line(x, y, width=2, **look)
+        panels.line(x, y, width=2, simplify=False, **look)
         panels.add(
             "scatter",
             mode="markers+text",
@@ -152,12 +152,12 @@ def _discs(panels: Panels, view: ConditionView) -> None:
             hovertemplate="%{x:.4g}<extra></extra>",
         )
     values = array(view.eigenvalues)
-    panels.line([left - pad, right + 3 * pad], [0, 0], color="#888888", width=1)
+    panels.line([left - pad, right + 3 * pad], [-0.3, -0.3], color="#888888", width=1)
     panels.add(
         "scatter",
         mode="markers",
         x=values,
-        y=np.zeros(len(values)),
+        y=np.full(len(values), -0.3),
         cliponaxis=False,
         marker={"symbol": "x-thin-open", "size": 11, "color": INK, "line": {"width": 2}},
         hovertemplate="eigenvalue of WᵀW: %{x:.5g}<extra></extra>",

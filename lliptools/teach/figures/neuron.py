@@ -126,4 +126,6 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         hovertemplate="certified radius, %{text}: %{x:.4g}<extra></extra>",
     )
     # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
-    panels.write(" " if view.margin > 0 else "misclassified: nothing to certify", 0.85, sum(rows.bottom) / 2)
+    panels.write(
+        " " if view.margin > 0 else "misclassified: nothing to certify", 0.85, sum(rows.bottom) / 2, bgcolor="#FFFFFF"
+    )

@@ -25,8 +25,8 @@ def norms(view: NormView, start: int, step: int) -> go.Figure:
     of a larger matrix, the shadow on its first two singular directions. Right: the relative gap to the norm against the
     step, dashed and open from below, which proves nothing from above, solid and filled from above.
     """
-    legend = {"orientation": "h", "x": GAPS[1], "xanchor": "right", "y": -0.17, "yanchor": "top", "itemclick": False}
-    panels = Panels(375, margin={"l": 40, "r": 10, "t": 16, "b": 84}, showlegend=True, legend=legend)
+    legend = {"orientation": "h", "x": GAPS[1], "xanchor": "right", "y": -0.19, "yanchor": "top", "itemclick": False}
+    panels = Panels(346, margin={"l": 40, "r": 10, "t": 16, "b": 84}, showlegend=True, legend=legend)
     shadow = "" if max(view.shape) <= 2 else ", shadow"
     ratio = view.second / (view.norm or 1.0)
     circle = np.stack([np.cos(ANGLE), np.sin(ANGLE)])
@@ -51,7 +51,7 @@ def _plane(
     )
     panels.line([-LIMIT, LIMIT], [0, 0], color="#BBBBBB", width=1)
     panels.line([0, 0], [-LIMIT, LIMIT], color="#BBBBBB", width=1)
-    panels.line(*outline, color=LOCAL, width=2)
+    panels.line(*outline, color=LOCAL, width=2, simplify=False)
     small = {"color": GLOBAL_LINE, "size": 5, "symbol": "circle-open"}
     panels.add("scatter", mode="markers", x=path[:, 0], y=path[:, 1], marker=small, hoverinfo="skip")
     here = path[-1]

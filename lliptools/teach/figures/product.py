@@ -74,12 +74,14 @@ def _open(
 
 
 def _curve(panels: Panels, points: np.ndarray, **line: Any) -> None:
-    panels.line(points[:, 0], points[:, 1], **line)
+    panels.line(points[:, 0], points[:, 1], simplify=False, **line)
 
 
 def _filled(panels: Panels, points: np.ndarray) -> None:
     look = {"mode": "lines", "fill": "toself", "fillcolor": "rgba(0, 114, 178, 0.25)", "hoverinfo": "skip"}
-    panels.add("scatter", x=points[:, 0], y=points[:, 1], line={"color": LOCAL, "width": 1.5}, **look)
+    panels.add(
+        "scatter", x=points[:, 0], y=points[:, 1], line={"color": LOCAL, "width": 1.5, "simplify": False}, **look
+    )
 
 
 def _bars(panels: Panels, view: ProductView, depth: int) -> None:
@@ -114,7 +116,7 @@ def _bars(panels: Panels, view: ProductView, depth: int) -> None:
             textposition="outside",
             cliponaxis=False,
             constraintext="none",
-            textfont={"size": 11 if view.depths <= 5 else 9},
+            textfont={"size": 11 if view.depths <= 9 else 9},
             hovertemplate=f"{name}, depth %{{x}}: %{{y:.6g}}<extra></extra>",
         )
     panels.add(

@@ -10,8 +10,8 @@ __all__ = ["training"]
 LOSS_PANEL, ACCURACY_PANEL = (0.0, 0.42), (0.56, 1.0)
 CURVES = (
     ("clean", "clean, training batches", GLOBAL_LINE, "dot"),
-    ("validation_clean", "clean, held out", INK, "solid"),
-    ("validation_certified", "certified, held out", CERTIFIED, "dash"),
+    ("validation_clean", "clean, held out", INK, "dash"),
+    ("validation_certified", "certified, held out", CERTIFIED, "solid"),
 )
 
 
@@ -37,9 +37,10 @@ def training(history: History, epochs: int | None = None) -> go.Figure:
         figure.add_scatter(
             x=numbers if there else [],
             y=history[name] if there else [],
-            mode="lines",
+            mode="lines+markers",
             name=label,
             line={"color": color, "dash": dash, "width": 2.5},
+            marker={"size": 4},
             showlegend=there,
             xaxis="x2",
             yaxis="y2",
