@@ -18,6 +18,8 @@ lab: .venv/installed
 	@$(BIN)/lliptools doctor
 	@$(BIN)/jupyter-lab notebooks/00_start.ipynb --port=$(PORT) $(AS_ROOT) $(if $(filter no,$(BROWSER)),--no-browser)
 
+# Two processes share the cores already, and the networks of the tests are small.
+test: export OMP_NUM_THREADS := 1
 test: .venv/installed-test
 	@sh tools/ensure_chromium.sh
 	$(BIN)/ruff check .

@@ -48,22 +48,51 @@ export function changes({ properties }, from, to) {
   return moved.map(({ trace, path, values, picks }) => [trace, path, values[picks[to]]]);
 }
 
+const LEAP = 0.05, STOPS = 6, PAUSE = 25;  // of all pictures; pictures of a leap; milliseconds at each
+
+// Goes from picture to picture: to one that is near at once, on a leap by some in between, so that what shrinks is seen
+// to shrink. show(from, to) draws, from null where nothing is known of what stands there.
+export class Journey {
+  constructor(show) {
+    Object.assign(this, { show, shown: null, later: null });
+  }
+
+  forget() {
+    clearTimeout(this.later);
+    this.shown = null;
+  }
+
+  go(to, count) {
+    clearTimeout(this.later);
+    const from = this.shown ?? to, leap = Math.abs(to - from) > LEAP * count;
+    const stops = leap && !matchMedia("(prefers-reduced-motion: reduce)").matches ? STOPS : 1;
+    const stop = (k) => {
+      const next = k === stops ? to : from + Math.round(((to - from) * k) / stops);
+      if (next !== this.shown) this.show(this.shown, next);
+      this.shown = next;
+      if (k < stops) this.later = setTimeout(stop, PAUSE, k + 1);
+    };
+    stop(1);
+  }
+}
+
 async function initialize({ model }) {
   const find = (reference) => model.widget_manager.get_model(reference.replace("IPY_MODEL_", ""));
   const [figure, slider, summary, ...others] = await Promise.all(model.get("followed").map(find));
-  let pictures = null, shown = null, newest = 0;
-
-  function pick() {
-    if (!pictures || !Object.keys(figure.views ?? {}).length) return;  // a figure whose cell has run again is gone
-    const next = nearest(pictures.positions, slider.get("value"));
-    if (next === shown) return;
-    const { style, layout, traces } = grouped(changes(pictures, shown, next));
+  let pictures = null, newest = 0;
+  const journey = new Journey((from, to) => {
+    const { style, layout, traces } = grouped(changes(pictures, from, to));
     const update = { style_data: style, layout_data: layout, style_traces: traces, trace_edit_id: -1, layout_edit_id: -1 };
     // set_state, as if the kernel had said it: it is not sent back.
     figure.set_state({ _py2js_update: update });
     figure.set_state({ _py2js_update: null });
+  });
+
+  function pick() {
+    if (!pictures || !Object.keys(figure.views ?? {}).length) return;  // a figure whose cell has run again is gone
+    const next = nearest(pictures.positions, slider.get("value"));
     summary.set_state({ value: pictures.texts[next] });
-    shown = next;
+    journey.go(next, pictures.positions.length);
   }
 
   async function load() {
@@ -71,13 +100,16 @@ async function initialize({ model }) {
     if (!parcel?.byteLength) return;
     const found = await unpack(parcel, (value, dtype) => ({ value, dtype, shape: [value.length] }));
     if (mine !== newest) return;
-    pictures = others.every((other, k) => other.get(found.keys[k]) === found.given[k]) ? found : null;
-    shown = null;
+    drop();
+    if (others.every((other, k) => other.get(found.keys[k]) === found.given[k])) pictures = found;
     pick();
   }
 
   // Once another control has moved the figure is the kernel's, until it sends the next parcel.
-  const drop = () => { pictures = null; };
+  const drop = () => {
+    journey.forget();
+    pictures = null;
+  };
   others.forEach((other) => other.on("change:value change:index", drop));
   slider.on("change:value", pick);
   model.on("change:parcel", load);

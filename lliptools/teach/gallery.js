@@ -5,21 +5,25 @@ const [slider, value, summary, figure] = ["slider", "value", "summary", "figure"
 const pictures = await unpack(Uint8Array.from(atob(of("parcel").textContent), (c) => c.charCodeAt(0)));
 const night = matchMedia("(prefers-color-scheme: dark)");
 const spell = (position) => (typeof position === "string" ? position : Number(position.toPrecision(4)).toString());
-let shown = null;
+let first = [];  // what else is to be set with the next picture
 
 function recolor(given) {
   if (typeof given === "string") return given.replace(/#[0-9A-Fa-f]{6}\b/g, (color) => pictures.colors[color] ?? color);
   return Array.isArray(given) ? given.map(recolor) : given;
 }
 
-// Show the picture at the slider; first is what else is to be set with it.
-function pick(first = []) {
-  const next = slider.valueAsNumber;
-  const moved = changes(pictures, shown, next);
+const journey = new Journey((from, to) => {
+  const moved = changes(pictures, from, to);
   const colored = night.matches ? moved.map(([trace, path, given]) => [trace, path, recolor(given)]) : moved;
   const { style, layout, traces } = grouped([...first, ...colored]);
   Plotly.update(figure, style, layout, traces);
-  shown = next;
+  first = [];
+});
+
+// Show the picture at the slider.
+function pick() {
+  const next = slider.valueAsNumber;
+  journey.go(next, pictures.positions.length);
   value.textContent = spell(pictures.positions[next]);
   slider.setAttribute("aria-valuetext", `${value.textContent}, ${slider.labels[0].textContent}`);
   summary.textContent = pictures.texts[next];
@@ -27,13 +31,14 @@ function pick(first = []) {
 
 // The whole figure in the colours of the page.
 function turn() {
-  shown = null;
-  pick(pictures.turned.map(([trace, path, day, dark]) => [trace, path, night.matches ? dark : day]));
+  journey.forget();
+  first = pictures.turned.map(([trace, path, day, dark]) => [trace, path, night.matches ? dark : day]);
+  pick();
 }
 
 const { data, layout } = JSON.parse(of("spec").textContent);
 await Plotly.newPlot(figure, data, layout, JSON.parse(of("config").textContent));
-slider.addEventListener("input", () => pick());
+slider.addEventListener("input", pick);
 night.addEventListener("change", turn);
 turn();
 figure.dataset.ready = "";

@@ -55,7 +55,7 @@ class Lab:
         # Without a kernel's name Lab asks for one.
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.root / name)
-        page = self.browser.new_page(viewport={"width": 1280, "height": 1100})
+        page = self.browser.new_page(viewport={"width": 1280, "height": 1100}, reduced_motion="reduce")
         page.on("dialog", lambda dialog: dialog.accept())
         page.on("request", lambda request: self._note_request(request.url))
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)

@@ -58,16 +58,29 @@ import asyncio
 while not light.frames.shown:
     await asyncio.sleep(0.05)
 """
-# The kernel is away until there is a file.
+# The kernel is away until there is a file, and not for ever.
 AWAY = """
 import time
 from pathlib import Path
-while not Path("back").exists():
+for _ in range(1000):
     time.sleep(0.05)
+    if Path("back").exists():
+        break
 Path("back").unlink()
 """
 START = "code => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}); }"
 STATUS = '.jp-Notebook-ExecutionIndicator[data-status="{}"]'
+# Keeps every title that is painted.
+WATCH = """
+() => {
+  window.seen = new Set();
+  const look = () => {
+    window.seen.add(document.querySelector(".light .annotation-text")?.textContent);
+    requestAnimationFrame(look);
+  };
+  look();
+}
+"""
 BARS = "figure => JSON.stringify([figure.data[1].y, figure.data[1].marker.color])"
 
 
@@ -110,6 +123,22 @@ def test_the_slider_moves_while_the_kernel_is_away(explorer, lab, artefacts):
     assert explorer.titles() == ["t = 0.01, a = 2"]
     assert "#009E73" in bars(explorer)
     explorer.wait_call("t=0.01, a=2")
+
+
+def test_a_leap_is_seen_as_a_movement(explorer, lab):
+    explorer.press("t", "Home")
+    lab.run(explorer.page, 1)
+    explorer.page.emulate_media(reduced_motion="no-preference")
+    explorer.page.evaluate(WATCH)
+    explorer.press("t", "End")
+    expect(explorer.figure.locator(".annotation-text")).to_have_text("t = 1.00, a = 2")
+    assert explorer.page.evaluate("window.seen.size") > 3
+    explorer.press("t", "Home")
+    explorer.press("a", "ArrowLeft", "ArrowRight")  # before the movement has ended
+    explorer.wait_call("t=0, a=2")
+    explorer.page.wait_for_timeout(400)
+    assert explorer.titles() == ["t = 0.00, a = 2"]
+    explorer.page.emulate_media(reduced_motion="reduce")
 
 
 def test_a_control_there_and_back(explorer, lab):

@@ -29,7 +29,9 @@ class Opened:
     """A page of the gallery, and what it complained of or asked for."""
 
     def __init__(self, browser, path):
-        self.page = browser.new_page(viewport={"width": 900, "height": 1000}, color_scheme="light")
+        self.page = browser.new_page(
+            viewport={"width": 900, "height": 1000}, color_scheme="light", reduced_motion="reduce"
+        )
         self.complaints = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -123,6 +125,29 @@ def test_there_and_back_is_the_same(opened):
     assert (opened.figure(), opened.status.text_content()) == (first, said)
 
 
+def test_a_leap_is_seen_as_a_movement(opened):
+    """A leap passes through pictures in between, unless the reader's system asks for less motion, and ends the same."""
+    press = opened.page.keyboard.press
+    opened.slider.focus()
+    press("End")
+    last = opened.figure()
+    press("ArrowLeft")
+    before_last = opened.figure()
+    press("Home")
+    opened.page.emulate_media(reduced_motion="no-preference")
+    press("End")
+    assert {opened.figure() for _ in range(3)} != {last}
+    opened.page.wait_for_function(f"last => {FIGURE} === last", arg=last)
+    press("Home")
+    press("End")
+    press("ArrowLeft")  # before the movement has ended
+    opened.page.wait_for_function(f"last => {FIGURE} === last", arg=before_last)
+    opened.page.wait_for_timeout(200)
+    assert opened.figure() == before_last
+    opened.page.emulate_media(reduced_motion="reduce")
+    assert not opened.complaints
+
+
 def test_the_page_follows_the_scheme(opened, artefacts):
     before = opened.figure()
     opened.shoot(artefacts / f"gallery_{opened.name}_light.png")
@@ -130,7 +155,7 @@ def test_the_page_follows_the_scheme(opened, artefacts):
     opened.page.wait_for_function(f"before => {FIGURE} !== before", arg=before)
     corner = opened.shoot(artefacts / f"gallery_{opened.name}_dark.png").getpixel((5, 5))
     assert sum(corner) < 200
-    opened.page.emulate_media(color_scheme="light")
+    opened.page.emulate_media(color_scheme="light", reduced_motion="reduce")
     opened.page.wait_for_function(f"before => {FIGURE} === before", arg=before)
     assert not opened.complaints
 
