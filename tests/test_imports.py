@@ -93,7 +93,7 @@ FILES = {
         *("lattice", "counter_example"),
     ),
     "teach.widgets": (
-        *("controls", "frames", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product"),
+        *("controls", "frames", "figure", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product"),
         *("condition", "accuracy", "training", "lattice"),
     ),
 }

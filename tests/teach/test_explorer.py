@@ -16,7 +16,8 @@ from lliptools.teach import figures, views
 from lliptools.teach.style import CONFIG, STATES
 from lliptools.teach.widgets import NeuronExplorer
 from lliptools.teach.widgets.controls import nice
-from lliptools.teach.widgets.redraw import figure_widget, redraw
+from lliptools.teach.widgets.figure import figure_widget
+from lliptools.teach.widgets.redraw import redraw
 
 DIGITS = ll.training.digits()
 RADII = torch.arange(21, dtype=torch.float64) * 0.02

@@ -4,6 +4,7 @@ from lliptools.teach.widgets.accuracy import AccuracyExplorer
 from lliptools.teach.widgets.base import Explorer
 from lliptools.teach.widgets.clip import ClipExplorer
 from lliptools.teach.widgets.condition import ConditionExplorer
+from lliptools.teach.widgets.figure import send_ahead
 from lliptools.teach.widgets.lattice import LatticeExplorer
 from lliptools.teach.widgets.margin import MarginExplorer
 from lliptools.teach.widgets.neuron import NeuronExplorer
@@ -23,3 +24,5 @@ __all__ = [
     "ProductExplorer",
     "TrainingExplorer",
 ]
+
+send_ahead()

@@ -13,8 +13,9 @@ import plotly.graph_objects as go
 
 from lliptools.teach.style import dark
 from lliptools.teach.widgets.controls import moves
+from lliptools.teach.widgets.figure import figure_widget
 from lliptools.teach.widgets.frames import Frames
-from lliptools.teach.widgets.redraw import figure_widget, redraw
+from lliptools.teach.widgets.redraw import redraw
 
 __all__ = ["Explorer"]
 

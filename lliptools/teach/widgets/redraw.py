@@ -1,4 +1,4 @@
-"""Figures as widgets, and how one is brought to the next figure."""
+"""How a figure on the screen is brought to the next."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,32 +7,8 @@ import plotly.graph_objects as go
 from plotly.basedatatypes import Undefined
 
 from lliptools.teach.frames import Place, parts, same
-from lliptools.teach.style import CONFIG
 
-__all__ = ["figure_widget", "redraw"]
-
-
-class _WholeFigure(go.FigureWidget):
-    """A figure that the browser is told of when it is whole.
-
-    plotly's own is announced empty, and a busy browser then draws it so, with the button that uploads.
-    """
-
-    _whole = False
-
-    def open(self) -> None:
-        """Announce the figure to the browser, once it is whole."""
-        if self._whole:
-            super().open()
-
-
-def figure_widget(figure: go.Figure) -> go.FigureWidget:
-    """The figure as a widget, without the button that uploads it."""
-    widget = _WholeFigure(figure)
-    widget._config = CONFIG
-    widget._whole = True
-    widget.open()
-    return widget
+__all__ = ["redraw"]
 
 
 def redraw(widget: go.FigureWidget, figure: go.Figure, *, send: bool = True, again: Collection[Place] = ()) -> None:
