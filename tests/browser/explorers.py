@@ -137,11 +137,14 @@ class Explorer:
         x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
         return self.page.evaluate(DRAG, [x, x + length * base["width"], y, self.box.element_handle()])
 
-    def latency(self, name: str, key: str = "ArrowRight", presses: int = 40) -> Latency:
-        """How long each of so many key presses takes to be painted."""
+    def latency(self, name: str, key: str = "ArrowRight", presses: int = 40, rest: int = 0) -> Latency:
+        """How long each of so many key presses takes to be painted, with so many milliseconds of rest before each."""
         handle, figure = self.handle(name).element_handle(), self.figure.element_handle()
         summary = self.box.locator(".widget-html:has([role=status])").element_handle()
-        times = [self.page.evaluate(PRESS, [handle, key, figure, summary]) for _ in range(presses)]
+        times = []
+        for _ in range(presses):
+            self.page.wait_for_timeout(rest)
+            times.append(self.page.evaluate(PRESS, [handle, key, figure, summary]))
         return Latency(sorted(times))
 
     def titles(self) -> list[str]:

@@ -243,6 +243,16 @@ def test_nothing_is_uploaded():
     assert CONFIG["displaylogo"] is False
 
 
+def test_figures_share_one_plotly_js():
+    """plotly's own figures bring 5 MB each to the browser, which has to read all of them."""
+    one, other = figure_widget(go.Figure()), figure_widget(go.Figure())
+    assert one.carrier is other.carrier
+    assert len(one.carrier.code) > 1e6
+    assert max(len(str(value)) for value in one.get_state().values()) < 1e4
+    one.carrier.close()
+    assert figure_widget(go.Figure()).carrier.comm is not None
+
+
 def test_the_browser_is_told_of_a_whole_figure(view, monkeypatch):
     told = []
     monkeypatch.setattr(ipywidgets.Widget, "open", lambda widget: told.append(widget.get_state()))
