@@ -15,7 +15,7 @@ from pictures import differences
 import lliptools as ll
 from lliptools.teach.frames import pack, parts
 from lliptools.teach.style import LAYOUT
-from lliptools.teach.widgets import NeuronExplorer, base
+from lliptools.teach.widgets import ConditionExplorer, NeuronExplorer, NormExplorer, ProductExplorer, base
 from lliptools.teach.widgets.base import Explorer
 from lliptools.teach.widgets.controls import choice, slider
 
@@ -156,15 +156,29 @@ def test_neurons_fit_in_a_small_parcel(name, index):
             assert same(each["values"][each["picks"][k]], shown[k].get((each["trace"], each["path"])))
 
 
-def test_frames_are_what_the_kernel_shows():
-    """At every position figure and words are those of the slider there: the browser may show no other."""
+FRAMED = {
+    "neurons": lambda: NeuronExplorer(ll.nets.load("moons"), *moons_points(), eps_max=0.4),
+    "norms": lambda: NormExplorer(angle=70),
+    "norms of a matrix": lambda: NormExplorer(ll.nets.load("digits-clipped")[2].weight, start=3),
+    "products": lambda: ProductExplorer(ll.nets.fold(2, 8)),
+    "condition": lambda: ConditionExplorer(matrix="eight columns"),
+}
+
+
+def moons_points():
     moons = ll.training.moons()
-    explorer = NeuronExplorer(ll.nets.load("moons"), moons.x_test, moons.y_test, eps_max=0.4)
-    positions = explorer.frames.positions
+    return moons.x_test, moons.y_test
+
+
+@pytest.mark.parametrize("make", FRAMED.values(), ids=list(FRAMED))
+def test_frames_are_what_the_kernel_shows(make):
+    """At every position figure and words are those of the slider there: the browser may show no other."""
+    explorer = make()
+    slider, positions = explorer.controls[explorer.framed], explorer.frames.positions
     frames = list(explorer._frames())
-    assert len(frames) == len(positions) == 101
-    for k in (0, 1, 50, 99, 100):
-        explorer.eps.value = positions[k]
+    assert len(frames) == len(positions) > 8
+    for k in (0, 1, len(frames) // 2, len(frames) - 2, len(frames) - 1):
+        slider.value = positions[k]
         drawn, said = frames[k]
         assert said == explorer._summary()
         one, other = parts(drawn), parts(explorer._figure(coarse=False))

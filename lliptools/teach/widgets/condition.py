@@ -1,6 +1,7 @@
 """One condition for layers that are 1-Lipschitz by design."""
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import plotly.graph_objects as go
@@ -40,6 +41,8 @@ class ConditionExplorer(Explorer):
     matrix: the name of the one that is chosen first. source: how W is called where the explorer is made.
     Raises InvalidInput for a matrix and for starts that do not fit.
     """
+
+    framed = "log_q"
 
     def __init__(
         self,
@@ -87,6 +90,12 @@ class ConditionExplorer(Explorer):
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary()
+
+    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+        name = self.controls["matrix"].value
+        for log_q in self.frames.positions if self.frames else ():
+            view = self._view(name, log_q)
+            yield figures.condition(view, self._reach(name)), view.summary()
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {"q": float(f"{2.0 ** self.controls['log_q'].value:.6g}")}

@@ -1,6 +1,7 @@
 """A norm from below and from above."""
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,8 @@ class NormExplorer(Explorer):
     where the explorer is made. Raises InvalidInput for anything but a matrix of finite numbers, and for starts that do
     not fit.
     """
+
+    framed = "iteration"
 
     def __init__(
         self,
@@ -82,6 +85,11 @@ class NormExplorer(Explorer):
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary(*self._where())
+
+    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+        view, (start, _) = self.view, self._where()
+        for step in range(STEPS + 1):
+            yield figures.norms(view, start, step), view.summary(start, step)
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {name: control.value for name, control in self.controls.items()}

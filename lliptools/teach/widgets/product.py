@@ -1,5 +1,7 @@
 """Why the product of norms is loose."""
 
+from collections.abc import Iterator
+
 import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ class ProductExplorer(Explorer):
     at the whole network. All depths are computed once. source: how net and x are called where the explorer is made.
     Raises InvalidInput for points and starting values that do not fit.
     """
+
+    framed = "depth"
 
     def __init__(
         self,
@@ -53,6 +57,10 @@ class ProductExplorer(Explorer):
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary(self.controls["depth"].value)
+
+    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+        for depth in range(self.view.depths + 1):
+            yield figures.products(self.view, depth), self.view.summary(depth)
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {"index": self._index, "eps": self._eps, "depth": self.controls["depth"].value}
