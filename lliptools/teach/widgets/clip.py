@@ -1,8 +1,8 @@
 """What clipping makes constant."""
 
 import math
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
 
 import plotly.graph_objects as go
 import torch
@@ -25,8 +25,8 @@ from lliptools.teach.views import (
     theta_curve,
     typical_radius,
 )
-from lliptools.teach.widgets.base import Explorer
 from lliptools.teach.widgets.controls import check_start, choice, nice, slider
+from lliptools.teach.widgets.staged import StagedExplorer
 
 __all__ = ["ClipExplorer"]
 
@@ -35,7 +35,7 @@ POINTS = 32  # over which means are taken
 OCTAVES = 4  # the thresholds go up and down by so many factors of two
 
 
-class ClipExplorer(Explorer):
+class ClipExplorer(StagedExplorer):
     """Which neurons clipping makes constant, and what that does to the local and to the global bound.
 
     net: any network that lliptools.local_bound takes, or several for the same points by name, such as those of one
@@ -44,11 +44,9 @@ class ClipExplorer(Explorer):
     last a power of 2 from 1/16 to 16, its exponent a multiple of ½, or inf for no clipping at all. eps_max: end of
     the radius slider, in units of x. first: of a network with more than three hidden layers, the first that is shown.
     source: how net, x and y are called where the explorer is made, for the call that opens the same view again.
-    The intervals follow at once; the curve over all thresholds and the family when the controls are at rest.
+    The intervals follow at once; the curve over all thresholds and the family, part by part, when the controls rest.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
     """
-
-    slow = True
 
     def __init__(
         self,
@@ -124,9 +122,8 @@ class ClipExplorer(Explorer):
         rows = [["eps"], ["theta_scale", "network"] if len(names) > 1 else ["theta_scale"]]
         rows.append(["point", "first"] if pages > 1 else ["point"])
         self._view = lru_cache(maxsize=64)(self._compute)
-        self._curve = lru_cache(maxsize=64)(self._compute_curve)
-        self._family = lru_cache(maxsize=64)(self._compute_family)
-        self._drawn: set[tuple[object, ...]] = set()
+        self._curve, self._member = cache(self._compute_curve), cache(self._compute_member)
+        self._known: set[tuple[object, ...]] = set()  # what of them has been computed, for what
         super().__init__(controls, rows, source)
 
     @property
@@ -144,12 +141,22 @@ class ClipExplorer(Explorer):
         controls = self.controls
         return controls["network"].value, controls["point"].value, self.radius, controls["theta_scale"].value
 
+    def _next_part(self) -> Callable[[], None] | None:
+        network, point, eps, theta_scale = self._state
+        if (self._curve, network, point, eps) not in self._known:
+            return partial(self._learn, self._curve, network, point, eps)
+        missing = [name for name in self._nets if (self._member, name, eps, theta_scale) not in self._known]
+        return partial(self._learn, self._member, missing[0], eps, theta_scale) if missing else None
+
+    def _learn(self, part: Callable[..., object], *arguments: object) -> None:
+        part(*arguments)
+        self._known.add((part, *arguments))
+
     def _figure(self, *, coarse: bool) -> go.Figure:
         network, point, eps, theta_scale = self._state
-        if not coarse:
-            self._drawn |= {("curve", network, point, eps), ("family", eps, theta_scale)}
-        curve = self._curve(network, point, eps) if ("curve", network, point, eps) in self._drawn else None
-        members = self._family(eps, theta_scale) if ("family", eps, theta_scale) in self._drawn else ()
+        curve = self._curve(network, point, eps) if (self._curve, network, point, eps) in self._known else None
+        whole = all((self._member, name, eps, theta_scale) in self._known for name in self._nets)
+        members = [self._member(name, eps, theta_scale) for name in self._nets] if whole else []
         return figures.clipping(self.view, curve, members, network, self.controls["first"].value - 1)
 
     def _summary(self) -> tuple[str, ...]:
@@ -176,6 +183,6 @@ class ClipExplorer(Explorer):
         x = self._x[point : point + 1].double()
         return theta_curve(self._nets[network], x, eps, self._scales, self._effort)
 
-    def _compute_family(self, eps: float, theta_scale: float) -> tuple[Member, ...]:
-        here = torch.cat([self._some[:1], self._some])
-        return family(self._nets, self._x[here].double(), self._y[here], eps, theta_scale, self._effort)
+    def _compute_member(self, name: str, eps: float, theta_scale: float) -> Member:
+        here, net = torch.cat([self._some[:1], self._some]), {name: self._nets[name]}
+        return family(net, self._x[here].double(), self._y[here], eps, theta_scale, self._effort)[0]
