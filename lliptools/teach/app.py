@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["command", "page", "serve"]
 
 NOTEBOOK = Path(__file__).with_suffix(".ipynb")
+# Tabs as wide as their titles, on a second line where one is full.
+STYLE = """<style>
+.widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
+.widget-tab > .lm-TabBar .lm-TabBar-tab { flex: 0 0 auto; }
+</style>"""
 
 
 def serve(port: int = 8866, *, browser: bool = True) -> int:
@@ -35,7 +40,7 @@ def command(port: int, *, browser: bool) -> list[str]:
     return [sys.executable, "-m", "voila", str(NOTEBOOK), *flags]
 
 
-def page() -> "ipywidgets.Tab":
+def page() -> "ipywidgets.VBox":
     """All explorers, each on a tab of its own, made when it is first looked at."""
     import ipywidgets
 
@@ -51,4 +56,4 @@ def page() -> "ipywidgets.Tab":
     tabs.observe(look, names="selected_index")
     tabs.selected_index = 0
     look(None)
-    return tabs
+    return ipywidgets.VBox([ipywidgets.HTML(STYLE), tabs])
