@@ -198,12 +198,19 @@ def page() -> None:
             row.append(spread([line["clean"] for line in lines]))
             row += [spread([line[eps]["local"] for line in lines]) for eps in radii]
             row.append(" / ".join(f"{statistics.mean(line[eps]['global'] for line in lines):.4f}" for eps in radii))
-            row.append(" / ".join(f"{statistics.mean(line[eps]['attacked'] for line in lines):.3f}" for eps in radii))
+            for column in ("attacked", "certified of those attacked"):  # of the same points: certified ≤ attacked
+                row.append(" / ".join(f"{statistics.mean(line[eps][column] for line in lines):.3f}" for eps in radii))
             units = [statistics.mean(layer) for layer in zip(*(x["constant units"] for x in lines), strict=True)]
             row.append(f"{statistics.mean(x['local over global'] for x in lines):.3f}")
             rows.append([*row, " / ".join(f"{share:.2f}" for share in units)])
         head = ["trained", "seeds", "epochs", "seconds", "clean", *(f"certified {eps}, local" for eps in names)]
-        head += ["certified, global", "attacked", f"local/global at {names[0]}", f"constant units at {names[0]}"]
+        head += [
+            "certified, global",
+            "attacked",
+            "certified of those attacked",
+            f"local/global at {names[0]}",
+            f"constant units at {names[0]}",
+        ]
         points = next(line["points"] for line in found if line["family"] == family)
         parts.append(
             f"## {family}\n\nTrained for eps = {recipe.objective.eps:.4g}; certified on {points} test points, attacked "
