@@ -64,8 +64,8 @@ export class Journey {
 
   go(to, count) {
     clearTimeout(this.later);
-    const from = this.shown ?? to, leap = Math.abs(to - from) > LEAP * count;
-    const stops = leap && !matchMedia("(prefers-reduced-motion: reduce)").matches ? STOPS : 1;
+    const from = this.shown ?? to, far = Math.abs(to - from), leap = far > Math.max(2, LEAP * count);
+    const stops = leap && !matchMedia("(prefers-reduced-motion: reduce)").matches ? Math.min(STOPS, far) : 1;
     const stop = (k) => {
       const next = k === stops ? to : from + Math.round(((to - from) * k) / stops);
       if (next !== this.shown) this.show(this.shown, next);
