@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 PATIENCE = 20  # seconds for what has to be computed, on a machine that does other things
 expect.set_options(timeout=1000 * PATIENCE)
@@ -47,6 +47,18 @@ async ([handle, key, figure, summary]) => {
 }
 """
 
+# All that an explorer shows, when it has been the same for half a second.
+STILL = """
+async ([explorer, figure]) => {
+  const shown = () => [explorer.textContent, (DRAWN)(figure)].join();
+  let last = shown(), since = performance.now();
+  while (performance.now() - since < 500) {
+    await new Promise(r => setTimeout(r, 50));
+    const now = shown();
+    if (now !== last) [last, since] = [now, performance.now()];
+  }
+}
+"""
 # What plotly was told to show, as one text, in whatever order it was told; names with a _ are its own.
 DRAWN = """
 figure => JSON.stringify([figure.data, figure.layout.annotations], (key, value) => {
@@ -159,7 +171,20 @@ class Explorer:
         """Wait until plotly was told to show this; or something else."""
         found = f"([figure, text, other]) => (({DRAWN})(figure) !== text) === other"
         what = [self.figure.element_handle(), text, other]
-        self.page.wait_for_function(found, arg=what, polling=100, timeout=1000 * PATIENCE)
+        try:
+            self.page.wait_for_function(found, arg=what, polling=100, timeout=1000 * PATIENCE)
+        except TimeoutError:
+            now = self.drawn()
+            at = next((k for k, (a, b) in enumerate(zip(text, now, strict=False)) if a != b), 0)
+            raise AssertionError(
+                f"told {now[max(at - 200, 0) : at + 200]}, not {text[max(at - 200, 0) : at + 200]}; "
+                f"{self.summary.text_content()} {self.call.text_content()}"
+            ) from None
+
+    def wait_still(self) -> None:
+        """Wait until nothing has changed for half a second: a hand that then moves on finds all at rest."""
+        what = [self.box.element_handle(), self.figure.element_handle()]
+        self.page.evaluate(STILL.replace("DRAWN", DRAWN), what)
 
     def picture(self, path: Path) -> Image.Image:
         """The figure as it is painted, kept for a person to look at."""

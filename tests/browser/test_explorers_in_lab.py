@@ -167,6 +167,7 @@ def explorer(request, lab, page):
 
 def test_every_control_by_keyboard(explorer, lab):
     walk = WALKS[explorer.name]
+    explorer.wait_still()
     call, start = explorer.call.text_content(), explorer.drawn()
     for control, keys, said, called in walk.moves:
         explorer.press(control, *keys)
@@ -174,6 +175,7 @@ def test_every_control_by_keyboard(explorer, lab):
         explorer.wait_call(called)
         if walk.presses:
             explorer.wait_drawn(start, other=True)
+        explorer.wait_still()
         explorer.press_button("reset")
         explorer.wait(walk.start)
         expect(explorer.call).to_have_text(call)
