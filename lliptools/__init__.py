@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lliptools.cascade import Cascade, certify_in_stages
     from lliptools.certificates import Certificate, certified_radius, certify
     from lliptools.errors import InvalidInput, UnsupportedLayer
+    from lliptools.exchange import export
     from lliptools.teach import check
 
 __version__ = "0.1.0.dev0"
@@ -49,6 +50,7 @@ __all__ = [
     "certify_in_stages",
     "check",
     "exact_bound",
+    "export",
     "global_bound",
     "layers",
     "local_bound",
@@ -69,6 +71,7 @@ _HOMES = {
         *("BOUNDS", "BlockBound", "Bound", "Box", "exact_bound", "global_bound", "local_bound", "merged_bound"),
         *("sampled_bound", "spectral_norm", "tightest_bound"),
     ),
+    "lliptools.exchange": ("export",),
     "lliptools.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
     "lliptools.cascade": ("Cascade", "certify_in_stages"),
     "lliptools.certificates": ("Certificate", "certified_radius", "certify"),

@@ -1,4 +1,4 @@
-"""The command line: lliptools doctor | recipes | train | evaluate | gallery | app | release."""
+"""The command line: lliptools doctor | lab | recipes | train | evaluate | bounds | gallery | app | release."""
 
 import json
 import os
@@ -184,6 +184,43 @@ def evaluate(
 
 
 @app.command()
+def bounds(
+    network: Annotated[
+        str, typer.Argument(help="A shipped network's name, or a .safetensors file, or a .pt2 file of torch.export.")
+    ],
+    points: Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")],
+    eps: Annotated[list[float], typer.Option(help="Radius, repeatable, in the units of the points.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="An .npy file with their labels; by default what the network predicts.")
+    ] = None,
+    bound: Annotated[
+        list[Rung] | None, typer.Option(help="A bound, repeatable; by default the global and the local one.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="The recipe whose network has the weights of a file without provenance.json.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for all rows as JSON.")] = None,
+) -> None:
+    """Bound and certify a saved network at points of a file. Open .pt2 files only of those whom you trust."""
+    import lliptools as ll
+    from lliptools.report import read_array, report, table
+    from lliptools.training.devices import as_device
+
+    own = as_device(device)
+    untrained = None if architecture is None else ll.training.recipe(architecture).network()
+    net = ll.nets.load(network, untrained).to(own)
+    x = read_array(points, "points").to(own)
+    y = None if labels is None else read_array(labels, "labels").to(own)
+    rungs = [rung.value for rung in bound or (Rung.GLOBAL, Rung.LOCAL)]
+    rows = report(net, x, y, eps, rungs)
+    print(table(rows, rungs))
+    if json_file:
+        found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
+        json_file.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
+
+
+@app.command()
 def gallery(
     to: Annotated[Path, typer.Argument(help="Folder for the pages, made where it is missing.")],
     page: Annotated[list[str] | None, typer.Option(help="One page by its name, repeatable; by default all.")] = None,
@@ -193,6 +230,20 @@ def gallery(
 
     for path in write(to, page or ()):
         print(f"{path.stat().st_size / 1000:>6.0f} kB  {path}")
+
+
+@app.command()
+def lab(
+    folder: Annotated[Path, typer.Argument(help="Folder for the notebooks; those it holds are kept.")] = Path(
+        "lliptools-course"
+    ),
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open the course in JupyterLab, on the first notebook."""
+    from lliptools.teach.lab import lab as open_lab
+
+    raise typer.Exit(open_lab(folder, port, browser=browser))
 
 
 @app.command(name="app")
@@ -209,13 +260,14 @@ def serve(
 @app.command()
 def release(
     destination: Annotated[Path, typer.Argument(help="A new folder for the course.")],
-    notebooks: Annotated[Path, typer.Option(help="The folder of the course's notebooks.")] = Path("notebooks"),
+    notebooks: Annotated[Path | None, typer.Option(help="A folder of notebooks; by default the course's own.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the hidden tests' cases; by default a secret one.")] = None,
 ) -> None:
     """Make an nbgrader course: source/ with solutions and hidden tests, release/ for the students."""
+    from lliptools.teach.lab import shipped
     from lliptools.teach.release import release as write
 
-    names = write(destination, notebooks, seed)
+    names = write(destination, notebooks or shipped(), seed)
     print(f"{len(names)} assignments in {destination}: {', '.join(names)}")
     print(f"source/ holds solutions and hidden tests; release/ is for the students. Next: cd {destination}")
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
 ROOMS = (
     *("errors", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
-    *("layers", "training", "teach", "cli", "__main__"),
+    *("report", "layers", "exchange", "training", "teach", "cli", "__main__"),
 )
 # Inside a room, the order of its files.
 FILES = {
@@ -25,6 +25,8 @@ FILES = {
         "layers",
         "blocks",
         "architectures",
+        "operations",
+        "programs",
         "zoo",
     ),
     "bounds": (
@@ -78,7 +80,7 @@ FILES = {
     ),
     "teach": (
         *("style", "views", "panels", "figures", "exercise", "checks", "check", "frames", "widgets"),
-        *("examples", "gallery", "app", "doctor", "solutions", "nbgrader_config", "release"),
+        *("examples", "gallery", "app", "doctor", "lab", "solutions", "nbgrader_config", "release"),
     ),
     "teach.checks": (
         *("answers", "questions", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),

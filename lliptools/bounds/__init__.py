@@ -1,5 +1,7 @@
 """How it is bounded: every rung is a function (net, x, eps) -> Bound that says which way it errs."""
 
+from collections.abc import Callable
+
 from lliptools.bounds.aposteriori import AposterioriNorm
 from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box, light_boxes
 from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
@@ -14,7 +16,7 @@ from lliptools.bounds.spectral import METHODS, UpperNorm, spectral_norm
 from lliptools.bounds.torus import torus_norm
 
 # Every rung, from the loosest upper bound to the truth, and the lower bound that comes to meet it.
-BOUNDS = {
+BOUNDS: dict[str, Callable[..., Bound]] = {
     "global": global_bound,
     "local": local_bound,
     "path": path_bound,

@@ -154,7 +154,7 @@ def _pair(sizes: Sequence[int]) -> tuple[int, int]:
 
 def _filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
     """The layer with these weights, and without a bias where it is 0 everywhere."""
-    layer.weight = nn.Parameter(weight.clone())
+    layer.weight = nn.Parameter(weight.clone(memory_format=torch.contiguous_format))
     there = bias is not None and bool(bias.any())
     layer.register_parameter("bias", nn.Parameter(bias.clone()) if there and bias is not None else None)
     return layer

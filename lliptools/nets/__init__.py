@@ -7,6 +7,7 @@ from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.layers import SUPPORTED
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.programs import read_program
 from lliptools.nets.residual import Residual
 from lliptools.nets.zoo import available, load, provenance
 
@@ -32,4 +33,5 @@ __all__ = [
     "mlp",
     "provenance",
     "read_blocks",
+    "read_program",
 ]

@@ -7,10 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lliptools.errors import InvalidInput
+from lliptools.nets.programs import load_program
 
 __all__ = ["available", "load", "provenance", "save"]
 
@@ -45,12 +48,30 @@ def provenance(name: str | Path) -> dict[str, Any]:
     return records[name]
 
 
-def load(name: str | Path) -> nn.Sequential:
-    """A trained network in float64, in evaluation mode. name, and what is raised: as of provenance."""
-    net = _built(provenance(name)["network"])
-    folder, name = _place(name)
-    weights = load_file(folder / f"{name}.safetensors")
-    net.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+def load(name: str | Path, architecture: nn.Sequential | None = None) -> nn.Sequential:
+    """A trained network in float64, in evaluation mode.
+
+    name, and what is raised: as of provenance. Two other files are read: one that torch.export.save wrote, .pt2, as
+    read_program says; and with an architecture, any .safetensors file whose tensors are that network's state. The
+    architecture takes the weights on. Raises InvalidInput for weights that do not fit it.
+    """
+    if architecture is None and Path(name).suffix == ".pt2":
+        return load_program(name)
+    net = architecture
+    if net is None:
+        net = _built(provenance(name)["network"])
+        folder, stem = _place(name)
+        name = folder / f"{stem}.safetensors"
+    try:
+        weights = load_file(name)
+        net.to(next((tensor.dtype for tensor in weights.values()), torch.float64)).load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InvalidInput(
+            expected="a .safetensors file with the weights of this architecture",
+            got=f"{name}: {error}",
+            cause="a path that does not exist, another kind of file, or weights of another architecture",
+            next_step="name the architecture that these weights were trained in",
+        ) from error
     return net.double().eval()
 
 

@@ -1,0 +1,131 @@
+"""Networks handed to others: in torch's own layers, as a file of torch.export, as ONNX."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx, nn
+
+from lliptools import layers
+from lliptools.errors import InvalidInput
+from lliptools.nets import ClippedMaxMin, ClippedReLU, MaxMin, Residual
+
+__all__ = ["export"]
+
+
+def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: str | Path | None = None) -> nn.Module:
+    """A copy of a network in plain torch, which runs where lliptools is not installed.
+
+    The layers of lliptools.layers are spelled out (lliptools.layers.export). A ReLU with one threshold becomes ReLU6 or
+    Hardtanh; where torch has no layer, for a threshold each, for pairs and for x + block(x), a torch.fx.GraphModule
+    with the same operations stands. Activations of one's own stay as they are. Precision and mode are the network's.
+    input_shape: of a sample, needed to write a file and by layers whose plain form depends on it.
+    to: a file that is written besides, with a batch of any size: `.pt2` by torch.export, or `.onnx` by torch's
+    exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read the first one again; what
+    lliptools.layers guarantee by construction is not in it, so that bounds may be larger.
+    A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, comes on top.
+    Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
+    """
+    path = None if to is None else Path(to)
+    if path is not None and (path.suffix not in {".pt2", ".onnx"} or input_shape is None):
+        raise InvalidInput(
+            expected="to as a path that ends in .pt2 or .onnx, and input_shape with it",
+            got=f"to={str(to)!r}, input_shape={input_shape}",
+            cause="a format that is not known, or a file of a network without an example of its input",
+            next_step='export(net, x.shape[1:], to="net.onnx")',
+        )
+    plain = _plain(layers.export(net, input_shape))
+    if path is not None and input_shape is not None:
+        parameter = next(plain.parameters(), torch.empty(()))
+        example = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
+        _write(plain, example, path)
+    return plain
+
+
+def _plain(net: nn.Module) -> nn.Module:
+    """The same with activations and residuals in torch's own operations."""
+    found: nn.Module = net
+    if type(net) is nn.Sequential:
+        found = nn.Sequential(*map(_plain, net))
+    elif type(net) is Residual:
+        found = fx.symbolic_trace(Residual(nn.Sequential(*map(_plain, net.block))))
+    elif type(net) is ClippedReLU:
+        found = _clipped(net.theta.detach().relu())
+    elif type(net) is MaxMin:
+        found = fx.symbolic_trace(_Pairs())
+    elif type(net) is ClippedMaxMin:
+        found = fx.symbolic_trace(_Pairs(net.theta_max.detach(), net.theta_min.detach()))
+    return found.train(net.training)
+
+
+def _clipped(theta: Tensor) -> nn.Module:
+    """min(max(z, 0), theta)."""
+    if theta.numel() > 1 or not theta.item() > 0:
+        return fx.symbolic_trace(_Clamp(theta))
+    if theta.item() == 6:
+        return nn.ReLU6()
+    return nn.Hardtanh(0.0, theta.item()) if theta.isfinite() else nn.ReLU()
+
+
+class _Clamp(nn.Module):
+    """What is traced for thresholds that differ from unit to unit."""
+
+    zero: Tensor
+    theta: Tensor
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("zero", torch.zeros_like(theta))
+        self.register_buffer("theta", theta.clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.clamp(z, self.zero, self.theta)
+
+
+class _Pairs(nn.Module):
+    """What is traced for pairs."""
+
+    theta_max: Tensor
+    theta_min: Tensor
+
+    def __init__(self, *limits: Tensor) -> None:
+        super().__init__()
+        self.clips = bool(limits)
+        for name, limit in zip(("theta_max", "theta_min"), limits, strict=False):
+            self.register_buffer(name, limit.clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        a, b = torch.chunk(z, 2, 1)
+        larger, smaller = torch.maximum(a, b), torch.minimum(a, b)
+        if self.clips:
+            larger, smaller = torch.clamp(larger, max=self.theta_max), torch.clamp(smaller, min=self.theta_min)
+        return torch.cat([larger, smaller], dim=1)
+
+
+def _write(plain: nn.Module, example: Tensor, path: Path) -> None:
+    batch = ({0: torch.export.Dim("batch")},)
+    if path.suffix == ".pt2":
+        torch.export.save(torch.export.export(plain, (example,), dynamic_shapes=batch), path)
+        return
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InvalidInput(
+            expected="onnx and onnxscript, which torch writes ONNX with",
+            got=str(error),
+            cause="an installation without the extra `onnx`",
+            next_step='pip install "lliptools[onnx]"',
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter copies what torch itself has deprecated
+        torch.onnx.export(
+            plain,
+            (example,),
+            path,
+            input_names=["x"],
+            output_names=["logits"],
+            dynamo=True,
+            dynamic_shapes=batch,
+            external_data=False,
+            verbose=False,
+        )

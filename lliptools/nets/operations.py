@@ -1,0 +1,268 @@
+"""How the operations of a torch.export program are read: as the layers that do the same."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lliptools.nets.activations import ClippedReLU
+from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.residual import Residual
+
+__all__ = ["CHAINED", "JOINING", "Compared", "Half", "Value"]
+
+aten = torch.ops.aten
+Limit = Tensor | float | None
+Layers = list[nn.Module]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What layers make of the input, one after the other."""
+
+    layers: tuple[nn.Module, ...] = ()
+
+    def then(self, *layers: nn.Module) -> "Value":
+        """What further layers make of it."""
+        return Value(self.layers + layers)
+
+
+@dataclass(frozen=True)
+class Half:
+    """The first or the second half of a value's channels."""
+
+    of: Value
+    second: bool
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The larger or the smaller of the two halves; the larger clipped from above, the smaller from below."""
+
+    of: Value
+    larger: bool
+    limit: Limit = None
+
+
+def _linear(_: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Layers:
+    return _filled(nn.Linear(weight.shape[1], weight.shape[0], bias is not None), weight=weight, bias=bias)
+
+
+def _convolution(
+    _: fx.Node,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Layers:
+    kind: Any = nn.Conv1d if weight.dim() == 3 else nn.Conv2d
+    sizes = map(_fixed, (weight.shape[2:], stride, padding, dilation))
+    layer = kind(weight.shape[1] * groups, weight.shape[0], *sizes, groups=groups, bias=bias is not None)
+    return _filled(layer, weight=weight, bias=bias)
+
+
+def _transposed(
+    _: fx.Node,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Layers:
+    kind: Any = nn.ConvTranspose2d
+    sizes = map(_fixed, (weight.shape[2:], stride, padding, output_padding))
+    layer = kind(
+        *(weight.shape[0], weight.shape[1] * groups, *sizes),
+        groups=groups,
+        dilation=_fixed(dilation),
+        bias=bias is not None,
+    )
+    return _filled(layer, weight=weight, bias=bias)
+
+
+def _normalised(
+    node: fx.Node,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    training: bool,
+    _momentum: float,
+    eps: float,
+    _cudnn: bool,
+) -> Layers | None:
+    if training:
+        return None
+    kind: Any = nn.BatchNorm2d if len(node.meta["val"].shape) == 4 else nn.BatchNorm1d
+    layer = kind(len(mean), eps, affine=weight is not None)
+    return _filled(layer, weight=weight, bias=bias, running_mean=mean, running_var=variance)
+
+
+def _padded(_: fx.Node, pads: Sequence[int], mode: str = "constant", value: float | None = None) -> Layers | None:
+    kinds: dict[str, Any] = {"constant": nn.ZeroPad2d, "circular": nn.CircularPad2d}
+    return [kinds[mode](tuple(pads))] if len(pads) == 4 and mode in kinds and not value else None
+
+
+def _averaged(_: fx.Node, kernel: Any, stride: Any = None, padding: Any = 0, *how: Any) -> Layers:
+    kind: Any = nn.AvgPool2d
+    return [kind(_fixed(kernel), _fixed(stride or kernel), _fixed(padding), *how)]
+
+
+def _mean(_: fx.Node, axes: Sequence[int], keepdim: bool = False) -> Layers | None:
+    """The mean of each channel of an image."""
+    if sorted(axes) not in ([-2, -1], [2, 3]):
+        return None
+    return [nn.AdaptiveAvgPool2d(1)] if keepdim else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+
+def _reshaped(node: fx.Node, *_: object) -> Layers | None:
+    """A reshaping that keeps samples apart, as the example says that the program was made with."""
+    assert isinstance(node.args[0], fx.Node)
+    before, after = node.args[0].meta["val"].shape, node.meta["val"].shape
+    if before[0] != after[0]:
+        return None
+    flatten: Layers = [] if len(before) == 2 else [nn.Flatten()]
+    return flatten if len(after) == 2 else [*flatten, nn.Unflatten(1, tuple(map(int, after[1:])))]
+
+
+def _dropped(_: fx.Node, _share: float, training: bool) -> Layers | None:
+    return None if training else []
+
+
+def _elu(_: fx.Node, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Layers | None:
+    return [nn.ELU(alpha)] if (scale, input_scale) == (1, 1) else None
+
+
+def _hardtanh(_: fx.Node, low: float = -1.0, high: float = 1.0) -> Layers | None:
+    clip = _clip(float(low), float(high))
+    return None if clip is None else [clip]
+
+
+CHAINED: dict[Any, Callable[..., Layers | None]] = {
+    aten.linear: _linear,
+    aten.conv1d: _convolution,
+    aten.conv2d: _convolution,
+    aten.conv_transpose2d: _transposed,
+    aten.batch_norm: _normalised,
+    aten.pad: _padded,
+    aten.avg_pool2d: _averaged,
+    aten.adaptive_avg_pool2d: lambda _, size: [nn.AdaptiveAvgPool2d(tuple(size))],
+    aten.mean: _mean,
+    aten.pixel_unshuffle: lambda _, factor: [nn.PixelUnshuffle(factor)],
+    **dict.fromkeys((aten.flatten, aten.view, aten.reshape, aten.unflatten), _reshaped),
+    **dict.fromkeys((aten.dropout, aten.feature_dropout), _dropped),
+    aten.relu: lambda _: [nn.ReLU()],
+    aten.relu6: lambda _: [nn.ReLU6()],
+    aten.hardtanh: _hardtanh,
+    aten.leaky_relu: lambda _, slope=0.01: [nn.LeakyReLU(slope)],
+    aten.elu: _elu,
+    aten.tanh: lambda _: [nn.Tanh()],
+    aten.sigmoid: lambda _: [nn.Sigmoid()],
+    aten.softplus: lambda _, beta=1.0, threshold=20.0: [nn.Softplus(beta, threshold)],
+}
+"""By operation: what takes the node and the arguments after the first, and gives the layers that follow the first; None
+where no layer does the same."""
+
+
+def _clamped(node: fx.Node, value: Any, min: Limit = None, max: Limit = None) -> Value | Compared | None:
+    """A clipped activation, or the limit of one of a pair's outputs."""
+    low, high = _of_a_sample(node, min), _of_a_sample(node, max)
+    if isinstance(value, Compared) and value.limit is None:
+        used, other = (high, low) if value.larger else (low, high)
+        return replace(value, limit=used) if other is None else None
+    if not isinstance(value, Value):
+        return None
+    if low is None and value.layers and type(value.layers[-1]) is nn.ReLU:
+        value, low = Value(value.layers[:-1]), 0.0
+    clip = None if low is None else _clip(low, high)
+    return None if clip is None else value.then(clip)
+
+
+def _clip(low: Tensor | float, high: Limit) -> nn.Module | None:
+    """min(max(z, low), high) as a layer."""
+    if isinstance(low, float) and isinstance(high, float) and -math.inf < low < high < math.inf:
+        return nn.Hardtanh(low, high)
+    if torch.as_tensor(low).any():
+        return None
+    if high is None or (isinstance(high, float) and high == math.inf):
+        return nn.ReLU()
+    return ClippedReLU(high, learnable=False) if (torch.as_tensor(high) >= 0).all() else None
+
+
+def _of_a_sample(node: fx.Node, limit: Limit) -> Limit:
+    """A threshold without the axis of the batch; a number where it is one."""
+    if limit is None or isinstance(limit, int | float) or limit.numel() == 1:
+        return limit if limit is None else float(limit)
+    return limit[0] if limit.dim() == len(node.meta["val"].shape) and len(limit) == 1 else limit
+
+
+def _halves(node: fx.Node, value: Any, _: int, axis: int = 0) -> tuple[Half, Half] | None:
+    """The two halves that a chunk or a split makes of the channels."""
+    sizes = [part.shape[1:] for part in node.meta["val"]]
+    halved = isinstance(value, Value) and axis == 1 and len(sizes) == 2 and sizes[0] == sizes[1]
+    return (Half(value, False), Half(value, True)) if halved else None
+
+
+def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | Compared | None:
+    """The larger or the smaller of two halves, or of a value and a threshold."""
+    if isinstance(one, Half) and isinstance(other, Half):
+        return Compared(one.of, larger) if one.of == other.of and one.second != other.second else None
+    value, limit = (other, one) if isinstance(one, Tensor) else (one, other)
+    if not isinstance(limit, Tensor):
+        return None
+    return _clamped(node, value, limit) if larger else _clamped(node, value, None, limit)
+
+
+def _joined(_: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
+    """The larger outputs of pairs, and after them the smaller ones."""
+    match parts:
+        case [Compared(of=of, larger=True, limit=high), Compared(of=again, larger=False, limit=low)]:
+            if axis != 1 or of != again:
+                return None
+            if high is None and low is None:
+                return of.then(MaxMin())
+            limits = math.inf if high is None else high, -math.inf if low is None else low
+            return of.then(ClippedMaxMin(*limits, learnable=False))
+    return None
+
+
+def _added(_: fx.Node, one: Any, other: Any, alpha: float = 1) -> Value | None:
+    """x + block(x), in either order."""
+    if alpha != 1 or not (isinstance(one, Value) and isinstance(other, Value)):
+        return None
+    start, end = sorted((one, other), key=lambda value: len(value.layers))
+    count = len(start.layers)
+    return start.then(Residual(nn.Sequential(*end.layers[count:]))) if end.layers[:count] == start.layers else None
+
+
+JOINING: dict[Any, Callable[..., Any]] = {
+    aten.clamp: _clamped,
+    aten.clamp_min: _clamped,
+    aten.clamp_max: lambda node, value, max: _clamped(node, value, None, max),
+    aten.maximum: lambda node, one, other: _extreme(node, one, other, True),
+    aten.minimum: lambda node, one, other: _extreme(node, one, other, False),
+    **dict.fromkeys((aten.chunk, aten.split), _halves),
+    aten.cat: _joined,
+    aten.add: _added,
+    **dict.fromkeys((aten.alias, aten.clone, aten.contiguous, aten.detach), lambda _, value, *how, **more: value),
+}
+"""By operation: what takes the node and all arguments, and gives what stands for the result; None as above."""
+
+
+def _fixed(size: Any) -> Any:
+    """A size as layers take it: a number, a word, or a tuple of numbers."""
+    return size if isinstance(size, int | str) else tuple(size)
+
+
+def _filled(layer: nn.Module, **tensors: Tensor | None) -> Layers:
+    """The layer with copies of these tensors, in their precision."""
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    layer.to(next(iter(given.values())).dtype).load_state_dict(given, strict=False)
+    return [layer]

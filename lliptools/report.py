@@ -1,0 +1,101 @@
+"""What bounds prove about points that lie in a file: a row for every point and radius."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import BOUNDS, round_down, round_up
+from lliptools.certificates import Rung, certify
+from lliptools.errors import InvalidInput
+from lliptools.nets import check_input, forward, read_blocks
+
+__all__ = ["read_array", "report", "table"]
+
+AT_ONCE = 64  # points
+SHOWN = 20  # rows of the table
+
+
+def read_array(path: Path, what: str) -> Tensor:
+    """The numbers in an .npy file: int64 or float64, never objects. Raises InvalidInput for any other file."""
+    try:
+        with path.open("rb") as file:
+            found = np.lib.format.read_array(file, allow_pickle=False)
+        if found.dtype.kind not in "iuf":
+            raise ValueError(f"an array of {found.dtype}")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            expected=f"{what} as an .npy file of real numbers",
+            got=f"{path}: {error}",
+            cause="a path that does not exist, or another kind of file",
+            next_step="numpy.save(path, array)",
+        ) from error
+    return torch.from_numpy(found.astype("float64" if found.dtype.kind == "f" else "int64"))
+
+
+def report(
+    net: nn.Module, x: Tensor, y: Tensor | None, radii: Sequence[float], rungs: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for every radius and point, of what JSON can hold: the bound on the ball around it, and what it certifies.
+
+    x: (points, *sample). y: labels, (points,); without them what the network predicts is certified. rungs: names of
+    upper bounds in lliptools.BOUNDS. Raises what lliptools.certify raises.
+    """
+    x = check_input(net, x.to(torch.float64))
+    with torch.no_grad():
+        predicted = forward(read_blocks(net, x.shape[1:]), x).argmax(dim=1)
+    y = predicted if y is None else y
+    bounds: dict[str, Rung] = {name: BOUNDS[name] for name in rungs}
+    rows = []
+    for eps in radii:
+        for start in range(0, len(x), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            found = {name: certify(net, x[part], y[part], eps, bound=bound) for name, bound in bounds.items()}
+            for k, label in enumerate(y[part].tolist()):
+                proved = {
+                    name: {
+                        "lipschitz": _number(each.bound.value[k]),
+                        "kind": each.bound.kind,
+                        "failure_probability": each.bound.failure_probability,
+                        "arithmetic": each.bound.arithmetic,
+                        "worst_margin": _number(each.worst_margin[k]),
+                        "certified": each.holds[k].item(),
+                    }
+                    for name, each in found.items()
+                }
+                place = {"eps": eps, "point": start + k, "label": label, "predicted": predicted[start + k].item()}
+                rows.append({**place, "margin": _number(next(iter(found.values())).margin[k]), "bounds": proved})
+    return rows
+
+
+def _number(value: Tensor) -> float | None:
+    """The number; None where it is infinite, which JSON cannot say."""
+    return value.item() if math.isfinite(value.item()) else None
+
+
+def table(rows: list[dict[str, Any]], rungs: Sequence[str]) -> str:
+    """The first rows, and how many are certified at every radius, as text; bounds are rounded upward."""
+    head = ["eps", "point", "label", "predicted", "margin", *rungs]
+    lines = ["".join(f"{name:>12}" for name in head)]
+    for row in rows[:SHOWN]:
+        cells = [f"{row['eps']:g}", row["point"], row["label"], row["predicted"], _shown(row["margin"], round_down)]
+        for each in row["bounds"].values():
+            cells.append(f"{'✔' if each['certified'] else ' '} ≤ {_shown(each['lipschitz'], round_up)}")
+        lines.append("".join(f"{cell:>12}" for cell in cells))
+    if len(rows) > SHOWN:
+        lines.append(f"… and {len(rows) - SHOWN} more rows, all of them with --json FILE")
+    for eps in dict.fromkeys(row["eps"] for row in rows):
+        same = [row["bounds"] for row in rows if row["eps"] == eps]
+        counts = (f"{sum(each[name]['certified'] for each in same)} by {name}" for name in rungs)
+        lines.append(f"certified (✔) at eps = {eps:g}: of {len(same)} points {', '.join(counts)}")
+    for name, each in rows[0]["bounds"].items():
+        lines.append(f"{name}: {each['kind']} bound of the Lipschitz constant on the ball; {each['arithmetic']}")
+    return "\n".join(lines)
+
+
+def _shown(value: float | None, rounded: Callable[[float], str]) -> str:
+    return "∞" if value is None else rounded(value)

@@ -1,0 +1,115 @@
+"""A saved network bounded and certified at points of a file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import lliptools as ll
+from lliptools.cli import app
+
+NET, DIGITS = ll.nets.load("digits-clipped"), ll.training.digits()
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["bounds", *map(str, arguments)])
+
+
+@pytest.fixture
+def points(tmp_path):
+    np.save(tmp_path / "x.npy", DIGITS.x_test[:70].numpy())
+    np.save(tmp_path / "y.npy", DIGITS.y_test[:70].numpy())
+    return tmp_path / "x.npy"
+
+
+def test_rows_are_what_certify_says(points, tmp_path):
+    to = tmp_path / "rows.json"
+    labels = tmp_path / "y.npy"
+    done = run("digits-clipped", "--input", points, "--eps", 0.1, "--eps", 0.3, "--labels", labels, "--json", to)
+    assert done.exit_code == 0, done.output
+    rows = json.loads(to.read_text())["rows"]
+    assert [(row["eps"], row["point"]) for row in rows] == [(eps, k) for eps in (0.1, 0.3) for k in range(70)]
+    x, y = DIGITS.x_test[:70], DIGITS.y_test[:70]
+    for name, bound in (("global", ll.global_bound), ("local", ll.local_bound)):
+        for part, eps in ((rows[:70], 0.1), (rows[70:], 0.3)):
+            found = ll.certify(NET, x, y, eps, bound=bound)
+            assert [row["bounds"][name]["certified"] for row in part] == found.holds.tolist()
+            wanted = pytest.approx(found.bound.value.tolist(), rel=1e-3)
+            assert [row["bounds"][name]["lipschitz"] for row in part] == wanted
+            assert f"{found.holds.sum().item()} by {name}" in done.stdout
+    assert all(each["kind"] == "upper" for row in rows for each in row["bounds"].values())
+    assert "… and 120 more rows" in done.stdout
+    first = done.stdout.splitlines()[1].split()
+    assert first[:4] == ["0.1", "0", str(y[0].item()), str(NET(x[:1]).argmax().item())]
+
+
+def test_a_wrong_label_certifies_nothing_and_no_label_is_the_predicted_one(points, tmp_path):
+    wrong = 14 + torch.arange(2)  # number 15 is misclassified
+    np.save(points, DIGITS.x_test[wrong].numpy())
+    np.save(tmp_path / "y.npy", DIGITS.y_test[wrong].numpy())
+    to = tmp_path / "rows.json"
+    for more, certified in ((("--labels", tmp_path / "y.npy"), [True, False]), ((), [True, True])):
+        assert run("digits-clipped", "--input", points, "--eps", 1e-3, "--json", to, *more).exit_code == 0
+        rows = json.loads(to.read_text())["rows"]
+        assert [row["bounds"]["local"]["certified"] for row in rows] == certified
+
+
+@pytest.mark.parametrize("eps", [1e6, 1e300])
+def test_a_huge_radius_is_json_too(points, tmp_path, eps):
+    to = tmp_path / "rows.json"
+    assert run("digits-relu", "--input", points, "--eps", eps, "--bound", "local", "--json", to).exit_code == 0
+    rows = json.loads(to.read_text())["rows"]
+    assert not any(row["bounds"]["local"]["certified"] for row in rows)
+
+
+def test_a_program_and_weights_with_an_architecture(points, tmp_path):
+    ll.export(NET, (64,), to=tmp_path / "net.pt2")
+    weights = {name: tensor.contiguous() for name, tensor in NET.state_dict().items()}
+    save_file(weights, tmp_path / "weights.safetensors")
+    one = ("--input", points, "--eps", 0.1, "--bound", "global")
+    shown = run("digits-clipped", *one).stdout
+    assert run(tmp_path / "net.pt2", *one).stdout == shown
+    assert run(tmp_path / "weights.safetensors", "--architecture", "digits-clipped", *one).stdout == shown
+
+
+def test_each_bound_that_is_named(points):
+    done = run("moons", "--input", points, "--eps", 0.1)
+    assert done.exit_code == 2  # 64 features
+    np.save(points, ll.training.moons().x_test[:3].numpy())
+    done = run("moons", "--input", points, "--eps", 0.1, "--bound", "tightest", "--bound", "global")
+    assert done.stdout.splitlines()[0].split() == ["eps", "point", "label", "predicted", "margin", "tightest", "global"]
+    assert run("moons", "--input", points, "--eps", 0.1, "--bound", "sampled").exit_code == 2
+
+
+def refused(done, *words):
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+    assert all(word in done.output for word in words), done.output
+
+
+def test_what_cannot_be_read(points, tmp_path):
+    one = ("--input", points, "--eps", 0.1)
+    refused(run("digits-clipped", "--input", tmp_path / "none.npy", "--eps", 0.1), "InvalidInput", "numpy.save")
+    np.savez(tmp_path / "archive.npz", x=np.zeros(3))
+    refused(run("digits-clipped", "--input", tmp_path / "archive.npz", "--eps", 0.1), "numpy.save")
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}]), allow_pickle=True)
+    refused(run("digits-clipped", "--input", tmp_path / "objects.npy", "--eps", 0.1), "InvalidInput")
+    np.save(tmp_path / "words.npy", np.array(["a"]))
+    refused(run("digits-clipped", "--input", tmp_path / "words.npy", "--eps", 0.1), "InvalidInput")
+    np.save(tmp_path / "nan.npy", np.full((1, 64), np.nan))
+    refused(run("digits-clipped", "--input", tmp_path / "nan.npy", "--eps", 0.1), "InvalidInput")
+    np.save(tmp_path / "single.npy", np.zeros(64))
+    refused(run("digits-clipped", "--input", tmp_path / "single.npy", "--eps", 0.1), "x[None]")
+    refused(run("digits-clipped", "--input", points, "--eps", -1), "InvalidInput")
+    refused(run("digits-clipped", *one, "--labels", points), "InvalidInput")
+    refused(run("nobody", *one), "InvalidInput")
+    refused(run(tmp_path / "none.safetensors", "--architecture", "digits-clipped", *one), "InvalidInput")
+    save_file({"0.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
+    refused(run(tmp_path / "other.safetensors", "--architecture", "digits-clipped", *one), "another architecture")
+    (tmp_path / "text.safetensors").write_text("none")
+    refused(run(tmp_path / "text.safetensors", "--architecture", "digits-clipped", *one), "InvalidInput")
+    save_file({}, tmp_path / "empty.safetensors")
+    refused(run(tmp_path / "empty.safetensors", "--architecture", "digits-clipped", *one), "InvalidInput")
