@@ -1,6 +1,7 @@
 # make lab [PORT=8888] [BROWSER=no]    set up, check the machine, open JupyterLab on the first notebook
 # make test                            set up with the test tools, then every check
 # make notebooks                       run the notebooks and store their key numbers and static pictures
+# make reference                       write the pages of the public names from their docstrings, into reference/
 # Everything is installed into .venv, with the versions in constraints.txt. PYTHON= chooses the interpreter.
 
 PYTHON ?= python3
@@ -9,14 +10,12 @@ BROWSER ?= yes
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# A container's only user is often root, whom JupyterLab serves only when told to.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: lab test notebooks clean
+.PHONY: lab test notebooks reference clean
 
 lab: .venv/installed
 	@$(BIN)/lliptools doctor
-	@$(BIN)/jupyter-lab notebooks/00_start.ipynb --port=$(PORT) $(AS_ROOT) $(if $(filter no,$(BROWSER)),--no-browser)
+	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
 
 # Two processes share the cores already, and the networks of the tests are small.
 test: export OMP_NUM_THREADS := 1
@@ -34,6 +33,9 @@ notebooks: .venv/installed-test
 	@sh tools/ensure_chromium.sh
 	$(BIN)/python tools/store_notebooks.py
 
+reference: .venv/installed-test
+	$(BIN)/pdoc lliptools --output-directory reference
+
 .venv/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lliptools needs Python 3.11 or newer, found " + sys.version.split()[0] + "; name one: make lab PYTHON=python3.12")'
 	@echo "making .venv and installing lliptools: a minute or two the first time"
@@ -49,4 +51,4 @@ notebooks: .venv/installed-test
 	@touch .venv/installed $@
 
 clean:
-	rm -rf .venv artefacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv artefacts reference .mypy_cache .pytest_cache .ruff_cache .hypothesis

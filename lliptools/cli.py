@@ -234,7 +234,7 @@ def gallery(
 
 @app.command()
 def lab(
-    folder: Annotated[Path, typer.Argument(help="Folder for the notebooks; those it holds are kept.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="Folder for the course; what it holds already is kept.")] = Path(
         "lliptools-course"
     ),
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8888,
@@ -264,10 +264,10 @@ def release(
     seed: Annotated[int | None, typer.Option(help="Seed of the hidden tests' cases; by default a secret one.")] = None,
 ) -> None:
     """Make an nbgrader course: source/ with solutions and hidden tests, release/ for the students."""
-    from lliptools.teach.lab import shipped
+    from lliptools.teach.lab import notebooks as course
     from lliptools.teach.release import release as write
 
-    names = write(destination, notebooks or shipped(), seed)
+    names = write(destination, notebooks or course(), seed)
     print(f"{len(names)} assignments in {destination}: {', '.join(names)}")
     print(f"source/ holds solutions and hidden tests; release/ is for the students. Next: cd {destination}")
 

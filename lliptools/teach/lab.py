@@ -1,4 +1,4 @@
-"""The course in JupyterLab, from an installation without the repository: lliptools lab."""
+"""The course in JupyterLab, with or without the repository: lliptools lab."""
 
 import os
 import shutil
@@ -9,24 +9,34 @@ from pathlib import Path
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["bring", "lab", "shipped"]
+__all__ = ["bring", "command", "lab", "notebooks"]
 
-FIRST = "00_start.ipynb"
+FIRST = "notebooks/00_start.ipynb"
+PARTS = (
+    *("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/pictures/*.png"),
+    *("docs/*.md", "benchmarks/results/*.md"),
+)
 
 
 def lab(folder: Path, port: int = 8888, *, browser: bool = True) -> int:
-    """Bring the notebooks into the folder and open JupyterLab on the first; what the server's process returned."""
+    """Bring the course into the folder and open JupyterLab on its first notebook. Returns its exit code."""
     bring(folder)
-    flags = [f"--port={port}", *([] if browser else ["--no-browser"])]
+    return subprocess.call(command(folder, port, browser=browser))
+
+
+def command(folder: Path, port: int, *, browser: bool) -> list[str]:
+    """The command that serves the folder; as root, as in many containers, it has to be told that this is meant."""
+    flags = [f"--ServerApp.root_dir={folder.resolve()}", f"--port={port}", *([] if browser else ["--no-browser"])]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--allow-root")
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(folder / FIRST), *flags])
+    return [sys.executable, "-m", "jupyterlab", str(folder.resolve() / FIRST), *flags]
 
 
 def bring(folder: Path) -> list[Path]:
-    """Copy the notebooks that the folder does not hold yet; what is there already, a student's work, stays as it is.
+    """Copy the notebooks, and the pages that they link, into the folder: those it does not hold yet.
 
-    The copies that are new. Raises InvalidInput where the folder cannot be one.
+    What is there already, a student's work, stays as it is. Returns the new copies. Raises InvalidInput where the
+    folder is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(
@@ -35,17 +45,22 @@ def bring(folder: Path) -> list[Path]:
             cause="a file of that name",
             next_step="name another folder",
         )
-    source, copies = shipped(), []
-    for path in sorted(source.rglob("*")):
-        copy = folder / path.relative_to(source)
-        if path.suffix in {".ipynb", ".png"} and ".ipynb_checkpoints" not in path.parts and not copy.exists():
+    copies = []
+    for source in (path for part in PARTS for path in sorted(_course().glob(part))):
+        copy = folder / source.relative_to(_course())
+        if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+            shutil.copyfile(source, copy)
             copies.append(copy)
     return copies
 
 
-def shipped() -> Path:
-    """Where the notebooks lie: in the package, or beside it in the repository."""
+def notebooks() -> Path:
+    """The folder of the course's notebooks."""
+    return _course() / "notebooks"
+
+
+def _course() -> Path:
+    """Where the course lies: in the package when it was installed from a wheel, in a repository around it."""
     package = Path(str(files("lliptools")))
-    return next(place for place in (package / "notebooks", package.parent / "notebooks") if (place / FIRST).exists())
+    return package / "course" if (package / "course").exists() else package.parent

@@ -1,0 +1,47 @@
+"""lliptools lab: the course in a folder of one's own."""
+
+import re
+import sys
+
+import pytest
+
+import lliptools as ll
+from lliptools.teach import lab
+
+
+def test_the_course_comes_with_all_that_it_links(tmp_path):
+    copies = lab.bring(tmp_path / "course")
+    names = {path.relative_to(tmp_path / "course").as_posix() for path in copies}
+    assert {"notebooks/00_start.ipynb", "notebooks/solutions/08_lattice_and_capstone.ipynb"} <= names
+    assert "docs/glossary.md" in names
+    for path in copies:
+        if path.suffix == ".ipynb":
+            links = re.findall(r"\]\(([^):#]+\.(?:md|ipynb|png))", path.read_text())
+            assert all((path.parent / link).exists() for link in links), path
+    assert lab.bring(tmp_path / "course") == []
+
+
+def test_what_a_student_wrote_stays(tmp_path):
+    own = tmp_path / "notebooks" / "00_start.ipynb"
+    own.parent.mkdir()
+    own.write_text("my work")
+    assert own not in lab.bring(tmp_path)
+    assert own.read_text() == "my work"
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "course").write_text("")
+    with pytest.raises(ll.InvalidInput, match="folder"):
+        lab.bring(tmp_path / "course")
+
+
+def test_the_server_shows_the_whole_folder(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(lab.subprocess, "call", lambda command: called.append(command) or 7)
+    assert lab.lab(tmp_path, 8899, browser=False) == 7
+    (command,) = called
+    assert command[:4] == [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks" / "00_start.ipynb")]
+    assert {f"--ServerApp.root_dir={tmp_path}", "--port=8899", "--no-browser"} <= {*command}
+    assert "--no-browser" not in lab.command(tmp_path, 8888, browser=True)
+    monkeypatch.setattr(lab.os, "geteuid", lambda: 1000)
+    assert "--allow-root" not in lab.command(tmp_path, 8888, browser=True)

@@ -1,0 +1,43 @@
+"""The wheel that is built from this tree: all that a user needs and nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+import lliptools as ll
+from lliptools.teach import lab
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True)
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_name_and_size(wheel):
+    assert wheel.name == f"lliptools-{ll.__version__}-py3-none-any.whl"
+    assert wheel.stat().st_size < 15e6
+
+
+def test_code_weights_licence_and_the_course_are_in_it(wheel):
+    names = {*ZipFile(wheel).namelist()}
+    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lliptools").rglob("*") if path.is_file()}
+    assert {name for name in package if "__pycache__" not in name} <= names
+    course = [path for part in lab.PARTS for path in ROOT.glob(part)]
+    assert {f"lliptools/course/{path.relative_to(ROOT).as_posix()}" for path in course} <= names
+    assert {"lliptools/py.typed", "lliptools/nets/weights/provenance.json"} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names} == {"lliptools", f"lliptools-{ll.__version__}.dist-info"}
+
+
+def test_one_version_and_the_command():
+    assert (ROOT / "CHANGELOG.md").read_text().splitlines()[2].startswith(f"## {ll.__version__}")
+    assert f"version: {ll.__version__}\n" in (ROOT / "CITATION.cff").read_text()
