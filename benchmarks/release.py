@@ -48,7 +48,7 @@ def answers(command: Sequence[str | Path], folder: Path) -> float:
         port = free.getsockname()[1]
     start = time.perf_counter()
     server = subprocess.Popen(
-        [str(part).replace("PORT", str(port)) for part in command],
+        [str(part).format(port=port) for part in command],
         cwd=folder,
         start_new_session=True,
         env=os.environ | {"JUPYTER_TOKEN": "t"},
@@ -56,6 +56,7 @@ def answers(command: Sequence[str | Path], folder: Path) -> float:
     try:
         while True:
             assert server.poll() is None, "the server has ended"
+            assert time.perf_counter() < start + 300, "no server within five minutes"
             try:
                 address = f"http://127.0.0.1:{port}/api/contents/notebooks/00_start.ipynb?content=0&token=t"
                 urllib.request.urlopen(address, timeout=5).close()
@@ -74,7 +75,7 @@ def main(*, test: bool) -> None:
         folder = Path(scratch)
         clone, empty, tools = folder / "clone", folder / "empty", folder / "tools"
         took(["git", "clone", "--quiet", ROOT, clone], folder)
-        lab = ["make", "lab", "BROWSER=no", "PORT=PORT"]
+        lab = ["make", "lab", "BROWSER=no", "PORT={port}"]
         rows.append(["`make lab` in a fresh clone, until JupyterLab serves the first notebook", answers(lab, clone)])
         rows.append(["the same again", answers(lab, clone)])
         if test:
@@ -89,7 +90,7 @@ def main(*, test: bool) -> None:
         away = folder / "away"
         away.mkdir()
         took([empty / "bin/lliptools", "doctor"], away)
-        serve = [empty / "bin/lliptools", "lab", "course", "--port", "PORT", "--no-browser"]
+        serve = [empty / "bin/lliptools", "lab", "course", "--port", "{port}", "--no-browser"]
         rows.append(["`lliptools lab course` from the wheel, until the first notebook is served", answers(serve, away)])
         code = [empty / "bin/python", "-c", CODE, empty]
         seconds = [subprocess.check_output(code, cwd=away, text=True).split() for _ in range(3)]

@@ -36,6 +36,8 @@ class AccuracyExplorer(StagedExplorer):
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
     """
 
+    usual = "nets, x, y"
+
     def __init__(
         self,
         nets: Mapping[str, nn.Sequential],
@@ -134,7 +136,7 @@ class AccuracyExplorer(StagedExplorer):
         }
         if self._methods != METHODS:
             shown["methods"] = self._methods
-        return shown if self._source == "nets, x, y" else {**shown, "source": self._source}
+        return shown
 
 
 def _check(nets: object, methods: Sequence[str], method: str, net: str | None) -> None:

@@ -37,13 +37,15 @@ class Explorer(ipywidgets.VBox):
 
     controls: by name, each with a description and a tooltip; they become attributes. rows: the names of the controls,
     row by row; one that is in none, or that cannot move, is not shown. source: how what is explored is called where the
-    explorer is made, as code; empty where it is nothing but the controls.
+    explorer is made, as code, which as a rule is what the class names as usual; empty where it is nothing but the
+    controls.
 
     JupyterLab lets a kernel that is busy answer controls in a second thread. One of the two draws at a time; what a
     control says may change meanwhile, and is drawn next. So what is kept for later has to be computed from values that
     were read once.
     """
 
+    usual = "net, x, y"
     slow = False
     framed: str | None = None
     dark = False
@@ -93,7 +95,10 @@ class Explorer(ipywidgets.VBox):
 
     def reproduce(self) -> str:
         """The one-line call that opens the present view."""
-        given = [f"{name}={_spelled(value)}" for name, value in self._keywords().items()]
+        keywords = self._keywords()
+        if self._source not in ("", self.usual):
+            keywords["source"] = self._source
+        given = [f"{name}={_spelled(value)}" for name, value in keywords.items()]
         arguments = [self._source, *given] if self._source else given
         return f"ll.teach.widgets.{type(self).__name__}({', '.join(arguments)})"
 

@@ -172,7 +172,7 @@ class ClipExplorer(StagedExplorer):
         }
         if self.controls["first"].value > 1:
             shown["first"] = self.controls["first"].value
-        return shown if self._source == "net, x, y" else {**shown, "source": self._source}
+        return shown
 
     def _compute(self, network: str, point: int, eps: float, theta_scale: float) -> ClipView:
         here = torch.cat([self._some.new_tensor([point]), self._some])

@@ -42,6 +42,7 @@ class ConditionExplorer(Explorer):
     Raises InvalidInput for a matrix and for starts that do not fit.
     """
 
+    usual = "W"
     framed = "log_q"
 
     def __init__(
@@ -53,7 +54,7 @@ class ConditionExplorer(Explorer):
         matrix: str | None = None,
         source: str = "W",
     ) -> None:
-        self._given, self._columns, self._named = W is not None, columns, source
+        self._given, self._columns = W is not None, columns
         self._matrices = MATRICES if W is None else {source: W}
         chosen = next(iter(self._matrices)) if matrix is None else matrix
         if chosen not in self._matrices:
@@ -103,7 +104,7 @@ class ConditionExplorer(Explorer):
             shown["columns"] = self._columns
         if not self._given:
             return {**shown, "matrix": self.controls["matrix"].value}
-        return shown if self._named == "W" else {**shown, "source": self._named}
+        return shown
 
     def _compute(self, name: str, log_q: float) -> ConditionView:
         W = self._matrices[name]

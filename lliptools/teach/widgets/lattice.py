@@ -112,12 +112,11 @@ class LatticeExplorer(StagedExplorer):
         return self.view.summary(self.grid_index)
 
     def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {
+        return {
             "index": self.controls["point"].value,
             "eps": self._radii[self.grid_index].item(),
             "eps_max": self._eps_max,
         }
-        return shown if self._source == "net, x, y" else {**shown, "source": self._source}
 
     def _compute(self, index: int, name: str, count: int) -> None:
         """The values at the next radii; a row is shown when it has them all."""

@@ -87,10 +87,8 @@ class MarginExplorer(Explorer):
     def _keywords(self) -> dict[str, object]:
         place, label, constant = self._state()
         if self._flat:
-            shown: dict[str, object] = {"index": self._index, "point": place, "label": label, "L": constant}
-        else:
-            shown = {"index": place, "L": constant}
-        return shown if self._source == "net, x, y" else {**shown, "source": self._source}
+            return {"index": self._index, "point": place, "label": label, "L": constant}
+        return {"index": place, "L": constant}
 
     def _state(self) -> tuple[Any, Any, str | float]:
         """The point (its coordinates, or its number), the class that is looked at, and the constant."""

@@ -142,7 +142,7 @@ class NeuronExplorer(Explorer):
         }
         if self.controls["first"].value > 1:
             shown["first"] = self.controls["first"].value
-        return shown if self._source == "net, x, y" else {**shown, "source": self._source}
+        return shown
 
     def _view(self, key: Key) -> NeuronView:
         if key not in self._views:

@@ -31,6 +31,7 @@ class NormExplorer(Explorer):
     not fit.
     """
 
+    usual = "W"
     framed = "iteration"
 
     def __init__(
@@ -92,9 +93,7 @@ class NormExplorer(Explorer):
             yield figures.norms(view, start, step), view.summary(start, step)
 
     def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {name: control.value for name, control in self.controls.items()}
-        shown |= {"seed": self._seed}
-        return shown if self._matrix is None or self._source == "W" else {**shown, "source": self._source}
+        return {name: control.value for name, control in self.controls.items()} | {"seed": self._seed}
 
     def _compute(self, ratio: float = 1.0, angle: int = 0) -> NormView:
         generator = torch.Generator().manual_seed(self._seed)

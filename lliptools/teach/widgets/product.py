@@ -38,7 +38,7 @@ class ProductExplorer(Explorer):
         depth: int | None = None,
         source: str | None = None,
     ) -> None:
-        self._usual = "net" if x is None else "net, x"
+        self.usual = "net" if x is None else "net, x"
         x = _ones(net) if x is None else x
         check_input(net, x)
         check_start("index", index, 0, len(x) - 1)
@@ -50,7 +50,7 @@ class ProductExplorer(Explorer):
         self._index, self._eps = index, float(eps)
         tooltip = "how many steps of the network, each one layer of weights, are counted"
         controls = {"depth": slider("depth in steps", tooltip, 0, self.view.depths, 1, depth)}
-        super().__init__(controls, [["depth"]], self._usual if source is None else source)
+        super().__init__(controls, [["depth"]], self.usual if source is None else source)
 
     def _figure(self, *, coarse: bool) -> go.Figure:
         return figures.products(self.view, self.controls["depth"].value)
@@ -63,8 +63,7 @@ class ProductExplorer(Explorer):
             yield figures.products(self.view, depth), self.view.summary(depth)
 
     def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {"index": self._index, "eps": self._eps, "depth": self.controls["depth"].value}
-        return shown if self._source == self._usual else {**shown, "source": self._source}
+        return {"index": self._index, "eps": self._eps, "depth": self.controls["depth"].value}
 
 
 def _ones(net: nn.Module) -> Tensor:

@@ -43,6 +43,8 @@ class TrainingExplorer(Explorer):
     has ended. Raises InvalidInput for a recipe that does not exist and for starts that do not fit.
     """
 
+    usual = "recipe, data"
+
     def __init__(
         self,
         recipe: str | Recipe = "moons",
@@ -180,8 +182,7 @@ class TrainingExplorer(Explorer):
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {"recipe": self.controls["recipe"].value} if self._named else {}
-        shown |= {"epochs": self.controls["epochs"].value, "seed": self.controls["seed"].value}
-        return shown if self._source in ("", "recipe, data") else {**shown, "source": self._source}
+        return shown | {"epochs": self.controls["epochs"].value, "seed": self.controls["seed"].value}
 
 
 def _train(run: Run, net: nn.Sequential, data: Split, seed: int, show: Callable[[], None]) -> None:
