@@ -1,0 +1,359 @@
+"""What bounds cost as networks, batches and images grow: seconds, applications of operators, memory; and the exponents.
+
+    python benchmarks/scaling.py    # writes benchmarks/results/scaling.md; some eight minutes
+
+Random weights, seed 0, float64; every time is processor time on one core, the least of several runs. An application:
+one vector to which the linear part of a layer, its transpose or its entrywise |W|, W∘W or pattern was applied.
+Operations: additions and multiplications, as torch counts them in products and convolutions, and by formula in
+factorisations.
+"""
+
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from common import machine, table
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+import lliptools as ll
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale
+
+HERE = Path(__file__).parent
+EPS = 0.02
+BUDGET = 0.4  # seconds for the repetitions of one measurement, of which there are at least two
+BATCHES, SIDES = (32, 64, 128, 192), (16, 20, 24, 28, 32)  # of the memory section, on images of MNIST's side
+SIDE, BATCH = 28, 32  # of the other
+FITTED_SIDES = (20, 24, 28, 32)  # at 16 and below it is the matrices that count
+GIB = 2**30
+PLAIN = "forward pass"
+FIELDS = ("applications", "applied", "operations", "seconds")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What grows: sizes, the network and the points of each, and the ranges over which exponents are fitted."""
+
+    name: str
+    setting: str
+    sizes: tuple[int, ...]
+    network: Callable[[int], nn.Sequential]
+    points: Callable[[int], Tensor]
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call: seconds, applications, and operations in these and in all."""
+
+    seconds: float
+    applications: int
+    applied: int
+    operations: int
+
+
+def digits(count: int) -> Tensor:
+    """Handwritten digits, (count, 64)."""
+    data = ll.training.digits()
+    return torch.cat([data.x_test, data.x_train])[:count]
+
+
+def images(side: int) -> Tensor:
+    """Eight random images, (8, 1, side, side)."""
+    return torch.rand(8, 1, side, side, dtype=torch.float64)
+
+
+AXES = (
+    Axis(
+        "width",
+        "64-w-w-10, 16 digits",
+        (32, 64, 128, 192, 256, 384, 512, 768, 1024),
+        lambda width: ll.nets.mlp(64, width, width, 10),
+        lambda width: digits(16),
+        ((64, 256), (384, 1024)),
+    ),
+    Axis(
+        "hidden layers",
+        "64-64-…-64-10, 16 digits",
+        (2, 4, 8, 16, 32),
+        lambda depth: ll.nets.mlp(64, *[64] * depth, 10),
+        lambda depth: digits(16),
+        ((4, 32),),
+    ),
+    Axis(
+        "batch",
+        "64-128-128-10",
+        (1, 8, 32, 64, 128, 256, 512),
+        lambda batch: ll.nets.mlp(64, 128, 128, 10),
+        digits,
+        ((32, 512),),
+    ),
+    Axis(
+        "image side",
+        "2C1F, 8 random images of one channel",
+        (8, 16, 20, 24, 28, 32),
+        lambda side: ll.nets.cnn("2C1F", (1, side, side)),
+        images,
+        ((20, 32),),
+    ),
+)
+
+
+def least(run: Callable[[], object]) -> float:
+    """Seconds of processor time of the quickest of a few runs."""
+    seconds: list[float] = []
+    while len(seconds) < 2 or (sum(seconds) < BUDGET and len(seconds) < 100):
+        start = time.process_time()
+        run()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def cubed(matrices: Tensor) -> int:
+    """n³, summed over symmetric matrices (…, n, n)."""
+    return matrices.numel() * matrices.shape[-1]
+
+
+FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    # Only the eigenvalues: the reduction to three diagonals. Cholesky's factors. A triangle, solved for many columns.
+    torch.ops.aten._linalg_eigh: lambda matrices, *_, **__: 4 * cubed(matrices) // 3,
+    torch.ops.aten.linalg_cholesky_ex: lambda matrices, *_, **__: cubed(matrices) // 3,
+    torch.ops.aten.linalg_solve_triangular: lambda triangles, right, **_: triangles.shape[-1] * right.numel(),
+}
+
+
+class Operations(TorchDispatchMode):
+    """Counts them in all that torch is asked for. (FlopCounterMode hooks into networks, which bounds refuse.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do it, and count it."""
+        found = function(*args, **(kwargs or {}))
+        formula = FORMULAS.get(function.overloadpacket)
+        self.total += formula(*args, **(kwargs or {}), out_val=found) if formula else 0
+        return found
+
+
+def cost(run: Callable[[], object]) -> Cost:
+    """The seconds of a call, and in another one what it applies."""
+    counter = Operations()
+    vectors, applied = 0, 0
+
+    def observed(method: Callable[[Operator, Tensor], Tensor]) -> Callable[[Operator, Tensor], Tensor]:
+        def counted(operator: Operator, h: Tensor) -> Tensor:
+            nonlocal vectors, applied
+            before = counter.total
+            found = method(operator, h)
+            vectors, applied = vectors + len(h), applied + counter.total - before
+            return found
+
+        return counted
+
+    with counter, ExitStack() as stack:
+        for kind in (Dense, Convolution, Scale):
+            for name in ("__call__", "adjoint"):
+                stack.enter_context(patch.object(kind, name, observed(getattr(kind, name))))
+        run()
+    return Cost(least(run), vectors, applied, counter.total)
+
+
+def costs(axis: Axis, size: int) -> dict[str, Cost]:
+    """Of everything that is compared, at one size."""
+    torch.manual_seed(0)
+    net, x = axis.network(size).double().eval(), axis.points(size)
+    y = net(x).argmax(dim=1)
+    radius = ll.certified_radius(net, x, y, bound=ll.global_bound).median().item()
+    forward = torch.no_grad()(lambda: net(x))
+    tightest = ll.tightest_bound(net, x, EPS).points
+    affordable = tightest is not None and len(tightest) == len(x)  # otherwise it is the local bound
+    return {
+        PLAIN: cost(forward),
+        "global": cost(lambda: ll.global_bound(net, x)),
+        "local": cost(lambda: ll.local_bound(net, x, EPS)),
+        **({"tightest": cost(lambda: ll.tightest_bound(net, x, EPS))} if affordable else {}),
+        "in stages": cost(lambda: ll.certify_in_stages(net, x, y, radius)),
+    }
+
+
+def exponent(sizes: list[int], values: list[float]) -> float:
+    """The slope of values over sizes in log-log, by least squares."""
+    return statistics.linear_regression([math.log(n) for n in sizes], [math.log(v) for v in values]).slope
+
+
+Found = dict[int, dict[str, Cost]]  # by size and name
+
+
+def power(found: Found, ends: tuple[int, int], name: str, field: str) -> str:
+    """The exponent of one field of the costs over a range of sizes; empty where it is 0 somewhere."""
+    low, high = ends
+    values = {size: getattr(each[name], field) for size, each in found.items() if low <= size <= high}
+    return f"{exponent([*values], [*values.values()]):.2f}" if all(values.values()) else ""
+
+
+def fitted(axis: Axis, found: Found) -> list[list[object]]:
+    """A row for every range and whatever is there at all of its sizes: applications at its ends, and the exponents."""
+    rows: list[list[object]] = []
+    for low, high in axis.ranges:
+        for name in found[axis.sizes[0]]:
+            if all(name in each for size, each in found.items() if low <= size <= high):
+                ends = f"{found[low][name].applications} → {found[high][name].applications}"
+                powers = [power(found, (low, high), name, field) for field in FIELDS]
+                rows.append([axis.name, f"{low} to {high}", name, "" if name == PLAIN else ends, *powers])
+    return rows
+
+
+def measured(axis: Axis, found: Found) -> str:
+    """The table of one axis: milliseconds, and forward passes."""
+    names = [name for name in found[axis.sizes[0]] if name != PLAIN]
+    rows: list[list[object]] = []
+    for size, each in found.items():
+        plain = each[PLAIN].seconds
+        cells = [
+            f"{1e3 * each[name].seconds:.3g} · {each[name].seconds / plain:.3g}" if name in each else ""
+            for name in names
+        ]
+        rows.append([size, f"{1e3 * plain:.3g}", *cells])
+    head = [axis.name, "forward pass, ms", *(f"{name}, ms · forward passes" for name in names)]
+    return f"## {axis.name.capitalize()}\n\n{axis.setting}.\n\n{table(head, rows)}\n"
+
+
+def learnt(found: dict[str, Found]) -> str:
+    """What the numbers say, in words."""
+    width, depth, batch, side = (found[axis.name] for axis in AXES)
+    (narrow, wide), deep, many, large = AXES[0].ranges, *(axis.ranges[0] for axis in AXES[1:])
+    whole = width[narrow[1]]["local"]
+    gram = 100 * (1 - whole.applied / whole.operations)
+    low, high = (width[size]["local"].applications / 16 for size in wide)
+    return f"""**Narrow layers.** Up to width {narrow[1]} norms are exact, and applications as many at every width.
+What is not in them, nearly all of it Gram matrices and eigenvalues, is {gram:.0f} % of the operations of the local
+bound at {narrow[1]}. Yet its time grows by {power(width, narrow, "local", "seconds")} where all its operations grow by
+{power(width, narrow, "local", "operations")}, as that of the forward pass does
+({power(width, narrow, PLAIN, "seconds")} and {power(width, narrow, PLAIN, "operations")}): arithmetic is not yet what
+takes the time.
+
+**Wide layers.** From {wide[0]} on, the norm of the middle layer is found from its products with vectors. A point of the
+local bound takes {low:.0f} applications at {wide[0]} and {high:.0f} at {wide[1]}; their operations predict
+{power(width, wide, "local", "applied")}, and the time grows by {power(width, wide, "local", "seconds")}.
+
+**Depth.** The time grows about linearly or less ({power(depth, deep, "global", "seconds")},
+{power(depth, deep, "local", "seconds")} and {power(depth, deep, "in stages", "seconds")}: global, local, in stages).
+All operations of the local bound grow by {power(depth, deep, "local", "operations")} only: deep in a network of random
+weights different points have the same slopes, and those share a norm.
+
+**Batch.** The global bound costs the same for any number of points. Applications of the local one grow with their
+number, its time by {power(batch, many, "local", "seconds")}, that of certificates in stages by
+{power(batch, many, "in stages", "seconds")}.
+
+**Images.** A fixed number of applications would grow as the area, by 2. The local bound takes more of them on larger
+images ({power(side, large, "local", "applications")}); their operations grow by
+{power(side, large, "local", "applied")}, its time by {power(side, large, "local", "seconds")}. The tightest bound is
+left out where a layer is too large for its matrix, and it is the local one.
+"""
+
+
+def high_water() -> int:
+    """The most bytes that this process has held. (ru_maxrss would start at what its parent held.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def grown(batch: int, side: int) -> None:
+    """Print the bytes held before the local bound of 4C3F, and what it added to them at most; for a new process."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    net = ll.nets.cnn("4C3F", (1, side, side)).double().eval()
+    x = torch.rand(batch, 1, side, side, dtype=torch.float64)
+    before = high_water()
+    ll.local_bound(net, x, 0.1)
+    print(before, high_water() - before)
+
+
+def memory(batch: int, side: int) -> tuple[int, int]:
+    """What grown prints in a process of its own."""
+    code = f"from scaling import grown; grown({batch}, {side})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    before, more = done.stdout.split()
+    print(f"batch {batch}, side {side}: {done.stdout.strip()}", flush=True)
+    return int(before), int(more)
+
+
+def where_memory_ends() -> str:
+    """Peak memory of 4C3F against batch and image side, and the batches that would fill a machine."""
+    batches = {batch: memory(batch, SIDE) for batch in BATCHES}
+    sides = {side: batches[BATCH] if side == SIDE else memory(BATCH, side) for side in SIDES}
+    of_batch = [batches[batch][1] / GIB for batch in BATCHES]
+    of_side = [sides[side][1] / GIB for side in FITTED_SIDES]
+    before = batches[BATCH][0] / GIB
+    line = statistics.linear_regression(BATCHES, of_batch)
+    full = [[f"{limit} GiB", math.floor((limit - before - line.intercept) / line.slope)] for limit in (4, 8, 16)]
+    rows = [
+        *([f"batch {batch}, {SIDE}×{SIDE} pixels", more / GIB] for batch, (_, more) in batches.items()),
+        *([f"batch {BATCH}, {side}×{side} pixels", more / GIB] for side, (_, more) in sides.items() if side != SIDE),
+    ]
+    return f"""## Where memory ends
+
+`ll.local_bound` at 0.1 of random images of one channel on 4C3F with ReLU. Each row in a process of its own: the most
+that it held, less what it held before the bound was asked for ({before:.2f} GiB, most of it torch).
+
+{table(["what", "GiB more at most"], rows)}
+
+Exponents: of the batch {exponent([*BATCHES], of_batch):.2f} over {BATCHES[0]} to {BATCHES[-1]}, of
+the side {exponent([*FITTED_SIDES], of_side):.2f} over {FITTED_SIDES[0]} to {FITTED_SIDES[-1]}.
+
+The largest batch of {SIDE}×{SIDE} pixels that would fit, an extrapolation, not measured: by the line
+{line.intercept:.2f} GiB + {1024 * line.slope:.1f} MiB a point, fitted over the batches above.
+
+{table(["memory of the process", "batch that fills it, extrapolated"], full)}
+"""
+
+
+def main() -> None:
+    """Measure and write."""
+    torch.set_num_threads(1)
+    ends = where_memory_ends()
+    found: dict[str, Found] = {}
+    for axis in AXES:
+        found[axis.name] = {}
+        for size in axis.sizes:
+            found[axis.name][size] = costs(axis, size)
+            print(axis.name, size, sum(os.times()[:4]), flush=True)
+    head = ["what grows", "from, to", "bound", "applications at the ends", "exponent of applications"]
+    head += ["of their operations", "of all operations", "of the time"]
+    exponents = [row for axis in AXES for row in fitted(axis, found[axis.name])]
+    text = f"""# How cost grows
+
+Made by `python benchmarks/scaling.py` with {machine()}, float64, in {sum(os.times()[:4]):.0f} s of processor
+time, which all times here are. Random weights, seed 0. Local and tightest bound at {EPS:g}; certificates in stages at
+the radius at which the global bound certifies half of the points, so that something is left for the later stages.
+
+## Exponents
+
+Least squares in log-log over the sizes of the tables below that lie in the range. An application: one vector that goes
+through the linear part of one layer, its transpose, or its entrywise |W|, W∘W or pattern; the exponent of their
+operations is what the count predicts for the time. All operations: with Gram matrices, eigenvalues, factors. Counts
+repeat, but for random starts; times on a machine that others use do not: from one run to another their exponents moved
+by up to 0.4, and by 1 that of the forward pass of images, which takes less than a millisecond.
+
+{table(head, exponents)}
+
+{learnt(found)}
+{"".join(measured(axis, found[axis.name]) + chr(10) for axis in AXES)}{ends}"""
+    (HERE / "results" / "scaling.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
