@@ -1,7 +1,8 @@
 """What each ingredient of certified training buys: families of networks trained alike but for one thing, three seeds.
 
-    LLIPTOOLS_DATA=... python benchmarks/certified.py digits-0.5 mnist-mlp-0.1 mnist-mlp-0.3 mnist-small
-    LLIPTOOLS_DATA=... python benchmarks/certified.py --page    # benchmarks/results/certified.md from what is there
+    LLIPTOOLS_DATA=... python benchmarks/certified.py               # every family, and benchmarks/results/certified.md
+    LLIPTOOLS_DATA=... python benchmarks/certified.py digits-0.5    # one of them
+    LLIPTOOLS_DATA=... python benchmarks/certified.py --page        # only the page, from what is there
 
 Every run appends one line to benchmarks/results/certified.jsonl, and one that is there already is not repeated.
 "global, equal time" trains the global twin for as many epochs as take the processor time of the sparse run, by what a
@@ -25,6 +26,10 @@ import lliptools as ll
 from lliptools.training import Recipe, as_float
 
 LINES = Path(__file__).parent / "results" / "certified.jsonl"
+FAMILIES = (
+    *("digits-0.5", "digits-0.3", "mnist-mlp-0.1", "mnist-mlp-0.3", "mnist-mlp-1.58"),
+    *("mnist-maxmin", "mnist-small"),
+)
 KINDS = ("standard", "global", "local", "clipped", "sparse", "global, equal time")
 MARGIN_KINDS = ("global, margin loss", "sparse, margin loss", "global, equal time, margin loss")
 BOUND_OR_LOSS = ("digits-0.3", "mnist-mlp-0.3")  # the families that are trained by both losses
@@ -234,7 +239,7 @@ if __name__ == "__main__":
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in options.families:
+    for name in options.families or FAMILIES * (not options.page):
         train(name)
-    if options.page:
+    if options.page or not options.families:
         page()

@@ -1,7 +1,8 @@
 """A search for what certifies more: sparsity weight, thresholds, schedules, losses with margins, other norms.
 
-    LLIPTOOLS_DATA=... python benchmarks/search.py mnist-mlp mnist-maxmin mnist-small cifar10-small
-    LLIPTOOLS_DATA=... python benchmarks/search.py --page    # benchmarks/results/search.md from what is there
+    LLIPTOOLS_DATA=... python benchmarks/search.py              # every search, and benchmarks/results/search.md
+    LLIPTOOLS_DATA=... python benchmarks/search.py mnist-mlp    # one of them
+    LLIPTOOLS_DATA=... python benchmarks/search.py --page       # only the page, from what is there
 
 Every run trains one seed on all training points but 5,000 and is measured on 2,000 of those: the test points have no
 say in what is chosen. It appends one line to benchmarks/results/search.jsonl; one that is there is not repeated.
@@ -213,7 +214,7 @@ if __name__ == "__main__":
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for each in options.searches:
+    for each in options.searches or [*SEARCHES] * (not options.page):
         search(each)
-    if options.page:
+    if options.page or not options.searches:
         page()
