@@ -199,6 +199,7 @@ def measure(part: Part) -> bool:
     """
     if changed(part) and is_committed(part.lines) and not part.knows_lines:
         part.lines.unlink()
+        print(f"{part.name}: all of it anew; what was measured before, git has: {part.lines.relative_to(ROOT)}")
     print(f"{part.command}    # about {part.minutes} minutes", flush=True)
     start = time.perf_counter()
     succeeded = subprocess.run([sys.executable, str(part.script)], cwd=ROOT).returncode == 0
