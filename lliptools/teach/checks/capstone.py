@@ -71,7 +71,10 @@ class Capstone:
                 truth = "of the exact distance" if unseen.exact else "of the distance that an attack finds"
                 lines.append(f"{unseen.name}: {shares[-1]:.3f} {truth}")
         except NotAttempted as what:
-            return CapstoneOutcome("not attempted", f"{str(what) or 'fill in the function'}; ll.check.capstone.hint()")
+            return CapstoneOutcome(
+                "not attempted",
+                f"{str(what) or 'fill in the function'} and run the cell again; ll.check.capstone.hint()",
+            )
         except Fault as fault:
             return CapstoneOutcome("wrong", f"{fault}\nA hint: ll.check.capstone.hint()")
         score, base = sum(shares) / len(shares), sum(simple) / len(simple)

@@ -60,7 +60,9 @@ class Explorer(ipywidgets.VBox):
         self._later: asyncio.Handle | None = None
         self._start = {name: control.value for name, control in self.controls.items()}
         self.reset = ipywidgets.Button(
-            description="reset", tooltip="back to where the controls started", layout={"width": "80px"}
+            description="reset",
+            tooltip="back to where the controls started",
+            layout={"width": "80px", "margin": "2px 2px 2px 16px"},
         )
         self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
         self.figure = figure_widget(self._colored(self._figure(coarse=False)))

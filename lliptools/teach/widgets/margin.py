@@ -86,6 +86,8 @@ class MarginExplorer(Explorer):
 
     def _keywords(self) -> dict[str, object]:
         place, label, constant = self._state()
+        if not isinstance(constant, str):
+            constant = float(f"{constant:.6g}")
         if self._flat:
             return {"index": self._index, "point": place, "label": label, "L": constant}
         return {"index": place, "L": constant}

@@ -49,7 +49,7 @@ class ProductExplorer(Explorer):
         check_start("depth", depth, 0, self.view.depths)
         self._index, self._eps = index, float(eps)
         tooltip = "how many steps of the network, each one layer of weights, are counted"
-        controls = {"depth": slider("depth in steps", tooltip, 0, self.view.depths, 1, depth)}
+        controls = {"depth": slider("depth", tooltip, 0, self.view.depths, 1, depth)}
         super().__init__(controls, [["depth"]], self.usual if source is None else source)
 
     def _figure(self, *, coarse: bool) -> go.Figure:
