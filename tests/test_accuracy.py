@@ -1,6 +1,8 @@
 """Accuracy tables: one radius or several, arrays or a loader, and certified ≤ attacked ≤ clean."""
 
 import pytest
+import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lliptools as ll
@@ -13,15 +15,24 @@ def setting(count=40):
 
 def test_several_radii_in_one_pass():
     net, x, y = setting()
-    radii = [0.0, 0.1, 0.2]
+    radii = [0.0, 0.1, 1.0]
     tables = ll.certified_accuracy(net, x, y, radii)
     assert [table.eps for table in tables] == radii
-    assert str(tables[1]) == str(ll.certified_accuracy(net, x, y, 0.1))
+    assert [str(table) for table in tables] == [str(ll.certified_accuracy(net, x, y, radius)) for radius in radii]
+    assert tables[2].certified < tables[0].certified
     for table in tables:
         assert table.certified <= table.attacked <= table.clean
         assert table.points == 40
     assert tables[0].certified == tables[0].clean
     assert len(str(tables).splitlines()) == 4
+
+
+def test_ties_are_wrong():
+    net, x, y = nn.Sequential(nn.Linear(2, 3)), torch.randn(4, 2), torch.zeros(4, dtype=torch.int64)
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    table = ll.certified_accuracy(net, x, y, 0.1)
+    assert (table.clean, table.attacked, table.certified) == (0.0, 0.0, 0.0)
 
 
 def test_a_loader(capsys):

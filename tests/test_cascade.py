@@ -43,6 +43,18 @@ def test_every_stage_has_its_points():
     assert "decided by the global bound" in text
 
 
+def test_without_estimates_the_upper_norms_decide(monkeypatch):
+    """Nothing is dropped early: all stages have points, each at its own radius, and they share delta."""
+    monkeypatch.setattr("lliptools.cascade.LOWER_STEPS", ())
+    net, x, y = small_cnn()
+    reach = ll.certified_radius(net, x, y, bound=lambda *a: ll.global_bound(*a, norm=ll.bounds.torus_norm))
+    eps = reach * torch.linspace(0.9, 6.0, 40)
+    staged = ll.certify_in_stages(net, x, y, eps)
+    assert staged.stage.unique().tolist() == [0, 1, 2, 3]
+    assert torch.equal(staged.holds, ll.certify(net, x, y, eps).holds)
+    assert staged.failure_probability <= 1e-9
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_networks_too(name):
     net = NETWORKS[name]()

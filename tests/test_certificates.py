@@ -11,6 +11,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.attacks import pgd
+from lliptools.bounds.record import Box
 from lliptools.margins import smallest_margin
 
 UPPER = ["global", "local", "path", "merged", "tightest"]
@@ -77,6 +78,7 @@ def test_ties_do_not_certify():
     x = torch.zeros(3, 2)
     certificate = ll.certify(net, x, torch.tensor([0, 1, 2]), 0.0)
     assert certificate.holds.tolist() == [False, False, False]
+    assert not ll.certify(net, x, torch.tensor([0, 1, 2]), 0.0, outward=False).holds.any()
     assert certificate.margin.tolist() == [0.0, 0.0, -1.0]
     assert ll.certified_radius(net, x, torch.tensor([0, 1, 2])).tolist() == [0.0, 0.0, 0.0]
 
@@ -96,18 +98,26 @@ def test_a_constant_network_is_certified_everywhere():
 
 
 def test_numbers_that_are_not_finite_never_certify():
-    net, x, y = NETWORKS["relu"](), torch.zeros(1, 3).double(), torch.tensor([0])
+    net = NETWORKS["relu"]()
+    x, y = labelled(net)
+    assert ll.certify(net, x, y, 1e-6).holds.all()
 
     def broken(value):
         def bound(net, x, eps):
             found = ll.local_bound(net, x, eps)
-            blocks = tuple(replace(b, norm=torch.full_like(b.norm, value)) for b in found.blocks)
+            boxes = [
+                Box(torch.full_like(b.output.lower, -value), torch.full_like(b.slope, value)) for b in found.blocks
+            ]
+            blocks = tuple(
+                replace(b, norm=torch.full_like(b.norm, value), output=box)
+                for b, box in zip(found.blocks, boxes, strict=True)
+            )
             return ll.Bound(torch.full_like(found.value, value), "upper", found.eps, blocks)
 
         return bound
 
     for value in (torch.nan, torch.inf):
-        assert not ll.certify(net, x, y, 0.1, bound=broken(value)).holds.any()
+        assert not ll.certify(net, x, y, 1e-6, bound=broken(value)).holds.any()
     assert not ll.certify(net, x, y, torch.inf).holds.any()
     large = ll.nets.mlp(3, 8, 2).double()
     large[2].bias.data = torch.tensor([1e308, -1e308]).double()
@@ -124,8 +134,12 @@ def test_a_rung_cannot_change_the_radius():
     def smaller(net, x, eps):
         return ll.local_bound(net, x, eps / 10)
 
-    with pytest.raises(ll.InvalidInput, match="ball of radius"):
-        ll.certify(net, x, y, 0.1, bound=smaller)
+    def smaller_once(net, x, eps):
+        return ll.local_bound(net, x, torch.tensor([eps / 10] + [eps] * (len(x) - 1)))
+
+    for bound in (smaller, smaller_once):
+        with pytest.raises(ll.InvalidInput, match="ball of radius"):
+            ll.certify(net, x, y, 0.1, bound=bound)
     with pytest.raises(ll.InvalidInput, match="ball of radius"):
         ll.certified_radius(net, x, y, bound=smaller)
     for eps in (-1, torch.nan):

@@ -1,7 +1,7 @@
 """The exact constant, held against sampling, against the other search and against what is known in closed form."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -182,6 +182,22 @@ def test_a_radius_below_the_spacing_of_the_numbers_is_not_rounded_away():
         x = torch.tensor([[first, 0.0, 0.0]]).double()
         for eps in (0.0, 1e-17, 1e-300):
             assert exact_bound(net, x, eps).value.item() == pytest.approx(1e20)
+
+
+@pytest.mark.parametrize("features", [2, 3])
+@pytest.mark.parametrize(("start", "leak"), [(-100.2, 0.5), (100.2, 3.0)])
+def test_a_plane_that_rounding_puts_outside_of_the_ball(start, leak, features):
+    """±100.2 exactly, which comes out as ±100.25 in some order of summation; beyond 0 the unit is steeper."""
+    moved, reached, x = 0, 100.22, torch.ones(1, features).double()
+    for row in permutations([1e15, start, -1e15]):
+        layer = nn.Linear(features, 1).double()
+        layer.weight.data = torch.tensor([row[:features]], dtype=torch.float64)
+        layer.bias.data = torch.tensor(row[features:] or [0.0], dtype=torch.float64)
+        steep = layer.weight.norm().item()
+        moved += abs(layer(x).item()) > reached
+        value = exact_bound(nn.Sequential(layer, nn.LeakyReLU(leak)), x, reached / steep).value.item()
+        assert value == pytest.approx(max(1.0, leak) * steep)
+    assert moved
 
 
 def test_certificates_take_it_and_reach_further():

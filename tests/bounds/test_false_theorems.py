@@ -1,5 +1,7 @@
 """Networks made to break a bound: slopes at the edge of a precision, norms that underflow, rounding between layers."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import nn
@@ -59,6 +61,17 @@ def test_rounding_of_composed_layers_is_not_lost_in_a_wide_one():
     wide = dense(torch.cat([torch.full((1, 1), 1e18), torch.zeros(m - 1, 1)]), torch.eye(m)[1])
     net = nn.Sequential(first, dense([[3.0, -1.0]], [0.0]), wide)
     assert not ll.certify(net, torch.zeros(1, n).double(), torch.tensor([1]), 10.0).holds.any()
+
+
+def test_rounding_of_composed_layers_counts_at_the_centre():
+    """Logits −32 and −16 at the point itself, where the composed matrix has 0 in the place of −32."""
+    K = 2.0**60
+    composed = dense([[3 * K, -K], [0.0, 0.0]], [0.0, -16.0])
+    net = nn.Sequential(dense([[ALMOST[0]], [ALMOST[1]]], [0.0, 0.0]), composed)
+    x, y = torch.ones(1, 1).double(), torch.tensor([0])
+    assert 3 * Fraction(ALMOST[0]) - Fraction(ALMOST[1]) < -16 / Fraction(K)
+    assert ll.certify(net, x, y, 0.0, outward=False).holds.all()
+    assert not ll.certify(net, x, y, 0.0).holds.any()
 
 
 def test_cancellation_between_layers_that_are_kept_apart():

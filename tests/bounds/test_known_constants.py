@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import lliptools as ll
+from lliptools.bounds.record import Box
 
 POINT = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
 
@@ -104,6 +105,12 @@ def test_overflow_opens_boxes_and_never_certifies():
     assert not bound.blocks[1].box.lower.isnan().any()
 
 
+def test_a_side_of_a_box_that_is_no_number_is_open():
+    box = Box.outward(torch.tensor([[math.nan, 1.0]]), torch.tensor([[2.0, math.nan]]))
+    assert box.lower.tolist() == [[-math.inf, 1.0]]
+    assert box.upper.tolist() == [[2.0, math.inf]]
+
+
 def plain(*weights, biases=None):
     """A float64 ReLU network of given matrices."""
     layers: list[nn.Module] = []
@@ -115,6 +122,25 @@ def plain(*weights, biases=None):
             layer.bias.data = torch.tensor(biases[k], dtype=torch.float64)
         layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def test_a_residual_step_adds_its_input():
+    """h + W h with W = diag(1, 3) stretches by 4."""
+    layer = nn.Linear(2, 2, bias=False).double()
+    layer.weight.data = torch.tensor([1.0, 3.0], dtype=torch.float64).diag()
+    net, x = nn.Sequential(ll.nets.Residual(nn.Sequential(layer))), torch.zeros(1, 2).double()
+    for bound in (ll.local_bound(net, x, 0.1), ll.global_bound(net, x), ll.local_bound(net, x, 0.1, radii="global")):
+        assert bound.value.item() == pytest.approx(4, rel=1e-12)
+
+
+def test_one_constant_output_of_a_pair_strikes_no_row():
+    """Of a pair around (0, 3) the larger is constant at 1, and the smaller is the first input, whose row is longer."""
+    layer = nn.Linear(2, 2, bias=False).double()
+    layer.weight.data = torch.tensor([2.0, 1.0], dtype=torch.float64).diag()
+    net = nn.Sequential(layer, ll.nets.ClippedMaxMin(1.0, -1.0))
+    bound = ll.local_bound(net, torch.tensor([[0.0, 3.0]]).double(), 0.1)
+    assert bound.blocks[0].slope.tolist() == [[0.0, 1.0]]
+    assert bound.value.item() == pytest.approx(2, rel=1e-12)
 
 
 def test_a_product_that_underflows_is_not_zero():

@@ -82,6 +82,28 @@ def test_an_attack_on_rounding():
     assert caught  # without the enclosure, false certificates are issued
 
 
+def nothing_beside(width):
+    layer = nn.Linear(width, width).double()
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return ll.nets.Residual(nn.Sequential(layer))
+
+
+@pytest.mark.parametrize("after", [nn.ReLU(), nothing_beside(1)], ids=["at the bend", "on the skipped path"])
+def test_doubt_is_carried_on(after):
+    """1 exactly, which comes out as 0 in some order of summation, where the unit seems to be off."""
+    layer, lost = nn.Linear(3, 1).double(), 0
+    layer.bias.data.zero_()
+    for row in permutations([1e16, 1.0, -1e16]):
+        layer.weight.data = torch.tensor([row], dtype=torch.float64)
+        with ll.bounds.outward_rounding(), torch.no_grad():
+            blocks = ll.nets.read_blocks(nn.Sequential(layer, after), torch.Size([3]))
+            end = at_center(blocks, Center(torch.ones(1, 3).double(), torch.zeros(1, 3).double()))[-1]
+        lost += end.value.item() == 0
+        assert abs(end.value.item() - 1) <= end.doubt.item()
+    assert lost
+
+
 def test_the_switch_is_a_context():
     from lliptools.bounds.rounding import is_outward
 

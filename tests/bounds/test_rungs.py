@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from networks import NETWORKS, PIECEWISE, RADII, in_ball, jacobians, points
+from networks import NETWORKS, PIECEWISE, RADII, in_ball, jacobians, points, random_mlp
 from torch import nn
 
 import lliptools as ll
@@ -105,6 +105,17 @@ def test_large_layers_leave_the_tightest_at_the_masks():
     assert ll.tightest_bound(net, x, 0.1).steps == ()
     y = torch.zeros(2, dtype=torch.int64)
     assert ll.tightest_bound(net, x, 0.1).pairwise(y).shape == (2, 3)
+
+
+def test_multipliers_keep_to_their_points():
+    """In the first ball too many units are undecided, so that they serve the second alone, and with its own label."""
+    net = random_mlp(3, 400, 4)
+    x, y = points(net, 2), torch.tensor([0, 1])
+    bound = ll.tightest_bound(net, x, torch.tensor([10.0, 1e-6]))
+    assert bound.points.tolist() == [1]
+    slopes = jacobians(net, x).detach()
+    between = (slopes[torch.arange(2), y][:, None] - slopes).norm(dim=2)
+    assert (between <= bound.pairwise(y) * SLACK).all()
 
 
 def test_domain():

@@ -162,6 +162,40 @@ def test_samples_stop_by_themselves(monkeypatch):
     assert sizes[-1] == 1
 
 
+def test_a_large_layer_has_the_bound_and_not_the_ritz_value():
+    linear, ones = LinearMap.dense(torch.eye(400, dtype=torch.float64)), torch.ones(1, 400).double()
+    slopes = torch.linspace(0.8, 1.0, 400).double()[None]
+    assert AposterioriNorm(tolerance=0.1).bracket(linear, ones, slopes)[0].item() < 1 - 1e-6
+    assert UpperNorm(tolerance=0.1)(linear, ones, slopes).item() >= 1 - 1e-12
+
+
+def test_samples_share_the_failure_probability():
+    """A hundred samples, and the first of them alone with a hundredth of delta from the same start."""
+    linear, slopes = LinearMap.dense(torch.eye(400, dtype=torch.float64)), torch.linspace(0.5, 1.0, 400).double()
+    found = []
+    for batch, delta in ((100, 1e-6), (1, 1e-8)):
+        torch.manual_seed(0)
+        norm, ones = AposterioriNorm(delta, tolerance=1e-12, steps=12), torch.ones(batch, 400).double()
+        found.append(norm(linear, ones, slopes * ones)[0].item())
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+TORI = {
+    "an image smaller than the kernel": (nn.Conv1d(1, 1, 3, padding=1, bias=False), [1.0, 0.0, -1.0], 2),
+    "pixels that are repeated": (nn.Conv1d(1, 1, 1, padding=1, padding_mode="circular", bias=False), [1.0], 2),
+    "holes and a stride": (nn.Conv1d(1, 1, 2, stride=2, dilation=2, bias=False), [1.0, 1.0], 9),
+}
+
+
+@pytest.mark.parametrize("name", TORI)
+def test_tori_that_a_smaller_one_would_not_replace(name):
+    layer, kernel, size = TORI[name]
+    layer.double().weight.data.copy_(torch.tensor(kernel))
+    linear = linear_of(layer, (1, size))
+    ones = torch.ones(1, *linear.out_shape).double(), torch.ones(1, *linear.in_shape).double()
+    assert torus_norm(linear, *ones).item() >= torch.linalg.matrix_norm(linear.weight, 2).item() * (1 - 1e-12)
+
+
 def test_an_exhausted_space_does_not_explode():
     """Rank 2 and 400 columns: the Krylov space ends after three steps."""
     torch.manual_seed(0)
@@ -212,6 +246,8 @@ def test_failure_probability_is_carried():
     assert 0 < bound.failure_probability <= 1e-6
     assert "false with probability" in str(bound)
     assert ll.certify(net, x, torch.zeros(2, dtype=torch.int64), 0.01).bound.failure_probability <= 1e-9
+    twice = ll.local_bound(net, x, 0.05, radii="global", delta=1e-6)  # twice the norms, each with half of delta
+    assert twice.failure_probability == pytest.approx(bound.failure_probability)
     without = ll.local_bound(net, x, 0.05, norm=torus_norm)
     assert without.failure_probability == 0.0
     assert (bound.value <= without.value).all()

@@ -105,7 +105,8 @@ def test_what_the_guarantee_is_worth():
     assert (ll.global_bound(chain, x).value <= 1 + 1e-9).all()
     with ll.bounds.outward_rounding():
         enclosed = ll.global_bound(chain, x).value
-    assert ((enclosed > 1) & (enclosed <= 1 + 1e-9)).all()
+    rounding = chain[0].chain((4,), torch.float64).rounding
+    assert ((enclosed >= 1 + 10 * rounding) & (enclosed <= 1 + 1e-9)).all()
     plain = L.export(chain)
     assert (ll.global_bound(plain, x).value > 2).all()  # without what the layers vouch for
     mixed = random_net(L.CayleyLinear(4, 4), L.AOLLinear(4, 6), nn.Flatten(), L.SLLLinear(6, 3), L.SandwichLinear(6, 4))

@@ -32,6 +32,14 @@ def test_power_iteration_would_not_do():
     assert L.matrix_norm(close) >= 1 + 1e-3
 
 
+def test_a_direction_that_the_start_does_not_have():
+    """No Lanczos step sees it, so that only the proof can."""
+    start = torch.randn(100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    v = torch.randn(100).double()
+    v = nn.functional.normalize(v - (v @ start) / (start @ start) * start, dim=0)
+    assert L.matrix_norm(torch.eye(100).double() + torch.outer(v, v)) >= 2 - 1e-12
+
+
 def long_norm(there, back, start, steps=150):
     """The norm of I + back·there by power iteration in 64 bits of mantissa: never above the true one."""
     A, B = there.astype(np.longdouble), back.astype(np.longdouble)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import lliptools as ll
-from lliptools.nets import Guarantee
+from lliptools.nets import Chain, Designed, Guarantee, forward, read_blocks
+from lliptools.nets.operators import Affine, Dense
 
 L = ll.layers
 RESIDUAL = [L.SLLLinear, L.CPLLinear, L.SandwichLinear, L.SLLConv2d, L.CPLConv2d]
@@ -19,6 +20,19 @@ class Absolute(nn.Module):
         return x.abs()
 
 
+class Falling(ll.nets.Activation):
+    """−relu(z), with its rule: slopes −1 and 0."""
+
+    def forward(self, z):
+        return -z.relu()
+
+    def image(self, lower, upper):
+        return -upper.relu(), -lower.relu()
+
+    def slopes(self, lower, upper):
+        return -(upper > 0).to(upper), -(lower >= 0).to(lower)
+
+
 class Twice(nn.ReLU):
     def forward(self, x):
         return 2 * x.relu()
@@ -26,6 +40,7 @@ class Twice(nn.ReLU):
 
 STEEP = [
     nn.GELU(), nn.SiLU(), nn.Mish(), nn.SELU(), ll.nets.MaxMin(), ll.nets.ClippedMaxMin(0.3), Absolute(), Twice(),
+    Falling(),
     nn.LeakyReLU(2.0), nn.LeakyReLU(-0.1), nn.LeakyReLU(float("nan")), nn.ELU(2.0), nn.ELU(-1.0), nn.PReLU(),
     nn.CELU(2.0),
     nn.Softplus(1.0, 0.0), nn.Softmax(dim=1), nn.Identity(), nn.Linear(4, 4), nn.Hardswish(), nn.Hardshrink(),
@@ -167,6 +182,23 @@ def test_a_guarantee_is_not_inherited(kind):
 def test_a_guarantee_of_ones_own():
     net = nn.Sequential(Mine(3, 4)).double()
     assert 1.5 <= ll.global_bound(net, torch.zeros(1, 3).double()).value <= 3 + 1e-9
+
+
+class Beside(Designed):
+    """x + 2x, as one map beside its input."""
+
+    def chain(self, shape, dtype):
+        twice = Dense(2 * torch.eye(shape[0], dtype=dtype), shape)
+        return Chain((Affine(twice, torch.zeros(shape, dtype=dtype)),), skip=True)
+
+    def lipschitz_bound(self):
+        return Guarantee(3.0, "on features")
+
+
+def test_one_map_beside_its_input_is_read_with_it():
+    net, x = nn.Sequential(Beside()), torch.randn(2, 3).double()
+    assert torch.equal(forward(read_blocks(net, x.shape[1:]), x), net(x))
+    assert ll.local_bound(net, x, 0.1).value.tolist() == pytest.approx([3.0, 3.0], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["matrix", "chain", "rounding", "lipschitz_bound", "forward"])

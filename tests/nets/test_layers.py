@@ -75,6 +75,15 @@ def test_layer_is_read_as_what_torch_computes(name):
     torch.testing.assert_close(linear.row_norms(slope).flatten(1), (slope.flatten(1) @ W.square().T).sqrt())
 
 
+def test_rows_of_a_kernel_that_meets_itself_are_bounded_from_above():
+    """Three ones on a circle of two: the matrix is [[1, 2], [2, 1]]."""
+    layer = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
+    nn.init.ones_(layer.weight)
+    (block,) = ll.nets.read_blocks(nn.Sequential(layer), torch.Size([1, 2]))
+    assert block.linear.weight.tolist() == [[1.0, 2.0], [2.0, 1.0]]
+    assert (block.linear.row_norms(torch.ones(1, 1, 2).double()) >= 5**0.5).all()
+
+
 def test_layers_kept_apart_are_bounded_from_above():
     """Too large for one matrix: |W| and the row norms are those of the layers one after the other."""
     net = prepared(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1))).float()
