@@ -113,8 +113,10 @@ def test_dashes_tell_what_is_not_proved(explorer):
     explorer.L.value = 16.0
     assert dashes() == ["dot", "dashdot", "dashdot"]
     assert any("✘ refuted" in title for title in titles(explorer.figure))
-    assert any("an <b>assumed</b> L: not a certificate" in title for title in titles(explorer.figure))
+    assert any("an <b>assumed</b> L, no certificate" in title for title in titles(explorer.figure))
     assert not any("✔" in title for title in titles(explorer.figure))
+    explorer.L.value = explorer.L.base**explorer.L.max
+    assert any("an <b>assumed</b> L, which a bound confirms" in title for title in titles(explorer.figure))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

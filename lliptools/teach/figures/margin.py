@@ -50,8 +50,9 @@ def margins(view: MarginView) -> go.Figure:
     color = LOOKS[view.status][0] if assumed else LOCAL
     by_pair, by_norm = (_picked(view, values)[1:] for values in (view.by_pair, view.by_norm))
     title = "safe distance: m<sub>j</sub> / Lip(f<sub>y</sub> − f<sub>j</sub>) (plain), m<sub>j</sub> / √2L (hatched)"
-    if assumed and not view.reach.certified:
-        title = "distance m<sub>j</sub> / √2L by an <b>assumed</b> L: not a certificate"
+    if assumed:  # nothing is known of each pair by itself
+        worth = "which a bound confirms" if view.reach.certified else "no certificate"
+        title = f"distance m<sub>j</sub> / √2L by an <b>assumed</b> L, {worth}"
     both = [("by its own constant", by_pair, LOCAL, ""), ("by √2 L", by_norm, GLOBAL, "/")]
     _bars(panels, spans[0], title, rivals, both, ink=color)
     panels.write("class j", sum(RIGHT) / 2, -0.01, yanchor="top", yshift=-16)
