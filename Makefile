@@ -14,7 +14,6 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: lab test notebooks reference clean
 
 lab: .venv/installed
-	@$(BIN)/lliptools doctor
 	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
 
 # Two processes share the cores already, and the networks of the tests are small.

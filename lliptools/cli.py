@@ -240,10 +240,11 @@ def lab(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
-    """Open the course in JupyterLab, on the first notebook."""
+    """Check the machine and open the course in JupyterLab, on the first notebook."""
+    from lliptools.teach.doctor import main
     from lliptools.teach.lab import lab as open_lab
 
-    raise typer.Exit(open_lab(folder, port, browser=browser))
+    raise typer.Exit(main() or open_lab(folder, port, browser=browser))
 
 
 @app.command(name="app")

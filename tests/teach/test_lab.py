@@ -5,8 +5,11 @@ import sys
 
 import pytest
 
+from typer.testing import CliRunner
+
 import lliptools as ll
-from lliptools.teach import lab
+from lliptools.cli import app
+from lliptools.teach import doctor, lab
 
 
 def test_the_course_comes_with_all_that_it_links(tmp_path):
@@ -45,3 +48,13 @@ def test_the_server_shows_the_whole_folder(tmp_path, monkeypatch):
     assert "--no-browser" not in lab.command(tmp_path, 8888, browser=True)
     monkeypatch.setattr(lab.os, "geteuid", lambda: 1000)
     assert "--allow-root" not in lab.command(tmp_path, 8888, browser=True)
+
+
+@pytest.mark.parametrize("faults", [0, 1])
+def test_the_machine_is_examined_first(faults, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(doctor, "main", lambda: faults)
+    monkeypatch.setattr(lab, "lab", lambda *how, **more: opened.append((*how, more)) or 0)
+    done = CliRunner().invoke(app, ["lab", str(tmp_path), "--port", "9000", "--no-browser"])
+    assert done.exit_code == faults
+    assert opened == ([] if faults else [(tmp_path, 9000, {"browser": False})])
