@@ -4,7 +4,6 @@ import re
 import sys
 
 import pytest
-
 from typer.testing import CliRunner
 
 import lliptools as ll
