@@ -1,8 +1,10 @@
 """The command line: lliptools doctor | lab | recipes | train | evaluate | bounds | gallery | app | release."""
 
+import io
 import json
 import os
 import platform
+import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -58,7 +60,16 @@ class Rung(StrEnum):
 
 @app.callback()
 def _commands() -> None:
-    """Keep every command as one of its own."""
+    """Keep every command as one of its own, and have signs that a console cannot print replaced."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _write_json(path: Path | None, found: dict[str, Any]) -> None:
+    """Write it where it is asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
 @app.command()
@@ -178,9 +189,7 @@ def evaluate(
         rows.append(row)
         shown = (f"{number:>10.4f}" for number in (row["clean"], row["attacked"], *certified.values()))
         print(f"{row['eps']:>10.4g}" + "".join(shown))
-    if json_file:
-        found = {"network": network, "data": recipe.data.__name__, "radii": rows}
-        json_file.write_text(json.dumps(found, indent=2) + "\n")
+    _write_json(json_file, {"network": network, "data": recipe.data.__name__, "radii": rows})
 
 
 @app.command()
@@ -214,10 +223,9 @@ def bounds(
     y = None if labels is None else read_array(labels, "labels").to(own)
     rungs = [rung.value for rung in bound or (Rung.GLOBAL, Rung.LOCAL)]
     rows = report(net, x, y, eps, rungs)
+    found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
+    _write_json(json_file, found)
     print(table(rows, rungs))
-    if json_file:
-        found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
-        json_file.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
 
 
 @app.command()

@@ -26,6 +26,13 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
     A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, comes on top.
     Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
     """
+    if not isinstance(net, nn.Module) or not (input_shape is None or _is_shape(input_shape)):
+        raise InvalidInput(
+            expected="a network, and input_shape as a tuple of whole numbers",
+            got=f"{type(net).__name__}, input_shape={input_shape!r}",
+            cause="a number or a tensor in the place of its shape",
+            next_step="export(net, x.shape[1:])",
+        )
     path = None if to is None else Path(to)
     if path is not None and (path.suffix not in {".pt2", ".onnx"} or input_shape is None):
         raise InvalidInput(
@@ -38,8 +45,13 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
     if path is not None and input_shape is not None:
         parameter = next(plain.parameters(), torch.empty(()))
         example = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write(plain, example, path)
     return plain
+
+
+def _is_shape(shape: object) -> bool:
+    return isinstance(shape, tuple) and all(isinstance(size, int) and size > 0 for size in shape)
 
 
 def _plain(net: nn.Module) -> nn.Module:
@@ -55,7 +67,8 @@ def _plain(net: nn.Module) -> nn.Module:
         found = fx.symbolic_trace(_Pairs())
     elif type(net) is ClippedMaxMin:
         found = fx.symbolic_trace(_Pairs(net.theta_max.detach(), net.theta_min.detach()))
-    return found.train(net.training)
+    found.training = net.training  # and no part of it, which may be frozen
+    return found
 
 
 def _clipped(theta: Tensor) -> nn.Module:

@@ -27,7 +27,7 @@ def read_array(path: Path, what: str) -> Tensor:
             found = np.lib.format.read_array(file, allow_pickle=False)
         if found.dtype.kind not in "iuf":
             raise ValueError(f"an array of {found.dtype}")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged header ends in whatever Python's own reader makes of it
         raise InvalidInput(
             expected=f"{what} as an .npy file of real numbers",
             got=f"{path}: {error}",
@@ -46,6 +46,20 @@ def report(
     upper bounds in lliptools.BOUNDS. Raises what lliptools.certify raises.
     """
     x = check_input(net, x.to(torch.float64))
+    if not (radii and rungs and all(map(math.isfinite, radii))):
+        raise InvalidInput(
+            expected="one finite radius and one bound at least",
+            got=f"radii {[*radii]}, bounds {[*rungs]}",
+            cause="an empty list, or the whole space, in which nothing is certified",
+            next_step="pass a radius in the units of the points, and the name of an upper bound",
+        )
+    if y is not None and y.shape != x.shape[:1]:
+        raise InvalidInput(
+            expected=f"labels of shape ({len(x)},), one for each point",
+            got=f"shape {tuple(y.shape)}",
+            cause="labels of other points, or one row a class",
+            next_step="save the labels of these points, in their order",
+        )
     with torch.no_grad():
         predicted = forward(read_blocks(net, x.shape[1:]), x).argmax(dim=1)
     y = predicted if y is None else y
@@ -82,7 +96,7 @@ def table(rows: list[dict[str, Any]], rungs: Sequence[str]) -> str:
     head = ["eps", "point", "label", "predicted", "margin", *rungs]
     lines = ["".join(f"{name:>12}" for name in head)]
     for row in rows[:SHOWN]:
-        cells = [f"{row['eps']:g}", row["point"], row["label"], row["predicted"], _shown(row["margin"], round_down)]
+        cells = [repr(row["eps"]), row["point"], row["label"], row["predicted"], _shown(row["margin"], round_down)]
         for each in row["bounds"].values():
             cells.append(f"{'✔' if each['certified'] else ' '} ≤ {_shown(each['lipschitz'], round_up)}")
         lines.append("".join(f"{cell:>12}" for cell in cells))
@@ -91,11 +105,11 @@ def table(rows: list[dict[str, Any]], rungs: Sequence[str]) -> str:
     for eps in dict.fromkeys(row["eps"] for row in rows):
         same = [row["bounds"] for row in rows if row["eps"] == eps]
         counts = (f"{sum(each[name]['certified'] for each in same)} by {name}" for name in rungs)
-        lines.append(f"certified (✔) at eps = {eps:g}: of {len(same)} points {', '.join(counts)}")
+        lines.append(f"certified (✔) at eps = {eps!r}: of {len(same)} points {', '.join(counts)}")
     for name, each in rows[0]["bounds"].items():
         lines.append(f"{name}: {each['kind']} bound of the Lipschitz constant on the ball; {each['arithmetic']}")
     return "\n".join(lines)
 
 
 def _shown(value: float | None, rounded: Callable[[float], str]) -> str:
-    return "∞" if value is None else rounded(value)
+    return "not finite" if value is None else rounded(value)

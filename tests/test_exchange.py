@@ -54,6 +54,29 @@ def test_plain_torch_computes_the_same(name, dtype):
     assert not any((parameter == 7.0).any() for parameter in plain.parameters())  # a copy
 
 
+def test_parts_keep_their_own_mode():
+    net = nn.Sequential(
+        nn.Linear(4, 4), nn.BatchNorm1d(4), ClippedReLU(torch.rand(4)), nn.Dropout(),
+        Residual(nn.Sequential(nn.Dropout())),
+        nn.Sequential(nn.Dropout(), MaxMin()),
+    )  # fmt: skip
+    net[1].eval()
+    net[5][0].eval()
+    plain = ll.export(net)
+    assert [part.training for part in plain] == [part.training for part in net]
+    assert not plain[5][0].training
+    net.eval()
+    net[3].train()
+    assert [part.training for part in ll.export(net)] == [part.training for part in net]
+    assert ll.layers.export(net).training is False
+
+
+@pytest.mark.parametrize(("net", "shape"), [(None, (4,)), (nn.Linear(4, 2), 4), (nn.Linear(4, 2), (0,))])
+def test_what_is_no_network_or_no_shape(net, shape):
+    with pytest.raises(ll.InvalidInput, match="whole numbers"):
+        ll.export(net, shape)
+
+
 def test_the_layers_that_torch_names():
     names = [type(layer).__name__ for layer in ll.export(made("one threshold", torch.float64)[0])]
     assert names == ["Linear", "Hardtanh", "Linear", "ReLU6"]

@@ -80,7 +80,7 @@ FILES = {
     ),
     "teach": (
         *("style", "views", "panels", "figures", "exercise", "checks", "check", "frames", "widgets"),
-        *("examples", "gallery", "app", "doctor", "lab", "solutions", "nbgrader_config", "release"),
+        *("examples", "gallery", "lab", "app", "doctor", "solutions", "nbgrader_config", "release"),
     ),
     "teach.checks": (
         *("answers", "questions", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),

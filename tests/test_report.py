@@ -1,6 +1,9 @@
 """A saved network bounded and certified at points of a file."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -57,6 +60,23 @@ def test_a_wrong_label_certifies_nothing_and_no_label_is_the_predicted_one(point
         assert [row["bounds"]["local"]["certified"] for row in rows] == certified
 
 
+def test_a_radius_is_printed_in_full(points):
+    shown = run("digits-clipped", "--input", points, "--eps", 0.12345678).stdout
+    assert "0.12345678" in shown
+    assert "0.123457" not in shown
+
+
+def test_a_console_without_these_signs(points, tmp_path):
+    to = tmp_path / "new" / "rows.json"
+    command = [sys.executable, "-m", "lliptools", "bounds", "digits-clipped", "--input", points, "--eps", "0.01"]
+    done = subprocess.run(
+        [*command, "--json", to], env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"certified (?) at eps = 0.01" in done.stdout
+    assert to.exists()
+
+
 @pytest.mark.parametrize("eps", [1e6, 1e300])
 def test_a_huge_radius_is_json_too(points, tmp_path, eps):
     to = tmp_path / "rows.json"
@@ -104,7 +124,17 @@ def test_what_cannot_be_read(points, tmp_path):
     np.save(tmp_path / "single.npy", np.zeros(64))
     refused(run("digits-clipped", "--input", tmp_path / "single.npy", "--eps", 0.1), "x[None]")
     refused(run("digits-clipped", "--input", points, "--eps", -1), "InvalidInput")
-    refused(run("digits-clipped", *one, "--labels", points), "InvalidInput")
+    refused(run("digits-clipped", *one, "--labels", points), "InvalidInput", "(70, 64)")
+    refused(run("digits-clipped", "--input", points, "--eps", "inf"), "InvalidInput", "finite radius")
+    for wrong in (np.zeros(100, dtype=int), np.array(3)):
+        np.save(tmp_path / "labels.npy", wrong)
+        refused(run("digits-clipped", *one, "--labels", tmp_path / "labels.npy"), "one for each point")
+    (tmp_path / "damaged.npy").write_bytes(points.read_bytes()[:40].replace(b"{", b"("))
+    refused(run("digits-clipped", "--input", tmp_path / "damaged.npy", "--eps", 0.1), "InvalidInput")
+    refused(run(tmp_path / "none.PT2", *one), "InvalidInput", "no such file")
+    refused(run(tmp_path / "y.npy", *one), "InvalidInput")
+    (tmp_path / "text.pt2").write_text("none")
+    refused(run(tmp_path / "text.pt2", *one), "InvalidInput", "not an archive")
     refused(run("nobody", *one), "InvalidInput")
     refused(run(tmp_path / "none.safetensors", "--architecture", "digits-clipped", *one), "InvalidInput")
     save_file({"0.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")

@@ -36,11 +36,11 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
             layers.append(export(layer, shape))
             if shape is not None:
                 shape = tuple(layer(_sample(layer, shape)).shape[1:])
-        return nn.Sequential(*layers).train(net.training)
+        return _in_mode_of(net, nn.Sequential(*layers))
     if type(net) is Residual:
         block = export(net.block, input_shape)
         assert isinstance(block, nn.Sequential)
-        return Residual(block)
+        return _in_mode_of(net, Residual(block))
     inside = next((type(part).__name__ for part in net.modules() if isinstance(part, Designed)), None)
     if inside is not None:
         raise UnsupportedLayer(
@@ -50,6 +50,12 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
             next_step="export the layer by itself and put it in its place",
         )
     return deepcopy(net)
+
+
+def _in_mode_of(net: nn.Module, container: nn.Module) -> nn.Module:
+    """The container in training or evaluation mode as the network; its parts, which may be frozen, keep their own."""
+    container.training = net.training
+    return container
 
 
 def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:

@@ -52,14 +52,16 @@ def _linear(_: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Layers:
 
 
 def _convolution(
-    _: fx.Node,
+    node: fx.Node,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Layers:
+) -> Layers | None:
+    if len(node.meta["val"].shape) != weight.dim():  # a single image, whose channels stand where the batch should
+        return None
     kind: Any = nn.Conv1d if weight.dim() == 3 else nn.Conv2d
     sizes = map(_fixed, (weight.shape[2:], stride, padding, dilation))
     layer = kind(weight.shape[1] * groups, weight.shape[0], *sizes, groups=groups, bias=bias is not None)
@@ -67,7 +69,7 @@ def _convolution(
 
 
 def _transposed(
-    _: fx.Node,
+    node: fx.Node,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -75,7 +77,9 @@ def _transposed(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> Layers:
+) -> Layers | None:
+    if not _is_image(node):
+        return None
     kind: Any = nn.ConvTranspose2d
     sizes = map(_fixed, (weight.shape[2:], stride, padding, output_padding))
     layer = kind(
@@ -93,47 +97,50 @@ def _normalised(
     bias: Tensor | None,
     mean: Tensor,
     variance: Tensor,
-    training: bool,
     _momentum: float,
     eps: float,
-    _cudnn: bool,
-) -> Layers | None:
-    if training:
-        return None
-    kind: Any = nn.BatchNorm2d if len(node.meta["val"].shape) == 4 else nn.BatchNorm1d
-    layer = kind(len(mean), eps, affine=weight is not None)
-    return _filled(layer, weight=weight, bias=bias, running_mean=mean, running_var=variance)
+) -> Layers:
+    """By statistics that were kept."""
+    kind: Any = nn.BatchNorm2d if len(node.meta["val"][0].shape) == 4 else nn.BatchNorm1d
+    affine = {"weight": torch.ones_like(mean) if weight is None else weight}
+    affine["bias"] = torch.zeros_like(mean) if bias is None else bias
+    return _filled(kind(len(mean), eps), **affine, running_mean=mean, running_var=variance)
 
 
-def _padded(_: fx.Node, pads: Sequence[int], mode: str = "constant", value: float | None = None) -> Layers | None:
+def _padded(node: fx.Node, pads: Sequence[int], mode: str = "constant", value: float | None = None) -> Layers | None:
     kinds: dict[str, Any] = {"constant": nn.ZeroPad2d, "circular": nn.CircularPad2d}
-    return [kinds[mode](tuple(pads))] if len(pads) == 4 and mode in kinds and not value else None
+    known = _is_image(node) and len(pads) == 4 and mode in kinds and not value
+    return [kinds[mode](tuple(pads))] if known else None
 
 
-def _averaged(_: fx.Node, kernel: Any, stride: Any = None, padding: Any = 0, *how: Any) -> Layers:
+def _averaged(node: fx.Node, kernel: Any, stride: Any = None, padding: Any = 0, *how: Any) -> Layers | None:
     kind: Any = nn.AvgPool2d
-    return [kind(_fixed(kernel), _fixed(stride or kernel), _fixed(padding), *how)]
+    return [kind(_fixed(kernel), _fixed(stride or kernel), _fixed(padding), *how)] if _is_image(node) else None
 
 
-def _mean(_: fx.Node, axes: Sequence[int], keepdim: bool = False) -> Layers | None:
+def _averaged_to(node: fx.Node, size: Sequence[int]) -> Layers | None:
+    return [nn.AdaptiveAvgPool2d((size[0], size[1]))] if _is_image(node) else None
+
+
+def _mean(node: fx.Node, axes: Sequence[int], keepdim: bool = False) -> Layers | None:
     """The mean of each channel of an image."""
-    if sorted(axes) not in ([-2, -1], [2, 3]):
+    shape = _argument(node).shape
+    if len(shape) != 4 or sorted(axis % 4 for axis in axes) != [2, 3]:
         return None
     return [nn.AdaptiveAvgPool2d(1)] if keepdim else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
 
-def _reshaped(node: fx.Node, *_: object) -> Layers | None:
-    """A reshaping that keeps samples apart, as the example says that the program was made with."""
-    assert isinstance(node.args[0], fx.Node)
-    before, after = node.args[0].meta["val"].shape, node.meta["val"].shape
-    if before[0] != after[0]:
+def _unshuffled(node: fx.Node, factor: int) -> Layers | None:
+    return [nn.PixelUnshuffle(factor)] if _is_image(node) else None
+
+
+def _viewed(node: fx.Node, *_: object) -> Layers | None:
+    """A reshaping of each sample, to the sizes of the example that the program was made with."""
+    before, after = _argument(node).shape, node.meta["val"].shape
+    if min(len(before), len(after)) < 2:
         return None
     flatten: Layers = [] if len(before) == 2 else [nn.Flatten()]
-    return flatten if len(after) == 2 else [*flatten, nn.Unflatten(1, tuple(map(int, after[1:])))]
-
-
-def _dropped(_: fx.Node, _share: float, training: bool) -> Layers | None:
-    return None if training else []
+    return flatten if len(after) == 2 else [*flatten, nn.Unflatten(1, tuple(after[1:]))]
 
 
 def _elu(_: fx.Node, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Layers | None:
@@ -146,26 +153,27 @@ def _hardtanh(_: fx.Node, low: float = -1.0, high: float = 1.0) -> Layers | None
 
 
 CHAINED: dict[Any, Callable[..., Layers | None]] = {
-    aten.linear: _linear,
-    aten.conv1d: _convolution,
-    aten.conv2d: _convolution,
-    aten.conv_transpose2d: _transposed,
-    aten.batch_norm: _normalised,
-    aten.pad: _padded,
-    aten.avg_pool2d: _averaged,
-    aten.adaptive_avg_pool2d: lambda _, size: [nn.AdaptiveAvgPool2d(tuple(size))],
-    aten.mean: _mean,
-    aten.pixel_unshuffle: lambda _, factor: [nn.PixelUnshuffle(factor)],
-    **dict.fromkeys((aten.flatten, aten.view, aten.reshape, aten.unflatten), _reshaped),
-    **dict.fromkeys((aten.dropout, aten.feature_dropout), _dropped),
-    aten.relu: lambda _: [nn.ReLU()],
-    aten.relu6: lambda _: [nn.ReLU6()],
-    aten.hardtanh: _hardtanh,
-    aten.leaky_relu: lambda _, slope=0.01: [nn.LeakyReLU(slope)],
-    aten.elu: _elu,
-    aten.tanh: lambda _: [nn.Tanh()],
-    aten.sigmoid: lambda _: [nn.Sigmoid()],
-    aten.softplus: lambda _, beta=1.0, threshold=20.0: [nn.Softplus(beta, threshold)],
+    aten.linear.default: _linear,
+    aten.conv1d.default: _convolution,
+    aten.conv1d.padding: _convolution,
+    aten.conv2d.default: _convolution,
+    aten.conv2d.padding: _convolution,
+    aten.conv_transpose2d.input: _transposed,
+    aten._native_batch_norm_legit_no_training.default: _normalised,
+    aten.pad.default: _padded,
+    aten.avg_pool2d.default: _averaged,
+    aten.adaptive_avg_pool2d.default: _averaged_to,
+    aten.mean.dim: _mean,
+    aten.pixel_unshuffle.default: _unshuffled,
+    aten.view.default: _viewed,
+    aten.relu.default: lambda _: [nn.ReLU()],
+    aten.relu6.default: lambda _: [nn.ReLU6()],
+    aten.hardtanh.default: _hardtanh,
+    aten.leaky_relu.default: lambda _, slope=0.01: [nn.LeakyReLU(slope)],
+    aten.elu.default: _elu,
+    aten.tanh.default: lambda _: [nn.Tanh()],
+    aten.sigmoid.default: lambda _: [nn.Sigmoid()],
+    aten.softplus.default: lambda _, beta=1.0, threshold=20.0: [nn.Softplus(beta, threshold)],
 }
 """By operation: what takes the node and the arguments after the first, and gives the layers that follow the first; None
 where no layer does the same."""
@@ -193,7 +201,8 @@ def _clip(low: Tensor | float, high: Limit) -> nn.Module | None:
         return None
     if high is None or (isinstance(high, float) and high == math.inf):
         return nn.ReLU()
-    return ClippedReLU(high, learnable=False) if (torch.as_tensor(high) >= 0).all() else None
+    high = _threshold(high)
+    return ClippedReLU(high, learnable=False) if (high >= 0).all() else None
 
 
 def _of_a_sample(node: fx.Node, limit: Limit) -> Limit:
@@ -203,9 +212,10 @@ def _of_a_sample(node: fx.Node, limit: Limit) -> Limit:
     return limit[0] if limit.dim() == len(node.meta["val"].shape) and len(limit) == 1 else limit
 
 
-def _halves(node: fx.Node, value: Any, _: int, axis: int = 0) -> tuple[Half, Half] | None:
-    """The two halves that a chunk or a split makes of the channels."""
+def _halves(node: fx.Node, value: Any, _: object, axis: int = 0) -> tuple[Half, Half] | None:
+    """The two halves that a split makes of the channels."""
     sizes = [part.shape[1:] for part in node.meta["val"]]
+    axis %= len(_argument(node).shape)
     halved = isinstance(value, Value) and axis == 1 and len(sizes) == 2 and sizes[0] == sizes[1]
     return (Half(value, False), Half(value, True)) if halved else None
 
@@ -220,16 +230,16 @@ def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | Compa
     return _clamped(node, value, limit) if larger else _clamped(node, value, None, limit)
 
 
-def _joined(_: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
+def _joined(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
     """The larger outputs of pairs, and after them the smaller ones."""
     match parts:
         case [Compared(of=of, larger=True, limit=high), Compared(of=again, larger=False, limit=low)]:
-            if axis != 1 or of != again:
+            if axis % len(node.meta["val"].shape) != 1 or of != again:
                 return None
             if high is None and low is None:
                 return of.then(MaxMin())
             limits = math.inf if high is None else high, -math.inf if low is None else low
-            return of.then(ClippedMaxMin(*limits, learnable=False))
+            return of.then(ClippedMaxMin(*map(_threshold, limits), learnable=False))
     return None
 
 
@@ -243,17 +253,38 @@ def _added(_: fx.Node, one: Any, other: Any, alpha: float = 1) -> Value | None:
 
 
 JOINING: dict[Any, Callable[..., Any]] = {
-    aten.clamp: _clamped,
-    aten.clamp_min: _clamped,
-    aten.clamp_max: lambda node, value, max: _clamped(node, value, None, max),
-    aten.maximum: lambda node, one, other: _extreme(node, one, other, True),
-    aten.minimum: lambda node, one, other: _extreme(node, one, other, False),
-    **dict.fromkeys((aten.chunk, aten.split), _halves),
-    aten.cat: _joined,
-    aten.add: _added,
-    **dict.fromkeys((aten.alias, aten.clone, aten.contiguous, aten.detach), lambda _, value, *how, **more: value),
+    **dict.fromkeys((aten.clamp.default, aten.clamp.Tensor), _clamped),
+    **dict.fromkeys((aten.clamp_min.default, aten.clamp_min.Tensor), _clamped),
+    **dict.fromkeys(
+        (aten.clamp_max.default, aten.clamp_max.Tensor), lambda node, value, max: _clamped(node, value, None, max)
+    ),
+    aten.maximum.default: lambda node, one, other: _extreme(node, one, other, True),
+    aten.minimum.default: lambda node, one, other: _extreme(node, one, other, False),
+    **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default), _halves),
+    aten.cat.default: _joined,
+    aten.add.Tensor: _added,
+    **dict.fromkeys(
+        (aten.alias.default, aten.clone.default, aten.contiguous.default, aten.detach.default),
+        lambda _, value, **memory: value,
+    ),
 }
 """By operation: what takes the node and all arguments, and gives what stands for the result; None as above."""
+
+
+def _argument(node: fx.Node) -> Any:
+    """What the program's example has for the first argument."""
+    assert isinstance(node.args[0], fx.Node)
+    return node.args[0].meta["val"]
+
+
+def _is_image(node: fx.Node) -> bool:
+    """Whether the operation makes a batch of images, and not a single one with channels in the batch's place."""
+    return len(node.meta["val"].shape) == 4
+
+
+def _threshold(value: Tensor | float) -> Tensor:
+    """A number in float64, which has all of its digits."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
 
 
 def _fixed(size: Any) -> Any:
@@ -262,7 +293,9 @@ def _fixed(size: Any) -> Any:
 
 
 def _filled(layer: nn.Module, **tensors: Tensor | None) -> Layers:
-    """The layer with copies of these tensors, in their precision."""
+    """The layer with copies of these tensors, in their precision; what they leave out is a counter."""
     given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    layer.to(next(iter(given.values())).dtype).load_state_dict(given, strict=False)
+    left = layer.to(next(iter(given.values()))).load_state_dict(given, strict=False)
+    assert not left.unexpected_keys
+    assert {*left.missing_keys} <= {"num_batches_tracked"}
     return [layer]

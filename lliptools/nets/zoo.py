@@ -55,7 +55,7 @@ def load(name: str | Path, architecture: nn.Sequential | None = None) -> nn.Sequ
     read_program says; and with an architecture, any .safetensors file whose tensors are that network's state. The
     architecture takes the weights on. Raises InvalidInput for weights that do not fit it.
     """
-    if architecture is None and Path(name).suffix == ".pt2":
+    if architecture is None and Path(name).suffix.lower() == ".pt2":
         return load_program(name)
     net = architecture
     if net is None:

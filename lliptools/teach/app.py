@@ -1,6 +1,5 @@
 """The explorers on one page without code: lliptools app. Needs the extra `app`, that is, voila."""
 
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.lab import serve as run
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -31,7 +31,7 @@ def serve(port: int = 8866, *, browser: bool = True) -> int:
             cause="the optional extra `app` has not been installed",
             next_step="pip install 'lliptools[app]', or open the notebooks in JupyterLab",
         )
-    return subprocess.call(command(port, browser=browser))
+    return run(command(port, browser=browser))
 
 
 def command(port: int, *, browser: bool) -> list[str]:

@@ -1,7 +1,6 @@
 """The course in JupyterLab, with or without the repository: lliptools lab."""
 
 import os
-import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["bring", "command", "lab", "notebooks"]
+__all__ = ["bring", "command", "lab", "notebooks", "serve"]
 
 FIRST = "notebooks/00_start.ipynb"
 PARTS = (
@@ -21,7 +20,17 @@ PARTS = (
 def lab(folder: Path, port: int = 8888, *, browser: bool = True) -> int:
     """Bring the course into the folder and open JupyterLab on its first notebook. Returns its exit code."""
     bring(folder)
-    return subprocess.call(command(folder, port, browser=browser))
+    return serve(command(folder, port, browser=browser))
+
+
+def serve(command: list[str]) -> int:
+    """Run a server until it has ended, and not only been interrupted: it asks back, and shuts its kernels down."""
+    with subprocess.Popen(command) as server:
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 def command(folder: Path, port: int, *, browser: bool) -> list[str]:
@@ -35,23 +44,26 @@ def command(folder: Path, port: int, *, browser: bool) -> list[str]:
 def bring(folder: Path) -> list[Path]:
     """Copy the notebooks, and the pages that they link, into the folder: those it does not hold yet.
 
-    What is there already, a student's work, stays as it is. Returns the new copies. Raises InvalidInput where the
-    folder is a file.
+    What is there already, a student's work, stays as it is. Returns the new copies. Raises InvalidInput where they
+    cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(
-            expected="a folder for the notebooks",
-            got=str(folder),
-            cause="a file of that name",
-            next_step="name another folder",
-        )
     copies = []
-    for source in (path for part in PARTS for path in sorted(_course().glob(part))):
-        copy = folder / source.relative_to(_course())
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
-            copies.append(copy)
+    try:
+        for source in (path for part in PARTS for path in sorted(_course().glob(part))):
+            copy = folder / source.relative_to(_course())
+            if not os.path.lexists(copy):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = copy.with_name(f".{copy.name}.unfinished")
+                unfinished.write_bytes(source.read_bytes())
+                unfinished.replace(copy)
+                copies.append(copy)
+    except OSError as error:
+        raise InvalidInput(
+            expected="a folder for the notebooks that can be written to",
+            got=f"{folder}: {error}",
+            cause="a file in its place, or a folder of somebody else's",
+            next_step="name another folder",
+        ) from error
     return copies
 
 

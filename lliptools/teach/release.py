@@ -179,7 +179,8 @@ def _with_files(text: str, path: Path, at: Path, folder: Path, notebooks: list[P
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, place)  # first of all: pages may link back to each other
                 if file.suffix == ".md":
-                    place.write_text(_with_files(file.read_text(), file, place, folder, notebooks))
+                    text = _with_files(file.read_text(encoding="utf-8"), file, place, folder, notebooks)
+                    place.write_text(text, encoding="utf-8")
         return Path(os.path.relpath(place, at.parent)).as_posix() + mark + anchor
 
     return solutions.relinked(text, target)

@@ -1,7 +1,11 @@
 """lliptools lab: the course in a folder of one's own."""
 
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -31,15 +35,37 @@ def test_what_a_student_wrote_stays(tmp_path):
     assert own.read_text() == "my work"
 
 
-def test_a_file_is_no_folder(tmp_path):
+@pytest.mark.parametrize("place", ["course", "course/inside", "."])
+def test_a_file_is_no_folder(place, tmp_path):
     (tmp_path / "course").write_text("")
+    (tmp_path / "notebooks").write_text("")
     with pytest.raises(ll.InvalidInput, match="folder"):
-        lab.bring(tmp_path / "course")
+        lab.bring(tmp_path / place)
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    (tmp_path / "mine" / "notebooks").mkdir(parents=True)
+    link = tmp_path / "mine" / "notebooks" / "00_start.ipynb"
+    link.symlink_to(tmp_path / "elsewhere.ipynb")
+    lab.bring(tmp_path / "mine")
+    assert link.is_symlink()
+    assert not (tmp_path / "elsewhere.ipynb").exists()
+    assert not list((tmp_path / "mine").rglob("*.unfinished"))
+
+
+def test_an_interrupted_server_ends_by_itself(tmp_path):
+    """It is asked by the interrupt, and has the time that it needs."""
+    child = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: time.sleep(1.5); raise SystemExit(5)"
+    code = f"import sys; from lliptools.teach import lab; sys.exit(lab.serve([sys.executable, '-c', {child!r}]))"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as parent:
+        time.sleep(3)
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.wait(timeout=30) == 5
 
 
 def test_the_server_shows_the_whole_folder(tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr(lab.subprocess, "call", lambda command: called.append(command) or 7)
+    monkeypatch.setattr(lab, "serve", lambda command: called.append(command) or 7)
     assert lab.lab(tmp_path, 8899, browser=False) == 7
     (command,) = called
     assert command[:4] == [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks" / "00_start.ipynb")]
