@@ -250,7 +250,7 @@ def test_a_normalisation_with_one_of_weight_and_bias(affine):
 
 def test_one_image_without_a_batch_is_refused():
     """Its channels would be read as samples, and halves of its height as halves of the channels."""
-    parts = {"a": nn.Conv2d(2, 2, 3, padding=1), "b": nn.Conv2d(2, 1, 1)}
+    parts = {"a": nn.Conv2d(2, 2, 3, padding=1), "b": nn.Conv2d(2, 2, 1)}
     made = program(lambda m, x: m.b(pairs(m.a(x))), (8, 8), batch=2, **parts)
     assert "conv2d" in refusal(made)
 
