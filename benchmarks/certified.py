@@ -162,6 +162,21 @@ def gains(found: list[dict[str, Any]], family: str) -> str:
     return "\n".join(lines)
 
 
+def two_by_two(found: list[dict[str, Any]], family: str) -> str:
+    """Bound by loss: what each of the four certifies, in equal epochs, and the global ones in equal time."""
+    eps = str(nearest(ll.training.recipe(f"{family}-sparse")))
+    reached: dict[str, list[float]] = {}
+    for line in found:
+        if line["family"] == family:
+            reached.setdefault(line["kind"], []).append(line[eps]["local"])
+    kinds = {"global": "global", "global, equal time": "global, equal time", "sparse": "local, clipped, sparse"}
+    rows: list[list[object]] = [
+        [words, spread(reached[kind]), spread(reached[f"{kind}, margin loss"])] for kind, words in kinds.items()
+    ]
+    head = ["bound in training", "cross-entropy of worst logits", f"the same at temperature {TEMPERATURE}: margins"]
+    return f"{family}, certified at {eps} by the local bound:\n\n{table(head, rows)}\n\n"
+
+
 def verdict(found: list[dict[str, Any]]) -> str:
     """Was it the bound, or was it the loss?"""
     mnist, digits, far = (partial(gain, found, family) for family in ("mnist-mlp-0.3", "digits-0.3", "mnist-mlp-1.58"))
@@ -190,6 +205,7 @@ def verdict(found: list[dict[str, Any]]) -> str:
         "strike them, and thresholds that make them constant cost more accuracy than their rows are worth "
         "([search.md](search.md)). The local bound earns its place where a certificate is computed once for a network "
         "that exists already: compare the columns certified by the local and by the global bound.\n\n"
+        + "".join(two_by_two(found, family) for family in BOUND_OR_LOSS)
     )
 
 
