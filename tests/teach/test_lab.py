@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -53,12 +52,16 @@ def test_nothing_is_written_through_a_link(tmp_path):
     assert not list((tmp_path / "mine").rglob("*.unfinished"))
 
 
-def test_an_interrupted_server_ends_by_itself(tmp_path):
+def test_an_interrupted_server_ends_by_itself():
     """It is asked by the interrupt, and has the time that it needs."""
-    child = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: time.sleep(1.5); raise SystemExit(5)"
-    code = f"import sys; from lliptools.teach import lab; sys.exit(lab.serve([sys.executable, '-c', {child!r}]))"
-    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as parent:
-        time.sleep(3)
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may have shut it off
+    child = heed + (
+        "import time\ntry: print('ready', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: time.sleep(1.5); raise SystemExit(5)"
+    )
+    code = f"{heed}import sys; from lliptools.teach import lab; sys.exit(lab.serve([sys.executable, '-c', {child!r}]))"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout.readline() == b"ready\n"
         os.killpg(parent.pid, signal.SIGINT)
         assert parent.wait(timeout=30) == 5
 
