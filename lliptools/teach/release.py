@@ -42,8 +42,8 @@ def release(destination: Path, notebooks: Path, seed: int | None = None) -> list
         raise InvalidInput(
             expected="a folder with the course's notebooks",
             got=f"{notebooks}, which holds none",
-            cause="a command that was not run in a checkout of lliptools",
-            next_step="name the folder with --notebooks",
+            cause="a folder of something else",
+            next_step="leave --notebooks out for the course's own",
         )
     if destination.exists() and any(destination.iterdir()):
         raise InvalidInput(
