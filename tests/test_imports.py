@@ -14,6 +14,7 @@ ROOMS = (
 # Inside a room, the order of its files.
 FILES = {
     "nets": (
+        "process",
         "activations",
         "pairs",
         "rules",
