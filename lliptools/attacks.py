@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.checks import check_labels
+from lliptools.bounds.reading import read
 from lliptools.errors import InvalidInput
 from lliptools.margins import smallest_margin
-from lliptools.nets import check_input, forward, read_blocks
+from lliptools.nets import check_input, forward
 
 __all__ = ["is_correct", "pgd"]
 
@@ -17,7 +18,7 @@ def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Whether class y strictly wins at x, in float64: x (batch, *sample), y (batch,) -> (batch,) bool. Ties lose."""
     center = check_input(net, x)
     with torch.no_grad():
-        logits = forward(read_blocks(net, x.shape[1:]), center)
+        logits = forward(read(net, x), center)
         return smallest_margin(logits, check_labels(y, len(x), logits.shape[1], x.device)) > 0
 
 
@@ -47,7 +48,7 @@ def pgd(
         )
     center = check_input(net, x)
     with torch.no_grad():
-        blocks = read_blocks(net, x.shape[1:])
+        blocks = read(net, x)
         logits = forward(blocks, center)
         y = check_labels(y, len(x), logits.shape[1], x.device)
         best, lowest = center.clone(), smallest_margin(logits, y)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound, global_bound, local_bound
 from lliptools.bounds.checks import check_eps, check_labels, check_tolerance
+from lliptools.bounds.reading import read
 from lliptools.bounds.record import product_above
 from lliptools.bounds.rounding import (
     Center,
@@ -21,7 +22,7 @@ from lliptools.bounds.rounding import (
 )
 from lliptools.errors import InvalidInput
 from lliptools.margins import largest_change, margins, own_class
-from lliptools.nets import check_input, forward, read_blocks
+from lliptools.nets import check_input, forward
 
 __all__ = ["Certificate", "Rung", "certified_radius", "certify", "worst_margins"]
 
@@ -75,7 +76,7 @@ def certify(
     center = check_input(net, x)
     radius = check_eps(eps, center)
     with torch.no_grad(), outward_rounding(outward):
-        blocks = read_blocks(net, x.shape[1:])
+        blocks = read(net, x)
         values = at_center(blocks, Center(center, torch.zeros_like(center)))
         y = check_labels(y, len(x), values[-1].value.shape[1], x.device)
         found = bound(net, x, eps)
@@ -169,9 +170,10 @@ def certified_radius(
     """
     check_tolerance(tolerance)
     here = certify(net, x, y, 0.0, bound=bound)
-    constants = global_bound(net, x).pairwise(y)
-    with torch.no_grad():
-        logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x))
+    # Enclosed too: a constant whose rounded value is 0 need not be 0, and then the radius is finite.
+    with torch.no_grad(), outward_rounding():
+        constants = global_bound(net, x).pairwise(y)
+        logits = forward(read(net, x), check_input(net, x))
         margin = margins(logits, y.to(logits.device, torch.int64))
         reach = (margin / constants).amin(dim=1)  # the radius by the global bound
         nearest = (margin / here.bound.pairwise(y)).amin(dim=1)  # more than the radius by any other

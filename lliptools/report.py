@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, round_down, round_up
+from lliptools.bounds.reading import read
 from lliptools.certificates import Rung, certify
 from lliptools.errors import InvalidInput
-from lliptools.nets import check_input, forward, read_blocks
+from lliptools.nets import check_input, forward
 
 __all__ = ["read_array", "report", "table"]
 
@@ -45,7 +46,8 @@ def report(
     x: (points, *sample). y: labels, (points,); without them what the network predicts is certified. rungs: names of
     upper bounds in lliptools.BOUNDS. Raises what lliptools.certify raises.
     """
-    x = check_input(net, x.to(torch.float64))
+    x = x.to(torch.float64)
+    center = check_input(net, x)
     if not (radii and rungs and all(map(math.isfinite, radii))):
         raise InvalidInput(
             expected="one finite radius and one bound at least",
@@ -61,7 +63,7 @@ def report(
             next_step="save the labels of these points, in their order",
         )
     with torch.no_grad():
-        predicted = forward(read_blocks(net, x.shape[1:]), x).argmax(dim=1)
+        predicted = forward(read(net, x), center).argmax(dim=1)
     y = predicted if y is None else y
     bounds: dict[str, Rung] = {name: BOUNDS[name] for name in rungs}
     rows = []

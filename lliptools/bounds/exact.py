@@ -11,9 +11,10 @@ from lliptools.bounds.exact_cells import cells, clip, nearest
 from lliptools.bounds.exact_patterns import patterns
 from lliptools.bounds.pieces import Layer, TooManyRegions, read_layers
 from lliptools.bounds.product import local_bound
+from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound, round_up
 from lliptools.errors import InvalidInput
-from lliptools.nets import check_input, read_blocks
+from lliptools.nets import check_input
 
 __all__ = ["ExactBound", "adversarial_distance", "exact_bound"]
 
@@ -139,7 +140,7 @@ def _read(net: nn.Module, x: Tensor, eps: float | Tensor) -> tuple[Tensor, Tenso
     """The points (batch, features), the radii (batch,) and the network's layers, checked."""
     center = check_input(net, x)
     radius = check_finite_eps(eps, center)
-    layers = read_layers(read_blocks(net, x.shape[1:]))
+    layers = read_layers(read(net, x))
     smallest, largest = 1.0, max(1.0, float(center.abs().max()))
     for layer in layers:
         for part in (layer.weight, layer.slopes):

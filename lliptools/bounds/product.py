@@ -18,6 +18,7 @@ from lliptools.bounds.checks import (
 )
 from lliptools.bounds.merged import Merged
 from lliptools.bounds.one_pass import Boxes, Stages, State, norm_inside, pass_through
+from lliptools.bounds.reading import read
 from lliptools.bounds.record import (
     BlockBound,
     Bound,
@@ -85,8 +86,12 @@ def local_bound(
     check_probability(delta)
     check_tolerance(tolerance)
     check_differentiable(differentiable)
+    marks = {mark_of(stage, "kind") for stage in (boxes, norm or UpperNorm())}
+    kind = "upper" if marks <= {"exact", "upper"} else "estimate"
     with torch.set_grad_enabled(differentiable is not False):
-        blocks = read_blocks(net, x.shape[1:], dtype)
+        # What is for training is not compared with the network itself.
+        compared = kind == "upper" and dtype == torch.float64
+        blocks = read(net, x) if compared else read_blocks(net, x.shape[1:], dtype)
         count = _count(blocks)
         norm = norm or UpperNorm(delta / (2 * count if radii == "global" else count), tolerance)
         getattr(norm, "begin", lambda blocks: None)(blocks)
@@ -104,11 +109,10 @@ def local_bound(
             torch.ones_like(center[:1]),
         )
         passed, end = pass_through(blocks, start, stages)
-    marks = {mark_of(stage, "kind") for stage in (boxes, norm)}
     encloses = is_outward() and not prefix and all(mark_of(stage, "encloses") for stage in (boxes, norm))
     return Bound(
         value=end.value,
-        kind="upper" if marks <= {"exact", "upper"} else "estimate",
+        kind=kind,
         eps=eps,
         blocks=tuple(passed),
         failure_probability=_failure(norm, blocks) * (2 if radii == "global" else 1),

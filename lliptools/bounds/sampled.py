@@ -5,9 +5,10 @@ from torch import Tensor, nn
 
 from lliptools.bounds.checks import check_finite_eps
 from lliptools.bounds.product import local_bound
+from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
 from lliptools.errors import InvalidInput
-from lliptools.nets import Block, check_input, forward, read_blocks
+from lliptools.nets import Block, check_input, forward
 
 __all__ = ["sampled_bound"]
 
@@ -47,7 +48,7 @@ def sampled_bound(
     center = check_input(net, x)
     radius = check_finite_eps(eps, center)
     masks = local_bound(net, x, radius)
-    blocks = read_blocks(net, x.shape[1:])
+    blocks = read(net, x)
     together = max(1, ENTRIES // (max(samples, STARTS * PROBES * 2) * center[0].numel()))
     parts = zip(center.split(together), radius.split(together), strict=True)
     value = torch.cat([_search(blocks, *part, samples, steps, seed) for part in parts])

@@ -1,7 +1,7 @@
 """A torch.nn.Sequential, read as the blocks of the theory: one linear map, one activation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -11,14 +11,17 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.designed import Designed
-from lliptools.nets.layers import SUPPORTED, check_layer, is_tampered, read_affine
+from lliptools.nets.layers import SUPPORTED, changes_input, check_layer, is_tampered, read_affine
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Affine, Shape
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.process import check_process
 from lliptools.nets.residual import Residual
 from lliptools.nets.rules import Rule, rule
 
 __all__ = ["Block", "check_input", "forward", "read_blocks"]
+
+POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,7 @@ class _Reader:
         chain = layer.chain(self.shape, self.dtype)
         # Copies, as of torch's layers: what was read must not change when the layer is trained on.
         chain = replace(chain, steps=tuple(_copied_step(step) for step in chain.steps))
+        _check_input_kept(chain.steps, name)
         first = chain.steps[0]
         if len(chain.steps) == 1 and isinstance(first, Affine) and not chain.skip:
             self.append(replace(first, lipschitz=promise, lipschitz_error=chain.rounding))
@@ -106,6 +110,7 @@ class _Reader:
         self.finish_linear()
         inner = _Reader(self.dtype, self.device, self.shape)
         _check_network(layer.block, f"the block of {name}")
+        _check_input_kept(layer.block, name)
         for at, part in _layers(layer.block, f"{name} > "):
             inner.read(part, at)
         if inner.shape != self.shape:
@@ -168,11 +173,13 @@ def _layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]
 def check_input(net: nn.Module, x: Tensor) -> Tensor:
     """The batch x, checked and flattened to float64: (batch, *shape) -> (batch, features).
 
-    Raises InvalidInput for anything but a non-empty batch of finite floating-point samples on the network's device.
+    Raises InvalidInput for anything but a non-empty batch of finite floating-point samples on the network's device,
+    and in a process that does not compute as the theorems ask (process.check_process).
     """
+    check_process()
     _check_network(net)
     plain = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_nested
-    if not plain or not x.is_floating_point():
+    if not plain or x.dtype not in POINTS:
         got = (
             f"a {str(x.layout).removeprefix('torch.')} tensor of {x.dtype}"
             if isinstance(x, Tensor)
@@ -182,7 +189,8 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             expected="x as a floating-point torch tensor of shape (batch, *sample)",
             got=got,
             cause="an array, integer pixels, or a sparse or nested tensor",
-            next_step="convert with torch.as_tensor(x, dtype=torch.float64), in the units the network was trained in",
+            next_step="pixels from 0 to 255 become torch.as_tensor(x).double() / 255 where the network was trained on "
+            "values from 0 to 1; points in the network's own units torch.as_tensor(x, dtype=torch.float64)",
         )
     if x.dim() < 2 or x.shape[0] == 0 or x[0].numel() == 0:
         raise InvalidInput(
@@ -190,6 +198,13 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             got=f"shape {tuple(x.shape)}",
             cause="a single point without its batch axis, or an empty selection",
             next_step="pass x[None] for a single point",
+        )
+    if x.is_meta or _device(net).type == "meta":
+        raise InvalidInput(
+            expected="a network and points with values",
+            got="tensors on the device meta",
+            cause="a network that was built without memory for its weights",
+            next_step='net.to_empty(device="cpu"), then load its weights',
         )
     if x.device != _device(net):
         raise InvalidInput(
@@ -232,6 +247,18 @@ def _check_network(net: nn.Module, what: str = "the network") -> None:
             got=f"{what} of type {type(net).__name__}" + (" with a forward hook" if tampered else ""),
             cause="a module with a forward method of its own, which cannot be read as a chain of layers",
             next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
+        )
+
+
+def _check_input_kept(layers: Iterable[nn.Module | Affine], name: str) -> None:
+    """Refuse a chain whose input is read once more after a layer in it has written over it."""
+    layer = changes_input(layers)
+    if layer is not None:
+        raise UnsupportedLayer(
+            expected=f"layers in {name} that leave its input as it is",
+            got=f"{type(layer).__name__}(inplace=True) as the first of them",
+            cause="x + block(x), where block writes over x before x is added",
+            next_step="build that layer with inplace=False",
         )
 
 

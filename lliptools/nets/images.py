@@ -31,9 +31,13 @@ def read_image_layer(layer: nn.Module, name: str, shape: Shape, dtype: torch.dty
 
 
 def _convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
-    kernel, dilation = layer.kernel_size, layer.dilation
-    _check_images(name, shape, len(kernel), layer.in_channels)
-    if layer.padding == "same":
+    kernel, dilation = tuple(layer.weight.shape[2:]), layer.dilation  # not kernel_size, which forward does not look at
+    _check_images(name, shape, len(kernel), layer.weight.shape[1] * layer.groups)
+    if layer.padding_mode == "circular":
+        # What forward pads by, whatever padding says: the last axis first, before and after.
+        widths = layer._reversed_padding_repeated_twice
+        pads = tuple((widths[k], widths[k + 1]) for k in range(len(widths) - 2, -1, -2))
+    elif layer.padding == "same":
         # torch puts the odd one after.
         totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         pads = tuple((total // 2, total - total // 2) for total in totals)
@@ -56,7 +60,7 @@ def _average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape
     padding: Shape = (0, 0)
     if isinstance(layer, nn.AvgPool2d):
         kernel, padding = both(layer.kernel_size), both(layer.padding)
-        stride = both(layer.stride)
+        stride = both(layer.stride or layer.kernel_size)
         padded = any(padding) and not (layer.count_include_pad or layer.divisor_override)
         if layer.ceil_mode or padded:
             raise UnsupportedLayer(
@@ -80,15 +84,22 @@ def _average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape
 
 
 def _transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
-    _check_images(name, shape, 2, layer.in_channels)
-    padding, out_padding = layer.padding, layer.output_padding
-    sizes = zip(shape[1:], layer.kernel_size, layer.stride, layer.dilation, padding, out_padding, strict=True)
+    weight = copied(layer.weight, dtype).transpose(0, 1)
+    _check_images(name, shape, 2, weight.shape[1])
+    padding, out_padding, kernel = layer.padding, layer.output_padding, weight.shape[2:]
+    if not all(o < max(s, d) for o, s, d in zip(out_padding, layer.stride, layer.dilation, strict=True)):
+        raise InvalidInput(
+            expected=f"an output padding below the stride or the dilation in {name}",
+            got=f"output_padding={tuple(out_padding)}, stride={tuple(layer.stride)}",
+            cause="a layer that torch itself refuses to run",
+            next_step="build it with output_padding=0, or with a larger stride",
+        )
+    sizes = zip(shape[1:], kernel, layer.stride, layer.dilation, padding, out_padding, strict=True)
     size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
     if min(size) < 1:
         raise _too_small(name, f"padding {padding} of", shape)
-    weight = copied(layer.weight, dtype).transpose(0, 1)
     pads = tuple((int(width), int(width)) for width in padding)
-    result = (layer.out_channels, *size)
+    result = (weight.shape[0], *size)
     return with_bias(Transposed(weight, shape, result, layer.stride, layer.dilation, pads), layer.bias)
 
 
@@ -97,7 +108,11 @@ def _padding(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> A
     assert isinstance(layer, PADDING)
     left, right, top, bottom = layer.padding
     circular = isinstance(layer, nn.CircularPad2d)
-    if circular and (max(left, right) > shape[2] or max(top, bottom) > shape[1]):
+    wide, high = shape[2] + left + right, shape[1] + top + bottom
+    around = circular and not (
+        min(layer.padding) >= 0 and max(left, right) <= shape[2] and max(top, bottom) <= shape[1]
+    )
+    if min(wide, high) < 1 or around:
         raise _too_small(name, f"padding {layer.padding} of", shape)
     weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype)
     operator = Convolution(weight, shape, (1, 1), (1, 1), ((top, bottom), (left, right)), shape[0], circular)

@@ -1,5 +1,7 @@
 """torch's linear layers, read as operators, and every reason to refuse one."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from lliptools.nets.operators import Affine, Dense, Scale, Shape
 from lliptools.nets.residual import Residual
 from lliptools.nets.rules import rule
 
-__all__ = ["SUPPORTED", "check_layer", "is_tampered", "read_affine"]
+__all__ = ["SUPPORTED", "changes_input", "check_layer", "is_tampered", "read_affine"]
 
 SUPPORTED = (
     "a torch.nn.Sequential of Linear, Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, AdaptiveAvgPool2d(1), BatchNorm1d, "
@@ -73,6 +75,31 @@ def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Sha
     )
 
 
+def changes_input(layers: Iterable[nn.Module | Affine]) -> nn.Module | None:
+    """The layer of a chain that writes its outputs over the chain's own input, directly or through a view of it.
+
+    What reads that input once more, as x + block(x) does, then reads something else.
+    """
+    for layer in layers:
+        first = layer
+        if isinstance(layer, Residual):
+            first = changes_input(layer.block) or layer
+        elif isinstance(layer, nn.Sequential):
+            first = changes_input(layer) or (nn.Identity() if _hands_on(layer) else layer)
+        if isinstance(first, nn.Module) and getattr(first, "inplace", False) and not isinstance(first, UNCHANGED):
+            return first
+        if not _hands_on(first):
+            return None
+    return None
+
+
+def _hands_on(layer: nn.Module | Affine) -> bool:
+    """Whether a layer returns its input, or a view of it."""
+    if isinstance(layer, nn.Sequential):
+        return all(map(_hands_on, layer))
+    return isinstance(layer, (*UNCHANGED, *RESHAPING))
+
+
 def is_tampered(module: nn.Module) -> bool:
     """Whether calling the module does more than its class says: by hooks, its own or for all, or by its own forward."""
     own = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
@@ -108,6 +135,9 @@ def check_layer(layer: nn.Module, name: str) -> None:
     elif isinstance(layer, nn.AdaptiveAvgPool2d) and both(layer.output_size) != (1, 1):
         found, said = False, f"{name} with output_size={layer.output_size}"
         reason, step = "windows of different sizes", "use AvgPool2d, or AdaptiveAvgPool2d(1)"
+    elif isinstance(layer, nn.ZeroPad2d) and layer.value != 0:
+        found, said, reason = False, f"{name} with value={layer.value}", "a padding that is not zero, which adds a bias"
+        step = "use value=0"
     elif (wrong := _wrong_number(layer)) is not None:
         found, said, reason = False, f"{name} with {wrong}", "a number for which no rule is known to hold"
         step = "build the layer with its default, or with a finite number in the range that is asked for"
@@ -152,6 +182,13 @@ def _check_tensors(layer: nn.Module, name: str) -> None:
     for which, parameter in tensors.items():
         if which == "num_batches_tracked":
             continue
+        if parameter.is_meta:
+            raise InvalidInput(
+                expected=f"parameters with values in {name}",
+                got=f"`{which}` on the device meta",
+                cause="a network that was built without memory for its weights",
+                next_step='net.to_empty(device="cpu"), then load its weights',
+            )
         if not parameter.is_floating_point() or not parameter.numel():
             raise InvalidInput(
                 expected=f"real parameters, at least one, in {name}",
@@ -159,15 +196,13 @@ def _check_tensors(layer: nn.Module, name: str) -> None:
                 cause="a layer without units, or a complex one",
                 next_step="give every layer at least one unit and real weights",
             )
-        negative = which == "running_var" and (parameter < 0).any()
         # A threshold may be infinite, which clips nothing.
-        broken = ~parameter.isfinite() if isinstance(layer, (*LINEAR, Designed)) else parameter.isnan()
-        if broken.any() or negative:
+        fine = parameter.isfinite() if isinstance(layer, (*LINEAR, Designed)) else ~parameter.isnan()
+        if not (fine & (parameter >= 0) if which == "running_var" else fine).all():
+            broken = int((~fine).sum())
             raise InvalidInput(
                 expected=f"finite parameters in {name}",
-                got=f"{int(broken.sum())} NaN or infinite values in `{which}`"
-                if not negative
-                else "a variance below 0",
+                got=f"{broken} NaN or infinite values in `{which}`" if broken else "a variance below 0",
                 cause="training that diverged",
                 next_step="load an earlier checkpoint",
             )

@@ -143,7 +143,8 @@ class Scale(Operator):
 class Convolution(Operator):
     """A convolution over one or two axes: weight (out, in/groups, *kernel), samples (channels, *size).
 
-    pads: (before, after) for every axis. circular: whether they repeat the other end, or are 0.
+    pads: (before, after) for every axis; one below 0 cuts pixels off. circular: whether they repeat the other end, or
+    are 0.
     """
 
     stride: Shape
@@ -178,7 +179,12 @@ class Convolution(Operator):
 
     @property
     def _own_padding(self) -> bool:
-        return not self.circular and all(before == after for before, after in self.pads)
+        return not self.circular and all(before == after >= 0 for before, after in self.pads)
+
+    @property
+    def _widths(self) -> list[int]:
+        """The padding as torch's pad takes it: the last axis first."""
+        return [width for pads in reversed(self.pads) for width in pads]
 
     def __call__(self, h: Tensor) -> Tensor:
         """The convolution, without bias."""
@@ -187,8 +193,7 @@ class Convolution(Operator):
         if self._own_padding:
             padding = tuple(before for before, _ in self.pads)
         else:
-            widths = [width for pads in reversed(self.pads) for width in pads]
-            h = pad(h, widths, mode="circular" if self.circular else "constant")
+            h = pad(h, self._widths, mode="circular" if self.circular else "constant")
         return convolve(h, self.weight, None, self.stride, padding, self.dilation, self.groups)
 
     def adjoint(self, z: Tensor) -> Tensor:
@@ -203,12 +208,12 @@ class Convolution(Operator):
         h = back(
             (len(z), self.in_shape[0], *self.padded), self.weight, z, self.stride, padding, self.dilation, self.groups
         )
+        if not self.circular:
+            return pad(h, [-width for width in self._widths])
         for axis, ((before, after), size) in enumerate(zip(self.pads, self.in_shape[1:], strict=True), start=2):
-            inner = h.narrow(axis, before, size)
-            if self.circular:
-                inner = inner.clone()
-                inner.narrow(axis, size - before, before).add_(h.narrow(axis, 0, before))
-                inner.narrow(axis, 0, after).add_(h.narrow(axis, before + size, after))
+            inner = h.narrow(axis, before, size).clone()
+            inner.narrow(axis, size - before, before).add_(h.narrow(axis, 0, before))
+            inner.narrow(axis, 0, after).add_(h.narrow(axis, before + size, after))
             h = inner
         return h
 

@@ -1,0 +1,85 @@
+"""A network read as blocks, and held against the network itself: what is bounded is what computes."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lliptools.bounds.rounding import Center, at_center, outward_rounding
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets import Block, read_blocks
+
+__all__ = ["read"]
+
+SCALES = (1e-3, 1.0, 1e3)  # of the random points, in units of the largest value of x
+POINTS = 2  # random ones of each scale
+ROOM = 4.0  # times the running error, since the network adds up in another order than its blocks
+
+
+def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
+    """The blocks of a network in float64 (nets.read_blocks), compared with net(x) at the points and at random ones.
+
+    x: (batch, *sample), as nets.check_input takes it. The network is called once, with its weights as float64 numbers.
+    Raises UnsupportedLayer, naming the first layer behind which the two differ by more than rounding can explain.
+    """
+    blocks = read_blocks(net, x.shape[1:])
+    with torch.no_grad():
+        points = _points(x)
+        if not _agree(net, blocks, points):
+            raise UnsupportedLayer(
+                expected="layers that compute what their class says",
+                got=f"a network that differs from what was read of it behind {_first_difference(net, points)}",
+                cause="an attribute that was changed after the layer was built, or a layer that writes over its input",
+                next_step="build the layer anew with the numbers it is to have, and with inplace=False",
+            )
+    return blocks
+
+
+def _points(x: Tensor) -> Tensor:
+    """x in float64, and random points of the same shape: their generator is their own, and always the same."""
+    x = x.detach().double()
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(POINTS * len(SCALES), *x.shape[1:], generator=generator, dtype=torch.float64)
+    scales = torch.tensor(SCALES, dtype=torch.float64).repeat_interleave(POINTS)
+    noise = (noise * scales.view(-1, *[1] * (x.dim() - 1))).to(x.device) * x.abs().amax().clamp(1e-3, 1e6)
+    return torch.cat([x, noise])
+
+
+def _agree(net: nn.Module, blocks: tuple[Block, ...], points: Tensor) -> bool:
+    """Whether network and blocks have the same outputs, up to what rounding can explain; infinite ones tell nothing."""
+    flat = points.flatten(1)
+    with outward_rounding():
+        found = at_center(blocks, Center(flat, torch.zeros_like(flat)))[-1]
+    wanted = _called(net, points).flatten(1)
+    if wanted.shape != found.value.shape:
+        return False
+    near = (wanted - found.value).abs() <= ROOM * found.doubt
+    return bool((near | ~found.value.isfinite() | found.doubt.isinf()).all())
+
+
+def _called(net: nn.Module, points: Tensor) -> Tensor:
+    """net(points) with all its numbers in float64; points are left as they are."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    doubled = {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
+    try:
+        with torch.autocast(points.device.type, enabled=False):
+            return functional_call(net, doubled, (points.clone(),))
+    except RuntimeError as error:
+        raise InvalidInput(
+            expected="a network that can be called with x",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            cause="layers on several devices, or numbers of a layer that were changed after it was built",
+            next_step="make net(x) work",
+        ) from error
+
+
+def _first_difference(net: nn.Module, points: Tensor) -> str:
+    assert isinstance(net, nn.Sequential)
+    for end in range(1, len(net) + 1):
+        part = net[:end]
+        try:
+            same = _agree(part, read_blocks(part, points.shape[1:]), points)
+        except (InvalidInput, UnsupportedLayer):
+            continue  # as of a network that does nothing yet
+        if not same:
+            return f"layer {end - 1} ({type(net[end - 1]).__name__})"
+    return "its last layer"
