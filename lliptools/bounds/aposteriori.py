@@ -20,7 +20,7 @@ import torch
 from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
-from lliptools.bounds.krylov import NOISE, GolubKahan, ScaledMap
+from lliptools.bounds.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
 from lliptools.bounds.record import errs, product_above
 from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.errors import InvalidInput
@@ -54,6 +54,8 @@ def bound_above(
     the start. epsilon: spacing of the numbers it was computed in. Found on grids that close in, from above: (batch,).
     """
     target = np.log(2 * dimension / math.pi) - 2 * math.log(delta)
+    told = np.isfinite(diagonal).all(axis=1) & np.isfinite(beside).all(axis=1)
+    diagonal, beside = np.where(told[:, None], diagonal, 1.0), np.where(told[:, None], beside, 1.0)
     scale = np.maximum((diagonal + 2 * beside).max(axis=1), np.finfo(float).tiny)
     a = diagonal / scale[:, None]
     # Of a space that is exhausted only so much is known: what leads out of it is below the noise.
@@ -70,7 +72,7 @@ def bound_above(
         enough[:, -1] = True
         first = enough.argmax(axis=1)
         high, low = grid[each, first], grid[each, np.maximum(first - 1, 0)]
-    return high * scale
+    return np.where(told, high * scale, np.inf)
 
 
 def _log_sum(a: np.ndarray, b: np.ndarray, seen: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -99,8 +101,9 @@ def _log_sum(a: np.ndarray, b: np.ndarray, seen: np.ndarray, value: np.ndarray) 
 class AposterioriNorm:
     """Upper bound of the norm that fails with probability at most delta for the whole batch of one layer.
 
-    Golub–Kahan from a fresh random start per sample (torch's generator), looked at every few steps; a sample is done
-    when the bound is within the relative tolerance of the largest Ritz value, or after the most steps.
+    Golub–Kahan from a start of each sample's own (krylov.fresh_start), looked at every few steps; a sample is done when
+    the bound is within the relative tolerance of the largest Ritz value, or after the most steps. The probability is
+    over the start, as if the hash that it comes from were a random function.
     """
 
     delta: float = 1e-9
@@ -123,9 +126,9 @@ class AposterioriNorm:
         ceiling: (batch,), another upper bound; a sample is also done when that is close enough to the Ritz value.
         """
         batch = len(row_slope)
-        if self.delta < LEAST_DELTA * batch:
+        if not LEAST_DELTA * batch <= self.delta < 1:
             raise InvalidInput(
-                expected=f"delta of at least {LEAST_DELTA:g} a sample and layer",
+                expected=f"delta of at least {LEAST_DELTA:g} per sample and layer, and below 1",
                 got=f"{self.delta:.3g} for {batch} samples of a layer",
                 cause="a certainty beyond that of float64 arithmetic, or a batch that is too large for it",
                 next_step="bound fewer points at a time, or raise delta",
@@ -154,7 +157,7 @@ class AposterioriNorm:
         most = max(1, min(self.steps, live.shape[1]))
         found = np.full((2, len(live)), np.inf)
         waiting = np.arange(len(live))
-        process = GolubKahan(scaled, torch.randn(live.shape, dtype=scaled.row.dtype, device=live.device) * live)
+        process = GolubKahan(scaled, fresh_start(scaled))
         nothing = scaled.nothing().cpu().numpy()
         others = np.full(len(live), np.inf)
         if ceiling is not None:  # in the units of the process

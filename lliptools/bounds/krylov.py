@@ -1,5 +1,6 @@
 """Golub–Kahan–Lanczos: a layer seen through a few of its products, without the matrix; norms from below."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from lliptools.bounds.record import errs, product_above
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["NOISE", "GolubKahan", "LanczosNorm", "ScaledMap"]
+__all__ = ["NOISE", "GolubKahan", "LanczosNorm", "ScaledMap", "fresh_start"]
 
 NOISE = 16  # what is left of a vector after so many units of rounding is nothing
 
@@ -57,6 +58,22 @@ class ScaledMap:
 
     def _back(self, u: Tensor) -> Tensor:
         return (self.column * self.linear.adjoint(self.row * u.view_as(self.row))).flatten(1)
+
+
+def fresh_start(scaled: ScaledMap) -> Tensor:
+    """Where an iteration starts: normal numbers for every sample, 0 where no column is left, (batch, n).
+
+    They come from a generator of their own, which a cryptographic hash of the sample's matrix seeds. So the same matrix
+    has the same start wherever it is met, and neither what a caller seeds nor what torch has drawn before can be
+    correlated with it, as it could if weights and start were of one stream.
+    """
+    live, starts = scaled.live(), []
+    sides = (side.detach().cpu().numpy() for side in (scaled.row, scaled.column))
+    for row, column in zip(*sides, strict=True):
+        seed = hashlib.blake2b(scaled.linear.digest + row.tobytes() + column.tobytes(), digest_size=32).digest()
+        generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
+        starts.append(torch.from_numpy(generator.standard_normal(live.shape[1])))
+    return torch.stack(starts).to(scaled.row) * live
 
 
 class GolubKahan:
@@ -144,9 +161,9 @@ class LanczosNorm:
         """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         scaled = ScaledMap(linear, row_slope.detach(), column_slope.detach())
         with torch.no_grad():
-            live = scaled.live()
-            process = GolubKahan(scaled, torch.randn(live.shape, dtype=scaled.row.dtype, device=live.device) * live)
-            process.advance(max(1, min(self.steps, live.shape[1])))
+            start = fresh_start(scaled)
+            process = GolubKahan(scaled, start)
+            process.advance(max(1, min(self.steps, start.shape[1])))
             value, v = process.largest()
         if torch.is_grad_enabled():
             u = (scaled.forth(v) / torch.where(value > 0, value, 1.0)[:, None]).detach()

@@ -1,7 +1,8 @@
 """The linear part of a block: the layers between two activations, as one map."""
 
+import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod
 
@@ -110,6 +111,18 @@ class LinearMap:
         error = (sum(op.terms + 2 for op in self.operators) * UNIT + self.relative_error) * size
         matrix = Dense(_matrix(self.operators), self.in_shape)
         return replace(self, operators=(matrix,), matrix_error=error, layers=self.operators)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A cryptographic hash of the operators, without the bias: other maps have other ones."""
+        found = hashlib.blake2b(digest_size=32)
+        for operator in self.operators:
+            found.update(type(operator).__name__.encode())
+            for field in fields(operator):
+                value = getattr(operator, field.name)
+                plain = isinstance(value, Tensor)
+                found.update(value.detach().cpu().contiguous().numpy().tobytes() if plain else repr(value).encode())
+        return found.digest()
 
     @property
     def requires_grad(self) -> bool:
