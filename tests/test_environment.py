@@ -29,5 +29,5 @@ def test_constraints_pin_every_dependency():
 
 def test_required_packages():
     wanted = "torch numpy scipy scikit-learn plotly ipywidgets anywidget jupyterlab tqdm typer safetensors packaging"
-    assert names(PROJECT["dependencies"]) == {*wanted.split(), "pooch", "pillow"}
+    assert names(PROJECT["dependencies"]) == {*wanted.split(), "pooch", "pillow", "filelock"}
     assert set(PROJECT["optional-dependencies"]) == {"test", "course", "app", "onnx", "docs", "rivals"}

@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
 ROOMS = (
-    *("errors", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
+    *("errors", "storage", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
     *("report", "layers", "exchange", "training", "teach", "cli", "__main__"),
 )
 # Inside a room, the order of its files.
@@ -17,6 +17,7 @@ FILES = {
         "process",
         "activations",
         "pairs",
+        "checked",
         "rules",
         "operators",
         "linear",
@@ -33,6 +34,7 @@ FILES = {
     "bounds": (
         "checks",
         "rounding",
+        "reading",
         "record",
         "norms",
         "krylov",
@@ -51,6 +53,7 @@ FILES = {
         "multipliers",
         "rungs",
         "pieces",
+        "sides",
         "exact_cells",
         "exact_patterns",
         "exact",
@@ -96,8 +99,8 @@ FILES = {
         *("lattice", "counter_example"),
     ),
     "teach.widgets": (
-        *("controls", "frames", "figure", "redraw", "base", "staged", "neuron", "clip", "margin", "norm", "product"),
-        *("condition", "accuracy", "training", "lattice"),
+        *("controls", "button", "frames", "figure", "redraw", "base", "staged", "neuron", "clip", "margin", "norm"),
+        *("product", "condition", "accuracy", "training", "lattice"),
     ),
 }
 EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}

@@ -20,16 +20,18 @@ SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are com
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
 
 
-def load_program(path: str | Path) -> nn.Sequential:
+def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
     """The network in a file of torch.export.save, in float64 and in evaluation mode; see read_program.
 
-    torch's reader of such files is not made for files that mean harm: open none whose author you do not trust.
-    Raises InvalidInput for a file that is missing or that torch cannot read.
+    trust: whether torch may read it. Its reader unpickles, evaluates expressions and resolves names of functions that
+    it finds in the file, and has no safe mode: a file made for harm runs any command.
+    Raises InvalidInput without trust, and for a file that is missing or that torch cannot read.
     """
     try:
         if not zipfile.is_zipfile(path):
             raise OSError("no such file" if not Path(path).exists() else "not an archive")
-        program = torch.export.load(Path(path))
+        if trust:
+            program = torch.export.load(Path(path))
     except Exception as error:  # whatever torch meets in a file that is none of its own
         raise InvalidInput(
             expected="a file that torch.export.save wrote",
@@ -37,6 +39,14 @@ def load_program(path: str | Path) -> nn.Sequential:
             cause="a path that does not exist, another kind of file, or another torch",
             next_step='lliptools.export(net, input_shape, to="net.pt2") writes one',
         ) from error
+    if not trust:
+        raise InvalidInput(
+            expected="trust=True, on the command line --trust, for a file of torch.export",
+            got=f"{path} without it",
+            cause="a file from elsewhere: while torch reads it, it can run any command as you",
+            next_step="add it if you trust whoever made the file; otherwise ask for weights as .safetensors, and load "
+            "them with the architecture",
+        )
     return read_program(program).double()
 
 

@@ -1,21 +1,34 @@
 """Trained networks, shipped or of one's own: weights, and the command and seed that made each."""
 
+import inspect
 import json
+import math
+import os
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.programs import load_program
+from lliptools.storage import locked, read_json, replacing, write_tensors
 
-__all__ = ["available", "load", "provenance", "save"]
+__all__ = ["available", "check_place", "load", "provenance", "save"]
+
+# What a provenance.json may call, and the largest whole number that it may pass.
+BUILDERS = (
+    *("lliptools.nets.mlp", "lliptools.nets.cnn"),
+    *("lliptools.layers.lipschitz_mlp", "lliptools.layers.lipschitz_cnn", "lliptools.layers.sll_network"),
+)
+LARGEST = 2**14
+PATIENCE = 60.0  # seconds that save waits for another process, which needs far less
 
 
 def available() -> list[str]:
@@ -48,23 +61,26 @@ def provenance(name: str | Path) -> dict[str, Any]:
     return records[name]
 
 
-def load(name: str | Path, architecture: nn.Sequential | None = None) -> nn.Sequential:
+def load(name: str | Path, architecture: nn.Sequential | None = None, *, trust: bool = False) -> nn.Sequential:
     """A trained network in float64, in evaluation mode.
 
-    name, and what is raised: as of provenance. Two other files are read: one that torch.export.save wrote, .pt2, as
-    read_program says; and with an architecture, any .safetensors file whose tensors are that network's state. The
-    architecture takes the weights on. Raises InvalidInput for weights that do not fit it.
+    name, and what is raised: as of provenance. Two other files are read: with an architecture, any .safetensors file
+    whose tensors are that network's state; and, with trust=True only, one that torch.export.save wrote, .pt2, as
+    read_program says: such a file can run any command while torch reads it. The architecture takes the weights on.
+    Raises InvalidInput for weights that do not fit it, and for a provenance.json that names a network of other
+    functions than lliptools.nets and lliptools.layers have for it.
     """
     if architecture is None and Path(name).suffix.lower() == ".pt2":
-        return load_program(name)
+        return load_program(name, trust=trust)
     net = architecture
     if net is None:
-        net = _built(provenance(name)["network"])
         folder, stem = _place(name)
+        net = _built(provenance(name).get("network"), folder)
         name = folder / f"{stem}.safetensors"
     try:
         weights = load_file(name)
-        net.to(next((tensor.dtype for tensor in weights.values()), torch.float64)).load_state_dict(weights)
+        _check_kinds(net.state_dict(), weights)
+        net.double().load_state_dict(weights)  # double first: every weight as it stands in the file
     except (OSError, SafetensorError, RuntimeError) as error:
         raise InvalidInput(
             expected="a .safetensors file with the weights of this architecture",
@@ -76,26 +92,83 @@ def load(name: str | Path, architecture: nn.Sequential | None = None) -> nn.Sequ
 
 
 def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record: dict[str, Any], folder: Path) -> None:
-    """Write a network's weights and its line in the folder's provenance.json.
+    """Write a network's weights and its line in the folder's provenance.json, both whole or not at all.
 
-    build: the partial call of a function of lliptools that built the network, with arguments that JSON has.
+    build: the partial call of one of BUILDERS that built the network, with arguments that JSON has. Several processes
+    may save in one folder. Raises InvalidInput for a provenance.json that is none, OSError for a folder that cannot be
+    written to or a full disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    save_file(weights, folder / f"{name}.safetensors")
     room = build.func.__module__.rsplit(".", 1)[0]
     network = {"function": f"{room}.{build.func.__name__}", "arguments": build.args, "keywords": build.keywords}
-    records = _records(folder) | {name: {"network": network, **record}}
-    (folder / "provenance.json").write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
+    with locked(folder / ".lock", PATIENCE):
+        records = _records(folder) | {name: {"network": network, **record}}
+        with (
+            replacing(folder / "provenance.json") as line,
+            replacing(folder / f"{name}.safetensors") as file,
+        ):
+            write_tensors(weights, file)
+            line.write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
 
 
-def _built(network: dict[str, Any]) -> nn.Sequential:
-    room, function = network["function"].rsplit(".", 1)
-    assert room.split(".")[0] == "lliptools"
-    arguments = [tuple(value) if isinstance(value, list) else value for value in network["arguments"]]
-    net = getattr(import_module(room), function)(*arguments, **network["keywords"])
+def check_place(folder: Path) -> None:
+    """Raise InvalidInput where save could not write into a folder: before there is anything to save."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InvalidInput(
+            expected=f"{folder} as a folder that can be written to, or a place where it can be made",
+            got=f"{there}, {'which may not be written to' if there.is_dir() else 'a file'}",
+            cause="a path that differs, or a folder of another user",
+            next_step="name another folder",
+        )
+    _records(folder)
+
+
+def _built(network: Any, folder: Path) -> nn.Sequential:
+    """The network that a line of provenance.json describes: no other function is called than those of BUILDERS."""
+    try:
+        function, arguments, keywords = network["function"], network["arguments"], network["keywords"]
+        if function not in BUILDERS:
+            raise ValueError(f"the function {function!r}")
+        room, name = function.rsplit(".", 1)
+        build = getattr(import_module(room), name)
+        signature, kinds = inspect.signature(build), get_type_hints(build)
+        for key, value in signature.bind(*arguments, **keywords).arguments.items():
+            several = signature.parameters[key].kind is inspect.Parameter.VAR_POSITIONAL
+            if not all(_fits(each, kinds[key]) for each in (value if several else (value,))):
+                raise ValueError(f"{key}={value!r}")
+        net = build(*(tuple(each) if isinstance(each, list) else each for each in arguments), **keywords)
+    except Exception as error:  # whatever a record of another form ends in, or a builder that its numbers do not suit
+        raise InvalidInput(
+            expected=f"a network of {', '.join(BUILDERS)} with arguments of their types, whole numbers to {LARGEST}",
+            got=f"{type(error).__name__}: {error} in {folder / 'provenance.json'}"[:1000],
+            cause="a file that lliptools did not write, or that was edited",
+            next_step="build the network that you expect, and pass it with the weights: load(path, architecture=net)",
+        ) from error
     assert isinstance(net, nn.Sequential)
     return net
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON is of the type that a function's signature names."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if isinstance(value, list):
+        parts = parts * len(value) if origin is Sequence else parts
+        return len(parts) == len(value) and all(map(_fits, value, parts))
+    if kind is float:
+        return type(value) in (int, float) and -math.inf < value < math.inf
+    return type(value) is kind and (kind is not int or abs(value) <= LARGEST)
+
+
+def _check_kinds(state: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
+    """Raise RuntimeError for numbers that the network cannot hold: complex ones, or whole ones as weights."""
+    for key in state.keys() & weights.keys():
+        value = weights[key]
+        if value.is_complex() or value.is_floating_point() != state[key].is_floating_point():
+            raise RuntimeError(f"{key} of {value.dtype}")
 
 
 def _place(name: str | Path) -> tuple[Path, str]:
@@ -109,5 +182,19 @@ def _shipped() -> Path:
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
+    """The lines of the folder's provenance.json, none where there is no such file."""
     path = folder / "provenance.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        records = read_json(path)
+        if not (isinstance(records, dict) and all(isinstance(each, dict) for each in records.values())):
+            raise ValueError("no object of objects")
+    except ValueError as error:
+        raise InvalidInput(
+            expected=f"one JSON object for each network in {path}",
+            got=str(error),
+            cause="a file that was edited, or cut short",
+            next_step=f"move {path} away; weights beside it are still read with load(path, architecture=net)",
+        ) from error
+    return records

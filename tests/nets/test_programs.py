@@ -137,7 +137,7 @@ def test_the_layers_of_this_library_come_back(tmp_path):
         ClippedMaxMin(torch.rand(3), -0.1), ll.layers.SLLLinear(6, 8), nn.Linear(6, 3), ClippedReLU(0.5),
     ).double()  # fmt: skip
     ll.export(net, (4,), to=tmp_path / "net.pt2")
-    again, x = ll.nets.load(tmp_path / "net.pt2"), torch.randn(7, 4).double()
+    again, x = ll.nets.load(tmp_path / "net.pt2", trust=True), torch.randn(7, 4).double()
     torch.testing.assert_close(again(x), net(x), rtol=1e-13, atol=1e-13)
     spelled_out = ll.local_bound(ll.layers.export(net), x, 0.2).value
     torch.testing.assert_close(ll.local_bound(again, x, 0.2).value, spelled_out, rtol=1e-3, atol=0)

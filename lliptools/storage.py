@@ -1,0 +1,78 @@
+"""Files on disk: written whole or not at all, and changed by one process at a time."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lliptools.errors import InvalidInput
+
+__all__ = ["locked", "put", "read_json", "replacing", "write_tensors"]
+
+
+@contextmanager
+def locked(path: Path, wait: float) -> Iterator[None]:
+    """Hold the advisory lock of that path for as long as the context lasts; its empty file stays.
+
+    wait: seconds to wait for another process. Raises InvalidInput where it holds the lock for longer, OSError where
+    the file cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout as error:
+        raise InvalidInput(
+            expected=f"{path.parent} for this process alone",
+            got=f"another process that holds {path}",
+            cause="a second run in the same folder",
+            next_step="wait until the other run has ended, or name another folder",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, whose file takes the place of the one at `path` when the context ends.
+
+    Where the context raises, the file at `path` stays as it was.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield unfinished
+        put(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def put(unfinished: Path, place: Path) -> None:
+    """Give a file its name, in one step, after its content has reached the disk."""
+    with unfinished.open("rb+") as content:
+        os.fsync(content.fileno())  # a name must not reach the disk before its content
+    os.replace(unfinished, place)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a .safetensors file. Raises OSError for what cannot be written, as of a full disk."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # which is none
+        raise OSError(f"{path}: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ValueError for text that is none, OSError for a file that cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("lists that are nested too deeply") from error
