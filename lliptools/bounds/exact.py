@@ -7,20 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.checks import check_finite_eps, check_labels
-from lliptools.bounds.exact_cells import cells, clip, nearest
+from lliptools.bounds.exact_cells import Cell, Point, cells, clip, nearest, room
 from lliptools.bounds.exact_patterns import patterns
-from lliptools.bounds.pieces import Layer, TooManyRegions, read_layers
+from lliptools.bounds.pieces import Array, Layer, TooManyRegions, read_layers
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound, round_up
+from lliptools.bounds.rounding import gamma, is_outward, unit
+from lliptools.bounds.scaled import length
 from lliptools.errors import InvalidInput
-from lliptools.nets import check_input
+from lliptools.nets import Block, check_input, forward
 
 __all__ = ["ExactBound", "adversarial_distance", "exact_bound"]
 
 KIND = "upper"  # it is the constant itself, and so what certificates take
-ARITHMETIC = "float64, rounding enclosed in the regions and not in their Jacobians"
 TINIEST, LARGEST = 1e-250, 1e250
+REAL = 1e-9  # what a margin at the nearest point may be, in relation to the numbers that it is computed from
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +30,12 @@ class ExactBound(Bound):
     """The exact local constant, and all that it was found from.
 
     jacobians: for every point of the batch (regions, classes, features), of the regions that meet its ball.
+    errors: how far rounding may have moved each of their entries, of the same shapes; () where it is not enclosed.
     blocks: those of the local bound, for comparison: the product of their norms is not the value.
     """
 
     jacobians: tuple[Tensor, ...] = ()
+    errors: tuple[Tensor, ...] = ()
 
     def pairwise(self, y: Tensor) -> Tensor:
         """Exact Lipschitz constant of f_y − f_j on the ball for every class j: labels y (batch,) -> (batch, classes).
@@ -40,7 +44,14 @@ class ExactBound(Bound):
         """
         y = check_labels(y, len(self.value), self.jacobians[0].shape[1], self.value.device)
         between = [j[:, None, own] - j for j, own in zip(self.jacobians, y.tolist(), strict=True)]
-        return torch.stack([torch.linalg.matrix_norm(rows[:, :, None], ord=2).amax(dim=0) for rows in between])
+        if not self.errors:
+            return torch.stack([_norms(rows[:, :, None]).amax(dim=0) for rows in between])
+        found = []
+        for rows, error, own in zip(between, self.errors, y.tolist(), strict=True):
+            doubt = (error[:, None, own] + error + unit(error) * rows.abs()) * (1 + 4 * unit(error))
+            doubt[:, own] = 0.0  # the difference of a class and itself
+            found.append(_norms(rows[:, :, None], doubt[:, :, None]).amax(dim=0))
+        return torch.stack(found)
 
     def __str__(self) -> str:
         """One line: the value and how many regions it was found from, of the one point or the mean over the batch."""
@@ -67,8 +78,10 @@ def exact_bound(
     It errs upward only. Each of the units' hyperplanes is moved outward by more than rounding can have moved it, and
     regions that this leaves open are counted in: a region of no width where three lines meet in one point, or where the
     radius is near the spacing of the numbers around x, can make the value larger than the constant, never smaller.
-    Hyperplanes that agree in all but the last digits are taken for one. All units of a network without biases break at
-    the origin, so that a ball which holds it is refused as soon as there are more than a few of them.
+    A region between two planes is left out only where exact arithmetic proves that they are one. Inside
+    bounds.outward_rounding() the value also encloses the rounding of the Jacobians.
+    All units of a network without biases break at the origin, so that a ball which contains it is refused as soon as
+    there are more than a few of them.
 
         >>> import torch, lliptools as ll
         >>> x = torch.tensor([[1.0, -2.0, 0.5]])
@@ -80,22 +93,47 @@ def exact_bound(
     Source: Jordan and Dimakis, "Exactly Computing the Local Lipschitz Constant of ReLU Networks" (NeurIPS 2020), for
     why regions without interior are left out.
     """
-    center, radius, layers = _read(net, x, eps)
+    center, radius, layers, _ = _read(net, x, eps)
     masks = local_bound(net, x, radius)
-    jacobians: list[Tensor] = []
+    maps: list[Array] = []
+    errors: list[Array] = []
     for point, reach in zip(center.cpu().numpy(), radius.tolist(), strict=True):
         try:
             if len(point) == 2:
-                maps = [whole for _, whole in cells(layers, point, reach, max_cells)]
+                regions = [cell.affine for cell in cells(layers, point, reach, max_cells)]
             else:
-                maps = patterns(layers, point, reach, max_patterns)
+                regions = patterns(layers, point, reach, max_patterns)
         except TooManyRegions:
             limit = f"{max_cells} cells" if len(point) == 2 else f"{max_patterns} branches"
-            raise _too_many(limit, masks, layers, len(jacobians)) from None
-        jacobians.append(torch.as_tensor(np.stack(maps)[:, :, :-1], device=center.device))
-    value = torch.stack([torch.linalg.matrix_norm(j, ord=2).amax() for j in jacobians])
-    failure = masks.failure_probability  # of the blocks, whose boxes certificates may use
-    return ExactBound(value, KIND, radius, masks.blocks, failure, ARITHMETIC, jacobians=tuple(jacobians))
+            raise _too_many(limit, masks, layers, len(maps)) from None
+        maps.append(np.stack([region.map[:, :-1] for region in regions]))
+        errors.append(np.stack([region.error[:, :-1] for region in regions]))
+    jacobians = tuple(torch.as_tensor(part, device=center.device) for part in maps)
+    encloses = is_outward()
+    doubts = tuple(torch.as_tensor(part, device=center.device) for part in errors) if encloses else ()
+    value = [_norms(j, e).amax() for j, e in zip(jacobians, doubts or [None] * len(jacobians), strict=True)]
+    return ExactBound(
+        value=torch.stack(value),
+        kind=KIND,
+        eps=radius,
+        blocks=masks.blocks,
+        failure_probability=masks.failure_probability,  # of the blocks, whose boxes certificates may use
+        arithmetic=f"float64, rounding {'' if encloses else 'not '}enclosed",
+        jacobians=jacobians,
+        errors=doubts,
+    )
+
+
+def _norms(matrices: Tensor, errors: Tensor | None = None) -> Tensor:
+    """Spectral norms of matrices (…, rows, columns), with the given errors of their entries the largest they can be."""
+    found = torch.linalg.matrix_norm(matrices, ord=2)
+    if errors is None:
+        return found
+    # The solver is backward stable, and norms of so many entries are rounded.
+    rows, columns = matrices.shape[-2:]
+    found = found * (1 + 32 * (rows + columns) * unit(matrices))
+    found = (found + length(errors.flatten(-2), dim=-1) * (1 + gamma(rows * columns, errors))) * (1 + 4 * unit(found))
+    return torch.where(found.isfinite(), found, torch.inf)
 
 
 def adversarial_distance(
@@ -106,9 +144,12 @@ def adversarial_distance(
     x: (batch, 2), y: (batch,) integers, within: radius of the disc that is searched, a number or (batch,).
     Returns the distances (batch,), 0 where y does not win at x and inf where there is no such point in the disc, and
     the nearest points themselves (batch, 2), which lie where class y ties with another; NaN where there is none.
+    The distances err downward only: regions and the half-planes in which another class wins are moved outward by what
+    rounding may have moved them, so that each is at most the true one. The points are ties to within rounding: where
+    the margin at one of them is larger, rounding is too large for an answer, and InvalidInput is raised.
     Raises UnsupportedLayer and InvalidInput.
     """
-    center, radius, layers = _read(net, x, within)
+    center, radius, layers, blocks = _read(net, x, within)
     if center.shape[1] != 2:
         raise InvalidInput(
             expected="points with two features",
@@ -118,43 +159,93 @@ def adversarial_distance(
         )
     y = check_labels(y, len(center), len(layers[-1].bias), center.device)
     masks = local_bound(net, x, radius)
-    steps: list[tuple[float, float]] = []
+    steps: list[Point] = []
+    shares: list[float] = []  # distances in units of the radius
     for point, label, reach in zip(center.cpu().numpy(), y.tolist(), radius.tolist(), strict=True):
         try:
             found = cells(layers, point, reach, max_cells)
         except TooManyRegions:
             raise _too_many(f"{max_cells} cells", masks, layers, len(steps)) from None
-        best, shortest = (np.nan, np.nan), np.inf
-        for polygon, whole in found:
-            for a, b, c in np.delete(whole - whole[label], label, axis=0).tolist():
-                lost = clip(polygon, a * reach, b * reach, c)  # there, f_j − f_y >= 0
-                step = nearest(lost) if lost else (np.inf, np.inf)
-                if (length := float(np.hypot(*step))) < shortest and length <= 1:
-                    best, shortest = step, length
-        steps.append(best)
-    moved = torch.as_tensor(steps, dtype=torch.float64, device=center.device) * radius[:, None]
-    return moved.norm(dim=1).nan_to_num(nan=torch.inf), center + moved
+        share, step = min((_nearest_loss(cell, label, reach) for cell in found), key=lambda loss: loss[0])
+        steps.append(step if share <= 1 else (np.nan, np.nan))
+        shares.append(share if share <= 1 else np.inf)
+    nearest_ones = center + torch.as_tensor(steps, dtype=torch.float64, device=center.device) * radius[:, None]
+    _check_ties(blocks, nearest_ones, y, masks.value * (radius + center.abs().amax(dim=1)))
+    share_of = torch.as_tensor(shares, dtype=torch.float64, device=center.device)
+    distance = torch.where(share_of.isfinite(), share_of * radius * (1 - 4 * unit(radius)), torch.inf)
+    return distance, nearest_ones
 
 
-def _read(net: nn.Module, x: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor, list[Layer]]:
-    """The points (batch, features), the radii (batch,) and the network's layers, checked."""
+def _nearest_loss(cell: Cell, label: int, reach: float) -> tuple[float, Point]:
+    """The point of a cell nearest to the centre at which a class does not strictly win, and at most how far it is.
+
+    Both in units of the radius; inf where there is none.
+    """
+    margins = cell.affine.against(label)  # f_j − f_y, whose unit breaks where the classes tie
+    planes = margins.planes(np.zeros((1, len(margins.map))), reach)
+    extra = room(len(cell.sides.slack))
+    around = bool((cell.sides.planes[:, -1] + cell.sides.slack + extra >= 0).all())
+    best, shortest = (np.inf, np.inf), np.inf
+    offsets, slacks = planes.offset[0].tolist(), planes.slack[0].tolist()
+    for normal, offset, slack in zip(planes.normal.tolist(), offsets, slacks, strict=True):
+        moved = offset + slack + extra
+        lost = clip(cell.polygon, normal[0], normal[1], moved)
+        step = (0.0, 0.0) if around and moved >= 0 else nearest(lost) if lost else (np.inf, np.inf)
+        if (far := float(np.hypot(*step))) < shortest:
+            best, shortest = step, far
+    return max(shortest - room(len(cell.sides.slack) + 1), 0.0), best
+
+
+def _check_ties(blocks: tuple[Block, ...], points: Tensor, y: Tensor, change: Tensor) -> None:
+    """Raises InvalidInput where class y wins at a point by more than rounding; change: of the outputs, (batch,)."""
+    with torch.no_grad():
+        logits = forward(blocks, points)
+    won = logits.gather(1, y[:, None])
+    margin = (won - logits).scatter(1, y[:, None], torch.inf).amin(dim=1)
+    real = margin <= REAL * (logits.abs().amax(dim=1) + change)
+    if not (real | points.isnan().any(dim=1)).all():
+        sample = int((~real & ~points.isnan().any(dim=1)).nonzero()[0])
+        raise InvalidInput(
+            expected="a network whose rounding is small beside its margins",
+            got=f"a margin of {margin[sample]:.3g} where rounding leaves a tie open, near point {sample}",
+            cause="weights that cancel, or a radius near the spacing of the numbers around the point",
+            next_step="take a larger radius, or attack with lliptools.attacks.pgd",
+        )
+
+
+def _read(net: nn.Module, x: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor, list[Layer], tuple[Block, ...]]:
+    """The points (batch, features), the radii (batch,), the network's layers, checked, and its blocks.
+
+    Products of numbers different from 0 stay far from underflow along every path: a product or sum that is smaller has
+    cancelled, and what it may lose to underflow is nothing beside the rounding error that it carries (Affine).
+    """
     center = check_input(net, x)
     radius = check_finite_eps(eps, center)
-    layers = read_layers(read(net, x))
-    smallest, largest = 1.0, max(1.0, float(center.abs().max()))
+    blocks = read(net, x)
+    layers = read_layers(blocks)
+    smallest, largest = _tiniest(center.cpu().numpy()), max(1.0, float(center.abs().max()))
+    peak = largest
     for layer in layers:
-        for part in (layer.weight, layer.slopes):
-            smallest *= min(1.0, float(np.abs(part[part != 0]).min(initial=1.0)))
-        whole = float(np.abs(layer.weight).max(initial=0.0)) * layer.weight.shape[1] + float(np.abs(layer.bias).max())
-        largest *= max(1.0, whole * float(np.abs(layer.slopes).max()))
-    if smallest < TINIEST or largest > LARGEST:
+        smallest = min(smallest * _tiniest(layer.weight), _tiniest(layer.bias))
+        smallest = min(smallest * _tiniest(layer.slopes), _tiniest(layer.intercepts))
+        largest = largest * float(np.abs(layer.weight).max(initial=0.0)) * layer.weight.shape[1]
+        largest = max(1.0, largest + float(np.abs(layer.bias).max()))
+        peak = max(peak, largest)
+        largest = largest * max(1.0, float(np.abs(layer.slopes).max())) + float(np.abs(layer.intercepts).max())
+        peak = max(peak, largest)
+    if not (smallest >= TINIEST and peak <= LARGEST):
         raise InvalidInput(
-            expected=f"a network whose products of weights stay between {TINIEST:g} and {LARGEST:g}",
-            got=f"products from {smallest:.3g} to {largest:.3g}",
+            expected=f"a network and points whose products of weights stay between {TINIEST:g} and {LARGEST:g}",
+            got=f"products from {smallest:.3g} to {peak:.3g}",
             cause="weights that training has driven towards 0, or that it has let explode",
             next_step="set such weights to 0, or use local_bound",
         )
-    return center, radius, layers
+    return center, radius, layers, blocks
+
+
+def _tiniest(values: Array) -> float:
+    """The least absolute value that is not 0, and at most 1."""
+    return min(1.0, float(np.abs(values[values != 0]).min(initial=1.0)))
 
 
 def _too_many(limit: str, masks: Bound, layers: list[Layer], sample: int) -> InvalidInput:

@@ -1,96 +1,98 @@
 """Any input dimension: depth-first search over the pieces of the units that break inside the ball."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lliptools.bounds.pieces import Affine, Array, Layer, Planes, TooManyRegions, coincident
+from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, Planes, TooManyRegions
+from lliptools.bounds.sides import Plane, Sides, exact_plane
 
 __all__ = ["patterns", "point_in"]
 
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """A branch: the units' pieces chosen so far, and the half-spaces n·u + t >= −slack in which they are those.
+    """A branch: the units' pieces chosen so far, and the half-spaces in which they are those.
 
-    before: the layer's pre-activations. todo: its units that are still open. sides: (sides, features + 1), of (n, t).
-    slack: (sides,). witness: (features,) a point of all of them.
+    before: the layer's pre-activations. todo: its units that are still open. passed: the pieces of the layers before.
+    exact: planes of this and of earlier layers in this region, as integers. witness: (features,) a point of all sides.
     """
 
-    depth: int
     before: Affine
     planes: Planes
     todo: list[int]
     piece: NDArray[np.int64]
-    sides: Array
-    slack: Array
+    passed: tuple[NDArray[np.int64], ...]
+    exact: Callable[[Plane], Integers | None]
+    sides: Sides
     witness: Array
 
 
-def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Array]:
-    """The network's maps (outputs, features + 1) on the regions that meet the ball of radius eps around x, (features,).
+def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affine]:
+    """The network's maps on the regions that meet the ball of radius eps around x, (features,).
 
     A branch is left only with a proof that its half-spaces, each moved outward by its slack, have no point in common
-    with the ball; where rounding leaves it open, the region is listed. Raises TooManyRegions after limit branches.
+    with the ball, or that they have no interior; where rounding leaves it open, the region is listed.
+    Raises TooManyRegions after limit branches.
     """
     features = len(x)
-    root = (np.empty((0, features + 1)), np.empty(0), np.zeros(features))
-    stack = [_enter(layers, 0, Affine.start(x), eps, *root)]
+
+    def enter(affine: Affine, passed: tuple[NDArray[np.int64], ...], sides: Sides, witness: Array) -> _Node:
+        layer = layers[len(passed)]
+        before = affine.linear(layer)
+        planes = before.planes(layer.breakpoints, eps)
+        exact = cache(partial(exact_plane, layers, x, passed))
+        return _Node(before, planes, planes.undecided(), planes.pieces(), passed, exact, sides, witness)
+
+    stack = [enter(Affine.start(x), (), Sides.none(features), np.zeros(features))]
     found, visited = [], 0
     while stack:
         node = stack.pop()
         if node.todo:
             stack.extend(_branches(node))
         else:
-            after = node.before.activate(layers[node.depth], node.piece)
-            if node.depth + 1 == len(layers):
-                found.append(after.map)
+            after = node.before.activate(layers[len(node.passed)], node.piece)
+            passed = (*node.passed, node.piece)
+            if len(passed) == len(layers):
+                found.append(after)
             else:
-                stack.append(_enter(layers, node.depth + 1, after, eps, node.sides, node.slack, node.witness))
+                stack.append(enter(after, passed, node.sides, node.witness))
         visited += 1
         if visited > limit and stack:
             raise TooManyRegions
     return found
 
 
-def _enter(
-    layers: list[Layer], depth: int, affine: Affine, eps: float, sides: Array, slack: Array, witness: Array
-) -> _Node:
-    before = affine.linear(layers[depth])
-    planes = before.planes(layers[depth], eps)
-    return _Node(depth, before, planes, planes.undecided(), planes.pieces(), sides, slack, witness)
-
-
 def _branches(node: _Node) -> Iterator[_Node]:
     """The node with its next open unit on each of the pieces that the unit may be on."""
     unit, todo = node.todo[0], node.todo[1:]
-    offset, slack = node.planes.offset[:, unit], node.planes.slack[:, unit]
+    offset, slack = node.planes.offset[:, unit], node.planes.slack[:, unit].tolist()
     lowest = int((offset == np.inf).sum())
     highest = lowest + int(np.isfinite(offset).sum())
+    name = {k: (len(node.passed), unit, k) for k in range(lowest, highest)}
+    plane = {k: np.append(node.planes.normal[unit], offset[k]) for k in name}
+    proved = {k: node.sides.prove(plane[k], slack[k], name[k], node.exact) for k in name}
     for number in range(lowest, highest + 1):
-        sides, slacks, possible = node.sides, node.slack, True
-        for k, sign in ((number - 1, 1.0), (number, -1.0)):
-            if not lowest <= k < highest:
-                continue
-            side = sign * np.append(node.planes.normal[unit], offset[k])
-            # Two units may break along one plane, as in x = relu(x) − relu(−x): nothing lies between them.
-            known = coincident(side, node.sides)
-            possible = possible and known >= 0
-            if known == 0:
-                sides, slacks = np.vstack([sides, side]), np.append(slacks, slack[k])
-        if not possible:
+        # The region lies above the breakpoint before the piece and below the one after it.
+        around = [(k, sign) for k, sign in ((number - 1, 1), (number, -1)) if k in name]
+        if any(proved[k] == -sign for k, sign in around):
             continue
+        sides = node.sides
+        for k, sign in around:
+            if not proved[k]:
+                sides = sides.plus(plane[k], slack[k], name[k], sign)
         witness: Array | None = node.witness
-        new = sides[len(node.sides) :]
-        if (new[:, :-1] @ node.witness + new[:, -1] < 0).any():
-            witness = point_in(sides[:, :-1], sides[:, -1] + slacks, node.witness)
+        new = sides.planes[len(node.sides.planes) :]
+        if not (new[:, :-1] @ node.witness + new[:, -1] >= 0).all():
+            witness = point_in(sides.planes[:, :-1], sides.planes[:, -1] + sides.slack, node.witness)
         if witness is not None:
             piece = node.piece.copy()
             piece[unit] = number
-            yield replace(node, todo=todo, piece=piece, sides=sides, slack=slacks, witness=witness)
+            yield replace(node, todo=todo, piece=piece, sides=sides, witness=witness)
 
 
 def point_in(normals: Array, offsets: Array, otherwise: Array) -> Array | None:
@@ -108,6 +110,9 @@ def point_in(normals: Array, offsets: Array, otherwise: Array) -> Array | None:
     except RuntimeError:
         return otherwise
     pull, asked = normals.T @ y, float(-offsets @ y)
-    if asked > np.linalg.norm(pull) * (1 + 1e-12) + 1e-13 * y.sum():
+    # Sums of so many products, each pull of at most ‖n‖ y; the norm of as many squares as there are features.
+    rounding = (sum(normals.shape) + 8) * SPACING
+    doubt = rounding * float((np.abs(offsets) + np.linalg.norm(normals, axis=1)) @ y)
+    if asked > np.linalg.norm(pull) * (1 + rounding) + doubt:
         return None
     return pull / (1 - asked) if asked < 1 else otherwise
