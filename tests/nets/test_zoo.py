@@ -91,7 +91,7 @@ def described(folder, function, arguments=(), keywords=None):
 
 HARM = {
     "a function of the package that writes": ("lliptools.teach.gallery.write", ["TO"]),
-    "another": ("lliptools.teach.lab.copied", ["TO"]),
+    "any module": ("lliptools.nets.zoo.import_module", ["harmful"]),
     "a command": ("lliptools.cli.gallery", ["TO", ["moons"]]),
     "the package's own saving": ("lliptools.training.checkpoints.remove", ["TO"]),
     "a module within a module": ("lliptools.nets.zoo.os.mkdir", ["TO"]),
@@ -114,6 +114,8 @@ def test_only_the_builders_of_networks_are_called(case, tmp_path, monkeypatch):
     function, arguments = HARM[case]
     made = tmp_path / "made"
     called = []
+    (tmp_path / "harmful.py").write_text(f"import os; os.mkdir({str(made)!r})")
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(os, "mkdir", lambda *given, **options: called.append(given))
     monkeypatch.setattr(zoo, "import_module", lambda room: called.append(room) or importlib.import_module(room))
     path = described(tmp_path, function, [str(made) if each == "TO" else each for each in arguments])
