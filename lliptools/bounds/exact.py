@@ -183,8 +183,8 @@ def _nearest_loss(cell: Cell, label: int, reach: float) -> tuple[float, Point]:
     """
     margins = cell.affine.against(label)  # f_j − f_y, whose unit breaks where the classes tie
     planes = margins.planes(np.zeros((1, len(margins.map))), reach)
-    extra = room(len(cell.sides.slack))
-    around = bool((cell.sides.planes[:, -1] + cell.sides.slack + extra >= 0).all())
+    extra = room(len(cell.sides))
+    around = bool((cell.sides.rows[:, -2:].sum(axis=1) + extra >= 0).all())  # whether the cell may hold the centre
     best, shortest = (np.inf, np.inf), np.inf
     offsets, slacks = planes.offset[0].tolist(), planes.slack[0].tolist()
     for normal, offset, slack in zip(planes.normal.tolist(), offsets, slacks, strict=True):
@@ -193,7 +193,7 @@ def _nearest_loss(cell: Cell, label: int, reach: float) -> tuple[float, Point]:
         step = (0.0, 0.0) if around and moved >= 0 else nearest(lost) if lost else (np.inf, np.inf)
         if (far := float(np.hypot(*step))) < shortest:
             best, shortest = step, far
-    return max(shortest - room(len(cell.sides.slack) + 1), 0.0), best
+    return max(shortest - room(len(cell.sides) + 1), 0.0), best
 
 
 def _check_ties(blocks: tuple[Block, ...], points: Tensor, y: Tensor, change: Tensor) -> None:

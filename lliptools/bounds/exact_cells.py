@@ -1,21 +1,18 @@
 """Two input dimensions: the disc, cut along the lines on which the units break, layer by layer."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, TooManyRegions
-from lliptools.bounds.sides import Plane, Sides, exact_plane
+from lliptools.bounds.pieces import SPACING, Affine, Array, Layer, TooManyRegions
+from lliptools.bounds.sides import Pieces, Plane, Sides
 
 __all__ = ["Cell", "Point", "cells", "clip", "nearest", "room"]
 
 Point = tuple[float, float]
 Polygon = list[Point]
-Pieces = tuple[NDArray[np.int64], ...]
 Part = tuple[Polygon, Sides, dict[int, int]]  # of a cell, with the pieces of the units that cut it
 RIM = 1 + 1e-12  # half the side of the square that is cut, around the disc
 
@@ -44,8 +41,7 @@ def cells(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Cell]:
         passed: list[Cell] = []
         for cell in found:
             before = cell.affine.linear(layer)
-            exact = cache(partial(exact_plane, layers, x, cell.pieces))
-            for polygon, sides, piece in _cut(cell, before, layer, eps, exact, limit - len(passed)):
+            for polygon, sides, piece in _cut(cell, before, layers, x, eps, limit - len(passed)):
                 passed.append(Cell(polygon, sides, (*cell.pieces, piece), before.activate(layer, piece)))
         found = passed
     return found
@@ -62,22 +58,21 @@ def room(clips: int) -> float:
 
 
 def _cut(
-    cell: Cell, before: Affine, layer: Layer, eps: float, exact: Callable[[Plane], Integers | None], limit: int
+    cell: Cell, before: Affine, layers: list[Layer], x: Array, eps: float, limit: int
 ) -> list[tuple[Polygon, Sides, NDArray[np.int64]]]:
-    """A cell, cut along the lines of one layer: polygons, their sides, and the piece (rows,) of every unit."""
-    planes, depth = before.planes(layer.breakpoints, eps), len(cell.pieces)
+    """A cell, cut along the lines of the next layer: polygons, their sides, and the piece (rows,) of every unit."""
+    planes = before.planes(layers[len(cell.pieces)].breakpoints, eps)
     values = np.einsum("pf,rf->pr", np.array(cell.polygon), planes.normal)[:, None] + planes.offset
-    sure = planes.slack + room(len(cell.sides.slack))
+    sure = planes.slack + room(len(cell.sides))
     above, below = (values > sure).all(axis=0), (values < -sure).all(axis=0)
     piece = above.sum(axis=0)
     parts: list[Part] = [(cell.polygon, cell.sides, {})]
-    for unit in np.flatnonzero(~(above | below).all(axis=0)).tolist():
-        normal = planes.normal[unit]
+    open_ = ~(above | below)
+    for unit in np.flatnonzero(open_.any(axis=0)).tolist():
         crossing = [
-            ((depth, unit, int(k)), np.append(normal, planes.offset[k, unit]), float(planes.slack[k, unit]))
-            for k in np.flatnonzero(~(above | below)[:, unit])
+            Plane(layers, x, cell.pieces, unit, k, *planes.at(k, unit)) for k in np.flatnonzero(open_[:, unit]).tolist()
         ]
-        parts = [part for whole in parts for part in _cut_by_unit(whole, crossing, exact)]
+        parts = [part for whole in parts for part in _cut_by_unit(whole, crossing)]
         if len(parts) > limit:
             raise TooManyRegions
     result = []
@@ -91,24 +86,21 @@ def _cut(
     return result
 
 
-def _cut_by_unit(
-    whole: Part, crossing: list[tuple[Plane, Array, float]], exact: Callable[[Plane], Integers | None]
-) -> list[Part]:
+def _cut_by_unit(whole: Part, crossing: list[Plane]) -> list[Part]:
     """The parts of a region on the pieces of one unit. crossing: its breakpoints there, ascending."""
     polygon, sides, own = whole
     known, parts = sides, []
-    for name, line, slack in crossing:
-        _, unit, k = name
-        side, moved = known.prove(line, slack, name, exact), slack + room(len(sides.slack))
-        left = [] if side > 0 else clip(polygon, -line[0], -line[1], moved - line[2])
-        if left and _meets_the_disc(left, len(sides.slack) + 1):
-            parts.append((left, sides.plus(line, slack, name, -1), own | {unit: k}))
-        polygon = [] if side < 0 else clip(polygon, line[0], line[1], moved + line[2])
+    for plane in crossing:
+        side, moved, (a, b, t) = known.prove(plane), plane.slack + room(len(sides)), plane.row.tolist()
+        left = [] if side > 0 else clip(polygon, -a, -b, moved - t)
+        if left and _meets_the_disc(left, len(sides) + 1):
+            parts.append((left, sides.plus(plane, -1), own | {plane.unit: plane.number}))
+        polygon = [] if side < 0 else clip(polygon, a, b, moved + t)
         if not polygon:
             return parts
-        sides = sides.plus(line, slack, name, 1)
-    if _meets_the_disc(polygon, len(sides.slack)):
-        parts.append((polygon, sides, own | {unit: k + 1}))
+        sides = sides.plus(plane, 1)
+    if _meets_the_disc(polygon, len(sides)):
+        parts.append((polygon, sides, own | {crossing[-1].unit: crossing[-1].number + 1}))
     return parts
 
 

@@ -1,15 +1,14 @@
 """Any input dimension: depth-first search over the pieces of the units that break inside the ball."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, Planes, TooManyRegions
-from lliptools.bounds.sides import Plane, Sides, exact_plane
+from lliptools.bounds.pieces import SPACING, Affine, Array, Layer, Planes, TooManyRegions
+from lliptools.bounds.sides import Pieces, Plane, Sides
 
 __all__ = ["patterns", "point_in"]
 
@@ -19,15 +18,14 @@ class _Node:
     """A branch: the units' pieces chosen so far, and the half-spaces in which they are those.
 
     before: the layer's pre-activations. todo: its units that are still open. passed: the pieces of the layers before.
-    exact: planes of this and of earlier layers in this region, as integers. witness: (features,) a point of all sides.
+    witness: (features,) a point of all sides.
     """
 
     before: Affine
     planes: Planes
     todo: list[int]
     piece: NDArray[np.int64]
-    passed: tuple[NDArray[np.int64], ...]
-    exact: Callable[[Plane], Integers | None]
+    passed: Pieces
     sides: Sides
     witness: Array
 
@@ -41,19 +39,18 @@ def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affi
     """
     features = len(x)
 
-    def enter(affine: Affine, passed: tuple[NDArray[np.int64], ...], sides: Sides, witness: Array) -> _Node:
+    def enter(affine: Affine, passed: Pieces, sides: Sides, witness: Array) -> _Node:
         layer = layers[len(passed)]
         before = affine.linear(layer)
         planes = before.planes(layer.breakpoints, eps)
-        exact = cache(partial(exact_plane, layers, x, passed))
-        return _Node(before, planes, planes.undecided(), planes.pieces(), passed, exact, sides, witness)
+        return _Node(before, planes, planes.undecided(), planes.pieces(), passed, sides, witness)
 
     stack = [enter(Affine.start(x), (), Sides.none(features), np.zeros(features))]
     found, visited = [], 0
     while stack:
         node = stack.pop()
         if node.todo:
-            stack.extend(_branches(node))
+            stack.extend(_branches(node, layers, x))
         else:
             after = node.before.activate(layers[len(node.passed)], node.piece)
             passed = (*node.passed, node.piece)
@@ -67,28 +64,28 @@ def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affi
     return found
 
 
-def _branches(node: _Node) -> Iterator[_Node]:
+def _branches(node: _Node, layers: list[Layer], x: Array) -> Iterator[_Node]:
     """The node with its next open unit on each of the pieces that the unit may be on."""
     unit, todo = node.todo[0], node.todo[1:]
-    offset, slack = node.planes.offset[:, unit], node.planes.slack[:, unit].tolist()
+    offset = node.planes.offset[:, unit]
     lowest = int((offset == np.inf).sum())
     highest = lowest + int(np.isfinite(offset).sum())
-    name = {k: (len(node.passed), unit, k) for k in range(lowest, highest)}
-    plane = {k: np.append(node.planes.normal[unit], offset[k]) for k in name}
-    proved = {k: node.sides.prove(plane[k], slack[k], name[k], node.exact) for k in name}
+    crossing = {k: Plane(layers, x, node.passed, unit, k, *node.planes.at(k, unit)) for k in range(lowest, highest)}
+    proved = {k: node.sides.prove(plane) for k, plane in crossing.items()}
     for number in range(lowest, highest + 1):
         # The region lies above the breakpoint before the piece and below the one after it.
-        around = [(k, sign) for k, sign in ((number - 1, 1), (number, -1)) if k in name]
+        around = [(k, sign) for k, sign in ((number - 1, 1), (number, -1)) if k in crossing]
         if any(proved[k] == -sign for k, sign in around):
             continue
         sides = node.sides
         for k, sign in around:
             if not proved[k]:
-                sides = sides.plus(plane[k], slack[k], name[k], sign)
+                sides = sides.plus(crossing[k], sign)
         witness: Array | None = node.witness
-        new = sides.planes[len(node.sides.planes) :]
-        if not (new[:, :-1] @ node.witness + new[:, -1] >= 0).all():
-            witness = point_in(sides.planes[:, :-1], sides.planes[:, -1] + sides.slack, node.witness)
+        normals, offsets, slack = sides.rows[:, :-2], sides.rows[:, -2], sides.rows[:, -1]
+        new = slice(len(node.sides), None)
+        if not (normals[new] @ node.witness + offsets[new] >= 0).all():
+            witness = point_in(normals, offsets + slack, node.witness)
         if witness is not None:
             piece = node.piece.copy()
             piece[unit] = number

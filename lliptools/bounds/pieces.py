@@ -230,6 +230,10 @@ class Planes:
         """Units of which a hyperplane comes to the ball."""
         return np.flatnonzero(np.isfinite(self.offset).any(axis=0)).tolist()
 
+    def at(self, number: int, unit: int) -> tuple[Array, float]:
+        """(n, t) of one breakpoint of a unit, (features + 1,), and its slack."""
+        return np.append(self.normal[unit], self.offset[number, unit]), float(self.slack[number, unit])
+
     def pieces(self) -> NDArray[np.int64]:
         """(rows,) the piece of every unit that is decided."""
         return (self.offset > 0).sum(axis=0)

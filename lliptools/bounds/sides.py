@@ -5,62 +5,102 @@ not tell such planes from two with a sliver between them, so that planes which a
 again, in integers.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lliptools.bounds.pieces import Array, Integers, Layer, as_integers
 
-__all__ = ["Plane", "Sides", "exact_plane"]
+__all__ = ["Pieces", "Plane", "Sides"]
 
-Plane = tuple[int, int, int]  # where a unit breaks: layer, unit, breakpoint
+Pieces = tuple[NDArray[np.int64], ...]  # of the units, layer by layer
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Where a unit meets one of its breakpoints, in the regions with these pieces of the layers before it.
+
+    row: (features + 1,), n·u + t = 0 in units of eps from the centre; off by at most slack where |u| <= 1.
+    """
+
+    layers: list[Layer]
+    center: Array
+    pieces: Pieces
+    unit: int
+    number: int
+    row: Array
+    slack: float
+
+    @cached_property
+    def exact(self) -> Integers | None:
+        """The unit minus its breakpoint at x + d, times a positive number: a·d + c as integers (a, c).
+
+        None where the network's own numbers are not known exactly.
+        """
+        depth = len(self.pieces)
+        layers = self.layers[: depth + 1]
+        if any(layer.factors is None for layer in layers):
+            return None
+        one, cut = as_integers(np.array([1.0, layers[-1].breakpoints[self.number, self.unit]]))[0]
+        row = np.zeros(len(layers[-1].bias) + 1, dtype=object)
+        row[self.unit], row[-1] = one, -cut
+        for index in range(depth, -1, -1):
+            for matrix in reversed(layers[index].matrices):
+                row = row @ matrix
+            if index:
+                slopes, intercepts, unity = layers[index - 1].lines
+                piece = self.pieces[index - 1]
+                units = np.arange(len(piece))
+                constant = row[-1] * unity[0] + row[:-1] @ intercepts[piece, units]
+                row = np.append(row[:-1] * slopes[piece, units], constant)
+        center, unity = as_integers(self.center, np.ones(1))
+        return np.append(row[:-1] * unity[0], row[-1] * unity[0] + row[:-1] @ center)
 
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Half-spaces n·u + t >= −slack that hold a region, in units of eps from the centre.
+    """Half-spaces that hold a region: sign · (n·u + t) >= −slack.
 
-    planes: (sides, features + 1) of (n, t). slack: (sides,). names: the plane of each, and 1 where the region lies
-    where the unit is above its breakpoint, −1 where below.
+    rows: (sides, features + 2) of sign · (n, t), and slack. planes: the plane and the sign of each: 1 where the region
+    lies where the unit is above its breakpoint, −1 where below.
     """
 
-    planes: Array
-    slack: Array
-    names: tuple[tuple[Plane, int], ...] = ()
+    rows: Array
+    planes: tuple[tuple[Plane, int], ...] = ()
 
     @classmethod
     def none(cls, features: int) -> "Sides":
         """Those of the whole ball."""
-        return cls(np.empty((0, features + 1)), np.empty(0))
+        return cls(np.empty((0, features + 2)))
 
-    def plus(self, plane: Array, slack: float, name: Plane, sign: int) -> "Sides":
-        """With one side more of a plane (n, t): where sign · (n·u + t) >= −slack."""
-        planes = np.concatenate([self.planes, sign * plane[None]])
-        return Sides(planes, np.append(self.slack, slack), (*self.names, (name, sign)))
+    def __len__(self) -> int:
+        return len(self.planes)
 
-    def prove(self, plane: Array, slack: float, name: Plane, exact: Callable[[Plane], Integers | None]) -> int:
-        """1 if no point of the region lies strictly below a plane (n, t), −1 if none lies strictly above, 0 if neither
-        is proved.
+    def plus(self, plane: Plane, sign: int) -> "Sides":
+        """With one side more."""
+        row = np.array([[*(sign * plane.row), plane.slack]])
+        return Sides(np.concatenate([self.rows, row]), (*self.planes, (plane, sign)))
+
+    def prove(self, plane: Plane) -> int:
+        """1 if no point of the region lies strictly below a plane, −1 if none lies strictly above, 0 if neither is
+        proved.
 
         A proof is a side whose plane is exactly parallel and no further on, or a unit that is constant. Only planes
-        that agree to within rounding are looked at. exact: a plane's coefficients as exact_plane finds them.
+        that agree to within rounding are looked at: two numbers that differ by more are not equal.
         """
-        reach = self.slack + slack
-        same, opposite = (np.abs(self.planes - sign * plane).max(axis=1) <= reach for sign in (1, -1))
-        near = np.flatnonzero(same | opposite)
-        if not len(near) and plane[:-1].any():
+        apart = np.minimum(abs(self.rows[:, :-1] - plane.row), abs(self.rows[:, :-1] + plane.row)).max(axis=1)
+        near = (apart <= self.rows[:, -1] + plane.slack).nonzero()[0]
+        if not len(near) and plane.row[:-1].any():
             return 0
-        row = exact(name)
-        if row is None:
+        if plane.exact is None:
             return 0
-        if not row[:-1].any():
-            return 1 if row[-1] >= 0 else -1
+        if not plane.exact[:-1].any():
+            return 1 if plane.exact[-1] >= 0 else -1
         for index in near.tolist():
-            known, sign = self.names[index]
-            side = exact(known)
-            if side is not None and (found := _implied(row, sign * side)):
+            known, sign = self.planes[index]
+            if known.exact is not None and (found := _implied(plane.exact, sign * known.exact)):
                 return found
         return 0
 
@@ -76,28 +116,3 @@ def _implied(row: Integers, side: Integers) -> int:
     if row[pivot] * side[pivot] > 0:
         return 1 if ahead >= 0 else 0
     return -1 if ahead <= 0 else 0
-
-
-def exact_plane(layers: list[Layer], x: Array, pieces: tuple[NDArray[np.int64], ...], name: Plane) -> Integers | None:
-    """A unit's pre-activation minus its breakpoint at x + d, times a positive number: a·d + c, as integers (a, c).
-
-    pieces: those of the layers before it, in the region. Returns (features + 1,), or None where the network's own
-    numbers are not known exactly.
-    """
-    depth, unit, number = name
-    if any(layer.factors is None for layer in layers[: depth + 1]):
-        return None
-    one, cut = as_integers(np.array([1.0, layers[depth].breakpoints[number, unit]]))[0]
-    row = np.zeros(len(layers[depth].bias) + 1, dtype=object)
-    row[unit], row[-1] = one, -cut
-    for index in range(depth, -1, -1):
-        for matrix in reversed(layers[index].matrices):
-            row = row @ matrix
-        if index:
-            slopes, intercepts, unity = layers[index - 1].lines
-            piece = pieces[index - 1]
-            units = np.arange(len(piece))
-            constant = row[-1] * unity[0] + row[:-1] @ intercepts[piece, units]
-            row = np.append(row[:-1] * slopes[piece, units], constant)
-    center, unity = as_integers(x, np.ones(1))
-    return np.append(row[:-1] * unity[0], row[-1] * unity[0] + row[:-1] @ center)
