@@ -26,6 +26,17 @@ class _Commands(TyperGroup):
             if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks for all
                 typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(2) from error
+        except BrokenPipeError:  # as of `| head`, which typer knows
+            raise
+        except OSError as error:
+            said = InvalidInput(
+                expected="files and folders that can be read and written",
+                got=f"{error}",
+                cause="a full disk, a path that does not exist or may not be used, or a file in the place of a folder",
+                next_step="make room or name another path, then run the same command again",
+            )
+            typer.echo(f"{type(error).__name__}: {said}", err=True)
+            raise typer.Exit(2) from error
 
 
 app = typer.Typer(
@@ -66,10 +77,19 @@ def _commands() -> None:
 
 
 def _write_json(path: Path | None, found: dict[str, Any]) -> None:
-    """Write it where it is asked for."""
-    if path is not None:
+    """Write it where it is asked for, whole; print it where that fails, since nothing that was computed may be lost."""
+    from lliptools.storage import replacing
+
+    if path is None:
+        return
+    text = json.dumps(found, indent=2, allow_nan=False)
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
+        with replacing(path) as unfinished:
+            unfinished.write_text(text + "\n")
+    except OSError:
+        print(text)
+        raise
 
 
 @app.command()
@@ -110,7 +130,7 @@ def train(
     import torch
 
     import lliptools as ll
-    from lliptools.nets.zoo import save
+    from lliptools.nets.zoo import check_place, save
     from lliptools.training.checkpoints import remove
     from lliptools.training.distributed import Team, joined
 
@@ -123,6 +143,7 @@ def train(
     }
     other |= {"--loss": (loss, None), "--bound": (bound, None)}
     chosen = replace(chosen, epochs=epochs, hold_out=hold_out, objective=objective)
+    check_place(to)
     folder = to / f"{name}.checkpoint" if checkpoint else None
     data = chosen.data()
     with joined(device) as own:
@@ -146,7 +167,12 @@ def train(
     done = {"device": device, "training_seconds": round(sum(history["seconds"])), "versions": versions}
     if history.best is not None:
         done["validation"] = {"last": history.epochs[-1], "best": history.epochs[history.best]}
-    save(net, name, chosen.network, made | done | {"held_out": measured}, to)
+    try:
+        save(net, name, chosen.network, made | done | {"held_out": measured}, to)
+    except (OSError, InvalidInput):
+        if folder:
+            typer.echo(f"{folder} holds the trained weights: the same command writes them, without training", err=True)
+        raise
     if folder:
         remove(folder)  # the run is over: the same command begins anew
     print(f"written to {to / name}.safetensors")
@@ -171,10 +197,13 @@ def evaluate(
 
     import lliptools as ll
     from lliptools.accuracy import accuracy_by_bound
+    from lliptools.storage import check_writable
     from lliptools.training.devices import as_device
 
     own = as_device(device)
-    recipe = ll.training.recipe(ll.nets.provenance(network)["recipe"])
+    if json_file is not None:
+        check_writable(json_file)
+    recipe = ll.training.recipe(str(ll.nets.provenance(network).get("recipe")))
     net, data = ll.nets.load(network).to(own), recipe.data()
     chosen = slice((recipe.measured if points is None else points) or None)
     x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
@@ -210,22 +239,28 @@ def bounds(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all rows as JSON.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
+    ] = False,
 ) -> None:
-    """Bound and certify a saved network at points of a file. Open .pt2 files only of those whom you trust."""
+    """Bound and certify a saved network at points of a file."""
     import lliptools as ll
     from lliptools.report import read_array, report, table
+    from lliptools.storage import check_writable
     from lliptools.training.devices import as_device
 
     own = as_device(device)
+    if json_file is not None:
+        check_writable(json_file)
     untrained = None if architecture is None else ll.training.recipe(architecture).network()
-    net = ll.nets.load(network, untrained).to(own)
+    net = ll.nets.load(network, untrained, trust=trust).to(own)
     x = read_array(points, "points").to(own)
     y = None if labels is None else read_array(labels, "labels").to(own)
     rungs = [rung.value for rung in bound or (Rung.GLOBAL, Rung.LOCAL)]
     rows = report(net, x, y, eps, rungs)
     found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
-    _write_json(json_file, found)
     print(table(rows, rungs))
+    _write_json(json_file, found)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,21 +21,29 @@ AT_ONCE = 64  # points
 SHOWN = 20  # rows of the table
 
 
-def read_array(path: Path, what: str) -> Tensor:
-    """The numbers in an .npy file: int64 or float64, never objects. Raises InvalidInput for any other file."""
+def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
+    """The numbers in an .npy file, exactly: points, floats of 64 bits at most, as float64; labels, integers, as int64.
+
+    Raises InvalidInput for any other file, of whole numbers as points too: nobody knows whether they are pixels.
+    """
+    points = what == "points"
     try:
         with path.open("rb") as file:
             found = np.lib.format.read_array(file, allow_pickle=False)
-        if found.dtype.kind not in "iuf":
-            raise ValueError(f"an array of {found.dtype}")
+        fits = found.dtype.kind == "f" and found.itemsize <= 8 if points else found.dtype.kind in "iu"
+        if not fits:
+            raise ValueError(f"an array of {found.dtype}, shape {found.shape}")
+        if found.dtype.kind == "u" and found.max(initial=0) > np.iinfo("int64").max:
+            raise ValueError(f"labels up to {found.max()}")
     except Exception as error:  # a damaged header ends in whatever Python's own reader makes of it
+        pixels = "for whole numbers x = pixels / 255 where the network was trained on values from 0 to 1, then "
         raise InvalidInput(
-            expected=f"{what} as an .npy file of real numbers",
+            expected=f"{what} as an .npy file of {'floats of 64 bits at most' if points else 'integers'}",
             got=f"{path}: {error}",
-            cause="a path that does not exist, or another kind of file",
-            next_step="numpy.save(path, array)",
+            cause="a path that does not exist, another kind of file, or numbers of another kind",
+            next_step=f"{pixels if points else ''}numpy.save(path, {'x' if points else 'y.astype(numpy.int64)'})",
         ) from error
-    return torch.from_numpy(found.astype("float64" if found.dtype.kind == "f" else "int64"))
+    return torch.from_numpy(found.astype("float64" if points else "int64"))
 
 
 def report(
@@ -46,8 +54,8 @@ def report(
     x: (points, *sample). y: labels, (points,); without them what the network predicts is certified. rungs: names of
     upper bounds in lliptools.BOUNDS. Raises what lliptools.certify raises.
     """
-    x = x.to(torch.float64)
     center = check_input(net, x)
+    x = x.to(torch.float64)
     if not (radii and rungs and all(map(math.isfinite, radii))):
         raise InvalidInput(
             expected="one finite radius and one bound at least",

@@ -13,7 +13,26 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["locked", "put", "read_json", "replacing", "write_tensors"]
+__all__ = ["check_writable", "locked", "put", "read_json", "replacing", "write_tensors"]
+
+
+def check_writable(path: Path) -> None:
+    """Raise InvalidInput where no file of that path could be written, its folders made where they are missing."""
+    there = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir():
+        got = "a folder in its place"
+    elif not there.is_dir():
+        got = f"{there}, which is a file"
+    elif not os.access(there, os.W_OK):
+        got = f"{there}, which may not be written to"
+    else:
+        return
+    raise InvalidInput(
+        expected=f"{path} as a file that can be written",
+        got=got,
+        cause="a path that differs from the one meant, or a folder of another user",
+        next_step="name another path",
+    )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A saved network bounded and certified at points of a file."""
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import lliptools as ll
 from lliptools.cli import app
+from lliptools.report import read_array, report
 
 NET, DIGITS = ll.nets.load("digits-clipped"), ll.training.digits()
 
@@ -91,7 +93,8 @@ def test_a_program_and_weights_with_an_architecture(points, tmp_path):
     save_file(weights, tmp_path / "weights.safetensors")
     one = ("--input", points, "--eps", 0.1, "--bound", "global")
     shown = run("digits-clipped", *one).stdout
-    assert run(tmp_path / "net.pt2", *one).stdout == shown
+    refused(run(tmp_path / "net.pt2", *one), "InvalidInput", "--trust")
+    assert run(tmp_path / "net.pt2", "--trust", *one).stdout == shown
     assert run(tmp_path / "weights.safetensors", "--architecture", "digits-clipped", *one).stdout == shown
 
 
@@ -143,3 +146,90 @@ def test_what_cannot_be_read(points, tmp_path):
     refused(run(tmp_path / "text.safetensors", "--architecture", "digits-clipped", *one), "InvalidInput")
     save_file({}, tmp_path / "empty.safetensors")
     refused(run(tmp_path / "empty.safetensors", "--architecture", "digits-clipped", *one), "InvalidInput")
+
+
+WHOLE = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+@pytest.mark.parametrize(
+    "kind", [*WHOLE, "bool", "complex64", "complex128", "longdouble", "S3", "M8[s]", "m8[s]", "V8"]
+)
+def test_points_are_floats(kind, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 64), kind))
+    done = run("digits-clipped", "--input", tmp_path / "x.npy", "--eps", 0.1)
+    refused(done, "InvalidInput", "(2, 64)", "x = pixels / 255", "numpy.save")
+    if kind in WHOLE:
+        with pytest.raises(ll.InvalidInput, match="255"):
+            report(NET, torch.from_numpy(np.load(tmp_path / "x.npy")), None, (0.1,), ("global",))
+
+
+@pytest.mark.parametrize("kind", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
+def test_floats_are_read_exactly(kind, tmp_path):
+    tiny = np.finfo(kind).smallest_subnormal
+    given = np.array([[1 / 3, -2.0, tiny, np.finfo(kind).max]], kind)
+    np.save(tmp_path / "x.npy", given)
+    found = read_array(tmp_path / "x.npy", "points")
+    assert found.dtype == torch.float64
+    assert [found.tolist()] == [given.tolist()]
+    with pytest.raises(ll.InvalidInput, match="integers"):
+        read_array(tmp_path / "x.npy", "labels")
+
+
+@pytest.mark.parametrize("kind", [*WHOLE, ">i8", ">u2"])
+def test_labels_are_integers_that_are_kept(kind, tmp_path):
+    given = np.array([0, np.iinfo(kind).max, np.iinfo(kind).min], kind)
+    np.save(tmp_path / "y.npy", given)
+    if given.max() > np.iinfo("int64").max:
+        with pytest.raises(ll.InvalidInput, match=r"labels up to 18446744073709551615.*astype\(numpy.int64\)"):
+            read_array(tmp_path / "y.npy", "labels")
+    else:
+        assert read_array(tmp_path / "y.npy", "labels").tolist() == given.tolist()
+    np.save(tmp_path / "y.npy", np.array([7, 1], kind))
+    assert read_array(tmp_path / "y.npy", "labels").tolist() == [7, 1]
+
+
+@pytest.mark.parametrize("kind", ["bool", "complex64", "float64", "O"])
+def test_labels_of_another_kind(kind, tmp_path):
+    np.save(tmp_path / "y.npy", np.ones(2, kind), allow_pickle=True)
+    with pytest.raises(ll.InvalidInput, match=r"labels as an \.npy file of integers"):
+        read_array(tmp_path / "y.npy", "labels")
+
+
+def test_an_array_that_unpickles_runs_nothing(tmp_path):
+    made = tmp_path / "made"
+
+    class Harmful:
+        def __reduce__(self):
+            return os.mkdir, (str(made),)
+
+    np.save(tmp_path / "x.npy", np.array([Harmful()], dtype=object), allow_pickle=True)
+    refused(run("digits-clipped", "--input", tmp_path / "x.npy", "--eps", 0.1), "InvalidInput")
+    assert not made.exists()
+
+
+def test_a_result_that_cannot_be_written_is_printed(points, tmp_path, monkeypatch):
+    one = ("digits-clipped", "--input", points, "--eps", 0.1, "--bound", "global")
+    shown, to = run(*one).stdout, tmp_path / "rows.json"
+    to.write_text("before")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = run(*one, "--json", to)
+    refused(done, "OSError", "No space left on device", "a full disk")
+    assert done.stdout.startswith(shown)
+    assert len(json.loads(done.stdout[len(shown) :])["rows"]) == 70
+    assert to.read_text() == "before"
+    assert not [*tmp_path.glob("*.part")]
+
+
+@pytest.mark.parametrize("command", [["bounds", "digits-clipped", "--eps", "0.1"], ["evaluate", "moons"]])
+def test_a_place_that_cannot_be_written_is_said_before_the_work(command, points, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    given = ["--input", str(points)] if command[0] == "bounds" else []
+    for place, said in ((tmp_path / "file" / "rows.json", "which is a file"), (tmp_path / "folder", "a folder in its")):
+        done = CliRunner().invoke(app, [*command, *given, "--json", str(place)])
+        refused(done, "InvalidInput", said)
+        assert not done.stdout

@@ -3,7 +3,6 @@
 import inspect
 import json
 import math
-import os
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.programs import load_program
-from lliptools.storage import locked, read_json, replacing, write_tensors
+from lliptools.storage import check_writable, locked, read_json, replacing, write_tensors
 
 __all__ = ["available", "check_place", "load", "provenance", "save"]
 
@@ -114,14 +113,7 @@ def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record:
 
 def check_place(folder: Path) -> None:
     """Raise InvalidInput where save could not write into a folder: before there is anything to save."""
-    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise InvalidInput(
-            expected=f"{folder} as a folder that can be written to, or a place where it can be made",
-            got=f"{there}, {'which may not be written to' if there.is_dir() else 'a file'}",
-            cause="a path that differs, or a folder of another user",
-            next_step="name another folder",
-        )
+    check_writable(folder / "provenance.json")
     _records(folder)
 
 
