@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lliptools.bounds.pieces import SPACING, Affine, Array, Layer, TooManyRegions
+from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
 __all__ = ["Cell", "Point", "cells", "clip", "nearest", "room"]
@@ -36,12 +36,13 @@ def cells(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Cell]:
     Where rounding leaves it open whether a region meets the ball, it is listed. Raises TooManyRegions.
     """
     square = [(-RIM, -RIM), (RIM, -RIM), (RIM, RIM), (-RIM, RIM)]
+    center = as_integers(np.append(x, 1.0))[0]
     found = [Cell(square, Sides.none(2), (), Affine.start(x))]
     for layer in layers:
         passed: list[Cell] = []
         for cell in found:
             before = cell.affine.linear(layer)
-            for polygon, sides, piece in _cut(cell, before, layers, x, eps, limit - len(passed)):
+            for polygon, sides, piece in _cut(cell, before, layers, center, eps, limit - len(passed)):
                 passed.append(Cell(polygon, sides, (*cell.pieces, piece), before.activate(layer, piece)))
         found = passed
     return found
@@ -58,7 +59,7 @@ def room(clips: int) -> float:
 
 
 def _cut(
-    cell: Cell, before: Affine, layers: list[Layer], x: Array, eps: float, limit: int
+    cell: Cell, before: Affine, layers: list[Layer], center: Integers, eps: float, limit: int
 ) -> list[tuple[Polygon, Sides, NDArray[np.int64]]]:
     """A cell, cut along the lines of the next layer: polygons, their sides, and the piece (rows,) of every unit."""
     planes = before.planes(layers[len(cell.pieces)].breakpoints, eps)
@@ -70,7 +71,8 @@ def _cut(
     open_ = ~(above | below)
     for unit in np.flatnonzero(open_.any(axis=0)).tolist():
         crossing = [
-            Plane(layers, x, cell.pieces, unit, k, *planes.at(k, unit)) for k in np.flatnonzero(open_[:, unit]).tolist()
+            Plane(layers, center, cell.pieces, unit, k, *planes.at(k, unit))
+            for k in np.flatnonzero(open_[:, unit]).tolist()
         ]
         parts = [part for whole in parts for part in _cut_by_unit(whole, crossing)]
         if len(parts) > limit:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lliptools.bounds.pieces import SPACING, Affine, Array, Layer, Planes, TooManyRegions
+from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, Planes, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
 __all__ = ["patterns", "point_in"]
@@ -46,11 +46,12 @@ def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affi
         return _Node(before, planes, planes.undecided(), planes.pieces(), passed, sides, witness)
 
     stack = [enter(Affine.start(x), (), Sides.none(features), np.zeros(features))]
+    center = as_integers(np.append(x, 1.0))[0]
     found, visited = [], 0
     while stack:
         node = stack.pop()
         if node.todo:
-            stack.extend(_branches(node, layers, x))
+            stack.extend(_branches(node, layers, center))
         else:
             after = node.before.activate(layers[len(node.passed)], node.piece)
             passed = (*node.passed, node.piece)
@@ -64,13 +65,15 @@ def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affi
     return found
 
 
-def _branches(node: _Node, layers: list[Layer], x: Array) -> Iterator[_Node]:
+def _branches(node: _Node, layers: list[Layer], center: Integers) -> Iterator[_Node]:
     """The node with its next open unit on each of the pieces that the unit may be on."""
     unit, todo = node.todo[0], node.todo[1:]
     offset = node.planes.offset[:, unit]
     lowest = int((offset == np.inf).sum())
     highest = lowest + int(np.isfinite(offset).sum())
-    crossing = {k: Plane(layers, x, node.passed, unit, k, *node.planes.at(k, unit)) for k in range(lowest, highest)}
+    crossing = {
+        k: Plane(layers, center, node.passed, unit, k, *node.planes.at(k, unit)) for k in range(lowest, highest)
+    }
     proved = {k: node.sides.prove(plane) for k, plane in crossing.items()}
     for number in range(lowest, highest + 1):
         # The region lies above the breakpoint before the piece and below the one after it.

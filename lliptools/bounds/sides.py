@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lliptools.bounds.pieces import Array, Integers, Layer, as_integers
+from lliptools.bounds.pieces import Array, Integers, Layer
 
 __all__ = ["Pieces", "Plane", "Sides"]
 
@@ -22,11 +22,12 @@ Pieces = tuple[NDArray[np.int64], ...]  # of the units, layer by layer
 class Plane:
     """Where a unit meets one of its breakpoints, in the regions with these pieces of the layers before it.
 
-    row: (features + 1,), n·u + t = 0 in units of eps from the centre; off by at most slack where |u| <= 1.
+    center: the centre and 1, (features + 1,), times a power of two. row: (features + 1,), n·u + t = 0 in units of eps
+    from the centre; off by at most slack where |u| <= 1.
     """
 
     layers: list[Layer]
-    center: Array
+    center: Integers
     pieces: Pieces
     unit: int
     number: int
@@ -43,7 +44,7 @@ class Plane:
         layers = self.layers[: depth + 1]
         if any(layer.factors is None for layer in layers):
             return None
-        one, cut = as_integers(np.array([1.0, layers[-1].breakpoints[self.number, self.unit]]))[0]
+        cut, one = float(layers[-1].breakpoints[self.number, self.unit]).as_integer_ratio()
         row = np.zeros(len(layers[-1].bias) + 1, dtype=object)
         row[self.unit], row[-1] = one, -cut
         for index in range(depth, -1, -1):
@@ -55,8 +56,7 @@ class Plane:
                 units = np.arange(len(piece))
                 constant = row[-1] * unity[0] + row[:-1] @ intercepts[piece, units]
                 row = np.append(row[:-1] * slopes[piece, units], constant)
-        center, unity = as_integers(self.center, np.ones(1))
-        return np.append(row[:-1] * unity[0], row[-1] * unity[0] + row[:-1] @ center)
+        return np.append(row[:-1] * self.center[-1], row @ self.center)
 
 
 @dataclass(frozen=True, eq=False)
