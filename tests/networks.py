@@ -106,7 +106,7 @@ NETWORKS = {
     ),
     "tanh": lambda: dense(nn.Tanh()),
     "sigmoid": lambda: dense(nn.Sigmoid(), seed=1),
-    "softplus": lambda: dense(nn.Softplus(beta=3.0), seed=2),
+    "softplus": lambda: dense(nn.Softplus(beta=3.0, threshold=40), seed=2),
     "elu": lambda: dense(nn.ELU(alpha=1.5), seed=3),
     "maxmin": lambda: dense(nets.MaxMin(), seed=4),
     "clipped maxmin": lambda: dense(nets.ClippedMaxMin(0.3, -0.2), seed=5),
@@ -114,7 +114,7 @@ NETWORKS = {
     "convolutional, clipped by channel": lambda: convolutional(nets.ClippedReLU(0.4)),
     "residual": lambda: residual(nn.ReLU()),
     "residual, clipped": lambda: residual(nets.ClippedReLU(0.5)),
-    "residual, smooth": lambda: residual(nn.Softplus()),
+    "residual, smooth": lambda: residual(nn.Softplus(threshold=40)),
     "starts with an activation": lambda: nn.Sequential(nn.ReLU(), nn.Linear(3, 4)),
 }
 # Those whose regions the exact search can cut: piecewise linear units, one layer after the other.

@@ -14,7 +14,17 @@ from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
-__all__ = ["BlockBound", "Bound", "Box", "errs", "product_above", "round_down", "round_up", "slopes_everywhere"]
+__all__ = [
+    "BlockBound",
+    "Bound",
+    "Box",
+    "errs",
+    "norm_by",
+    "product_above",
+    "round_down",
+    "round_up",
+    "slopes_everywhere",
+]
 
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
@@ -47,6 +57,18 @@ def mark_of(stage: object, name: str) -> object:
         if "__call__" in vars(owner):
             return vars(owner).get(name)
     return None
+
+
+def norm_by(norm: Norm, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """The norm that a method finds, (batch,); inf for a sample with a slope, or a norm, that is no finite number.
+
+    An activation that jumps has an infinite slope, and infinity times a weight of 0 is nothing that a method could use.
+    """
+    finite = row_slope.isfinite().flatten(1).all(dim=1) & column_slope.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        row_slope, column_slope = (torch.where(slope.isfinite(), slope, 1.0) for slope in (row_slope, column_slope))
+    found = norm(linear, row_slope, column_slope)
+    return torch.where(finite & (found >= 0), found, torch.inf)
 
 
 def product_above(one: Tensor, other: Tensor) -> Tensor:
@@ -206,7 +228,7 @@ def _global_norm(norm: Norm | None, block: BlockBound, before: BlockBound | None
     if before is not None:
         columns = slopes_everywhere(before.activation, before.slope)[1]
     rows = slopes_everywhere(block.activation, block.slope)[0]
-    return norm(block.linear, rows, columns).item()
+    return norm_by(norm, block.linear, rows, columns).item()
 
 
 def slopes_everywhere(activation: Rule | None, like: Tensor) -> tuple[Tensor, Tensor]:

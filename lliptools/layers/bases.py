@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from lliptools.bounds.rounding import unit
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Chain, Designed, MaxMin
+from lliptools.nets.checked import Checked
 from lliptools.nets.layers import check_layer
 from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Shape, Transposed
-from lliptools.nets.rules import rule
+from lliptools.nets.rules import Rule, rule
 
 __all__ = ["ConvMap", "ConvResidual", "DenseMap", "DenseResidual", "check_slopes", "check_widths", "rounding_of"]
 
@@ -30,27 +31,51 @@ def check_widths(layer: nn.Module, **widths: int) -> None:
             )
 
 
-def check_slopes(activation: nn.Module, layer: str) -> None:
-    """Raise UnsupportedLayer unless an activation is elementwise with slopes in [0, 1]: the theorem needs both."""
+def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
+    """Raise UnsupportedLayer unless an activation is elementwise with slopes in [0, 1]: the theorem needs both.
+
+    shape: of the units that it is applied to; an activation of one's own is looked at for so many.
+    """
     found = rule(activation)
     if found is not None:
         check_layer(activation, f"{type(activation).__name__} in {layer}")
     reason = "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"
+    step = "use torch.nn.ReLU()"
     if isinstance(found, MaxMin):
         found, reason = None, "it compares units with each other, so that it has no diagonal of slopes"
     if found is not None:
-        widest = torch.tensor([torch.inf], dtype=torch.float64)
-        least, greatest = found.slopes(-widest, widest)
-        if (least < 0).any() or (greatest > 1).any():
+        least, greatest = found.slopes(*_parts_of_the_line(activation, found, shape))
+        if not ((least >= 0).all() and (greatest <= 1).all()):
             found, reason = None, f"its slopes reach from {least.min():g} to {greatest.max():g}"
+            if isinstance(activation, nn.Softplus):
+                reason = f"beyond its threshold, {activation.threshold:g}, torch turns to z itself, which is a jump"
+                step = "use torch.nn.Softplus(threshold=40), which has no jump in float64, or torch.nn.ReLU()"
     if found is None:
         raise UnsupportedLayer(
             expected=f"inside {layer} an elementwise activation with slopes in [0, 1]: ReLU, LeakyReLU, ReLU6, "
-            "Hardtanh, Tanh, Sigmoid, Softplus, ELU with alpha <= 1, or ClippedReLU",
+            "Hardtanh, Tanh, Sigmoid, Softplus with threshold=40, ELU with alpha <= 1, or ClippedReLU",
             got=str(activation),
             cause=reason,
-            next_step="use torch.nn.ReLU()",
+            next_step=step,
         )
+
+
+def _parts_of_the_line(activation: nn.Module, found: Rule, shape: Shape) -> tuple[Tensor, Tensor]:
+    """The whole line, and parts of it: slopes that an own rule says of them are held against the function in each."""
+    device = next((t.device for t in (*activation.parameters(), *activation.buffers())), torch.device("cpu"))
+    if device.type == "meta":
+        raise InvalidInput(
+            expected=f"{type(activation).__name__} with values",
+            got="parameters on the device meta",
+            cause="an activation that was built without memory",
+            next_step='build it under torch.device("cpu")',
+        )
+    ends = torch.arange(-8.0, 8.25, 0.25, dtype=torch.float64, device=device)
+    infinite = torch.full_like(ends[:1], torch.inf)
+    lower, upper = torch.cat([-infinite, -infinite, ends]), torch.cat([infinite, ends, infinite])
+    units = shape if isinstance(found, Checked) else [1] * len(shape)
+    wide = [1] * len(shape)
+    return lower.view(-1, *wide).expand(-1, *units), upper.view(-1, *wide).expand(-1, *units)
 
 
 def rounding_of(terms: int, inner: int, dtype: torch.dtype) -> float:
@@ -101,7 +126,11 @@ class DenseResidual(Designed):
         self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(inner, features)))
         self.bias = nn.Parameter(torch.zeros(inner))
         self.activation = nn.ReLU() if activation is None else activation
-        check_slopes(self.activation, type(self).__name__)
+        self.check_activation()
+
+    def check_activation(self) -> None:
+        """Raise UnsupportedLayer for an activation that the theorem does not cover."""
+        check_slopes(self.activation, type(self).__name__, (len(self.weight),))
 
     @abstractmethod
     def back(self) -> Tensor:
@@ -247,7 +276,11 @@ class ConvResidual(Images):
         self.channels, self.inner = channels, inner
         nn.init.xavier_normal_(self.weight)
         self.activation = nn.ReLU() if activation is None else activation
-        check_slopes(self.activation, type(self).__name__)
+        self.check_activation()
+
+    def check_activation(self) -> None:
+        """Raise UnsupportedLayer for an activation that the theorem does not cover."""
+        check_slopes(self.activation, type(self).__name__, (len(self.weight), 1, 1))
 
     @abstractmethod
     def back(self) -> Tensor:

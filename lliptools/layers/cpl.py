@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lliptools.layers.bases import ConvResidual, DenseResidual, check_slopes
+from lliptools.layers.bases import ConvResidual, DenseResidual
 from lliptools.layers.condition import smallest
 from lliptools.layers.norm import kernel_norm, matrix_norm
 from lliptools.nets import Guarantee
@@ -26,7 +26,7 @@ class CPLLinear(DenseResidual):
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever the parameters are."""
-        check_slopes(self.activation, "CPLLinear")
+        self.check_activation()
         return Guarantee(1.0, "on features")
 
 
@@ -45,7 +45,7 @@ class CPLConv2d(ConvResidual):
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever the parameters are. Raises UnsupportedLayer for a padding or activation that was set since."""
         self.check_padding()
-        check_slopes(self.activation, "CPLConv2d")
+        self.check_activation()
         return Guarantee(1.0, self.where())
 
 

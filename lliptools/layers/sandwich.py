@@ -33,7 +33,11 @@ class SandwichLinear(Designed):
         self.bias = nn.Parameter(torch.zeros(out_features))
         self.log_psi = nn.Parameter(torch.zeros(out_features))
         self.activation = nn.ReLU() if activation is None else activation
-        check_slopes(self.activation, "SandwichLinear")
+        self.check_activation()
+
+    def check_activation(self) -> None:
+        """Raise UnsupportedLayer for an activation that the theorem does not cover."""
+        check_slopes(self.activation, "SandwichLinear", (len(self.weight),))
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """Ψ⁻¹B, the activation, AᵀΨ."""
@@ -52,7 +56,7 @@ class SandwichLinear(Designed):
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever the parameters are."""
-        check_slopes(self.activation, "SandwichLinear")
+        self.check_activation()
         return Guarantee(1.0, "on features")
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.layers.bases import ConvResidual, DenseResidual, check_slopes
+from lliptools.layers.bases import ConvResidual, DenseResidual
 from lliptools.layers.condition import balanced_scale
 from lliptools.nets import Guarantee
 
@@ -34,7 +34,7 @@ class SLLLinear(DenseResidual):
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever the parameters are."""
-        check_slopes(self.activation, "SLLLinear")
+        self.check_activation()
         return Guarantee(1.0, "on features")
 
 
@@ -69,5 +69,5 @@ class SLLConv2d(ConvResidual):
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever the parameters are. Raises UnsupportedLayer for a padding or activation that was set since."""
         self.check_padding()
-        check_slopes(self.activation, "SLLConv2d")
+        self.check_activation()
         return Guarantee(1.0, self.where())

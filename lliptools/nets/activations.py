@@ -11,11 +11,29 @@ from lliptools.errors import InvalidInput
 __all__ = ["Activation", "Clip", "ClippedReLU", "Monotone"]
 
 
+def ulp(like: Tensor) -> float:
+    """More than the relative error of an elementary function, or of a product of two: twice 4 was never exceeded."""
+    return 16 * torch.finfo(like.dtype).eps
+
+
+def tiny(like: Tensor) -> float:
+    """More than underflow takes from a number."""
+    return torch.finfo(like.dtype).tiny
+
+
+def outward(low: Tensor, high: Tensor, relative: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """Computed ends of an image, moved outward by the error of a function, or by so many times that."""
+    error = ulp(low) * relative
+    return low - error * low.abs() - tiny(low), high + error * high.abs() + tiny(low)
+
+
 class Activation(nn.Module):
     """An elementwise activation that the bounds can read: a module with three methods.
 
     An own activation derives from this class (or from Monotone, which knows the image) and defines forward, image and
-    slopes in that one class; networks that hold it are then bounded like all others.
+    slopes in that one class; networks that hold it are then bounded like all others. Boxes may reach to ±inf; what
+    image and slopes return is in the precision of the box, or whole numbers. What a few points of the box show to be
+    false is refused (checked.Checked); for the rest the author answers.
     """
 
     @abstractmethod

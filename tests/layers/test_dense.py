@@ -47,7 +47,14 @@ def test_orthogonal_layers_keep_lengths(name, scale, sizes):
     assert "singular values 1" in str(layer.lipschitz_bound())
 
 
-ACTIVATIONS = [nn.LeakyReLU(0.3), nn.Tanh(), nn.Softplus(5.0), nn.ELU(0.7), nn.Hardtanh(), ll.nets.ClippedReLU(0.4)]
+ACTIVATIONS = [
+    nn.LeakyReLU(0.3),
+    nn.Tanh(),
+    nn.Softplus(5.0, 40.0),
+    nn.ELU(0.7),
+    nn.Hardtanh(),
+    ll.nets.ClippedReLU(0.4),
+]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)

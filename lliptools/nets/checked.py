@@ -1,0 +1,143 @@
+"""An activation of one's own, and what is checked of its rule wherever the rule is used."""
+
+import torch
+from torch import Tensor
+
+from lliptools.errors import InvalidInput
+from lliptools.nets.activations import Activation, outward, tiny, ulp
+
+__all__ = ["Checked"]
+
+WIDEST = 1e3  # what reaches to infinity is looked into so far
+PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a box, at which the rule is held against the function
+
+
+class Checked(Activation):
+    """The rule of an activation that derives from Activation; what a few points show to be false is refused.
+
+    Image and slopes have the shape of the box, no NaN, and lower <= upper; they hold at five points of the box; the
+    function takes units one by one. Ends that are not whole numbers are moved outward by the error of a function.
+    """
+
+    def __init__(self, layer: Activation) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The values of the layer, same shape as z. Raises InvalidInput for another shape or a lower precision."""
+        found = self.layer(z.clone())  # it may write into what it is given
+        if not isinstance(found, Tensor) or found.shape != z.shape or not _as_precise(found, z):
+            raise self._false(f"forward(z) of z's shape {tuple(z.shape)} and precision {z.dtype}", _said(found))
+        return found.to(z.dtype)
+
+    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The image that the layer says, (batch, *units) each. Raises InvalidInput where a value lies outside."""
+        lower, upper = _ascending(lower, upper)
+        low, high = outward(*self._ends("image", self.layer.image(lower, upper), lower))
+        with torch.no_grad():
+            values = self._at(_places(lower, upper))
+            room = 16 * ulp(low) * values.abs() + tiny(low)
+            inside = (low <= values + room) & (values - room <= high)
+        if not (inside | values.isnan()).all():
+            raise self._false("image(lower, upper) around the values over [lower, upper]", "a value outside of it")
+        return low, high
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The slopes that the layer says, (batch, *units) each. Raises InvalidInput where a secant is steeper."""
+        lower, upper = _ascending(lower, upper)
+        least, greatest = self._ends("slopes", self.layer.slopes(lower, upper), lower)
+        with torch.no_grad():
+            z = _places(lower, upper)
+            values = self._at(z)
+            self._check_units(z, values)
+            step, rise = z.diff(dim=0), values.diff(dim=0)
+            size = values.abs() + torch.maximum(least.abs(), greatest.abs()) * z.abs()
+            room = 16 * ulp(least) * (size[1:] + size[:-1]) + tiny(least)
+            between = (least * step - room <= rise) & (rise <= greatest * step + room)
+            known = rise.isfinite() & room.isfinite()
+        if not (between | ~known).all():
+            raise self._false("slopes(lower, upper) of any two points in [lower, upper]", "two points with another")
+        whole = [slope == slope.round() for slope in (least, greatest)]
+        return (
+            torch.where(whole[0], least, least - ulp(least) * least.abs()),
+            torch.where(whole[1], greatest, greatest + ulp(greatest) * greatest.abs()),
+        )
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
+        """The pieces that the layer says, as of Activation. Raises InvalidInput where the function is another one."""
+        found = self.layer.pieces(shape)
+        if found is None:
+            return None
+        bends, slopes = (part.double() for part in found)
+        count = len(bends)
+        if bends.shape != (count, *shape) or slopes.shape != (count + 1, *shape) or not (bends.diff(dim=0) >= 0).all():
+            raise self._false("pieces(shape) as ascending bends (k, *shape), slopes (k + 1, *shape)", _said(bends))
+        with torch.no_grad():
+            ends = torch.cat([bends[:1] - 1, bends, bends[-1:] + 1]) if count else bends.new_tensor([[-1.0], [1.0]])
+            ends = ends.expand(-1, *shape) if count else ends.reshape(2, *[1] * len(shape)).expand(2, *shape)
+            middle = (ends[1:] + ends[:-1]) / 2
+            for one, other in ((ends[:-1], middle), (middle, ends[1:])):
+                low, high = self(one), self(other)
+                size = low.abs() + high.abs() + slopes.abs() * (one.abs() + other.abs())
+                fits = (high - low - slopes * (other - one)).abs() <= 16 * ulp(low) * size
+                if not (fits | ((one.isinf() | other.isinf()) & slopes.isfinite())).all():
+                    raise self._false("pieces(shape) between which the function is linear", "another function")
+        return bends, slopes
+
+    def _at(self, points: Tensor) -> Tensor:
+        """Values at (places, batch, *units)."""
+        return self(points.flatten(0, 1)).reshape(points.shape)
+
+    def _ends(self, name: str, found: object, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors of the shape and precision of the box."""
+        expected = f"{name}(lower, upper) as two tensors of the box's shape {tuple(like.shape)} and {like.dtype}"
+        if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(end, Tensor) for end in found):
+            raise self._false(expected, _said(found))
+        ends = []
+        for end in found:
+            fits = end.shape == like.shape and not end.is_complex()
+            converted = end.to(like.dtype) if fits else like
+            if not fits or not (_as_precise(end, like) or (converted == converted.round()).all()):
+                raise self._false(expected, _said(end))
+            ends.append(converted)
+        if not (ends[0] <= ends[1]).all():
+            got = "NaN" if ends[0].isnan().any() or ends[1].isnan().any() else "lower ends above upper ends"
+            raise self._false(f"{name}(lower, upper) as lower and upper ends", got)
+        return ends[0], ends[1]
+
+    def _check_units(self, z: Tensor, values: Tensor) -> None:
+        """Every other unit changed, the rest keep their values."""
+        odd = torch.arange(z[0].numel(), device=z.device).reshape(z[0].shape) % 2 == 1
+        mixed, wanted = self(torch.where(odd, z[0], z[-1])), torch.where(odd, values[0], values[-1])
+        same = (mixed - wanted).abs() <= 16 * ulp(z) * wanted.abs() + tiny(z)
+        if not (same | (mixed == wanted) | (mixed.isnan() & wanted.isnan())).all():
+            raise self._false("a function of every unit by itself", "units that change the values of others")
+
+    def _false(self, expected: str, got: str) -> InvalidInput:
+        return InvalidInput(
+            expected=f"of {type(self.layer).__name__}: {expected}",
+            got=got,
+            cause="a rule for another function, or one that does not know boxes which reach to -inf or inf",
+            next_step="test its image and slopes at ends of ±inf, at equal ends and around every bend",
+        )
+
+
+def _as_precise(found: Tensor, like: Tensor) -> bool:
+    return found.is_floating_point() and torch.promote_types(found.dtype, like.dtype) == found.dtype
+
+
+def _said(found: object) -> str:
+    return f"shape {tuple(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else f"{found!r:.60}"
+
+
+def _ascending(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of a box, which rounding may have turned round."""
+    return torch.minimum(lower, upper), torch.maximum(lower, upper)
+
+
+def _places(lower: Tensor, upper: Tensor) -> Tensor:
+    """Points of the boxes, (places, batch, *units)."""
+    low = torch.where(lower == -torch.inf, upper.clamp_max(0.0) - WIDEST, lower)
+    high = torch.where(upper == torch.inf, low.clamp_min(0.0) + WIDEST, upper)
+    between = [torch.minimum(torch.maximum(low * (1 - place) + high * place, low), high) for place in PLACES]
+    return torch.stack(between).detach()
