@@ -1,5 +1,6 @@
 """The command line, but for what it measures."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 import lliptools as ll
 from lliptools.cli import app
+from lliptools.nets import zoo
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,7 +23,7 @@ def run(*arguments):
 def test_train_and_evaluate_what_it_wrote(tmp_path):
     done = run("train", "moons", "--epochs", 2, "--seed", 5, "--hold-out", 40, "--to", tmp_path)
     assert done.exit_code == 0, done.output
-    assert {path.name for path in tmp_path.iterdir()} == {"moons.safetensors", "provenance.json"}
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"moons.safetensors", "provenance.json"}
     record = json.loads((tmp_path / "provenance.json").read_text())["moons"]
     assert record["command"] == "lliptools train moons --seed 5 --epochs 2 --hold-out 40"
     assert record["validation"]["last"]["epoch"] == 1
@@ -98,6 +100,85 @@ def test_errors_are_one_message_and_exit_code_2(arguments, said, tmp_path):
     assert said in done.stderr
     assert "Traceback" not in done.output
     assert not done.stdout
+
+
+def test_two_trainings_at_once_in_one_folder(tmp_path):
+    """The same recipe is trained once, another one beside it: no traceback, no lost line of provenance.json."""
+    names = ("moons", "moons", "digits-relu")
+    command = [sys.executable, "-m", "lliptools", "train", "--epochs", "3", "--to", str(tmp_path)]
+    running = [
+        subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for name in names
+    ]
+    said = [each.communicate(timeout=200) for each in running]
+    codes = [each.returncode for each in running]
+    assert codes[2] == 0, said[2]
+    assert sorted(codes[:2]) in ([0, 0], [0, 2]), said  # where one had ended before the other began, both go through
+    assert not any("Traceback" in error for _, error in said)
+    if 2 in codes:
+        assert "a second run in the same folder" in said[codes.index(2)][1]
+    assert json.loads((tmp_path / "provenance.json").read_text()).keys() == {"moons", "digits-relu"}
+    for name in ("moons", "digits-relu"):
+        assert run("evaluate", tmp_path / f"{name}.safetensors", "--points", 3, "--eps", 0.1).exit_code == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(ll.training, "fit", lambda *given, **options: pytest.fail("trained"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "provenance.json").write_text("[1]")
+    for place, said in ((tmp_path / "file", "which is a file"), (tmp_path, "one JSON object for each network")):
+        for more in ([], ["--no-checkpoint"]):
+            done = run("train", "moons", "--to", place, *more)
+            assert done.exit_code == 2, done.output
+            assert said in done.stderr
+            assert not done.stdout
+
+
+def test_a_disk_that_is_full_at_the_end_loses_no_weights(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = ["train", "moons", "--epochs", 2, "--to"]
+    assert run(*command, tmp_path / "whole").exit_code == 0
+    monkeypatch.setattr(zoo, "write_tensors", full)
+    done = run(*command, tmp_path / "full")
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+    assert "No space left on device" in done.stderr
+    assert "moons.checkpoint holds the trained weights" in done.stderr
+    assert "certified" in done.stdout  # what was measured
+    monkeypatch.undo()
+    monkeypatch.setattr(ll.training.loop._Run, "epoch", lambda *given: pytest.fail("trained again"))
+    assert run(*command, tmp_path / "full").exit_code == 0
+    files = [(tmp_path / name / "moons.safetensors").read_bytes() for name in ("whole", "full")]
+    assert files[0] == files[1]
+    assert not (tmp_path / "full" / "moons.checkpoint").exists()
+
+
+def test_a_provenance_without_a_recipe_is_one_message(tmp_path):
+    assert run("train", "moons", "--epochs", 1, "--to", tmp_path).exit_code == 0
+    path = tmp_path / "provenance.json"
+    for recipe in (None, 3, ["moons"], "__class__"):
+        record = json.loads(path.read_text())
+        record["moons"]["recipe"] = recipe
+        path.write_text(json.dumps(record))
+        done = run("evaluate", tmp_path / "moons.safetensors")
+        assert done.exit_code == 2
+        assert "lliptools recipes" in done.stderr
+
+
+def test_a_pipe_that_closes_is_no_error_of_files():
+    command = f"{sys.executable} -m lliptools recipes | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert "Traceback" not in done.stderr
+    assert "full disk" not in done.stderr
+
+
+def test_what_the_disk_refuses_is_one_message(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("gallery", tmp_path / "file" / "pages")
+    assert done.exit_code == 2
+    assert "NotADirectoryError: expected files and folders" in done.stderr
+    assert "a file in the place of a folder" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_is_one_message(tmp_path, monkeypatch):

@@ -6,23 +6,26 @@ the new ones, and both are whole.
 
 import hashlib
 import json
-import os
+import re
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lliptools.errors import InvalidInput
+from lliptools.storage import check_writable, locked, put, read_json, write_tensors
 
-__all__ = ["Kept", "described", "packed", "read", "remove", "unpack", "write"]
+__all__ = ["Kept", "damaged", "described", "digest", "held", "packed", "read", "remove", "unpack", "write"]
 
-RECORD = "checkpoint.json"
+RECORD, LOCK = "checkpoint.json", ".lock"
 
 
 class Kept(Protocol):
@@ -33,6 +36,32 @@ class Kept(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> object:
         """Put them back."""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process's checkpoint as long as the context lasts. One that holds nothing then is removed.
+
+    Raises InvalidInput where another process holds it, and for a folder that cannot be written to.
+    """
+    check_writable(folder / RECORD)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK, wait=0):
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [LOCK]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest(*tensors: Tensor | None) -> str:
+    """SHA-256 of the numbers of tensors, with their types and shapes, the same on every device."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(b"none" if tensor is None else f"{tensor.dtype} {[*tensor.shape]}".encode())
+        if tensor is not None:
+            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def packed(
@@ -98,14 +127,14 @@ def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tens
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / "checkpoint.part"
     # On the CPU a tensor and its neighbour can share memory, which the format refuses: copies do not.
-    save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, unfinished)
+    write_tensors({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, unfinished)
     checksum = _checksum(unfinished)
     file = f"checkpoint-{checksum[:16]}.safetensors"
-    _put(unfinished, folder / file)
+    put(unfinished, folder / file)
     unfinished.write_text(
         json.dumps({**identity, **progress, "tensors": file, "sha256": checksum}, indent=2, allow_nan=False) + "\n"
     )
-    _put(unfinished, folder / RECORD)
+    put(unfinished, folder / RECORD)
     for other in folder.glob("checkpoint-*.safetensors"):
         if other.name != file:
             other.unlink()
@@ -120,9 +149,11 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
     except ValueError as error:
-        raise _damaged(folder, f"a {RECORD} that is not JSON") from error
+        raise damaged(folder, f"a {RECORD} that is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise damaged(folder, f"a {RECORD} that is no object")
     differing = list(_differences(identity, {key: record.get(key) for key in identity}))
     if differing:
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
@@ -132,19 +163,21 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
             cause="a run that was interrupted and then changed, or a library that was",
             next_step=f"finish that run as it was begun, name another folder, or remove {folder}",
         )
-    file = folder / record["tensors"]
-    if not file.exists() or _checksum(file) != record["sha256"]:
-        raise _damaged(folder, f"{file.name} " + ("with another checksum" if file.exists() else "missing"))
+    name = record.get("tensors")
+    if not (isinstance(name, str) and re.fullmatch(r"checkpoint-[0-9a-f]{16}\.safetensors", name)):
+        raise damaged(folder, f"a {RECORD} that names no file of tensors")
+    file = folder / name
+    if not file.exists() or _checksum(file) != record.get("sha256"):
+        raise damaged(folder, f"{name} " + ("with another checksum" if file.exists() else "missing"))
     return record, load_file(file)
 
 
 def remove(folder: Path) -> None:
-    """Remove the checkpoint in a folder, and the folder where nothing else is in it."""
-    (folder / RECORD).unlink(missing_ok=True)  # first: a record without its tensors would be refused
-    for file in (*folder.glob("checkpoint-*.safetensors"), folder / "checkpoint.part"):
-        file.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    """Remove the checkpoint in a folder, and the folder where nothing else is in it; not from under another process."""
+    with suppress(InvalidInput), held(folder):
+        (folder / RECORD).unlink(missing_ok=True)  # first: a record without its tensors would be refused
+        for file in (*folder.glob("checkpoint-*.safetensors"), folder / "checkpoint.part"):
+            file.unlink(missing_ok=True)
 
 
 def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -154,12 +187,6 @@ def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = value
     return parts
-
-
-def _put(unfinished: Path, place: Path) -> None:
-    with unfinished.open("rb") as content:
-        os.fsync(content.fileno())  # a name must not reach the disk before its content
-    os.replace(unfinished, place)
 
 
 def _checksum(path: Path) -> str:
@@ -177,7 +204,8 @@ def _differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
         yield f"{name} {there} there and {here} here"
 
 
-def _damaged(folder: Path, got: str) -> InvalidInput:
+def damaged(folder: Path, got: str) -> InvalidInput:
+    """The error for a checkpoint from which no run can go on."""
     return InvalidInput(
         expected=f"a whole checkpoint in {folder}",
         got=got,

@@ -1,10 +1,14 @@
 """What happened in a training run, epoch by epoch."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-__all__ = ["History"]
+__all__ = ["History", "are_epochs"]
+
+ALWAYS = {"epoch", "learning_rate", "loss", "clean", "seconds"}  # what every epoch has
 
 SHOWN = 20  # lines of a printed history, more or less
 
@@ -59,3 +63,15 @@ class History:
             best = "  best" if k == self.best else ""
             lines.append(f"{k:>6}{row['learning_rate']:>10.2g}{numbers}{row['seconds']:>10.1f}{best}")
         return "\n".join(lines)
+
+
+def are_epochs(found: Any) -> bool:
+    """Whether what a file holds can be the epochs of a History: the same finite numbers for every one of them."""
+    if not (isinstance(found, list) and all(isinstance(each, dict) for each in found)):
+        return False
+    numbers = [value for each in found for value in each.values()]
+    return (
+        all(type(value) in (int, float) and -math.inf < value < math.inf for value in numbers)
+        and all(each.keys() == found[0].keys() >= ALWAYS for each in found)
+        and [each["epoch"] for each in found] == [*range(len(found))]
+    )

@@ -1,6 +1,8 @@
 """The loop: AdamW on a recipe's objective, resumed where it was interrupted, in one process or in several."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +19,7 @@ from lliptools.training.data import Split
 from lliptools.training.devices import as_device
 from lliptools.training.diagnosis import all_finite, first_not_finite, largest_weight
 from lliptools.training.distributed import Team
-from lliptools.training.history import History
+from lliptools.training.history import History, are_epochs
 from lliptools.training.norms import SharedNorm
 from lliptools.training.recipes import Recipe
 from lliptools.training.validation import same_random_numbers, validated
@@ -52,30 +54,31 @@ def fit(
     bound at recipe.radii[0].
     Where torch.distributed is initialised all its processes have to call; see training.distributed.
     Raises FloatingPointError where the loss or a weight stops being finite, and InvalidInput for the checkpoint of
-    another recipe, seed, network, version, number of processes or size of the data, for a seed that is none and a
-    device that is not here.
+    another recipe, seed, network, version, number of processes or other data, for a damaged one, for a folder in which
+    another process trains, for a seed that is none and a device that is not here.
     """
     from tqdm.auto import tqdm
 
     run = _Run(net, data, recipe, device, seed)
-    history = run.resumed(checkpoint) if checkpoint else History(recipe.name, net)
     leads = run.team.leads
-    bar = tqdm(total=recipe.epochs, initial=len(history), desc=recipe.name, disable=not (progress and leads))
     try:
-        # Half precision, should the caller have asked torch for it, would make bounds worthless.
-        with bar, torch.autocast(run.device.type, enabled=False):
-            while len(history) < recipe.epochs:
-                history = history.then(run.epoch(len(history)))
-                if checkpoint and leads:
-                    run.store(checkpoint, history)
-                found = history.epochs[-1]
-                shown = {label: f"{found[name]:.4g}" for name, label in IN_THE_BAR.items() if name in found}
-                bar.set_postfix(shown, refresh=False)
-                bar.update()
-                with same_random_numbers(run.device):
-                    done = bool(callback and leads and callback(history))
-                if run.team.total(torch.tensor(float(done), device=run.device)):
-                    break
+        with checkpoints.held(checkpoint) if checkpoint and leads else nullcontext():
+            history = run.resumed(checkpoint) if checkpoint else History(recipe.name, net)
+            bar = tqdm(total=recipe.epochs, initial=len(history), desc=recipe.name, disable=not (progress and leads))
+            # Half precision, should the caller have asked torch for it, would make bounds worthless.
+            with bar, torch.autocast(run.device.type, enabled=False):
+                while len(history) < recipe.epochs:
+                    history = history.then(run.epoch(len(history)))
+                    if checkpoint and leads:
+                        run.store(checkpoint, history)
+                    found = history.epochs[-1]
+                    shown = {label: f"{found[name]:.4g}" for name, label in IN_THE_BAR.items() if name in found}
+                    bar.set_postfix(shown, refresh=False)
+                    bar.update()
+                    with same_random_numbers(run.device):
+                        done = bool(callback and leads and callback(history))
+                    if run.team.total(torch.tensor(float(done), device=run.device)):
+                        break
     finally:
         net.eval()
     return history
@@ -181,6 +184,15 @@ class _Run:
             f"{largest_weight(self.net)}. Next step: a smaller learning rate (here {rate:g}), or points of smaller size"
         )
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        """A digest of the points and labels that the run sees."""
+        data = self.data
+        return {
+            "train": checkpoints.digest(data.x_train, data.y_train),
+            "validation": checkpoints.digest(data.x_validation, data.y_validation),
+        }
+
     def _identity(self) -> dict[str, Any]:
         """What a run has to agree on with the checkpoint it resumes."""
         parts = {part: getattr(self.data, f"x_{part}") for part in ("train", "validation")}
@@ -190,6 +202,7 @@ class _Run:
             "processes": self.team.size,
             "versions": {"lliptools": lliptools.__version__, "torch": torch.__version__},
             "data": {part: None if x is None else [*x.shape] for part, x in parts.items()},
+            "content": self._content,
             "weights": {name: [*value.shape] for name, value in self.net.state_dict().items()},
         }
 
@@ -204,8 +217,14 @@ class _Run:
         if found is None:
             return History(self.recipe.name, self.net)
         record, tensors = found
-        checkpoints.unpack(tensors, self.kept, self.optimizer, self.generator, self.device)
-        return History(self.recipe.name, self.net, tuple(record["history"]))
+        epochs: Any = record.get("history")
+        if not are_epochs(epochs):
+            raise checkpoints.damaged(folder, "a history that is none")
+        try:
+            checkpoints.unpack(tensors, self.kept, self.optimizer, self.generator, self.device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise checkpoints.damaged(folder, f"tensors of another run: {error}") from error
+        return History(self.recipe.name, self.net, tuple(epochs))
 
 
 @torch.no_grad()

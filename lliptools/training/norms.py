@@ -65,13 +65,13 @@ class SharedNorm:
             shared = self._shared(linear, column)
             h = _best(linear, row, column, shared, self.steps)
             v = column * h
-            length = _dot(v, h).sqrt()
+            length = _dot(v, h).sqrt_()
             self._move(linear, h, shared)
         z = linear.linear(v)
         squared = _dot(row * z.detach(), z)
         # With uᵀ = zᵀR/√squared held, squared/√squared is uᵀ A v, and has its gradient.
         held = squared.detach().sqrt() * length
-        return squared / torch.where(held > 0, held, 1.0)
+        return squared / held.masked_fill_(held <= 0, 1.0)
 
     def _shared(self, linear: LinearMap, like: Tensor) -> Tensor:
         """The layer's vector, (1, *columns)."""
@@ -90,16 +90,19 @@ class SharedNorm:
         return kept.to(like)
 
     def _move(self, linear: LinearMap, found: Tensor, shared: Tensor) -> None:
-        """The shared vector becomes the mean of the samples' vectors, signs aligned, unless nothing is left of them."""
+        """The shared vector becomes the mean of the samples' vectors, in place, unless nothing is left of them.
+
+        All of them point the way of the shared vector: their coordinates in the Krylov space are not negative.
+        """
         if linear not in self._places or linear in self._moved:
             return
         self._moved.add(linear)
-        flat = found.flatten(1)
-        signs = torch.where(flat @ shared.flatten() < 0, -1.0, 1.0).to(flat)
-        mean = self.total(signs @ flat).view_as(shared)
+        mean = self.total(found.sum(dim=0, keepdim=True))
         length = torch.linalg.vector_norm(mean)
-        if length.isfinite() and length > 0:
-            self.vectors[self._places[linear]] = mean / length
+        moved = torch.where((length > 0) & (length < torch.inf), mean / length, shared)
+        # In place, where there is one: a CUDA graph that was captured writes to the same memory at every replay.
+        place = self._places[linear]
+        self.vectors[place] = self.vectors[place].copy_(moved) if place in self.vectors else moved
 
 
 def _alone(value: Tensor) -> Tensor:
@@ -118,10 +121,11 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
     R and C are the slopes, row and column. Lanczos on C^½ Wᵀ R W C^½, written in h, so that no root is taken and the
     slopes are applied once each way; so few steps need no reorthogonalisation. Where a column is struck, h holds what
     its entry would be were it not. It is 0 where nothing is left of the matrix.
+    No value is looked at on the way, so that a GPU need not be waited for, and the whole can be captured as a graph.
     """
     h = start.expand_as(column).clone()
     v = column * h
-    _normalise(h, v, _dot(v, h).sqrt())
+    _normalise(h, v, 0.0)
     basis, alpha, beta = [h], list[Tensor](), list[Tensor]()
     for step in range(steps):
         z = linear.linear(v)
@@ -131,29 +135,53 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
         if step:
             h.addcmul_(_wide(beta[-1], v), basis[-2], value=-1)
         v = column * h
-        length = _dot(v, h).sqrt()
-        length = length * (length > NOISE * torch.finfo(h.dtype).eps * alpha[0])
-        _normalise(h, v, length)
+        if not step:
+            nothing = (alpha[0] * (NOISE * torch.finfo(h.dtype).eps)).square_()
+        beta.append(_normalise(h, v, nothing))
         basis.append(h)
-        beta.append(length)
     # The last entry of the diagonal would take W once more. Half the mean of the others stands for it: small enough
     # that a start which has converged stays what it is.
-    alpha.append(torch.stack(alpha).mean(dim=0) / 2)
-    beside = torch.stack(beta, dim=1)
-    matrix = torch.diag_embed(torch.stack(alpha, dim=1))
-    matrix = matrix + torch.diag_embed(beside, offset=1) + torch.diag_embed(beside, offset=-1)
-    weights = torch.linalg.eigh(matrix).eigenvectors[:, :, -1]
+    alpha.append(torch.stack(alpha, dim=1).sum(dim=1) / (2 * steps))
+    weights = _leading(_tridiagonal(alpha, beta))
     found = basis[0].mul_(_wide(weights[:, 0], h))
     for index, each in enumerate(basis[1:], start=1):
         found.addcmul_(_wide(weights[:, index], h), each)
     return found
 
 
-def _normalise(h: Tensor, v: Tensor, length: Tensor) -> None:
-    """Both over a length (batch,), in place; 0 where it is 0."""
-    factor = _wide((length > 0) / torch.where(length > 0, length, 1.0), h)
-    h.mul_(factor)
-    v.mul_(factor)
+def _normalise(h: Tensor, v: Tensor, nothing: Tensor | float) -> Tensor:
+    """Both over their length √⟨v, h⟩, in place; 0 where its square is at most nothing, (batch,). Returns the length."""
+    squared = _dot(v, h)
+    inverse = squared.rsqrt().masked_fill_(squared <= nothing, 0.0)
+    h.mul_(_wide(inverse, h))
+    v.mul_(_wide(inverse, v))
+    return squared.mul_(inverse)
+
+
+def _tridiagonal(diagonal: list[Tensor], beside: list[Tensor]) -> Tensor:
+    """Symmetric matrices (batch, n, n): n times (batch,) on the diagonal, n − 1 times (batch,) on either side."""
+    size, zero = len(diagonal), torch.zeros_like(diagonal[0])
+    bands = {0: diagonal, 1: beside}
+    entries = [
+        bands[abs(i - j)][min(i, j)] if abs(i - j) in bands else zero for i in range(size) for j in range(size)
+    ]
+    return torch.stack(entries, dim=1).view(-1, size, size)
+
+
+def _leading(matrix: Tensor) -> Tensor:
+    """The leading eigenvector of symmetric matrices without negative entries: (batch, n, n) -> (batch, n), not negative.
+
+    The sum of the columns of their power 4096, by squaring, where nothing can cancel: Perron and Frobenius. Its Rayleigh
+    quotient is within 5e-5 of the largest eigenvalue even where the next is close. torch.linalg.eigh would look at
+    values: on a GPU it waits for them, and cannot be captured.
+    """
+    tiny = torch.finfo(matrix.dtype).tiny
+    matrix = matrix / matrix.amax(dim=(1, 2), keepdim=True).clamp_min_(tiny)
+    for _ in range(2):
+        matrix = torch.linalg.matrix_power(matrix, 64)
+        matrix = matrix / torch.linalg.vector_norm(matrix, dim=(1, 2), keepdim=True).clamp_min_(tiny)
+    vector = matrix.sum(dim=2)
+    return vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True).clamp_min_(tiny)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 import lliptools as ll
+from lliptools import storage
 from lliptools.training import checkpoints, fit
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +169,7 @@ def test_a_write_that_stops_anywhere_leaves_the_old_or_the_new(tmp_path, monkeyp
 
         return counted
 
-    for place, name in ((os, "replace"), (os, "fsync"), (checkpoints, "save_file"), (Path, "write_text")):
+    for place, name in ((os, "replace"), (os, "fsync"), (storage, "save_file"), (Path, "write_text")):
         monkeypatch.setattr(place, name, failing(getattr(place, name)))
     monkeypatch.setattr(Path, "unlink", failing(Path.unlink))
     if call < 7:
@@ -189,7 +191,7 @@ def test_files_of_others_stay(tmp_path):
         checkpoints.write(tmp_path, {}, {}, {"w": torch.full((1,), epoch)})
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors", ".safetensors"]
     checkpoints.remove(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["moons.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"moons.safetensors"}
     assert (tmp_path / "moons.safetensors").read_bytes() == b"mine"
     checkpoints.write(tmp_path / "own", {}, {}, {"w": torch.zeros(1)})
     checkpoints.remove(tmp_path / "own")
@@ -240,6 +242,205 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     (tmp_path / "checkpoint.json").write_text("{")
     with pytest.raises(ll.InvalidInput, match="not JSON"):
         run()
+
+
+def one_epoch(folder, data=None, recipe=RECIPE):
+    return fit(built(recipe), data or moons(), recipe, seed=0, checkpoint=folder, callback=lambda history: True)
+
+
+def changed(data, part):
+    """The same data with one number that differs."""
+    other = getattr(data, part).clone()
+    other[-1] = other[-1] + 1e-9 if part == "x_train" else 1 - other[-1]
+    return replace(data, **{part: other})
+
+
+@pytest.mark.parametrize("part", ["x_train", "y_train"])
+def test_a_run_on_other_data_of_the_same_shape_is_another_run(tmp_path, part):
+    recipe = replace(RECIPE, hold_out=0)
+    one_epoch(tmp_path, recipe=recipe)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other = changed(moons(), part)
+    with pytest.raises(ll.InvalidInput, match=r"content\.train \w{64} there and \w{64} here"):
+        one_epoch(tmp_path, other, recipe)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(one_epoch(tmp_path, recipe=recipe)) == 2
+
+
+def test_a_run_with_another_validation_part_is_another_run(tmp_path):
+    recipe, data = replace(RECIPE, hold_out=0), moons().hold_out(50)
+    one_epoch(tmp_path, data, recipe)
+    swapped = replace(data, x_validation=data.x_validation.flip(0))
+    with pytest.raises(ll.InvalidInput, match=r"content\.validation \w{64} there and \w{64} here"):
+        one_epoch(tmp_path, swapped, recipe)
+    assert len(one_epoch(tmp_path, data, recipe)) == 2
+
+
+def test_a_checkpoint_that_does_not_say_its_data_is_refused(tmp_path):
+    one_epoch(tmp_path)
+    path = tmp_path / "checkpoint.json"
+    record = json.loads(path.read_text())
+    del record["content"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ll.InvalidInput, match=r"content None there.*remove"):
+        one_epoch(tmp_path)
+
+
+def test_a_digest_is_of_numbers_types_and_shapes():
+    x = torch.arange(6.0)
+    different = [
+        *((x,), (x.double(),), (x.view(2, 3),), (x, None), (None, x), (x[:3], x[3:]), (x.flip(0),), (), (x[:0],)),
+        *((x.bfloat16(),), (x.to(torch.uint8),), (x > 2,), (-x,)),
+    ]
+    assert len({checkpoints.digest(*each) for each in different}) == len(different)
+    assert checkpoints.digest(x.view(2, 3).T) == checkpoints.digest(x.view(2, 3).T.contiguous())
+
+
+def spoilt(change):
+    """The text of a checkpoint.json after a change of its record."""
+
+    def text(record):
+        change(record)
+        return json.dumps(record)
+
+    return text
+
+
+def first_epoch(**numbers):
+    return spoilt(lambda record: record["history"][0].update(numbers))
+
+
+BROKEN = {
+    "empty": lambda record: "",
+    "cut short": lambda record: json.dumps(record)[:-1],
+    "a list": lambda record: "[1]",
+    "a list of objects": lambda record: "[{}]",
+    "text": lambda record: '"history"',
+    "nothing": lambda record: "null",
+    "nested too deeply": lambda record: "[" * 10**5,
+    "not text": lambda record: "\xff",
+    "no tensors": spoilt(lambda record: record.pop("tensors")),
+    "a number for tensors": spoilt(lambda record: record.update(tensors=3)),
+    "another folder": spoilt(lambda record: record.update(tensors="../checkpoint-0123456789abcdef.safetensors")),
+    "no checksum": spoilt(lambda record: record.pop("sha256")),
+    "a list for a checksum": spoilt(lambda record: record.update(sha256=[1])),
+    "no history": spoilt(lambda record: record.pop("history")),
+    "a number for a history": spoilt(lambda record: record.update(history=1)),
+    "epochs that are numbers": spoilt(lambda record: record.update(history=[1])),
+    "an epoch without numbers": spoilt(lambda record: record.update(history=[{}])),
+    "epochs that differ": spoilt(lambda record: record["history"].append({"epoch": 1})),
+    "an epoch that is missing": first_epoch(epoch=1),
+    "a loss that is NaN": first_epoch(loss=float("nan")),
+    "a loss that is infinite": first_epoch(loss=float("inf")),
+    "a loss in words": first_epoch(loss="small"),
+    "an accuracy that is true": first_epoch(clean=True),
+    "no recipe": spoilt(lambda record: record.pop("recipe")),
+    "a list for a recipe": spoilt(lambda record: record.update(recipe=[])),
+    "text for the data": spoilt(lambda record: record.update(data="moons")),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_record_that_is_broken_is_one_message(tmp_path, case):
+    one_epoch(tmp_path)
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(BROKEN[case](json.loads(path.read_text())).encode("latin-1"))
+    with pytest.raises(ll.InvalidInput, match=f"remove {tmp_path}") as error:
+        one_epoch(tmp_path)
+    assert "checkpoint" in str(error.value)
+    checkpoints.remove(tmp_path)  # the next step that the message names
+    assert len(one_epoch(tmp_path)) == 1
+
+
+def test_tensors_of_another_run_are_refused(tmp_path):
+    one_epoch(tmp_path)
+    record = json.loads((tmp_path / "checkpoint.json").read_text())
+    whole = checkpoints.load_file(tmp_path / record["tensors"])
+    progress = {"history": record["history"]}
+    for name in ("weights.0.bias", "random.torch", "optimizer.0.step"):
+        less = {key: value for key, value in whole.items() if key != name}
+        checkpoints.write(tmp_path, {key: record[key] for key in record.keys() - progress.keys()}, progress, less)
+        if name == "optimizer.0.step":  # which torch would begin anew
+            continue
+        with pytest.raises(ll.InvalidInput, match="tensors of another run"):
+            one_epoch(tmp_path)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    refused = []
+
+    def second(history):
+        try:
+            one_epoch(tmp_path)
+        except ll.InvalidInput as error:
+            refused.append(str(error))
+
+    whole = fit(built(RECIPE), moons(), RECIPE, seed=0)
+    torch.manual_seed(0)
+    held = fit(built(RECIPE), moons(), RECIPE, seed=0, checkpoint=tmp_path, callback=second)
+    assert len(refused) == RECIPE.epochs
+    assert all("a second run in the same folder" in said and "wait until" in said for said in refused)
+    assert same(held, whole)
+    with checkpoints.held(tmp_path):
+        checkpoints.remove(tmp_path)  # leaves what another holds
+        assert (tmp_path / "checkpoint.json").exists()
+    checkpoints.remove(tmp_path)
+    assert not tmp_path.exists()
+    checkpoints.remove(tmp_path)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from lliptools.training import checkpoints
+with checkpoints.held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_process_that_was_killed_holds_nothing(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", HOLDS, tmp_path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ll.InvalidInput, match="another process that holds"):
+            one_epoch(tmp_path)
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    assert len(one_epoch(tmp_path)) == 1
+
+
+def test_a_folder_that_is_a_file_is_said_before_the_run(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ll.InvalidInput, match="which is a file"):
+            one_epoch(place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path, monkeypatch):
+    def diverged(*arguments):
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(ll.training.loop._Run, "epoch", diverged)
+    with pytest.raises(FloatingPointError):
+        one_epoch(tmp_path / "run")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_full_disk_leaves_the_checkpoint_of_before(tmp_path, monkeypatch):
+    one_epoch(tmp_path)
+
+    def full(*arguments):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(storage, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        one_epoch(tmp_path)
+    monkeypatch.undo()
+    assert len(one_epoch(tmp_path)) == 2
 
 
 def test_every_recipe_is_described_by_its_settings():
