@@ -1,4 +1,7 @@
-"""The command line: lliptools doctor | lab | recipes | train | evaluate | bounds | gallery | app | release."""
+"""The command line.
+
+lliptools doctor | lab | recipes | train | evaluate | bounds | certify | check | gallery | app | release
+"""
 
 import io
 import json
@@ -261,6 +264,81 @@ def bounds(
     found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
     print(table(rows, rungs))
     _write_json(json_file, found)
+
+
+@app.command()
+def certify(
+    network: Annotated[
+        str, typer.Argument(help="A shipped network's name, or a .safetensors file, or a .pt2 file of torch.export.")
+    ],
+    points: Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")],
+    eps: Annotated[float, typer.Option(help="Radius, in the units of the points.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="An .npy file with their labels; by default what the network predicts.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--certificate", help="File for the proofs, of a dense network; `check` reads it.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="The recipe whose network has the weights of a file without provenance.json.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
+    ] = False,
+) -> None:
+    """Certify a saved network at points of a file by the local bound, and write proofs that any program can check."""
+    import torch
+
+    import lliptools as ll
+    from lliptools.certificate_files import certificate
+    from lliptools.report import read_array, report, table
+    from lliptools.storage import check_writable, replacing
+
+    if to is not None:
+        check_writable(to)
+    untrained = None if architecture is None else ll.training.recipe(architecture).network()
+    net, x = ll.nets.load(network, untrained, trust=trust), read_array(points, "points")
+    rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"])
+    print(table(rows, ["local"]))
+    if to is not None:
+        text, held = certificate(net, x, torch.tensor([row["label"] for row in rows]), eps, network)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(to) as unfinished:
+            unfinished.write_text(text)
+        certified = sum(row["bounds"]["local"]["certified"] for row in rows)
+        print(f"{held.sum()} of {certified} certified points are in {to}; `lliptools check` checks their proofs")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A certificate file.", exists=True, dir_okay=False)],
+    model: Annotated[
+        str | None, typer.Option(help="Compare the weights in the file with those of this network, exactly.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="The recipe whose network has the weights of a file without provenance.json.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
+    ] = False,
+) -> None:
+    """Check every number of a certificate file in exact arithmetic; exit 1 where one is not proved."""
+    from lliptools.checker import Refused
+    from lliptools.checker import check as checked
+
+    try:
+        proved = checked(text := file.read_bytes())
+        if model is not None:
+            import lliptools as ll
+            from lliptools.certificate_files import is_network_of
+
+            untrained = None if architecture is None else ll.training.recipe(architecture).network()
+            if not is_network_of(text, ll.nets.load(model, untrained, trust=trust)):
+                raise Refused(f"the network in the file is not {model}")
+    except Refused as refused:
+        typer.echo(f"refused: {refused}", err=True)
+        raise typer.Exit(1) from refused
+    print(proved)
 
 
 @app.command()

@@ -8,8 +8,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
 ROOMS = (
-    *("errors", "storage", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
-    *("report", "layers", "exchange", "training", "teach", "cli", "__main__"),
+    *("errors", "checker", "storage", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
+    *("report", "certificate_files", "layers", "exchange", "training", "teach", "cli", "__main__"),
 )
 # Inside a room, the order of its files.
 FILES = {

@@ -1,0 +1,191 @@
+"""Certificates as files that another program can check: checker.py, or anybody's that follows its first page."""
+
+import json
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import Bound, errs, exact_norm, local_bound, outward_rounding
+from lliptools.bounds.boxes import input_box
+from lliptools.bounds.reading import read
+from lliptools.bounds.rounding import Center, at_center
+from lliptools.certificates import certify
+from lliptools.checker import CLAIM, FORMAT, Refused, check
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets import Block, LinearMap, check_input
+from lliptools.nets.activations import Clip
+from lliptools.nets.operators import Dense
+
+__all__ = ["certificate", "is_network_of"]
+
+RAISED = 1e-6  # how much above its value a norm is claimed, relatively, so that short numbers prove it
+AT_ONCE = 64  # points
+
+
+def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = "") -> tuple[str, Tensor]:
+    """The text of a certificate file, and which points it holds: those that certify and that the checker accepts.
+
+    net: a chain of dense layers and ReLU or ClippedReLU. x: (batch, *sample), y: (batch,) integers, eps: the radius, in
+    the units of x. name: of the network, for the reader. Returns the text and (batch,) bool. The proof is that of the
+    local bound with norms 1e-6 larger: where that takes the rest of a margin, a point that certifies is left out.
+    Raises UnsupportedLayer for other networks, and InvalidInput where no point is left.
+    Source: Huang et al. (NeurIPS 2021); lliptools/checker.py says what is proved and how.
+    """
+    blocks = read(net, x)
+    file = {"format": FORMAT, "claim": CLAIM, "name": name, "network": _network(blocks)}
+    held = certify(net, x, y, eps).holds
+    points = []
+    certified = held.nonzero()[:, 0]
+    for start in range(0, len(certified), AT_ONCE):
+        index = certified[start : start + AT_ONCE]
+        for k, point in zip(index.tolist(), _points(net, blocks, x[index], y[index], eps), strict=True):
+            try:
+                check(_text(file | {"points": [point]}))
+                points.append(point)
+            except Refused:
+                held[k] = False
+    if not points:
+        raise InvalidInput(
+            expected=f"a point that certifies at eps = {eps!r}",
+            got=f"none of {len(x)}",
+            cause="a radius beyond what the local bound proves, wrong labels, or a network with one output",
+            next_step="choose a smaller radius, for example below lliptools.certified_radius",
+        )
+    return _text(file | {"points": points}) + "\n", held
+
+
+def is_network_of(text: str | bytes, net: nn.Module) -> bool:
+    """Whether the network in a certificate file that was checked has exactly the weights of net.
+
+    Raises UnsupportedLayer and InvalidInput where net is not a chain of dense layers on inputs of that size.
+    """
+    file = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    x = torch.tensor([[float(value) for value in point["x"]] for point in file["points"]], dtype=torch.float64)
+    return file["network"] == _network(read(net, x))
+
+
+def _network(blocks: tuple[Block, ...]) -> list[dict[str, Any]]:
+    """The layers, every number exact."""
+    *hidden, last = blocks
+    return [*(_layer(block, _thetas(block)) for block in hidden), _layer(last, [])]
+
+
+def _thetas(block: Block) -> list[float] | None:
+    """The upper thresholds, one per unit; None for an activation that does not clip from 0 to one."""
+    if not isinstance(block.activation, Clip):
+        return None
+    like = block.linear.bias.detach().double().expand(block.linear.out_shape)
+    low, high = (torch.as_tensor(limit).expand_as(like).flatten() for limit in block.activation.thresholds(like))
+    return high.tolist() if not low.any() else None
+
+
+def _layer(block: Block, thetas: list[float] | None) -> dict[str, Any]:
+    linear = block.linear
+    plain = len(linear.operators) == 1 and isinstance(linear.operators[0], Dense) and not linear.layers
+    # Where a layer has computed its own weights, they are rounded.
+    if not plain or block.inner or linear.relative_error or isfinite(linear.lipschitz) or thetas is None:
+        raise UnsupportedLayer(
+            expected="layers of torch.nn.Linear, and ReLU, ReLU6 or ClippedReLU between each two of them",
+            got=f"{block.activation} after {[type(each).__name__ for each in linear.layers or linear.operators]}",
+            cause="a network whose certificates lliptools.certify can give, but not write into a file",
+            next_step="certify it without a file, or merge its consecutive linear layers into one",
+        )
+    bias = linear.bias.expand(linear.out_shape).flatten()
+    theta = [None if top == torch.inf else Decimal(top) for top in thetas]
+    return {"weight": _decimals(linear.weight.tolist()), "bias": _decimals(bias.tolist()), "theta": theta}
+
+
+def _points(net: nn.Module, blocks: tuple[Block, ...], x: Tensor, y: Tensor, eps: float) -> list[dict[str, Any]]:
+    """A proof for each point, which may fall short: the local bound's own numbers."""
+    with torch.no_grad(), outward_rounding():
+        found = local_bound(net, x, eps, norm=_raised)
+        center = check_input(net, x)
+        values = at_center(blocks, Center(center, torch.zeros_like(center)))
+        margin, multiplier = _last_layer(found, center, values, y)
+    others = torch.arange(margin.shape[1], device=y.device) != y[:, None]
+    return [
+        {
+            "x": _decimals(center[k].tolist()),
+            "label": label,
+            "eps": Decimal(eps),
+            "hidden": [_step(found, at, k) for at in range(len(found.blocks) - 1)],
+            "margins": [Decimal(f"{m:.9g}") for m in margin[k][others[k]].tolist()],
+            "multipliers": [Decimal(f"{t:.9g}") for t in multiplier[k][others[k]].tolist()],
+        }
+        for k, label in enumerate(y.tolist())
+    ]
+
+
+@errs("upper", encloses=True)
+def _raised(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    return exact_norm(linear, row_slope, column_slope) * (1 + RAISED)
+
+
+def _step(found: Bound, at: int, k: int) -> dict[str, Any]:
+    block = found.blocks[at]
+    varies = block.slope[k].flatten() > 0
+    columns = found.blocks[at - 1].slope[k].flatten() > 0 if at else slice(None)
+    norm = block.norm[k].item()
+    return {
+        "lower": _decimals(block.box.lower[k].flatten().tolist()),
+        "upper": _decimals(block.box.upper[k].flatten().tolist()),
+        "varies": varies.tolist(),
+        "norm": Decimal(norm),
+        "factor": _factor(block.linear.weight[varies][:, columns].cpu().numpy(), norm),
+        "radius": Decimal(found.blocks[at + 1].radius[k].item()),
+    }
+
+
+def _factor(matrix: Any, norm: float) -> list[list[Decimal]]:
+    """L with norm² I − M Mᵀ = L Lᵀ + R and R diagonally dominant, in decimals that are just long enough."""
+    matrix = (matrix if len(matrix) <= matrix.shape[1] else matrix.T) / (norm or 1.0)
+    count = len(matrix)
+    # Half of what the norm was raised by is left for R, of which rounding the entries of L makes the rest.
+    lower = np.linalg.cholesky((1 - RAISED) * np.eye(count) - matrix @ matrix.T) * norm
+    places = max(0, int(np.ceil(-np.log10(RAISED * norm / count)))) if norm else 0
+    return [[Decimal(f"{entry:.{places}f}") for entry in row[: k + 1]] for k, row in enumerate(lower.tolist())]
+
+
+def _last_layer(found: Bound, center: Tensor, values: list[Center], y: Tensor) -> tuple[Tensor, Tensor]:
+    """The margins over the ball and the multipliers that prove them: (batch, classes) each, of no use at j = y."""
+    weight, radius = found.blocks[-1].linear.weight, found.blocks[-1].radius[:, None]
+    at_x = values[-2].value.flatten(1) if len(values) > 1 else center
+    box = found.blocks[-2].output if len(values) > 1 else input_box(center, found.eps)
+    below, above = (box.lower.flatten(1) - at_x)[:, None], (box.upper.flatten(1) - at_x)[:, None]
+    logits = values[-1]
+    margin = (logits.value - logits.doubt).gather(1, y[:, None]) - logits.value - logits.doubt
+    direction = weight - weight[y][:, None]
+    size = direction.square().sum(dim=2)
+
+    def moves(multiplier: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(multiplier[:, :, None] * direction, below), above)
+
+    # The best multiplier takes the moves to the end of the ball, or beyond all bounds where the box lies inside of it.
+    nearest = torch.where(radius > 0, radius / size.sqrt(), 1e-9 * margin / size)
+    nearest = torch.where(nearest.isfinite() & (nearest > 0), nearest, 1.0)
+    low, high = torch.zeros_like(nearest), torch.full_like(nearest, 60.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = moves(nearest * middle.exp2()).square().sum(dim=2) <= radius.square()
+        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+    multiplier = nearest * low.exp2()
+    moved = moves(multiplier)
+    most = radius.square() + (moved * (2 * multiplier[:, :, None] * direction - moved)).sum(dim=2)
+    return (margin - most / (2 * multiplier)) * (1 - RAISED), multiplier
+
+
+def _decimals(numbers: Any) -> Any:
+    return [_decimals(each) if isinstance(each, list) else Decimal(each) for each in numbers]
+
+
+def _text(value: Any) -> str:
+    """JSON with all digits: one line for a list of numbers."""
+    if isinstance(value, dict):
+        return "{" + ",\n".join(f"{json.dumps(key)}: {_text(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + (",\n" if value and isinstance(value[0], dict | list) else ", ").join(map(_text, value)) + "]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
