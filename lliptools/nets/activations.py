@@ -88,18 +88,24 @@ class Clip(Monotone):
 
     def forward(self, z: Tensor) -> Tensor:
         """min(max(z, low), high), same shape as z."""
-        low, high = (torch.as_tensor(limit, dtype=z.dtype, device=z.device) for limit in self.thresholds(z))
+        low, high = self._limits(z)
         return _Clipped.apply(z, low, high)
+
+    def _limits(self, like: Tensor) -> list[Tensor]:
+        """The thresholds as tensors, numbers filled in on the device: to copy them there would make a GPU wait."""
+        return [
+            limit.to(like) if isinstance(limit, Tensor) else like.new_full((), limit) for limit in self.thresholds(like)
+        ]
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """0 and 0 where the box lies in a flat zone, 1 and 1 where it lies between the thresholds, else 0 and 1."""
-        low, high = (torch.as_tensor(limit, dtype=lower.dtype, device=lower.device) for limit in self.thresholds(lower))
+        low, high = self._limits(lower)
         varies = self.slope(lower, upper)
         return ((lower >= low) & (upper <= high)) * varies, varies
 
     def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """0 where the box lies in a flat zone, else 1."""
-        low, high = (torch.as_tensor(limit, dtype=lower.dtype, device=lower.device) for limit in self.thresholds(lower))
+        low, high = self._limits(lower)
         constant = (upper <= low) | (lower >= high) | (high <= low)
         return (~constant).to(lower.dtype)
 
