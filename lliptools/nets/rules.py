@@ -157,8 +157,9 @@ class Softplus(Smooth):
         if self.is_smooth:
             return least, greatest
         beyond = self.beta * lower > self.threshold + ulp(lower) * abs(self.threshold)
-        across = ~(self._before(upper) | beyond)
-        return torch.where(beyond, 1.0, least).masked_fill(across, -torch.inf), greatest
+        before = self._before(upper)
+        least = torch.where(beyond, 1.0, least).masked_fill(~(before | beyond), -torch.inf)
+        return least, torch.where(before, greatest, 1.0)
 
     def derivative(self, z: Tensor) -> Tensor:
         """sigmoid(beta·z)."""
