@@ -47,6 +47,7 @@ class _Reader:
     dtype: torch.dtype
     device: torch.device
     shape: Shape
+    values: bool
     linear: LinearMap | None = None
     blocks: list[Block] = field(default_factory=list)
 
@@ -95,12 +96,12 @@ class _Reader:
             self.append(replace(first, lipschitz=promise, lipschitz_error=chain.rounding))
             return
         self.finish_linear()
-        inner = _Reader(self.dtype, self.device, self.shape)
+        inner = _Reader(self.dtype, self.device, self.shape, self.values)
         for step in chain.steps:
             if isinstance(step, Affine):
                 inner.append(step)
             else:
-                check_layer(step, f"{type(step).__name__} in {name}")
+                check_layer(step, f"{type(step).__name__} in {name}", values=self.values)
                 inner.read(step, f"{type(step).__name__} in {name}")
         block = Block(self.nothing(), None, inner.finished(), chain.skip, promise, chain.rounding)
         self.blocks.append(block)
@@ -108,10 +109,10 @@ class _Reader:
 
     def read_residual(self, layer: Residual, name: str) -> None:
         self.finish_linear()
-        inner = _Reader(self.dtype, self.device, self.shape)
+        inner = _Reader(self.dtype, self.device, self.shape, self.values)
         _check_network(layer.block, f"the block of {name}")
         _check_input_kept(layer.block, name)
-        for at, part in _layers(layer.block, f"{name} > "):
+        for at, part in _layers(layer.block, self.values, f"{name} > "):
             inner.read(part, at)
         if inner.shape != self.shape:
             raise InvalidInput(
@@ -126,17 +127,19 @@ class _Reader:
         return (*self.blocks, Block(self.linear or self.nothing(), None))
 
 
-def read_blocks(net: nn.Module, input_shape: torch.Size, dtype: torch.dtype = torch.float64) -> tuple[Block, ...]:
+def read_blocks(
+    net: nn.Module, input_shape: torch.Size, dtype: torch.dtype = torch.float64, *, values: bool = True
+) -> tuple[Block, ...]:
     """The blocks of a network whose samples have shape input_shape (without the batch axis), in the given precision.
 
     Consecutive linear layers become one map, and the last block has no activation: a network that ends in one is
     followed by the identity, so that the outputs are always a linear map of hidden units.
     Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
-    shapes do not fit or a parameter is not finite.
+    shapes do not fit or a parameter is not finite. values=False leaves out the last, for training only.
     """
     _check_network(net, "the network")
-    reader = _Reader(dtype, _device(net), tuple(input_shape))
-    for name, layer in _layers(net):
+    reader = _Reader(dtype, _device(net), tuple(input_shape), values)
+    for name, layer in _layers(net, values):
         reader.read(layer, name)
     if len(reader.shape) > 1:  # the outputs are one vector
         reader.linear = (reader.linear or reader.nothing()).reshaped((prod(reader.shape),))
@@ -158,14 +161,14 @@ def _copied_step(step: Affine | nn.Module) -> Affine | nn.Module:
     return replace(step, operator=step.operator.with_entries(Tensor.clone), bias=step.bias.clone())
 
 
-def _layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Every layer with its place, those of a nested Sequential included, in order."""
     assert isinstance(net, nn.Sequential)
     for index, layer in enumerate(net):
         name = f"layer {prefix}{index} ({type(layer).__name__})"
-        check_layer(layer, name)
+        check_layer(layer, name, values=values)
         if type(layer) is nn.Sequential:
-            yield from _layers(layer, f"{prefix}{index} > ")
+            yield from _layers(layer, values, f"{prefix}{index} > ")
         else:
             yield name, layer
 

@@ -106,8 +106,11 @@ def is_tampered(module: nn.Module) -> bool:
     return bool(own or nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
 
-def check_layer(layer: nn.Module, name: str) -> None:
-    """Raise UnsupportedLayer or InvalidInput, naming the layer, for one that cannot be read whatever comes in."""
+def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
+    """Raise UnsupportedLayer or InvalidInput, naming the layer, for one that cannot be read whatever comes in.
+
+    values: also look at its numbers, for which a GPU is waited for.
+    """
     found = type(layer) in KNOWN or rule(layer) is not None or isinstance(layer, Designed)
     reason = "no rule is known for what this layer computes"
     step = "replace the layer by a supported one, or fold it into its neighbours"
@@ -144,7 +147,7 @@ def check_layer(layer: nn.Module, name: str) -> None:
     if not found:
         raise UnsupportedLayer(expected=SUPPORTED, got=said, cause=reason, next_step=step)
     if not isinstance(layer, nn.Sequential | Residual):
-        _check_tensors(layer, name)
+        _check_tensors(layer, name, values)
 
 
 def _wrong_number(layer: nn.Module) -> str | None:
@@ -172,7 +175,7 @@ def _wrong_number(layer: nn.Module) -> str | None:
     return None
 
 
-def _check_tensors(layer: nn.Module, name: str) -> None:
+def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
     own = not isinstance(layer, Designed)  # what is inside of those is checked when it is read
     tensors = dict([*layer.named_parameters(recurse=own), *layer.named_buffers(recurse=own)])
     if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d):
@@ -196,6 +199,8 @@ def _check_tensors(layer: nn.Module, name: str) -> None:
                 cause="a layer without units, or a complex one",
                 next_step="give every layer at least one unit and real weights",
             )
+        if not values:
+            continue
         # A threshold may be infinite, which clips nothing.
         fine = parameter.isfinite() if isinstance(layer, (*LINEAR, Designed)) else ~parameter.isnan()
         if not (fine & (parameter >= 0) if which == "running_var" else fine).all():
