@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lliptools.attacks import is_correct, pgd
 from lliptools.bounds import local_bound
+from lliptools.bounds.record import radius_text
 from lliptools.certificates import Rung, certify
 from lliptools.errors import InvalidInput
 
@@ -28,7 +29,7 @@ class AccuracyTable:
     def __str__(self) -> str:
         """One line."""
         return (
-            f"eps = {self.eps:g}: clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, "
+            f"eps = {radius_text(self.eps, 6)}: clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, "
             f"certified {self.certified:.4f}"
         )
 
@@ -41,7 +42,7 @@ class AccuracyTables(tuple[AccuracyTable, ...]):
     def __str__(self) -> str:
         """One line a radius."""
         lines = [f"{'eps':>10}{'clean':>10}{'attacked':>10}{'certified':>10}"]
-        lines += [f"{t.eps:>10.4g}{t.clean:>10.4f}{t.attacked:>10.4f}{t.certified:>10.4f}" for t in self]
+        lines += [f"{radius_text(t.eps):>10}{t.clean:>10.4f}{t.attacked:>10.4f}{t.certified:>10.4f}" for t in self]
         return "\n".join(lines)
 
 

@@ -200,6 +200,7 @@ def evaluate(
 
     import lliptools as ll
     from lliptools.accuracy import accuracy_by_bound
+    from lliptools.bounds.record import radius_text
     from lliptools.storage import check_writable
     from lliptools.training.devices import as_device
 
@@ -220,7 +221,7 @@ def evaluate(
         row["certified"] = certified = {name: each.certified for name, each in zip(rungs, same, strict=True)}
         rows.append(row)
         shown = (f"{number:>10.4f}" for number in (row["clean"], row["attacked"], *certified.values()))
-        print(f"{row['eps']:>10.4g}" + "".join(shown))
+        print(f"{radius_text(row['eps']):>10}" + "".join(shown))
     _write_json(json_file, {"network": network, "data": recipe.data.__name__, "radii": rows})
 
 

@@ -1,5 +1,7 @@
 """Accuracy tables: one radius or several, arrays or a loader, and certified ≤ attacked ≤ clean."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -25,6 +27,20 @@ def test_several_radii_in_one_pass():
         assert table.points == 40
     assert tables[0].certified == tables[0].clean
     assert len(str(tables).splitlines()) == 4
+
+
+@pytest.mark.parametrize("eps", [36 / 255, 72 / 255, 0.3, 0.1, 0.29999999, 1e-300, 0.0, 1 / 3, 2 / 3])
+def test_the_radius_that_is_printed_is_not_above_the_one_that_is_certified(eps):
+    net, x, y = setting(2)
+    table = ll.certified_accuracy(net, x, y, eps)
+    bounds = (ll.local_bound(net, x, eps), ll.exact_bound(ll.nets.load("moons"), ll.training.moons().x_test[:1], eps))
+    several = ll.certified_accuracy(net, x, y, [eps])
+    texts = [str(table).split()[2].rstrip(":"), str(several).splitlines()[1].split()[0]]
+    texts += [re.search(r"at eps = ([^,\n]+)", str(bound))[1] for bound in bounds]
+    assert all(float(text) <= eps for text in texts)
+    assert [float(text) for text in texts] == pytest.approx([eps] * 4, rel=1e-3)
+    if eps in (0.3, 0.1):
+        assert texts == [f"{eps}"] * 4
 
 
 def test_ties_are_wrong():

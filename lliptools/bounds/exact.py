@@ -12,7 +12,7 @@ from lliptools.bounds.exact_patterns import patterns
 from lliptools.bounds.pieces import Array, Layer, TooManyRegions, read_layers
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.reading import read
-from lliptools.bounds.record import Bound, round_up
+from lliptools.bounds.record import Bound, radius_text, round_up
 from lliptools.bounds.rounding import gamma, is_outward, unit
 from lliptools.bounds.scaled import length
 from lliptools.errors import InvalidInput
@@ -57,8 +57,8 @@ class ExactBound(Bound):
         """One line: the value and how many regions it was found from, of the one point or the mean over the batch."""
         many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
         regions = sum(len(j) for j in self.jacobians) / len(self.jacobians)
-        value = round_up(self.value.mean().item())
-        return f"exact constant {value} at eps = {self.eps.mean():.4g}, from {regions:.4g} regions{many}"
+        value, eps = round_up(self.value.mean().item()), radius_text(self.eps.mean().item())
+        return f"exact constant {value} at eps = {eps}, from {regions:.4g} regions{many}"
 
 
 def exact_bound(

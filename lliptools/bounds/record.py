@@ -21,6 +21,7 @@ __all__ = [
     "errs",
     "norm_by",
     "product_above",
+    "radius_text",
     "round_down",
     "round_up",
     "slopes_everywhere",
@@ -95,6 +96,12 @@ def round_down(value: float, digits: int = 4) -> str:
     if value > 0:
         return above.removeprefix("-")
     return f"-{above}" if value < 0 else f"{value:g}"
+
+
+def radius_text(eps: float, digits: int = 4) -> str:
+    """A radius that was given, in at most so many significant digits, as a float never above it: 0.3 stays 0.3."""
+    nearest = f"{eps:.{digits}g}"
+    return nearest if float(nearest) <= eps else round_down(eps, digits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +195,8 @@ class Bound:
     def __str__(self) -> str:
         """A blackboard's table: of the one point, or of the mean over the batch."""
         many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
-        lines = [f"{self.kind} bound {round_up(self.value.mean().item())} at eps = {self.eps.mean():.4g}{many}"]
+        value, eps = round_up(self.value.mean().item()), radius_text(self.eps.mean().item())
+        lines = [f"{self.kind} bound {value} at eps = {eps}{many}"]
         lines.append(f"{'block':>5}  {'rows × columns kept':<24}{'global norm':>12}{'masked norm':>12}{'ratio':>8}")
         columns: Tensor | None = None
         for index, block in enumerate(self.blocks):

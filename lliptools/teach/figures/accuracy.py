@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
+from lliptools.bounds.record import radius_text
 from lliptools.teach.panels import HIDDEN, Panels, array
 from lliptools.teach.style import CERTIFIED, INK, REFUTED, UNPROVED
 from lliptools.teach.views import (
@@ -83,9 +84,8 @@ def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
     ticks = [f"<b>{each}</b>" if each == name else each for each in view.names]
     down = {"tickvals": list(range(count)), "ticktext": ticks, "range": [count - 0.4, -0.6], "ticks": ""}
     title = "■ certified  ▨ attacked  □ clean"
-    panels.open(
-        BARS, TOP, title, {"range": [0, 1.02], "nticks": 6, "title": f"fraction of points at ε = {eps:.3g}"}, down
-    )
+    across = {"range": [0, 1.02], "nticks": 6, "title": f"fraction of points at ε = {radius_text(eps, 3)}"}
+    panels.open(BARS, TOP, title, across, down)
     every = [view.accuracy(each, eps) for each in view.names]
     looks = (("clean", "#FFFFFF", ""), ("attacked", "#FFFFFF", "/"), ("certified", CERTIFIED, ""))
     for at, (what, color, hatch) in enumerate(looks):

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.bounds import round_up
+from lliptools.bounds.record import radius_text
 from lliptools.teach.panels import Panels, Span, Spec, array, columns
 from lliptools.teach.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, STATES
 from lliptools.teach.views import AT_THETA, AT_ZERO, ON, UNDECIDED, ClipView, Member, ThetaCurve
@@ -190,7 +191,7 @@ def _family(panels: Panels, view: ClipView, members: Sequence[Member], name: str
     """Three bars a network: how much of the global bound is left, how many units vary, how many points certify."""
     names = [f"<b>{one.name}</b>" if one.name == name else one.name for one in members]
     single = len(members) <= 1
-    title = f"mean of {view.count} points, ε = {view.eps:.3g}"
+    title = f"mean of {view.count} points, ε = {radius_text(view.eps, 3)}"
     names = ["this network"] if single and members else names
     panels.open((0.73, 1.0), BOTTOM, title, {"type": "category"}, {"range": [0, 1.15], "tickformat": ".0%"})
     for label, color, hatch, values in (

@@ -4,6 +4,7 @@ import math
 
 import plotly.graph_objects as go
 
+from lliptools.bounds.record import radius_text
 from lliptools.teach.panels import HIDDEN, Panels
 from lliptools.teach.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
 from lliptools.teach.views import LatticeView
@@ -120,7 +121,7 @@ def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, f
 def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
     count = len(view.names)
     down = {"tickvals": list(range(count)), "ticktext": list(view.names), "range": [count - 0.4, -0.6], "ticks": ""}
-    title = f"constants at ε = {float(view.radii[index]):.3g}"
+    title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}"
     panels.open(BARS, ROWS, title, {"range": [0, 1.38 * most], "nticks": 5, "title": "output over input units"}, down)
     for row, name in enumerate(view.names):
         color, hatch, _, what = LOOKS[view.kind(name)]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from lliptools.bounds import BlockBound, round_up
+from lliptools.bounds import BlockBound, round_down, round_up
+from lliptools.bounds.record import radius_text
 from lliptools.teach.figures.point import decision_plane, picture
 from lliptools.teach.figures.units import Frame, units, weights
 from lliptools.teach.panels import Panels, Span, array
@@ -104,7 +105,7 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     eps, last = float(radii[index]), float(radii[-1])
     certified = view.certified(index)
     color, word = (CERTIFIED, "✔ certified") if certified else (UNPROVED, "✘ not certified")
-    title = f"ε = {eps:.3g}: <span style='color:{color}'>{word}</span>"
+    title = f"ε = {radius_text(eps, 3)}: <span style='color:{color}'>{word}</span>"
     up = {"range": [0, 2 * last], "title": "safe distance", "nticks": 4}
     panels.open((0.7, 1.0), rows.bottom, title, {"range": [0, last], "title": "radius of the ball, ε", "nticks": 6}, up)
     flat = view.reach_global if math.isfinite(view.reach_global) and view.reach_global > 0 else math.nan
@@ -122,8 +123,8 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         x=both,
         y=both,
         marker={"symbol": ["square", "circle"], "size": 9, "color": [GLOBAL_LINE, LOCAL], "line": ink},
-        text=["global", "local"],
-        hovertemplate="certified radius, %{text}: %{x:.4g}<extra></extra>",
+        text=[f"global: {round_down(view.radius_global)}", f"local: {round_down(view.radius)}"],
+        hovertemplate="certified radius, %{text}<extra></extra>",
     )
     # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
     panels.write(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.attacks import is_correct, pgd
 from lliptools.bounds import Bound
+from lliptools.bounds.record import radius_text
 from lliptools.certificates import certified_radius
 
 __all__ = [
@@ -79,7 +80,7 @@ class AccuracyView:
 
     def summary(self, name: str, eps: float, method: str) -> tuple[str, ...]:
         """The numbers of all networks at a radius in words, and what became of the points of one of them."""
-        lines = [f"ε = {eps:.4g} · certified by the {method} bound · {len(self.y)} points"]
+        lines = [f"ε = {radius_text(eps)} · certified by the {method} bound · {len(self.y)} points"]
         for each in self.names:
             shown = ("…" if value != value else f"{value:.3f}" for value in self.accuracy(each, eps))
             clean, attacked, certified = shown

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound, round_up
+from lliptools.bounds.record import radius_text
 from lliptools.certificates import Certificate, certify
 from lliptools.nets import MaxMin, forward, read_blocks
 from lliptools.nets.activations import Clip
@@ -112,7 +113,7 @@ class ClipView:
     def summary(self) -> tuple[str, str]:
         """Two lines: what varies, and what is proved."""
         here, mean = self.varying
-        moving = [f"ε = {self.eps:.4g}", f"θ times {_factor(self.theta_scale)}"]
+        moving = [f"ε = {radius_text(self.eps)}", f"θ times {_factor(self.theta_scale)}"]
         for layer, station in enumerate(self.hidden):
             low, varying, high = self.strips(layer).counts
             names = constants(station.block.activation)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound, exact_bound, local_bound, merged_bound, path_bound, round_up, sampled_bound
+from lliptools.bounds.record import radius_text
 from lliptools.bounds.rungs import ENTRIES, widest
 from lliptools.certificates import certify
 from lliptools.errors import InvalidInput, UnsupportedLayer
@@ -152,7 +153,7 @@ class LatticeView:
 
     def summary(self, index: int) -> tuple[str, ...]:
         """The numbers at radii[index] in words: values, certificates, what crosses."""
-        values = [f"ε = {self.radii[index]:.4g} · label {self.label}"]
+        values = [f"ε = {radius_text(self.radii[index].item())} · label {self.label}"]
         for name in self.names:
             values.append(f"{name} {self.written(name, index)}")
         proved = [name for name in self.names if self.certifies(name, index)]

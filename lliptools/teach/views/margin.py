@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, adversarial_distance, exact_bound, global_bound, local_bound, round_down, round_up
+from lliptools.bounds.record import radius_text
 from lliptools.certificates import Rung, certified_radius, certify
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.margins import margins
@@ -88,7 +89,7 @@ class MarginView:
         if self.reach.name == ASSUMED:
             far = [f"assumed L = {self.reach.constant:.4g}", f"margin/(√2 L) = {loose:.4g}"]
         else:
-            where = "" if math.isinf(self.reach.eps) else f" on the ball of radius {self.reach.eps:.4g}"
+            where = "" if math.isinf(self.reach.eps) else f" on the ball of radius {radius_text(self.reach.eps)}"
             far = [f"L = {constant}, {NAMES[self.reach.name]}{where}", f"margin/(√2 L) = {round_down(loose)}"]
             far.append(f"min margin_j/Lip(f_y − f_j) = {round_down(self.by_pair.min().item())}")
         words = {

@@ -7,7 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, global_bound, round_up
+from lliptools.bounds import Bound, global_bound, round_down, round_up
+from lliptools.bounds.record import radius_text
 from lliptools.certificates import Certificate, certified_radius, certify
 from lliptools.margins import margins
 from lliptools.nets import check_input, forward, read_blocks
@@ -87,7 +88,7 @@ class NeuronView:
 
     def summary(self, index: int) -> tuple[str, str]:
         """Two lines with the numbers of the view at radii[index]: what is fixed, and what is proved."""
-        fixed = [f"ε = {self.radii[index]:.4g}"]
+        fixed = [f"ε = {radius_text(self.radii[index].item())}"]
         for layer, station in enumerate(self.hidden):
             found, (low, high) = self.states(layer, index), constants(station.block.activation)
             at_low, at_high, on, undecided = (int((found == code).sum()) for code in range(4))
@@ -97,7 +98,7 @@ class NeuronView:
             )
         local, everywhere = self.local.value[index].item(), self.everywhere.value.item()
         by_local, by_global = (
-            f"{'≥ ' if more else ''}{radius:.4g}"
+            f"{'≥ ' if more else ''}{round_down(radius)}"
             for radius, more in zip((self.radius, self.radius_global), self.at_least, strict=True)
         )
         proved = [

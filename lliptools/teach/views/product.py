@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound, global_bound, round_up, sampled_bound
 from lliptools.bounds.checks import check_finite_eps
+from lliptools.bounds.record import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, Designed, Residual, check_input, forward, read_blocks
 from lliptools.nets.rules import rule
@@ -53,7 +54,7 @@ class ProductView:
         seen = "the image of the whole ball" if self.whole[depth] else "shadow on the two most stretched directions"
         loose = f" · the product is at most {above(product / sampled)} times too large" if sampled > 0 else ""
         return (
-            f"depth {depth} of {self.depths}, ball of radius {self.eps:.4g} · {seen}",
+            f"depth {depth} of {self.depths}, ball of radius {radius_text(self.eps)} · {seen}",
             f"product of norms ≤ {above(product)} · best sampled slope {sampled:.4g}, from below · {known}{loose}",
         )
 
