@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,11 +14,27 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 LATE = 3000  # milliseconds that a key press may take on a machine that does other things; a hundred is usual
 SETUP = """
+import time
+from pathlib import Path
 import torch, lliptools as ll
 digits, moons = ll.training.digits(), ll.training.moons()
 net, plane = ll.nets.load("digits-clipped"), ll.nets.load("moons")
 family = {kind: ll.nets.load(f"digits-0.5-{kind}") for kind in ("standard", "sparse")}
 fold, x = ll.nets.fold(3, 2).double(), torch.tensor([[1.0, -2.0, 0.5], [2.0, 2.0, 2.0]]).double()
+
+
+# Keeps the kernel busy with what a control has said, while there is a file; not for ever.
+def wait(change):
+    for _ in range(1000):
+        if not Path("busy").exists():
+            return
+        time.sleep(0.02)
+"""
+MAKE = """
+{name} = ll.teach.widgets.{make}
+{name}.add_class("{name}")
+for control in {name}.controls.values():
+    control.observe(wait, names="value")
 """
 
 
@@ -149,7 +166,7 @@ NAMES = tuple(WALKS)
 
 @pytest.fixture(scope="module")
 def page(lab):
-    cells = [f"{name} = ll.teach.widgets.{walk.make}\n{name}.add_class('{name}')" for name, walk in WALKS.items()]
+    cells = [MAKE.format(name=name, make=walk.make) + name for name, walk in WALKS.items()]
     page = lab.open("explorers.ipynb", [SETUP, *cells])
     lab.run(page, 0)
     yield page
@@ -163,6 +180,16 @@ def explorer(request, lab, page):
     explorer.wait(WALKS[explorer.name].start)
     expect(explorer.summary).not_to_contain_text("…")
     return explorer
+
+
+@contextmanager
+def busy_kernel(lab):
+    """The kernel stays with the first value that it gets, and goes on at the end."""
+    (lab.root / "busy").touch()
+    try:
+        yield
+    finally:
+        (lab.root / "busy").unlink()
 
 
 def test_every_control_by_keyboard(explorer, lab):
@@ -180,6 +207,25 @@ def test_every_control_by_keyboard(explorer, lab):
         explorer.wait(walk.start)
         expect(explorer.call).to_have_text(call)
         explorer.wait_drawn(start)
+    assert lab.complaints_of(explorer.page) == []
+
+
+def test_a_reset_comes_after_the_moves_before_it(explorer, lab):
+    """While the kernel answers for the first value, the browser keeps the second back: it may not undo the reset."""
+    walk = WALKS[explorer.name]
+    explorer.press_button("reset")
+    explorer.wait(walk.start)
+    explorer.wait_still()
+    call, readout, start = explorer.call.text_content(), explorer.readout(walk.main), explorer.drawn()
+    with busy_kernel(lab):
+        explorer.press(walk.main, "ArrowLeft", "ArrowLeft")
+        assert explorer.readout(walk.main) != readout
+        explorer.press_button("reset")
+    explorer.wait_still()
+    expect(explorer.call).to_have_text(call)
+    assert explorer.readout(walk.main) == readout
+    explorer.wait(walk.start)
+    explorer.wait_drawn(start)
     assert lab.complaints_of(explorer.page) == []
 
 
@@ -267,4 +313,40 @@ def test_a_run_is_watched_and_stopped(explorer, lab, artefacts):
     explorer.press_button("start")
     explorer.wait("epoch 2 of 2 · done")
     expect(explorer.button("stop")).to_be_disabled()
+    assert lab.complaints_of(explorer.page) == []
+
+
+@only("training")
+def test_a_run_takes_what_the_controls_show(explorer, lab):
+    """Pressed right after a move: at a kernel that is still busy with the move before it."""
+    explorer.press("epochs", "End")
+    explorer.wait_call("epochs=200, seed=")
+    with busy_kernel(lab):
+        explorer.press("epochs", "Home", "ArrowRight", "ArrowRight")
+        explorer.press("seed", "Home", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight")
+        explorer.press_button("start")
+        assert (explorer.readout("epochs"), explorer.readout("seed")) == ("3", "4")
+    explorer.wait("epoch 3 of 3 · done")
+    explorer.wait_call("epochs=3, seed=4)")
+    assert (explorer.readout("epochs"), explorer.readout("seed")) == ("3", "4")
+    assert lab.complaints_of(explorer.page) == []
+
+
+@only("training")
+def test_a_run_after_a_reset_takes_what_the_reset_brings(explorer, lab):
+    """The controls show at once where a reset leads, though the kernel still answers for a move before it."""
+    explorer.press("epochs", "Home")
+    explorer.wait_call("epochs=1, ")
+    explorer.press_button("reset")
+    explorer.wait_call("epochs=200, seed=0)")
+    with busy_kernel(lab):
+        explorer.press("epochs", "Home", "ArrowRight", "ArrowRight")
+        explorer.press_button("reset")
+        assert explorer.readout("epochs") == "200"
+        explorer.press_button("start")
+    explorer.wait("of 200 · training")
+    explorer.press_button("stop")
+    explorer.wait("stopped after epoch")
+    explorer.wait_call("epochs=200, seed=0)")
+    assert explorer.readout("epochs") == "200"
     assert lab.complaints_of(explorer.page) == []

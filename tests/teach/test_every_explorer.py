@@ -13,6 +13,8 @@ import lliptools as ll
 from lliptools.teach import widgets
 from lliptools.teach.style import DARKEST, dark
 from lliptools.teach.views import lattice as lattice_module
+from lliptools.teach.widgets.button import Button
+from lliptools.teach.widgets.controls import state
 
 # name: how it is made, and where its controls are moved to.
 EXPLORERS = {
@@ -62,7 +64,7 @@ def scope():
 def explorer(request, monkeypatch):
     monkeypatch.setattr(lattice_module, "perf_counter", lambda: 0.0)  # what something costs is never twice the same
     made = eval(f"ll.teach.widgets.{EXPLORERS[request.param][0]}", scope())
-    made.moves = EXPLORERS[request.param][1]
+    made.made, made.moves = request.param, EXPLORERS[request.param][1]
     return made
 
 
@@ -82,6 +84,34 @@ def test_its_call_opens_the_same_view_and_reset_goes_back(explorer):
     explorer.reset.click()
     assert not differences(explorer.figure, figure)
     assert (explorer.summary.value, explorer.call.value) == (words, call)
+
+
+def parts(widget):
+    """A widget and all that it is made of."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from parts(child)
+
+
+def press(button, shown):
+    """Press a button as the browser does, where the controls stand so."""
+    content = {"method": "custom", "content": {"shown": shown}}
+    button._handle_msg({"content": {"data": content}, "buffers": []})
+
+
+def test_every_button_acts_on_what_the_browser_shows(explorer):
+    """The press is there before what the controls have said, or after: the kernel brings them to what it carries."""
+    pressed = [part for part in parts(explorer) if "Button" in type(part).__name__]
+    assert explorer.reset in pressed
+    for button in pressed:
+        assert isinstance(button, Button)
+        assert button.controls == [*explorer.controls.values()]
+    elsewhere = eval(f"ll.teach.widgets.{EXPLORERS[explorer.made][0]}", scope())
+    elsewhere.moves = explorer.moves
+    move(elsewhere)
+    press(explorer.reset, [state(control) for control in elsewhere.controls.values()])
+    assert not differences(explorer.figure, elsewhere.figure)
+    assert (explorer.summary.value, explorer.call.value) == (elsewhere.summary.value, elsewhere.call.value)
 
 
 def test_every_control_says_what_it_does_and_moves_by_the_arrow_keys(explorer):

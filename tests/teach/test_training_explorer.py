@@ -66,6 +66,41 @@ def test_it_trains_what_fit_trains():
     assert explorer.history["loss"] == history["loss"]  # fresh weights
 
 
+def press(button, **shown):
+    """Press a button as the browser does, where the controls show this."""
+    content = {
+        "method": "custom",
+        "content": {"shown": [{"index": 0}, *({"value": v} for v in shown.values())]},
+    }
+    button._handle_msg({"content": {"data": content}, "buffers": []})
+
+
+def test_a_run_takes_what_the_controls_show():
+    """The browser sends a press at once, and what the controls have said before it later."""
+    explorer = TrainingExplorer(SHORT)
+    press(explorer.begin, epochs=2, seed=3)
+    assert "epoch 2 of 2 · done" in explorer.summary.value
+    assert "epochs=2, seed=3" in explorer.reproduce()
+    again = TrainingExplorer(SHORT, epochs=2, seed=3)
+    again.start()
+    assert explorer.history["loss"] == again.history["loss"]
+
+
+def test_what_comes_late_does_not_change_a_run():
+    """A value that was under way when the button was pressed, and that another thread takes in while the run begins."""
+
+    def data():
+        explorer.epochs.value, explorer.seed.value = 4, 7
+        return ll.training.moons()
+
+    explorer = TrainingExplorer(replace(SHORT, data=data))
+    press(explorer.begin, epochs=2, seed=3)
+    assert "epoch 2 of 2 · done" in explorer.summary.value
+    again = TrainingExplorer(SHORT, epochs=2, seed=3)
+    again.start()
+    assert explorer.history["loss"] == again.history["loss"]
+
+
 def test_in_a_kernel_it_goes_on_beside_and_stops():
     async def use():
         explorer = TrainingExplorer(SHORT, epochs=200)

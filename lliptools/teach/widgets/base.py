@@ -3,7 +3,7 @@
 import asyncio
 import html
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from threading import RLock
 from typing import Any
@@ -12,7 +12,8 @@ import ipywidgets
 import plotly.graph_objects as go
 
 from lliptools.teach.style import dark
-from lliptools.teach.widgets.controls import moves
+from lliptools.teach.widgets.button import Button
+from lliptools.teach.widgets.controls import moves, state, value_in
 from lliptools.teach.widgets.figure import figure_widget
 from lliptools.teach.widgets.frames import Frames
 from lliptools.teach.widgets.redraw import redraw
@@ -56,14 +57,8 @@ class Explorer(ipywidgets.VBox):
         self.controls = dict(controls)
         for name, control in self.controls.items():
             setattr(self, name, control)
-        self._source, self._held, self._turn = source, False, RLock()
+        self._source, self._held, self._moved, self._turn = source, False, False, RLock()
         self._later: asyncio.Handle | None = None
-        self._start = {name: control.value for name, control in self.controls.items()}
-        self.reset = ipywidgets.Button(
-            description="reset",
-            tooltip="back to where the controls started",
-            layout={"width": "80px", "margin": "2px 2px 2px 16px"},
-        )
         self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
         self.figure = figure_widget(self._colored(self._figure(coarse=False)))
         others = [control for name, control in self.controls.items() if name != self.framed]
@@ -71,13 +66,39 @@ class Explorer(ipywidgets.VBox):
         self._write()
         for control in self.controls.values():
             control.observe(self._update, names="value")
-        self.reset.on_click(lambda _: self._to_start())
+        self.reset = self._button(
+            "reset",
+            "back to where the controls started",
+            lambda _: None,
+            moved_to=[state(control) for control in self.controls.values()],
+            layout={"width": "80px", "margin": "2px 2px 2px 16px"},
+        )
         # A window narrower than the figure scrolls it.
         framed = ipywidgets.Box([self.figure], layout={"overflow": "auto hidden"})
         lines = [[self.controls[name] for name in row if moves(self.controls[name])] for row in rows]
         lines[0].append(self.reset)
         super().__init__([*map(ipywidgets.HBox, lines), self.summary, framed, self.call])
         self._rest(_running_loop(), drawn=True)
+
+    def _button(
+        self, description: str, tooltip: str, press: Callable[[Mapping[str, Any]], None], **look: Any
+    ) -> Button:
+        """A button that calls press with the values of the controls by name, as they are shown when it is pressed."""
+
+        def pressed(shown: Sequence[Mapping[str, Any]]) -> None:
+            with self._turn:
+                press(self._brought_to(shown))
+
+        return Button(description, tooltip, list(self.controls.values()), pressed, **look)
+
+    def _brought_to(self, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Bring the controls to these states; their values by name, whatever else is said of the controls meanwhile."""
+        with self.held():
+            for control, new in zip(self.controls.values(), shown, strict=True):
+                if new != state(control):
+                    control.set_state(new)
+        pairs = zip(self.controls.items(), shown, strict=True)
+        return {name: value_in(control, new) for (name, control), new in pairs}
 
     def _figure(self, *, coarse: bool) -> go.Figure:
         """The figure of the present view: always the same number of traces and texts."""
@@ -106,14 +127,15 @@ class Explorer(ipywidgets.VBox):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Move several controls, and draw once."""
+        """Move several controls, and draw once; nothing where none has moved."""
         with self._turn:
-            self._held = True
+            self._held, self._moved = True, False
             try:
                 yield
             finally:
                 self._held = False
-            self._update(None)
+            if self._moved:
+                self._update(None)
 
     def finish(self) -> None:
         """Draw the whole picture of the present view now, where it was left for later."""
@@ -122,16 +144,13 @@ class Explorer(ipywidgets.VBox):
         if waits:
             self._draw(coarse=False)
 
-    def _to_start(self) -> None:
-        with self.held():
-            for name, value in self._start.items():
-                self.controls[name].value = value
-
     def _update(self, change: Any) -> None:
         with self._turn:
             if self.frames and change and change.owner in self.frames.others:
                 self.frames.drop()
-            if not self._held:
+            if self._held:
+                self._moved = True
+            else:
                 self._cancel()
                 self._follow()
 

@@ -1,14 +1,14 @@
 """Controls that the keyboard moves, each with a description and a tooltip, and where they start."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_start", "choice", "log_slider", "moves", "nice", "slider"]
+__all__ = ["check_start", "choice", "key", "log_slider", "moves", "nice", "slider", "state", "value_in"]
 
 NARROW, WIDE = "400px", "720px"
 
@@ -58,6 +58,21 @@ def moves(control: ipywidgets.ValueWidget) -> bool:
     if isinstance(control, ipywidgets.widget_selection._Selection):
         return len(control.options) > 1
     return control.min < control.max
+
+
+def key(control: ipywidgets.ValueWidget) -> str:
+    """The name under which the browser knows what a control stands at."""
+    return "index" if isinstance(control, ipywidgets.widget_selection._Selection) else "value"
+
+
+def state(control: ipywidgets.ValueWidget) -> dict[str, Any]:
+    """What a control stands at, as the browser says it."""
+    return {key(control): getattr(control, key(control))}
+
+
+def value_in(control: ipywidgets.ValueWidget, stands: Mapping[str, Any]) -> Any:
+    """The value of a control that stands so, as state says it."""
+    return stands["value"] if "value" in stands else control._options_values[stands["index"]]
 
 
 def _place(wide: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import traitlets
 
 from lliptools.teach.frames import SCRIPT, Parts, Place, pack, parts, varying
+from lliptools.teach.widgets.controls import key
 
 __all__ = ["Frames"]
 
@@ -55,12 +56,12 @@ class Frames(anywidget.AnyWidget):
         """
         if self._coming is None:
             self._coming, self._pictures, self._texts = coming, [], []
-            self._given = [getattr(other, _key(other)) for other in self.others]
+            self._given = [getattr(other, key(other)) for other in self.others]
         for figure, text in self._coming:
             self._pictures.append(parts(figure))
             self._texts.append(text)
             return
-        keys = [_key(other) for other in self.others]
+        keys = [key(other) for other in self.others]
         self.owed = varying(self._pictures)
         self.shown = True
         self.parcel = pack(self._pictures, self._texts, self.positions, keys=keys, given=self._given)
@@ -72,8 +73,3 @@ class Frames(anywidget.AnyWidget):
         The same pictures may come again when it moves back: an empty parcel in between lets them be sent again.
         """
         self.shown, self._coming, self.parcel = False, None, b""
-
-
-def _key(control: ipywidgets.ValueWidget) -> str:
-    """Under which name the browser knows what a control stands at."""
-    return "index" if isinstance(control, ipywidgets.widget_selection._Selection) else "value"

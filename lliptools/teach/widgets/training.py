@@ -1,9 +1,10 @@
 """A training run that is watched, and stopped, while it goes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from threading import Event, Thread
+from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
@@ -85,18 +86,17 @@ class TrainingExplorer(Explorer):
             "epochs": slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, epochs),
             "seed": slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed),
         }
-        self.begin = ipywidgets.Button(
-            description="start", tooltip="train from fresh weights", button_style="primary", layout={"width": "100px"}
-        )
-        self.halt = ipywidgets.Button(
-            description="stop", tooltip="end the run after the present epoch", disabled=True, layout={"width": "100px"}
-        )
         self.progress = ipywidgets.IntProgress(
             description="epoch", tooltip="epochs that are done", max=epochs, style={"description_width": "50px"}
         )
         super().__init__(controls, [["recipe"], ["epochs", "seed"]], "" if self._named else source)
-        self.begin.on_click(lambda _: self.start())
-        self.halt.on_click(lambda _: self.stop())
+        width = {"width": "100px"}
+        self.begin = self._button(
+            "start", "train from fresh weights", self._begin, button_style="primary", layout=width
+        )
+        self.halt = self._button(
+            "stop", "end the run after the present epoch", lambda _: self.stop(), disabled=True, layout=width
+        )
         lines: list[ipywidgets.Widget] = list(getattr(self, "children"))  # noqa: B009 - a trait, which has no type
         self.children = (*lines[:2], ipywidgets.HBox([self.begin, self.halt, self.progress]), *lines[2:])
 
@@ -117,15 +117,18 @@ class TrainingExplorer(Explorer):
 
     def start(self) -> None:
         """Begin a run with the present controls; while one goes on this does nothing."""
+        self._begin({name: control.value for name, control in self.controls.items()})
+
+    def _begin(self, values: Mapping[str, Any]) -> None:
         if self.running:
             return
-        chosen = self._recipes[self.controls["recipe"].value]
+        chosen = self._recipes[values["recipe"]]
         try:
             data = self._data or chosen.data()
             held = chosen.hold_out or (0 if data.x_validation is not None else int(HELD_OUT * len(data.x_train)))
-            recipe = replace(chosen, epochs=self.controls["epochs"].value, hold_out=held)
+            recipe = replace(chosen, epochs=values["epochs"], hold_out=held)
             with torch.random.fork_rng(devices=[]):  # a run must not change what other cells draw
-                torch.manual_seed(self.controls["seed"].value)
+                torch.manual_seed(values["seed"])
                 net = recipe.network().to(recipe.dtype)
         except Exception as error:  # no data here, or a network that cannot be built: said where a reader looks
             self._run = Run(chosen, History(chosen.name, nn.Sequential()), Event(), _failed(error))
@@ -135,10 +138,10 @@ class TrainingExplorer(Explorer):
         self._shown()
         loop = _running_loop()
         if loop is None:
-            _train(run, net, data, self.controls["seed"].value, self._shown)
+            _train(run, net, data, values["seed"], self._shown)
         else:
             show = _from_thread(loop, lambda: self._shown() if self._run is run else None)
-            arguments = (run, net, data, self.controls["seed"].value, show)
+            arguments = (run, net, data, values["seed"], show)
             self._thread = Thread(target=_train, args=arguments, daemon=True)
             self._thread.start()
 
