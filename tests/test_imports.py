@@ -71,6 +71,7 @@ FILES = {
         "batches",
         "losses",
         "norms",
+        "estimates",
         "objectives",
         "schedules",
         "recipes",

@@ -1,5 +1,7 @@
 """Boxes of the pre-activations over the ball: each sound on its own, and so is what lies in all of them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -62,12 +64,30 @@ def light_boxes(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Te
 
     Leaving struck columns in the rows' norms spares a convolution with W∘W; column_slope is not used.
     """
-    middle = linear.apply((inputs.lower + inputs.upper) / 2)
+    middle = linear.linear((inputs.lower + inputs.upper) / 2) + linear.bias
     half_width = linear.apply_absolute((inputs.upper - inputs.lower) / 2)
     reach = radius.view(-1, *[1] * (center.dim() - 1)) * linear.whole_row_norms()
-    lower, upper = center - reach, center + reach
-    # The larger of the two, and the smaller: torch's own functions take ten times as long backwards.
-    return Box(lower + (middle - half_width - lower).relu(), upper - (upper - middle - half_width).relu())
+    return Box(*_InBoth.apply(middle - half_width, middle + half_width, center - reach, center + reach))
+
+
+class _InBoth(torch.autograd.Function):
+    """Box.intersect of two boxes, (lower, upper, lower, upper) -> (lower, upper), with a faster backward pass.
+
+    The gradient goes to the end that is taken, where they are equal to that of the second box.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *ends: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*ends)
+        low, high, other_low, other_high = ends
+        return torch.maximum(low, other_low), torch.minimum(high, other_high)
+
+    @staticmethod
+    def backward(ctx: Any, of_lower: Tensor, of_upper: Tensor) -> tuple[Tensor, ...]:
+        low, high, other_low, other_high = ctx.saved_tensors
+        to_low = torch.ops.aten.threshold_backward(of_lower, low - other_low, 0)
+        to_high = torch.ops.aten.threshold_backward(of_upper, other_high - high, 0)
+        return to_low, to_high, of_lower - to_low, of_upper - to_high
 
 
 def _widened(middle: Tensor, half_width: Tensor) -> Box:

@@ -168,7 +168,8 @@ class LinearMap:
     def apply(self, h: Tensor) -> Tensor:
         """W h + b; NaN where a sum overflowed, since ±inf would say too much."""
         z = self.linear(h) + self.bias
-        if z.detach().sum().isfinite():  # one look at all of them is cheaper than one at each
+        # One look at all of them is cheaper than one at each, unless a GPU has to be waited for.
+        if z.is_cpu and z.detach().sum().isfinite():
             return z
         return torch.where(z.isfinite(), z, torch.nan)
 

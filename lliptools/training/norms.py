@@ -162,18 +162,16 @@ def _tridiagonal(diagonal: list[Tensor], beside: list[Tensor]) -> Tensor:
     """Symmetric matrices (batch, n, n): n times (batch,) on the diagonal, n − 1 times (batch,) on either side."""
     size, zero = len(diagonal), torch.zeros_like(diagonal[0])
     bands = {0: diagonal, 1: beside}
-    entries = [
-        bands[abs(i - j)][min(i, j)] if abs(i - j) in bands else zero for i in range(size) for j in range(size)
-    ]
+    entries = [bands[abs(i - j)][min(i, j)] if abs(i - j) in bands else zero for i in range(size) for j in range(size)]
     return torch.stack(entries, dim=1).view(-1, size, size)
 
 
 def _leading(matrix: Tensor) -> Tensor:
-    """The leading eigenvector of symmetric matrices without negative entries: (batch, n, n) -> (batch, n), not negative.
+    """The leading eigenvector of symmetric matrices without negative entries: (batch, n, n) -> (batch, n), all >= 0.
 
-    The sum of the columns of their power 4096, by squaring, where nothing can cancel: Perron and Frobenius. Its Rayleigh
-    quotient is within 5e-5 of the largest eigenvalue even where the next is close. torch.linalg.eigh would look at
-    values: on a GPU it waits for them, and cannot be captured.
+    The sum of the columns of their power 4096, by squaring, where nothing can cancel (Perron and Frobenius). Its
+    Rayleigh quotient is within 5e-5 of the largest eigenvalue even where the next is close. torch.linalg.eigh would
+    look at values: on a GPU it waits for them, and cannot be captured.
     """
     tiny = torch.finfo(matrix.dtype).tiny
     matrix = matrix / matrix.amax(dim=(1, 2), keepdim=True).clamp_min_(tiny)
