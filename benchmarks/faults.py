@@ -338,15 +338,15 @@ FAULTS = [
     ),
     Fault(
         "bounds/exact.py",
-        "torch.linalg.matrix_norm(j, ord=2).amax() for j",
-        "torch.linalg.matrix_norm(j, ord=2)[0] for j",
+        "[_norms(j, e).amax() for j, e",
+        "[_norms(j, e)[0] for j, e",
         "The exact constant is that of one region instead of the largest.",
         "bounds/test_exact.py",
     ),
     Fault(
         "bounds/exact_cells.py",
-        "clip(polygon, -line[0], -line[1], slack - line[2])",
-        "clip(polygon, -line[0], -line[1], -slack - line[2])",
+        "clip(polygon, -a, -b, moved - t)",
+        "clip(polygon, -a, -b, -moved - t)",
         "Lines are moved inward instead of outward on one side.",
         "bounds/test_exact.py::test_a_plane_that_rounding_puts_outside_of_the_ball bounds/test_exact.py",
     ),
@@ -363,6 +363,13 @@ FAULTS = [
         "far = np.abs(offset) > 1",
         "A hyperplane that rounding puts just outside the ball counts as outside.",
         "bounds/test_exact.py::test_a_plane_that_rounding_puts_outside_of_the_ball bounds/test_exact.py",
+    ),
+    Fault(
+        "bounds/sides.py",
+        "return 1 if ahead >= 0 else 0",
+        "return 1",
+        "Parallel hyperplanes that agree to within rounding are taken for one.",
+        "bounds/test_exact_slivers.py",
     ),
     Fault(
         "bounds/sampled.py",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from math import prod
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from lliptools.bounds.rounding import gamma
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import LARGEST_MATRIX, LinearMap
 from lliptools.nets.operators import Operator
 
 __all__ = ["SPACING", "Affine", "Array", "Integers", "Layer", "Planes", "TooManyRegions", "as_integers", "read_layers"]
@@ -33,7 +34,8 @@ class Layer:
     slopes and intercepts: (k + 1, rows), of the pieces between the breakpoints.
     weight_error, bias_error: how far rounding may have moved weight and bias from the network's own, entry by entry;
     None where the weight is the network's own. factors: where the weight is a rounded product of the network's own
-    matrices, these operators, first to last; () where it is the network's own; None where those numbers are not known.
+    matrices, these operators, first to last; () where it is the network's own; None where those numbers are not known,
+    or too many.
     """
 
     weight: Array
@@ -103,7 +105,7 @@ def as_integers(*parts: Array) -> tuple[Integers, ...]:
 
 def _matrix(factor: Operator) -> Array:
     """An operator of which every entry of the matrix is one weight, as that matrix."""
-    columns = int(np.prod(factor.in_shape))
+    columns = prod(factor.in_shape)
     unit_vectors = torch.eye(columns, dtype=factor.weight.dtype, device=factor.weight.device)
     moved: Array = factor(unit_vectors.reshape(columns, *factor.in_shape)).detach().flatten(1).T.double().cpu().numpy()
     return moved
@@ -210,7 +212,8 @@ def _with_rounding(layer: Layer, linear: LinearMap, shape: torch.Size) -> Layer:
     bias_error = _plain(off.expand(shape).flatten()) if isinstance(off, torch.Tensor) else off
     factors = linear.layers or linear.operators if error is not None else ()
     known = layer.factors is not None and not linear.relative_error and not np.any(bias_error)
-    known = known and all(factor.copies == 1 for factor in factors)
+    entries = sum(prod(factor.in_shape) * prod(factor.out_shape) for factor in factors) or layer.weight.size
+    known = known and entries <= LARGEST_MATRIX and all(factor.copies == 1 for factor in factors)
     return replace(layer, weight_error=error, bias_error=bias_error, factors=factors if known else None)
 
 
@@ -307,7 +310,9 @@ class Affine:
             tilt = np.sqrt(np.square(self.error[:, :-1] / length[:, None]).sum(axis=1))
             shift = np.where(np.isfinite(gap), self.error[:, -1] + SPACING * np.abs(gap), 0.0) * (1 + 1e-9)
             if eps > 0:
-                offset, slack = gap / length / eps, 2 * tilt + floor + shift / length / eps
+                lift = 2.0**200 if eps < 1e-200 else 1.0  # so that nothing near the ball underflows
+                offset = gap * lift / length / (eps * lift)
+                slack = 2 * tilt + floor + shift * lift / length / (eps * lift)
                 far = np.abs(offset) > 1 + slack
             else:
                 offset, slack = np.zeros_like(gap), np.zeros_like(gap) + 2 * tilt + floor
