@@ -5,6 +5,8 @@ from torch import Tensor
 
 __all__ = ["largest_change", "margins", "own_class", "smallest_margin"]
 
+TINY = torch.finfo(torch.float64).tiny
+
 
 def own_class(logits: Tensor, y: Tensor) -> Tensor:
     """True at the label's own class, by index and never by value: (batch, classes), y (batch,) -> (batch, classes)."""
@@ -30,16 +32,19 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     so that a rounded t costs tightness only. Source: Lee, Lee, Park, "Lipschitz-certifiable training with a tight outer
     bound" (NeurIPS 2020), where the maximum is iterated for.
     """
-    # At a scale of 1 for the ball and for the direction, so that squares neither overflow nor underflow.
+    # At a scale of 1 for ball and direction, so that squares neither overflow nor underflow. What is above 0
+    # stays so: a limit or an entry of the direction that the scale takes below the smallest number counts as that one.
     largest, ball_size = direction.detach().abs().amax(dim=2, keepdim=True), radius.clamp_min(0.0)
     measure = torch.where((ball_size > 0) & ball_size.isfinite(), ball_size, 1.0)
+    acts, positive = direction != 0, direction > 0
     direction = direction / torch.where(largest > 0, largest, 1.0)
-    radius, below, above = radius / measure, below / measure[:, None], above / measure[:, None]
-    size = direction.abs()
-    limit = torch.where(direction > 0, above[:, None], below[:, None]).clamp_min(0.0)
-    limit = torch.where(size > 0, limit, 0.0)
+    size = torch.where(acts, direction.abs().clamp_min(TINY), 0.0)
+    at_most = torch.where(acts, torch.where(positive, above[:, None], below[:, None]), 0.0)
+    at_most = torch.where(at_most <= 0, 0.0, at_most)
+    radius, limit = ball_size / measure, at_most / measure[:, None, None]
+    limit = torch.where(at_most > 0, limit.clamp_min(TINY), limit)
     radius = radius[:, None]
-    breakpoint_ = torch.where(size > 0, limit / size.clamp_min(1e-300), 0.0)
+    breakpoint_ = torch.where(acts, limit / size.clamp_min(TINY), 0.0)
     order = breakpoint_.argsort(dim=2)
     sorted_size, sorted_limit = size.gather(2, order), limit.gather(2, order)
     # After the first k units have reached their limit, the others share what is left of the radius.
@@ -48,7 +53,7 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     nothing = torch.zeros_like(limited[:, :, :1])
     spent = torch.cat([nothing, limited], dim=2)
     left = torch.cat([sorted_size.square().flip(2).cumsum(dim=2).flip(2), nothing], dim=2)
-    squared = (radius[:, :, None].square() - spent) / left.clamp_min(1e-300)
+    squared = (radius[:, :, None].square() - spent) / left.clamp_min(TINY)
     start = torch.cat([nothing, breakpoint_.gather(2, order)], dim=2)
     # The right k is the last whose t still lies beyond its breakpoints; beyond the last, the box alone decides.
     fits = (squared > 0) & (squared.sqrt() >= start) & (left > 0)
@@ -61,7 +66,11 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     ball = radius * torch.linalg.vector_norm(direction, dim=2)
     dual = (radius.square() / t[:, :, 0] - (reached.square() / t).sum(dim=2)) / 2 + (size * reached).sum(dim=2)
     dual = torch.where(found[:, :, 0], dual, torch.inf)
-    box = torch.where(size > 0, size * limit, 0.0).sum(dim=2)
+    # What underflow may have taken of the products in a sum.
+    lost = TINY * (limit > 0).sum(dim=2)
+    largest, measure = largest[:, :, 0], measure[:, None]
+    box = ((torch.where(at_most > 0, size * at_most, at_most)).sum(dim=2) + lost) * largest.clamp_min(TINY)
+    ball, dual = (value * (largest * measure).clamp_min(TINY) for value in (ball, dual + lost))
     # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
     others = torch.stack([dual, box]).nan_to_num(nan=torch.inf, posinf=torch.inf)
-    return torch.minimum(ball, others.amin(dim=0)) * (largest[:, :, 0] * measure[:, None]).clamp_min(1e-300)
+    return torch.minimum(ball, others.amin(dim=0))
