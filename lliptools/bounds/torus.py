@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lliptools.bounds.record import errs, product_above
-from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
+from lliptools.bounds.rounding import gamma, is_outward, matrix_slack, unit
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
 
@@ -42,7 +42,7 @@ def _norm(operator: Operator) -> Tensor:
         return operator.weight.abs().amax()
     if isinstance(operator, Dense):
         small = operator.weight if len(operator.weight) <= operator.weight.shape[1] else operator.weight.T
-        return torch.linalg.eigvalsh(small @ small.T)[-1].clamp_min(0).sqrt() * (1 + gamma(operator.terms, small))
+        return _root(small @ small.T, small.shape[1]) * (1 + gamma(operator.terms, small))
     if isinstance(operator, Transposed):
         return _convolution(operator.convolution)
     assert isinstance(operator, Convolution)
@@ -79,8 +79,33 @@ def _convolution(operator: Convolution) -> Tensor:
     per_group = symbols.shape[1] // operator.groups
     symbols = symbols.reshape(-1, per_group, symbols.shape[2])
     gram = symbols @ symbols.mH if per_group <= symbols.shape[2] else symbols.mH @ symbols
-    squared = torch.linalg.eigvalsh(gram)[:, -1].amax().clamp_min(0)
-    return squared.sqrt() * (1 + gamma(operator.terms, operator.weight))
+    found = _root(gram, max(symbols.shape[1:])) * (1 + gamma(operator.terms, operator.weight))
+    if is_outward():
+        found = found + fourier_error(kernel, math.prod(sizes))
+    return found
+
+
+def _root(gram: Tensor, terms: int) -> Tensor:
+    """Root of the largest eigenvalue of all Gram matrices (…, n, n), sums of so many products."""
+    squared = torch.linalg.eigvalsh(gram)[..., -1].clamp_min(0)
+    if is_outward():
+        squared = squared_above(squared, gram, terms)
+    return squared.amax().sqrt()
+
+
+def squared_above(squared: Tensor, gram: Tensor, terms: int) -> Tensor:
+    """Largest eigenvalues (…,) of Gram matrices (…, n, n), real or complex, with the rounding of solver and entries."""
+    trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(dim=-1)
+    return squared * (1 + 32 * gram.shape[-1] * unit(squared)) + 8 * gamma(terms, squared) * trace
+
+
+def fourier_error(kernel: Tensor, points: int) -> Tensor:
+    """How far the computed symbol of a kernel may be from the exact one at any of so many frequencies, in norm.
+
+    The transform of n numbers errs by at most about 7 u log₂ n times its own Euclidean length, √n times theirs (Higham,
+    "Accuracy and Stability of Numerical Algorithms", 2002, theorem 24.2); twice that where n is no power of 2.
+    """
+    return 16 * unit(kernel) * math.log2(max(points, 2)) * math.sqrt(points) * torch.linalg.vector_norm(kernel)
 
 
 def _spread(kernel: Tensor, dilation: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad, pixel_unshuffle
 
 from lliptools.bounds.rounding import gamma, unit
+from lliptools.bounds.torus import fourier_error, squared_above
 from lliptools.layers.condition import smallest
 
 __all__ = ["kernel_norm", "matrix_norm"]
@@ -58,12 +59,13 @@ def _proved(gram: Tensor) -> tuple[Tensor, Tensor]:
         shift = relative * squared
         if not torch.linalg.cholesky_ex(squared * eye - gram).info:
             return squared + shift, vector
-    return trace, vector  # an upper bound of last resort
+    return trace * (1 + relative), vector  # an upper bound of last resort
 
 
 def _lanczos(gram: Tensor) -> tuple[Tensor, Tensor]:
     """The largest Ritz value and vector after some steps from one start for all, (n, n) -> 0-dim, (n,)."""
-    start = torch.randn(len(gram), generator=torch.Generator().manual_seed(0), dtype=gram.dtype).to(gram.device)
+    generator = torch.Generator("cpu").manual_seed(0)
+    start = torch.randn(len(gram), generator=generator, dtype=gram.dtype, device="cpu").to(gram.device)
     basis = [start / torch.linalg.vector_norm(start)]
     for _ in range(LANCZOS_STEPS - 1):
         following = gram @ basis[-1]
@@ -103,13 +105,14 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
         symbols = symbols.mH
     with torch.no_grad():
         gram = symbols @ symbols.mH
-        values = torch.linalg.eigvalsh(gram)[:, -1]
+        values = squared_above(torch.linalg.eigvalsh(gram)[:, -1], gram, max(symbols.shape[1:]))
         top = values.argmax()
         vector = torch.linalg.eigh(gram[top])[1][:, -1]
         squared = values[top]
         for degree, count in zip(degrees, points, strict=True):
             squared = squared / math.cos(math.pi * degree / count)
         upper = squared.sqrt() * (1 + 8 * gamma(phases[0].numel() + len(phases) + len(gram[0]), kernel))
+        upper = upper + 2 * fourier_error(phases, math.prod(points))
     stretched = torch.linalg.vector_norm(vector.conj() @ symbols[top])
     return largest * stretched * (upper / stretched.detach())
 
