@@ -1,0 +1,47 @@
+"""The oracle on what the library claims: about networks that ship, odd ones, and random ones of every kind of layer."""
+
+import pytest
+import torch
+from claims import RUNGS, judge
+from networks import NETWORKS, points
+from random_networks import random_network
+
+import lliptools as ll
+
+LADDER = ("global", "local", "path", "merged", "tightest", "exact")
+OTHERS = tuple(name for name in RUNGS if name not in LADDER)
+BATCH, BATCHES = 100, 10
+SHAPES = {"moons": (2,), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits-conv": (1, 8, 8), "": (64,)}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_odd_networks(name):
+    net = NETWORKS[name]()
+    verdict = judge(net, points(net, count=3), radii=("local", "tightest", "stages"))
+    assert verdict.refuted == []
+    assert verdict.counts["certificates"] > 0
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_random_networks(batch):
+    """Each is asked by two bounds in turn; benchmarks/soundness.py asks all of them by all."""
+    certificates, refuted = 0, []
+    for seed in range(BATCH * batch, BATCH * (batch + 1)):
+        case = random_network(seed)
+        second = LADDER[seed // 6 % 6] if seed // 6 % 6 != seed % 6 else OTHERS[seed // 36 % len(OTHERS)]
+        radii = {0: (LADDER[seed // 20 % 5],), 10: ("stages",)}.get(seed % 20, ())
+        verdict = judge(case.net, case.x, seed=seed, rungs=(LADDER[seed % 6], second), radii=radii)
+        certificates += verdict.counts["certificates"]
+        refuted += [f"seed {seed}: {each}" for each in verdict.refuted]
+    assert refuted == []
+    assert certificates > 10 * BATCH
+
+
+@pytest.mark.parametrize("name", ll.nets.available())
+def test_shipped_networks(name):
+    """At one point of noise; the convolutions on large images at fewer radii, by the two bounds that read no matrix."""
+    net, large = ll.nets.load(name), name.startswith(("mnist-small", "cifar10"))
+    x = torch.rand(1, *next(shape for start, shape in SHAPES.items() if name.startswith(start)), dtype=torch.float64)
+    verdict = judge(net, x, rungs=LADDER[:2] if large else LADDER, shares=(0.5, 1.0) if large else (0.3, 0.95, 1.0))
+    assert verdict.refuted == []
+    assert verdict.counts["certificates"] > 0
