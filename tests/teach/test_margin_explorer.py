@@ -1,6 +1,7 @@
 """The margin explorer without a browser: its certificates, what an assumed L is called, and what controls change."""
 
-from math import inf, nan, sqrt
+from fractions import Fraction
+from math import inf, isnan, nan, sqrt
 
 import pytest
 import torch
@@ -65,7 +66,14 @@ def test_a_linear_network_is_certified_to_the_true_distance(rung):
         view = views.margin_view(net, x, y, rung, plane)
         gaps = [((W[y] - W[j]) @ x + b[y] - b[j]) / (W[y] - W[j]).norm() for j in range(3) if j != y]
         assert view.reach.radius == pytest.approx(min(gaps).item(), rel=1e-6)
-        assert view.reach.radius <= view.distance or view.distance != view.distance
+        if not isnan(view.distance):
+            assert view.distance == pytest.approx(min(gaps).item(), rel=1e-12)
+        for j in {0, 1, 2} - {y}:  # neither is more than the truth, in rational arithmetic
+            direction = [Fraction(a) - Fraction(c) for a, c in zip(W[y].tolist(), W[j].tolist(), strict=True)]
+            margin = Fraction(b[y].item()) - Fraction(b[j].item())
+            margin += sum(a * Fraction(value) for a, value in zip(direction, x.tolist(), strict=True))
+            for claimed in (view.reach.radius, 0.0 if isnan(view.distance) else view.distance):
+                assert Fraction(claimed) ** 2 * sum(a * a for a in direction) <= margin**2
 
 
 def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
