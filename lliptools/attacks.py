@@ -52,12 +52,12 @@ def pgd(
         logits = forward(blocks, center)
         y = check_labels(y, len(x), logits.shape[1], x.device)
         best, lowest = center.clone(), smallest_margin(logits, y)
-    generator = torch.Generator(device=x.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)  # of the CPU: the same starts on every device
     for restart in range(restarts):
         moved = center
         if restart:
-            start = torch.randn(center.shape, generator=generator, dtype=center.dtype, device=center.device)
-            moved = center + eps * _unit(start)
+            start = torch.randn(center.shape, generator=generator, dtype=center.dtype)
+            moved = center + eps * _unit(start.to(center.device))
         for step in range(steps + 1):
             moved = _project(moved.detach(), center, eps).requires_grad_(True)
             with torch.enable_grad():

@@ -57,14 +57,14 @@ def sampled_bound(
 
 def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps: int, seed: int) -> Tensor:
     """The largest norms found: center (batch, features), radius (batch,) -> (batch,)."""
-    generator = torch.Generator(device=center.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)  # of the CPU: the same samples on every device
     batch, features = center.shape
     aside = torch.maximum(1e-10 * radius, 1e-12 * center.abs().amax(dim=1).clamp_min(1e-100))[:, None, None]
     inside = (radius[:, None, None] * (1 - 1e-10) - aside).clamp_min(0.0)
 
     def draw(count: int) -> Tensor:
         """Directions, the same for every point of the batch: (1, count, features)."""
-        direction = torch.randn(1, count, features, generator=generator, dtype=center.dtype, device=center.device)
+        direction = torch.randn(1, count, features, generator=generator, dtype=center.dtype).to(center.device)
         return direction / direction.norm(dim=2, keepdim=True)
 
     def look(offset: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +72,7 @@ def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps:
         norm, vector = _largest(blocks, (center[:, None] + inside * offset).flatten(0, 1))
         return norm.view(batch, -1), vector.view(offset.shape)
 
-    length = torch.rand(1, samples, 1, generator=generator, dtype=center.dtype, device=center.device) ** (1 / features)
+    length = torch.rand(1, samples, 1, generator=generator, dtype=center.dtype).to(center.device) ** (1 / features)
     offset = (draw(samples) * length).expand(batch, -1, -1)
     norm, vector = look(offset)
     norm, best = norm.topk(min(STARTS, samples), dim=1)

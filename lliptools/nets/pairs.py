@@ -57,7 +57,7 @@ class PairClip(Clip):
 
     def thresholds(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """−inf and theta_max for the first half of the channels, theta_min and inf for the second."""
-        half = torch.empty_like(z[:, : z.shape[1] // 2])
+        half = torch.empty_like(z[:, : z.shape[1] // 2], device=self.theta_max.device)
         infinite = torch.full_like(half, torch.inf)
         low = torch.cat([-infinite, self.theta_min.to(z.dtype).expand_as(half)], dim=1)
         high = torch.cat([self.theta_max.to(z.dtype).expand_as(half), infinite], dim=1)
