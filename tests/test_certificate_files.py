@@ -385,11 +385,13 @@ def test_a_box_beyond_a_unit_that_cannot_move_is_refused():
         assert is_refused(forged)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("rows", [[[1.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [1.0, 0.0]]])
-def test_every_row_of_the_rest_has_to_be_dominant(rows):
+def test_every_row_of_the_rest_has_to_be_dominant(rows, sign):
     """Without a factor the rest is norm² I − M Mᵀ. At norm² = 2 its row (2 − 1, −1) is dominant, (2 − 2, −1) is not."""
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).double()
-    net[0].weight.data, net[0].bias.data = torch.tensor(rows).double(), torch.tensor([5.0, 5.0]).double()
+    net[0].weight.data = torch.tensor(rows).double() * torch.tensor([[1.0], [sign]])
+    net[0].bias.data = torch.tensor([5.0, 5.0]).double()
     net[2].weight.data, net[2].bias.data = torch.eye(2).double(), torch.tensor([9.0, 0.0]).double()
     file = numbers(certificate(net, torch.zeros(1, 2).double(), torch.tensor([0]), 0.5)[0])
     step = file["points"][0]["hidden"][0]
