@@ -16,7 +16,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 lab: .venv/installed
 	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
 
-# Two processes share the cores already, and the networks of the tests are small.
+# Two processes share the cores already, and the networks of the tests are small. A test in the browser that fails is run
+# once more, for the machine may have been slow; then the last line of all says so.
 test: export OMP_NUM_THREADS := 1
 test: .venv/installed-test
 	@sh tools/ensure_chromium.sh
@@ -24,9 +25,9 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m 'not browser' --numprocesses=auto --maxprocesses=4 --dist=loadfile
-	$(BIN)/pytest -m browser --numprocesses=auto --maxprocesses=2 --dist=loadfile
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default \
 		--numprocesses=auto --maxprocesses=4 --dist=loadfile notebooks
+	$(BIN)/pytest -m browser --reruns=1 -rR --numprocesses=auto --maxprocesses=2 --dist=loadfile
 
 notebooks: .venv/installed-test
 	@sh tools/ensure_chromium.sh

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest_plugins = ("reruns",)
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 # The networks of the tests are small: threads would gain nothing, and lose much where the cores are shared.

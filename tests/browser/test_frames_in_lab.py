@@ -81,6 +81,7 @@ WATCH = """
   look();
 }
 """
+TWO = ("Home", "ArrowRight", "ArrowRight")  # brings a to 2
 BARS = "figure => JSON.stringify([figure.data[1].y, figure.data[1].marker.color])"
 
 
@@ -91,6 +92,14 @@ def explorer(lab):
     lab.run(page, 1)
     yield Explorer(page, "light")
     page.close()
+
+
+@pytest.fixture(autouse=True)
+def _anew(request, lab, explorer):
+    """A test that is run once more finds the explorer as it starts, not as the failure left it."""
+    if getattr(request.node, "execution_count", 1) > 1:
+        lab.run(explorer.page, 0)
+        lab.run(explorer.page, 1)
 
 
 def bars(explorer):
@@ -127,6 +136,7 @@ def test_the_slider_moves_while_the_kernel_is_away(explorer, lab, artefacts):
 
 def test_a_leap_is_seen_as_a_movement(explorer, lab):
     explorer.press("t", "Home")
+    explorer.press("a", *TWO)
     lab.run(explorer.page, 1)
     explorer.page.emulate_media(reduced_motion="no-preference")
     explorer.page.evaluate(WATCH)
@@ -143,6 +153,7 @@ def test_a_leap_is_seen_as_a_movement(explorer, lab):
 
 def test_a_control_there_and_back(explorer, lab):
     """The kernel answers for where the control has been, and the browser may not take that for what is there now."""
+    explorer.press("a", *TWO)
     for t, keys in 3 * [("0.00", ["Home"]), ("0.01", ["Home", "ArrowRight"])]:
         explorer.press("t", "End")
         explorer.press("a", "ArrowRight", "ArrowLeft")
