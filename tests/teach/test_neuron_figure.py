@@ -1,5 +1,7 @@
 """What the figure of the neurons draws of networks that are not small dense ones with thresholds."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +182,16 @@ def test_radii_certify_and_end_where_the_engine_ends():
             for k in range(2):
                 view = views.neuron_view(net, x[k], int(y[k]), RADII)
                 assert getattr(view, found) == pytest.approx(truth[k].item(), rel=3e-6)
+
+
+def test_radii_are_written_rounded_down():
+    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
+    for number in (3, 8, 11):
+        view = views.neuron_view(net, data.x_test[number], int(data.y_test[number]), torch.arange(61).double() * 0.01)
+        found = re.search(r"certified radius (?:≥ )?(\S+) local, (?:≥ )?(\S+) global", view.summary(10)[1])
+        for text, radius in zip(found.groups(), (view.radius, view.radius_global), strict=True):
+            assert float(text) <= radius
+            assert float(text) == pytest.approx(radius, rel=1e-3)
+        figure = figures.neurons(view, 10)
+        (trace,) = (each for each in figure.data if "certified radius" in (each.hovertemplate or ""))
+        assert [text.split(": ")[1] for text in trace.text] == [found[2], found[1]]
