@@ -11,6 +11,16 @@ either a bound or infeasible, and a Cholesky says which.
 With D = diag(t)^½ and K = [Z_x D; D⁻¹ Z_p D], k = [O_x; D⁻¹ O_p]: OᵀP⁻¹O = kᵀk + bᵀN⁻¹b, N = I − KᵀK, b = Kᵀk. N is
 as large as the number of undecided units; the features only enter through the Gram matrices of Z_x and O_x.
 
+What is proved, in exact arithmetic: if A = [[I − KᵀK, −b/μ], [−bᵀ/μ, I − kᵀk/μ²]] ⪰ 0, then ‖[K, k/μ]‖ <= 1, and at
+w = [Δx; Dp], whatever v is, ‖D Zᵀv‖² + ‖Oᵀv‖²/μ² <= ‖w‖², which says ‖Oᵀv‖² <= μ² vᵀPv. With L Lᵀ = N − shift·I,
+h = L⁻¹b and C Cᵀ = (1 − shift)μ²I − kᵀk − hᵀh, all as computed, F = [[L, 0], [−hᵀ/μ, C/μ]] has A − FFᵀ = shift·I + R,
+and A ⪰ 0 where ‖R‖ <= shift. R is what rounding leaves in the three equations: what shows when they are multiplied
+out may be an eighth of the shift each, and the shift has room for what does not show (Problem.of). How the factors
+were found does not matter.
+
+Where rounding is enclosed, |p_j| <= |z_jᵀv| + e_j ‖Δx‖, and |z_jᵀv| <= (1 + e_j) ‖Δx‖ in the problem's variables: p_j²
+is at most (z_jᵀv)² + e_j(2 + 3e_j) ‖Δx‖², and the right side of the weighed sum (1 + Σ_j t_j e_j(2 + 3e_j)) ‖Δx‖².
+
 Source: LipSDP-Neuron (Fazlyab et al., NeurIPS 2019) on the undecided units, in the form of a reachable ellipsoid.
 """
 
@@ -23,7 +33,8 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.merged import Merged
-from lliptools.bounds.scaled import or_one
+from lliptools.bounds.rounding import inflated
+from lliptools.bounds.scaled import length, or_one
 
 __all__ = ["Problem", "Solved"]
 
@@ -34,12 +45,14 @@ EPSILON = torch.finfo(torch.float64).eps
 class Solved(NamedTuple):
     """What t gives: whether it is feasible, (batch,); shape, OᵀP⁻¹O, (batch, outputs, outputs), or 0 where it is not.
 
-    factor: of N. half: factor⁻¹b. between: D⁻¹Z_pD. out: D⁻¹O_p.
+    matrix: N − shift·I, and factor, its Cholesky factor L. border: b. half: L⁻¹b. between: D⁻¹Z_pD. out: D⁻¹O_p.
     """
 
     feasible: Tensor
     shape: Tensor
+    matrix: Tensor
     factor: Tensor
+    border: Tensor
     half: Tensor
     between: Tensor
     out: Tensor
@@ -52,7 +65,8 @@ class Problem:
     zz, zo, oo: Gram matrices of Z_x and O_x. between: Z_p, (batch, undecided, undecided); entry (j, k) is what p_j adds
     to the k-th undecided unit. out: O_p, (batch, undecided, outputs). scale: (batch,) or (batch, outputs), by which the
     outputs were divided. layers: number of undecided units of every layer. known: (batch,), False where nothing can be
-    said. shift: more than what the rounding of N and of its Cholesky can hide.
+    said. shift: what is taken off N, more than what rounding can hide. error: (batch, undecided), by how much |p_j| may
+    be above |z_jᵀv|, and out_error: (batch, outputs), how far the outputs may be from Oᵀv, not divided; over ‖Δx‖.
     """
 
     zz: Tensor
@@ -64,12 +78,15 @@ class Problem:
     layers: tuple[int, ...]
     known: Tensor
     shift: float
+    error: Tensor
+    out_error: Tensor
 
     @classmethod
     def of(cls, merged: Merged, *, each: bool = False) -> Problem:
         """The problem that a state poses; each: every output is scaled by itself, to be bounded by itself."""
         batch, features = len(merged.lost), merged.features
-        own = torch.cat([merged.lost.new_zeros(batch, 0, dtype=torch.float64), *merged.own], dim=1)
+        none = merged.lost.new_zeros(batch, 0, dtype=torch.float64)
+        own, error = (torch.cat([none, *parts], dim=1) for parts in (merged.own, merged.row_error))
         undecided, outputs = own.shape[1], merged.state.shape[2]
         padded = [torch.nn.functional.pad(r, (0, 0, 0, features + undecided - r.shape[1])) for r in merged.rows]
         rows = torch.cat([merged.state.new_zeros(batch, features + undecided, 0), *padded], dim=2)
@@ -77,10 +94,13 @@ class Problem:
         # reach() is not finite where a number is not, or where underflow took its digits
         known = own.isfinite().all(dim=1) & merged.reach().isfinite().all(dim=1)
         known = known & rows.isfinite().all(dim=2).all(dim=1) & out.isfinite().all(dim=2).all(dim=1)
-        own = torch.where(known[:, None], own, 0.0)
+        own, error = torch.where(known[:, None], own, 0.0), torch.where(known[:, None], error, 0.0)
+        out_error = torch.where(known[:, None], merged.error_of(0), 0.0)
         rows, out = torch.where(known[:, None, None], rows, 0.0), torch.where(known[:, None, None], out, 0.0)
         # Divided by its own bound, p is at most 1 for ‖Δx‖ = 1; a p that is 0 rightly, or fills up, feeds nothing.
-        rows = rows / torch.where(own > 0, own, 1.0)[:, None, :]
+        # Both errors have room for the rounding of these products.
+        divided = torch.where(own > 0, own, 1.0)
+        rows, error = rows / divided[:, None, :], inflated(error / divided)
         rows_x, between = rows[:, :features], rows[:, features:] * own[:, :, None]
         out_x, out_p = out[:, :features], out[:, features:] * own[:, :, None]
         both = torch.cat([out_x, out_p], dim=1).abs().amax(dim=1)
@@ -88,20 +108,25 @@ class Problem:
         divisor = torch.where(scale > 0, scale, 1.0).reshape(batch, 1, -1)
         out_x, out_p = out_x / divisor, out_p / divisor
         size = undecided + outputs
-        # Rump (2006): a Cholesky that succeeds on A − cI proves A positive definite for c >= (size + 1) u trace(A); the
-        # Gram matrices err by (features + undecided + a few) u times a squared Frobenius norm, which is at most size.
+        # The columns of [K, k/μ] and the rows of F are at most 1 long: their squared Frobenius norms are at most size.
+        # KᵀK, b and kᵀk err by (features + undecided + 16) u times that, L Lᵀ, L h, hᵀh and C Cᵀ by (size + 16) u times
+        # that: at most half of the shift, and what shows of R is a quarter of it (√(1 + 2 + 1) eighths).
         shift = 2 * EPSILON * size * (size + features + undecided + 16)
         gram = (rows_x.mT @ rows_x, rows_x.mT @ out_x, out_x.mT @ out_x)
-        return cls(*gram, between, out_p, scale, tuple(r.shape[2] for r in merged.rows), known, shift)
+        layers = tuple(r.shape[2] for r in merged.rows)
+        return cls(*gram, between, out_p, scale, layers, known, shift, error, out_error)
 
     def single(self) -> Problem:
         """The problem of every output by itself: (batch · outputs) problems of one output."""
         outputs = self.out.shape[2]
         single = [t.mT.flatten(0, 1)[:, :, None] for t in (self.zo, self.out)]
         oo = self.oo.diagonal(dim1=1, dim2=2).reshape(-1, 1, 1)
-        zz, between = (t.repeat_interleave(outputs, dim=0) for t in (self.zz, self.between))
-        known = self.known.repeat_interleave(outputs)
-        return Problem(zz, single[0], oo, between, single[1], self.scale.flatten(), self.layers, known, self.shift)
+        shared = (self.zz, self.between, self.known, self.error)
+        zz, between, known, error = (t.repeat_interleave(outputs, dim=0) for t in shared)
+        scale, out_error = self.scale.flatten(), self.out_error.reshape(-1, 1)
+        return Problem(
+            zz, single[0], oo, between, single[1], scale, self.layers, known, self.shift, error, out_error
+        )  # fmt: skip
 
     def solve(self, multipliers: Tensor) -> Solved:
         """OᵀP⁻¹O and what it was made of, with N − shift·I in the place of N; multipliers: t, (batch, undecided)."""
@@ -113,15 +138,16 @@ class Problem:
         factor, failed = torch.linalg.cholesky_ex(N)
         feasible = (failed == 0) & multipliers.isfinite().all(dim=1) & self.known
         factor = torch.where(feasible[:, None, None], factor, torch.eye(N.shape[1], dtype=N.dtype, device=N.device))
-        half = torch.linalg.solve_triangular(factor, root[:, :, None] * self.zo + between.mT @ out, upper=False)
+        border = root[:, :, None] * self.zo + between.mT @ out
+        half = torch.linalg.solve_triangular(factor, border, upper=False)
         shape = self.oo + out.mT @ out + half.mT @ half
         feasible = feasible & shape.isfinite().all(dim=2).all(dim=1)
-        return Solved(feasible, torch.where(feasible[:, None, None], shape, 0.0), factor, half, between, out)
+        return Solved(feasible, torch.where(feasible[:, None, None], shape, 0.0), N, factor, border, half, between, out)
 
     def certify(self, multipliers: Tensor) -> Tensor:
         """The bound that t gives for the norm of all outputs together, (batch,); inf where t proves nothing.
 
-        The Cholesky of N − shift·I, bordered by the outputs, has to succeed: it is done again at the value returned.
+        The Cholesky of N − shift·I, bordered by the outputs, has to succeed at the value returned.
         """
         solved = self.solve(multipliers)
         squared = torch.linalg.eigvalsh(solved.shape)[:, -1] / (1 - self.shift)
@@ -130,17 +156,35 @@ class Problem:
             tried = squared * (1 + slack)
             bordered = -solved.shape
             bordered.diagonal(dim1=1, dim2=2).add_((tried * (1 - self.shift))[:, None])
-            holds = solved.feasible & (torch.linalg.cholesky_ex(bordered)[1] == 0) & value.isinf()
-            value = torch.where(holds, tried.clamp_min(0.0).sqrt() * (1 + 4 * EPSILON) * self.scale, value)
-        return torch.where(self.known & (self.scale == 0), 0.0, value)
+            factor, failed = torch.linalg.cholesky_ex(bordered)
+            holds = self._holds(solved, tried[:, None]).all(dim=1) & (failed == 0) & value.isinf()
+            holds &= torch.linalg.matrix_norm(bordered - factor @ factor.mT) <= self.shift / 8 * tried
+            value = torch.where(holds, self._value(tried[:, None], multipliers)[:, 0] * self.scale, value)
+        value = torch.where(self.known & (self.scale == 0), 0.0, value)
+        return inflated(value + length(self.out_error, dim=1))
 
     def certify_each(self, multipliers: Tensor) -> Tensor:
         """The bound that t gives for every output by itself, (batch, outputs): the same Cholesky with one row more."""
         solved = self.solve(multipliers)
         squared = solved.shape.diagonal(dim1=1, dim2=2) / (1 - self.shift) * (1 + 1e-13)
         scale = self.scale.reshape(len(squared), -1)
-        value = torch.where(solved.feasible[:, None], squared.sqrt() * (1 + 4 * EPSILON) * scale, torch.inf)
-        return torch.where(self.known[:, None] & (scale == 0), 0.0, value)
+        value = torch.where(self._holds(solved, squared), self._value(squared, multipliers) * scale, torch.inf)
+        value = torch.where(self.known[:, None] & (scale == 0), 0.0, value)
+        return inflated(value + self.out_error)
+
+    def _holds(self, solved: Solved, squared: Tensor) -> Tensor:
+        """Whether what was solved proves μ², of all outputs together or of each: (batch, 1 or outputs), twice."""
+        seen = torch.linalg.matrix_norm(solved.matrix - solved.factor @ solved.factor.mT)
+        border = solved.border - solved.factor @ solved.half
+        border = torch.linalg.matrix_norm(border)[:, None] if squared.shape[1] == 1 else border.norm(dim=1)
+        right = (seen <= self.shift / 8)[:, None] & (border <= self.shift / 8 * squared.sqrt())
+        return solved.feasible[:, None] & right & squared.isfinite()
+
+    def _value(self, squared: Tensor, multipliers: Tensor) -> Tensor:
+        """The bound that μ² gives for outputs divided by their scale: (batch, 1 or outputs), twice."""
+        grown = (multipliers.clamp(LEAST, MOST) * self.error * (2 + 3 * self.error)).sum(dim=1, keepdim=True)
+        right = inflated((1 + inflated(grown, self.error.shape[1])).sqrt())
+        return squared.clamp_min(0.0).sqrt() * (1 + 4 * EPSILON) * right
 
     def worst(self, multipliers: Tensor, sharpness: float) -> tuple[Tensor, Tensor, Tensor]:
         """λ_max (inf where infeasible), and t_j (z_jᵀv)² and t_j p_j² at the v that attains it.

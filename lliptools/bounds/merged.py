@@ -2,6 +2,10 @@
 
 Between any two points of the ball every unit has a slope mid + rad·e with |e| <= 1. Each undecided unit adds one
 variable p = rad·e·Δz, so |p| <= rad·|Δz|, and all else is linear: every Δz_k and Δf is a fixed matrix times [Δx; p].
+
+Inside bounds.outward_rounding() every unit knows how far its column of the state, times v = [Δx; p], may be from its
+true difference. With S = ‖s_x‖ ‖Δx‖ + Σ |s_k| |p_k| >= |sᵀv| for every column s, the rounding of a sum of n columns,
+w_1 s_1 + … + w_n s_n, moves it by at most γ_n Σ |w_i| S_i (Cauchy and Schwarz). Outside, these errors are 0.
 """
 
 from __future__ import annotations
@@ -9,11 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lliptools.bounds.record import errs
+from lliptools.bounds.rounding import gamma, inflated, is_outward
 from lliptools.bounds.scaled import length, norm, times_power_of_two
 from lliptools.bounds.steps import Linear, Pairs, Step, Units, count_undecided, select, widest
 
@@ -21,6 +27,7 @@ __all__ = ["Merged", "center_and_radius", "in_groups", "in_order", "merge"]
 
 LOST = 1e-200  # a sum of products below this may have lost digits to underflow, or all of them
 FAINT = 1e-100  # as little for a slope
+TINY = torch.finfo(torch.float64).tiny
 STEP = 32  # samples that have about as many undecided units are worked on together, so many at a time
 ROOM = 2**23  # and so many times the largest matrix fits in memory
 
@@ -30,19 +37,23 @@ class Merged:
     """The state after some steps: Δh = 2^exponent · stateᵀ [Δx; p], as long as |p_k| <= |Z_kᵀ [Δx; p_1 … p_{k−1}]|.
 
     state: (batch or 1, variables, units); its first `features` variables stand for Δx, up to a rotation.
+    error: (batch or 1, units), how far Δh / 2^exponent may be from that, over ‖Δx‖, but for underflow in the last step.
     rows: the Z_k of every layer with undecided units, (batch, variables before it, undecided); samples with fewer of
-    them are filled up with 0. own: (batch, undecided) upper bounds of |p| / |Δx|, and joint: (batch,) of ‖p_k‖ / |Δx|.
+    them are filled up with 0. row_error: (batch, undecided), by how much |p_k| / ‖Δx‖ may be above that.
+    own: (batch, undecided) upper bounds of |p| / ‖Δx‖, and joint: (batch,) of ‖p_k‖ / ‖Δx‖.
     links: norms of the parts of every Z_k that read Δx, p_1, p_2, …, (batch, 1 + layers before it).
     alive: (batch or 1, units), False where a unit depends on nothing. lost: (batch,), True where underflow took digits.
     """
 
     state: Tensor
+    error: Tensor
     alive: Tensor
     lost: Tensor
     features: int
     fresh: bool = True
     exponent: int = 0
     rows: tuple[Tensor, ...] = ()
+    row_error: tuple[Tensor, ...] = ()
     own: tuple[Tensor, ...] = ()
     joint: tuple[Tensor, ...] = ()
     links: tuple[Tensor, ...] = ()
@@ -52,12 +63,13 @@ class Merged:
         """The input itself."""
         state = torch.eye(features, dtype=torch.float64, device=device)[None]
         alive = torch.ones(1, features, dtype=torch.bool, device=device)
-        return cls(state, alive, torch.zeros(batch, dtype=torch.bool, device=device), features)
+        lost = torch.zeros(batch, dtype=torch.bool, device=device)
+        return cls(state, torch.zeros_like(state[:, 0]), alive, lost, features)
 
     def then(self, step: Step) -> Merged:
         """The state after one step more."""
         if isinstance(step, Linear):
-            return self.linear(step.weight)
+            return self.linear(step)
         if isinstance(step, Units):
             return self.units(step.least, step.greatest)
         if isinstance(step, Pairs):
@@ -67,52 +79,68 @@ class Merged:
             inner = inner.then(inner_step)
         return inner.plus(self)
 
-    def linear(self, weight: Tensor) -> Merged:
-        """The state after h -> W h; weight: (rows, columns)."""
+    def linear(self, step: Linear) -> Merged:
+        """The state after h -> W h."""
+        weight = step.weight
         largest = weight.abs().max().item() if weight.numel() else 0.0
         exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
         scaled = times_power_of_two(weight, -exponent)
-        alive = self.alive.double() @ (scaled.T != 0).double() > 0
-        if self.fresh and weight.shape[0] < weight.shape[1] and math.isfinite(largest):
-            # Fewer rows than features: W = RᵀQᵀ, Q with orthonormal columns; QᵀΔx, no longer than Δx, takes its place.
-            state = torch.linalg.qr(scaled.T).R[None]
+        beside = torch.zeros_like(scaled) if step.error is None else step.error
+        beside = times_power_of_two(beside, -exponent, upward=True)
+        if is_outward():  # beside a weight of 1e300, one of 1e-10 loses digits
+            beside = beside + TINY * ((weight != 0) & (scaled.abs() < TINY))
+        reads = ((weight != 0) | (beside > 0)).T.double()
+        alive = (self.alive | (self.error > 0)).double() @ reads > 0
+        if self.fresh:
+            state, error = _first(scaled, beside)
         else:
-            state = self.state @ scaled.T
-        lost, small = self.lost, alive & (state.abs().amax(dim=1) < LOST)
+            state, error = self.state @ scaled.T, self._error_of_product(scaled, beside)
+        lost, small = self.lost, alive & (state.abs().amax(dim=1) < LOST) & (error < LOST)
         if small.any():  # a sum that cancels is 0 rightly; one whose terms underflow is not
             small = small & ((self.state.abs() @ scaled.abs().T).amax(dim=1) < LOST)
             lost = lost | small.any(dim=1)
         features = state.shape[1] if self.fresh else self.features
-        after = replace(self, state=state, alive=alive, lost=lost, features=features, fresh=False)
+        after = replace(self, state=state, error=error, alive=alive, lost=lost, features=features, fresh=False)
         return replace(after, exponent=self.exponent + exponent)
 
     def units(self, least: Tensor, greatest: Tensor) -> Merged:
         """The state after units whose slopes lie in [least, greatest], each (batch, units)."""
         middle, radius = (least + greatest) / 2, (greatest - least).abs() / 2
         which, kept = _undecided(radius > 0)
-        rows = _take(self.state, which) * (radius.gather(1, which) * kept)[:, None, :]
         fed = torch.zeros(*which.shape, radius.shape[1], dtype=torch.float64, device=radius.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
         steepest = torch.maximum(least.abs(), greatest.abs())
         lost = self.lost | ((steepest > 0) & (steepest < FAINT)).any(dim=1)
-        alive = self.alive & (steepest > 0)
-        return replace(self, lost=lost)._with(self.state * middle[:, None, :], alive, rows, fed)
+        # What rounds middle and radius is less than what error_of(0) has room for.
+        after = replace(
+            self,
+            state=self.state * middle[:, None, :],
+            error=self.error_of(0) * steepest,
+            alive=self.alive & (steepest > 0),
+            lost=lost,
+        )
+        return after._with(self._chosen(which, radius.gather(1, which) * kept), fed)
 
     def pairs(self, resolved: Tensor) -> Merged:
         """The state after MaxMin on the two halves of the units; resolved: (batch, pairs)."""
         one, other = self.state.chunk(2, dim=2)
-        share = (1 + resolved.double())[:, None, :] / 2  # of the first half in the maximum: 1, 0, or ½
+        one_error, other_error = self.error_of(0).chunk(2, dim=1)
+        first, second = self.alive.chunk(2, dim=1)
+        share = (1 + resolved.double()) / 2  # of the first half in the maximum: 1, 0, or ½
         which, kept = _undecided(resolved == 0)
-        rows = _take((one - other) / 2, which) * kept.double()[:, None, :]
+        between = replace(
+            self, state=(one - other) / 2, error=(one_error + other_error) / 2, alive=first | second, fresh=False
+        )
         fed = torch.zeros(*which.shape, resolved.shape[1], dtype=torch.float64, device=resolved.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
-        state = torch.cat([share * one + (1 - share) * other, (1 - share) * one + share * other], dim=2)
-        first, second = self.alive.chunk(2, dim=1)
+        of_first, of_second = share[:, None, :], (1 - share)[:, None, :]
+        state = torch.cat([of_first * one + of_second * other, of_second * one + of_first * other], dim=2)
         upper, lower = torch.where(resolved < 0, second, first), torch.where(resolved < 0, first, second)
         either = (resolved == 0) & (first | second)
-        return self._with(
-            state, torch.cat([upper | either, lower | either], dim=1), rows, torch.cat([fed, -fed], dim=2)
-        )
+        error = [share * one_error + (1 - share) * other_error, (1 - share) * one_error + share * other_error]
+        alive = torch.cat([upper | either, lower | either], dim=1)
+        after = replace(self, state=state, error=torch.cat(error, dim=1), alive=alive)
+        return after._with(between._chosen(which, kept.double()), torch.cat([fed, -fed], dim=2))
 
     def plus(self, earlier: Merged) -> Merged:
         """The sum of this state and an earlier one on its way, as a residual connection makes it."""
@@ -122,14 +150,20 @@ class Merged:
         one = times_power_of_two(self.state, self.exponent - exponent)
         other = times_power_of_two(earlier.state, earlier.exponent - exponent)
         other = torch.nn.functional.pad(other, (0, 0, 0, one.shape[1] - other.shape[1]))
-        return replace(self, state=one + other, alive=self.alive | earlier.alive, lost=lost, exponent=exponent)
+        error = times_power_of_two(self.error_of(0), self.exponent - exponent, upward=True)
+        error = error + times_power_of_two(earlier.error_of(0), earlier.exponent - exponent, upward=True)
+        alive = self.alive | earlier.alive
+        return replace(self, state=one + other, error=error, alive=alive, lost=lost, exponent=exponent)
 
     def differences(self, y: Tensor) -> Merged:
         """The state whose unit j is unit y minus unit j; y: (batch,)."""
-        state = self.state.expand(len(y), -1, -1)
+        parts = self.state, self.error_of(0), self.alive
+        state, error, alive = (part.expand(len(y), *part.shape[1:]) for part in parts)
         chosen = state.gather(2, y[:, None, None].expand(-1, state.shape[1], 1))
-        alive = self.alive.expand(len(y), -1)
-        return replace(self, state=chosen - state, alive=alive | alive.gather(1, y[:, None]), fresh=False)
+        same = torch.arange(state.shape[2], device=y.device) == y[:, None]
+        error = (error + error.gather(1, y[:, None])).masked_fill(same, 0.0)
+        alive = (alive | alive.gather(1, y[:, None])) & ~same
+        return replace(self, state=chosen - state, error=error, alive=alive, fresh=False)
 
     def reach(self) -> Tensor:
         """Upper bound of the Lipschitz constant of every unit over the ball, (batch, units).
@@ -147,33 +181,69 @@ class Merged:
         B_k those of the layers above k. joint_k itself is ‖Z_kx‖ + Σ_{i<k} ‖Z_ki‖ joint_i: written out, one product of
         norms for every chain of layers in which p is taken, and between two of them all is merged in one matrix.
         """
-        total = torch.minimum(self._sum(self.part_norms()), torch.linalg.vector_norm(self._reach(), dim=1))
+        total = torch.minimum(self._sum(self.part_norms()), length(self._reach(), dim=1))
         return times_power_of_two(total, self.exponent, upward=True)
 
-    def _with(self, state: Tensor, alive: Tensor, rows: Tensor, fed: Tensor) -> Merged:
+    def error_of(self, terms: int) -> Tensor:
+        """How far a sum of so many entries in every column of the state may be from the true one, over ‖Δx‖.
+
+        (batch or 1, units). With weights w, the sum errs by at most Σ |w| times this; with 0 terms, up to 8 operations
+        on every entry are counted, and in any case up to 8 on the error itself. 0 outside bounds.outward_rounding().
+        """
+        if not is_outward():
+            return self.error
+        # Products that underflow lose at most 2^−1075 of each variable, a 2^53rd of TINY.
+        variables = 1 + self.features + sum(own.sum(dim=1, keepdim=True) for own in self.own)
+        size = self._sizes[1]
+        return inflated(self.error + gamma(terms, size) * size + TINY * variables * self.alive, 8)
+
+    def _error_of_product(self, weight: Tensor, beside: Tensor) -> Tensor:
+        """The error of state @ weightᵀ, where the entries of weight may be wrong by as much as those of beside."""
+        if not is_outward():
+            return torch.zeros_like(weight[:, 0])[None]
+        error = self.error_of(len(weight.T)) @ weight.abs().T + (self._sizes[1] + self.error) @ beside.T
+        return inflated(error, len(weight.T))
+
+    def _chosen(self, which: Tensor, share: Tensor) -> Merged:
+        """The state of some of the units, times their shares; which, share: (batch, chosen)."""
+        index = which[:, None, :].expand(-1, self.state.shape[1], -1)
+        state = self.state.expand(len(which), -1, -1).gather(2, index) * share[:, None, :]
+        error, alive = (part.expand(len(which), -1).gather(1, which) for part in (self.error_of(0), self.alive))
+        return replace(self, state=state, error=error * share, alive=alive & (share > 0))
+
+    def _with(self, rows: Merged, fed: Tensor) -> Merged:
         """The state with one variable more for each column of rows, which feeds the units as fed says."""
-        merged = replace(self, state=state, alive=alive, fresh=False)
-        if not rows.shape[2]:
+        merged = replace(self, fresh=False)
+        if not rows.state.shape[2]:
             return merged
-        inner = replace(self, state=rows, alive=(rows != 0).any(dim=1))
-        own = inner._reach()
-        links = inner.part_norms()
-        joint = torch.minimum(inner._sum(links), torch.linalg.vector_norm(own, dim=1))
-        merged = replace(merged, rows=(*self.rows, rows), own=(*self.own, own))
-        merged = replace(merged, joint=(*self.joint, joint), links=(*self.links, links))
-        return replace(merged, state=torch.cat([state.expand(len(rows), -1, -1), fed], dim=1))
+        own, links = rows._reach(), rows.part_norms()
+        joint = torch.minimum(rows._sum(links), length(own, dim=1))
+        merged = replace(merged, rows=(*self.rows, rows.state), row_error=(*self.row_error, rows.error_of(0)))
+        merged = replace(merged, own=(*self.own, own), joint=(*self.joint, joint), links=(*self.links, links))
+        return replace(merged, state=torch.cat([self.state.expand(len(fed), -1, -1), fed], dim=1))
 
     def _parts(self, state: Tensor) -> tuple[Tensor, ...]:
         """The rows of a state that belong to Δx, p_1, p_2, …"""
         return state.split([self.features, *(part.shape[1] for part in self.own)], dim=1)
 
-    def _reach(self) -> Tensor:
+    @cached_property
+    def _sizes(self) -> tuple[Tensor, Tensor]:
+        """Bounds of |stateᵀ[Δx; p]| / ‖Δx‖, and of what its products add up to whatever their signs are.
+
+        Both (batch or 1, units), and not widened by their own rounding.
+        """
         first, *others = self._parts(self.state)
-        total = length(first, dim=1).expand(len(self.lost), -1)
+        total = size = length(first, dim=1)
         for part, own, joint in zip(others, self.own, self.joint, strict=True):
             separately = (part.abs() * own[:, :, None]).sum(dim=1)
             total = total + torch.minimum(length(part, dim=1) * joint[:, None], separately)
+            size = size + separately
+        return total, size
+
+    def _reach(self) -> Tensor:
+        total = self._sizes[0].expand(len(self.lost), -1)
         small = (total < LOST) & (self.state != 0).any(dim=1)
+        total = total + self.error_of(self.state.shape[1])
         return torch.where(self.lost[:, None] | small | ~total.isfinite(), torch.inf, total)
 
     def part_norms(self) -> Tensor:
@@ -184,6 +254,7 @@ class Merged:
         total = links[:, 0]
         for number, joint in enumerate(self.joint, start=1):
             total = total + links[:, number] * joint
+        total = inflated(total, 2 * len(self.joint)) + length(self.error_of(0), dim=1)
         return torch.where(self.lost | ~total.isfinite(), torch.inf, total)
 
 
@@ -221,14 +292,25 @@ def center_and_radius(steps: Sequence[Step], batch: int, features: int) -> Tenso
     return in_order(groups)
 
 
+def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
+    """The state after the first matrix W, and its error; beside: how far the entries of weight may be from those of W.
+
+    With fewer rows than features W = RᵀQᵀ, where Q has orthonormal columns, and QᵀΔx, no longer than Δx, takes the
+    place of Δx. A computed Q with ‖QᵀQ − I‖ <= tilt is at most 1 + tilt long, and QᵀΔx / ‖Q‖ takes its place.
+    """
+    if len(weight) >= len(weight.T) or not weight.isfinite().all():
+        return weight.T[None], inflated(length(beside, dim=1))[None]
+    Q, R = torch.linalg.qr(weight.T)
+    if not is_outward():
+        return R[None], length(beside, dim=1)[None]
+    square, rows = length(Q.flatten(), dim=0).square(), length(R, dim=0)
+    tilt = length((Q.T @ Q - torch.eye(len(R)).to(Q)).flatten(), dim=0) + gamma(len(Q), Q) * square
+    missed = length(weight.T - Q @ R, dim=0) + gamma(len(R), Q) * square.sqrt() * rows
+    return R[None], inflated(missed + tilt * rows + length(beside, dim=1))[None]
+
+
 def _undecided(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Indices of the undecided units, for as many as the sample with most of them has, and which of them are real."""
     most = int(mask.count_nonzero(dim=1).max()) if mask.numel() else 0
     which = mask.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
     return which, mask.gather(1, which)
-
-
-def _take(state: Tensor, which: Tensor) -> Tensor:
-    """Columns of the state, per sample: which (batch, chosen) -> (batch, variables, chosen)."""
-    index = which[:, None, :].expand(-1, state.shape[1], -1)
-    return state.expand(len(which), -1, -1).gather(2, index)

@@ -9,7 +9,15 @@ from lliptools.bounds.record import errs, product_above
 from lliptools.bounds.rounding import gamma, inflated, is_outward, matrix_slack, unit
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["CholeskyNorm", "GramNorm", "PowerNorm", "exact_norm", "scaled_matrices", "sums_norm"]
+__all__ = [
+    "CholeskyNorm",
+    "GramNorm",
+    "PowerNorm",
+    "exact_norm",
+    "root_of_largest_eigenvalue",
+    "scaled_matrices",
+    "sums_norm",
+]
 
 OfMatrices = Callable[[Tensor], Tensor]
 # Samples that keep about as many rows and columns, counted in steps of this, are worked on together.
@@ -24,7 +32,7 @@ def exact_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
     Dead rows and columns are removed; the root of the largest eigenvalue of the smaller Gram matrix of what is left is
     the norm. Samples with the same slopes share the work. An all-zero mask gives 0 exactly.
     """
-    return scaled_matrices(linear, row_slope, column_slope, _by_eigenvalue)
+    return scaled_matrices(linear, row_slope, column_slope, root_of_largest_eigenvalue)
 
 
 def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of: OfMatrices) -> Tensor:
@@ -74,8 +82,8 @@ def _kept_first(slope: Tensor) -> Tensor:
     return (slope > 0).byte().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
-def _by_eigenvalue(kept: Tensor) -> Tensor:
-    """Root of the largest eigenvalue of the Gram matrix of wide matrices: (batch, rows, columns) -> (batch,)."""
+def root_of_largest_eigenvalue(kept: Tensor) -> Tensor:
+    """Norms of wide matrices, largest entry 1, by the Gram matrix: (batch, rows, columns) -> (batch,)."""
     gram = kept @ kept.mT
     squared = torch.linalg.eigvalsh(gram)[:, -1]
     if is_outward():
@@ -83,7 +91,7 @@ def _by_eigenvalue(kept: Tensor) -> Tensor:
         trace = gram.diagonal(dim1=1, dim2=2).sum(dim=1)
         squared = squared * (1 + 32 * len(gram[0]) * unit(gram)) + 2 * gamma(kept.shape[2], gram) * trace
         return inflated(squared.sqrt())
-    alive = squared > 0
+    alive = ~(squared <= 0)  # NaN stays NaN
     return torch.where(alive, squared, 1.0).sqrt() * alive
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.merged import Merged
-from lliptools.bounds.record import BlockBound, Box, Norm, product_above, slopes_everywhere
+from lliptools.bounds.record import BlockBound, Box, Norm, norm_by, product_above, slopes_everywhere
 from lliptools.bounds.rounding import Center, inflated, is_outward, unit
 from lliptools.bounds.spectral import UpperNorm
-from lliptools.bounds.steps import activation_steps
+from lliptools.bounds.steps import Linear, activation_steps
 from lliptools.bounds.zonotope import Zonotope
 from lliptools.nets import Activation, Block, LinearMap
 from lliptools.nets.rules import Rule
@@ -71,8 +71,8 @@ def _plain(block: Block, state: State, stages: Stages) -> tuple[BlockBound, Stat
         box = stages.boxes(linear, state.box, center, state.slope, state.radius)
         if merged is not None and zonotope is not None:
             zonotope = zonotope.linear(linear)
-            merged = merged.linear(linear.weight.detach())
-            reach = product_above(stages.eps[:, None], merged.reach()).reshape(center.shape)
+            merged = merged.linear(Linear.of(linear))
+            reach = inflated(product_above(stages.eps[:, None], merged.reach())).reshape(center.shape)
             box = box.intersect(Box.outward(center - reach, center + reach)).intersect(zonotope.box())
         if is_outward():
             box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
@@ -81,12 +81,12 @@ def _plain(block: Block, state: State, stages: Stages) -> tuple[BlockBound, Stat
             for step in activation_steps(activation, box):
                 merged = merged.then(step)
         output, slope, row_slope = _through(activation, box)
-    norm = _at_most(stages.norm(linear, row_slope, state.slope), linear, row_slope, state.slope)
+    norm = _at_most(norm_by(stages.norm, linear, row_slope, state.slope), linear, row_slope, state.slope)
     bound = BlockBound(linear, activation, box, output, slope, row_slope, norm, state.radius)
     grown, everywhere = norm, state.everywhere
     if stages.global_radii:
         rows, columns = slopes_everywhere(activation, slope)
-        whole = _at_most(stages.norm(linear, rows, state.everywhere), linear, rows, state.everywhere)
+        whole = _at_most(norm_by(stages.norm, linear, rows, state.everywhere), linear, rows, state.everywhere)
         grown, everywhere = whole.expand_as(norm), columns
     radius = inflated(product_above(state.radius, grown))
     value = inflated(product_above(state.value, norm))

@@ -109,7 +109,7 @@ def local_bound(
             torch.ones_like(center[:1]),
         )
         passed, end = pass_through(blocks, start, stages)
-    encloses = is_outward() and not prefix and all(mark_of(stage, "encloses") for stage in (boxes, norm))
+    encloses = is_outward() and all(mark_of(stage, "encloses") for stage in (boxes, norm))
     return Bound(
         value=end.value,
         kind=kind,

@@ -1,5 +1,6 @@
 """The rungs above the masked product: what is linear merged, and the smallest of all that can be afforded."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,7 @@ from lliptools.bounds.merged import center_and_radius, in_groups, in_order
 from lliptools.bounds.multipliers import multipliers_bound, multipliers_pairwise
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.record import BlockBound, Bound
+from lliptools.bounds.rounding import is_outward, outward_rounding
 from lliptools.bounds.steps import Step, count_undecided, network_steps, select
 
 __all__ = [
@@ -24,7 +26,6 @@ __all__ = [
     "widest",
 ]
 
-ARITHMETIC = "float64, rounding not enclosed in the merged matrices"
 UNDECIDED = 256  # beyond so many the cubic cost of the multipliers is not cheap
 ENTRIES = 2**21  # of a layer as a matrix
 
@@ -41,8 +42,9 @@ class PathBound(Bound):
         Raises InvalidInput where y does not fit.
         """
         y = check_labels(y, len(self.value), self.blocks[-1].linear.rows, self.value.device)
-        groups = in_groups(self.steps, len(y), self.blocks[0].linear.columns)
-        return in_order([(index, merged.differences(y[index.to(y.device)]).reach()) for index, merged in groups])
+        with _in_arithmetic_of(self):
+            groups = in_groups(self.steps, len(y), self.blocks[0].linear.columns)
+            return in_order([(index, merged.differences(y[index.to(y.device)]).reach()) for index, merged in groups])
 
 
 @torch.no_grad()
@@ -56,7 +58,7 @@ def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor) -> PathBound:
     local = local_bound(net, x, eps, prefix=True)
     program = tuple(network_steps(local.blocks))
     value = center_and_radius(program, len(local.value), local.blocks[0].linear.columns)
-    return PathBound(**(_record(local) | {"value": value, "arithmetic": ARITHMETIC}), steps=program)
+    return PathBound(**(_record(local) | {"value": value}), steps=program)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,8 @@ class MergedBound(Bound):
         """
         y = check_labels(y, len(self.value), self.blocks[-1].linear.rows, self.value.device)
         features = self.blocks[0].linear.columns
-        return multipliers_pairwise(self.steps, len(y), features, y, optimization_steps=self.optimization_steps)
+        with _in_arithmetic_of(self):
+            return multipliers_pairwise(self.steps, len(y), features, y, optimization_steps=self.optimization_steps)
 
 
 def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 0) -> MergedBound:
@@ -92,8 +95,7 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     local = local_bound(net, x, eps, prefix=True)
     program = tuple(network_steps(local.blocks))
     value = multipliers_bound(program, len(local.value), local.blocks[0].linear.columns, optimization_steps=steps)
-    changed = {"value": value, "arithmetic": ARITHMETIC}
-    return MergedBound(**(_record(local) | changed), steps=program, optimization_steps=steps)
+    return MergedBound(**(_record(local) | {"value": value}), steps=program, optimization_steps=steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +111,13 @@ class TightestBound(Bound):
 
     def pairwise(self, y: Tensor) -> Tensor:
         """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes)."""
-        found = super().pairwise(y)
-        if self.points is None or not len(self.points):
-            return found
-        y = y.to(found.device, torch.int64)[self.points]
-        features = self.blocks[0].linear.columns
-        other = multipliers_pairwise(self.steps, len(y), features, y, optimization_steps=self.optimization_steps)
+        with _in_arithmetic_of(self):
+            found = super().pairwise(y)
+            if self.points is None or not len(self.points):
+                return found
+            y = y.to(found.device, torch.int64)[self.points]
+            features = self.blocks[0].linear.columns
+            other = multipliers_pairwise(self.steps, len(y), features, y, optimization_steps=self.optimization_steps)
         return found.index_put((self.points,), torch.minimum(found[self.points], other))
 
 
@@ -141,11 +144,13 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     merged = multipliers_bound(chosen, len(points), features, optimization_steps=steps)
     value = local.value.index_put((points,), torch.minimum(local.value[points], merged))
     return TightestBound(
-        **(record | {"value": value, "arithmetic": ARITHMETIC}),
-        points=points,
-        steps=chosen,
-        optimization_steps=steps,
-    )
+        **(record | {"value": value}), points=points, steps=chosen, optimization_steps=steps
+    )  # fmt: skip
+
+
+def _in_arithmetic_of(bound: Bound) -> AbstractContextManager[None]:
+    """A context that encloses rounding where the bound says that it is enclosed, wherever it is asked for more."""
+    return outward_rounding(is_outward() or bound.arithmetic.endswith(", rounding enclosed"))
 
 
 def _record(bound: Bound) -> dict[str, Any]:

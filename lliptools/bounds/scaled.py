@@ -1,7 +1,10 @@
-"""Norms of numbers whose squares may be no numbers: each is computed at a scale of 1."""
+"""Norms of numbers whose squares may not be finite or may be 0: each is computed at a scale of 1, and rounded up."""
 
 import torch
 from torch import Tensor
+
+from lliptools.bounds.norms import root_of_largest_eigenvalue
+from lliptools.bounds.rounding import inflated
 
 __all__ = ["length", "norm", "or_one", "times_power_of_two"]
 
@@ -12,9 +15,10 @@ def or_one(largest: Tensor) -> Tensor:
 
 
 def length(values: Tensor, dim: int) -> Tensor:
-    """Euclidean norms; the squares of 1e-200 and 1e200 are no numbers."""
+    """Euclidean norms along an axis, also of 1e-200 and 1e200; inf where an entry is not finite."""
     largest = or_one(values.abs().amax(dim=dim, keepdim=True))
-    return torch.linalg.vector_norm(values / largest, dim=dim) * largest.squeeze(dim)
+    found = inflated(torch.linalg.vector_norm(values / largest, dim=dim) * largest.squeeze(dim), values.shape[dim])
+    return torch.where(largest.squeeze(dim).isfinite(), found, torch.inf)
 
 
 def norm(matrices: Tensor) -> Tensor:
@@ -23,8 +27,7 @@ def norm(matrices: Tensor) -> Tensor:
         return matrices.new_zeros(len(matrices))
     largest = matrices.abs().amax(dim=(1, 2))
     scaled = torch.where(largest.isfinite()[:, None, None], matrices, 0.0) / or_one(largest)[:, None, None]
-    gram = scaled @ scaled.mT if scaled.shape[1] <= scaled.shape[2] else scaled.mT @ scaled
-    found = largest * torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0).sqrt()
+    found = largest * root_of_largest_eigenvalue(scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT)
     return torch.where(largest.isfinite(), found, torch.inf)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lliptools.bounds.record import BlockBound, Box
+from lliptools.bounds.rounding import gamma, is_outward
+from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import MaxMin
 from lliptools.nets.rules import Rule
 
@@ -28,9 +30,19 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """h -> W h (the bias does not matter). weight: (rows, columns) float64."""
+    """h -> W h (the bias does not matter).
+
+    weight: (rows, columns) float64. error: how far its entries may be from those of W, (rows, columns), or None where
+    they are exact, or where rounding is not enclosed.
+    """
 
     weight: Tensor
+    error: Tensor | None = None
+
+    @classmethod
+    def of(cls, linear: LinearMap) -> Linear:
+        """The matrix of a linear map."""
+        return cls(linear.weight.detach(), _error(linear) if is_outward() else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +76,18 @@ class Residual:
 Step = Linear | Units | Pairs | Residual
 
 
+def _error(linear: LinearMap) -> Tensor | None:
+    """How far rounding may have moved the entries of the matrix."""
+    if linear.matrix_error is not None:
+        return linear.matrix_error.detach()
+    summed = len(linear.operators) > 1 or any(operator.copies > 1 for operator in linear.operators)
+    share = linear.relative_error + (gamma(linear.terms, linear.bias) if summed else 0.0)
+    if share == 0:
+        return None
+    absolute = tuple(operator.with_entries(torch.abs) for operator in linear.operators)
+    return share * replace(linear, operators=absolute).weight.detach()
+
+
 def activation_steps(activation: Rule | None, box: Box) -> list[Step]:
     """What an activation does to units in a box, as steps; box: (batch, *units)."""
     if activation is None:
@@ -86,7 +110,7 @@ def network_steps(blocks: Sequence[BlockBound]) -> list[Step]:
             inside = network_steps(block.inner)
             steps += [Residual(inside)] if block.skip else inside
         else:
-            steps += [Linear(block.linear.weight.detach()), *activation_steps(block.activation, block.box)]
+            steps += [Linear.of(block.linear), *activation_steps(block.activation, block.box)]
     return steps
 
 

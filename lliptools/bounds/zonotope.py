@@ -2,17 +2,21 @@
 
 Around the centre x of the ball, z(x + δ) = offset + Aᵀδ + Bᵀξ with ‖δ‖ <= eps and |ξ| <= 1. Linear maps keep this form;
 an activation over a box is λz + middle ± radius, and each undecided unit adds a noise. Unlike the prefix rows, which
-know slopes only, this knows how far a bent unit can be from its chord.
+know slopes only, this knows how far a bent unit can be from its chord. Inside bounds.outward_rounding() every unit also
+knows how far rounding may have moved it from this form.
 Source: Singh, Gehr, Mirman, Püschel, Vechev, "Fast and effective robustness certification" (NeurIPS 2018), there for
 input boxes; here for the L2 ball, and for any activation whose slopes over a box are known.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lliptools.bounds.record import Box
+from lliptools.bounds.rounding import absolute_with_slack, gamma, inflated, is_outward, unit
+from lliptools.bounds.scaled import length
 from lliptools.nets.activations import Activation
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import MaxMin
@@ -20,17 +24,21 @@ from lliptools.nets.rules import Rule
 
 __all__ = ["Zonotope"]
 
+LOST = 1e-290  # a product below this may have lost digits to underflow
+
 
 @dataclass(frozen=True, eq=False)
 class Zonotope:
     """The units of one place in the network, (batch, *units) by `shape`.
 
     offset: (batch, units). of_input: A, (batch, features, units). of_noise: B, (batch, noises, units). eps: (batch,).
+    error: (batch, units), how far a unit may be from its form, but for underflow in the last step.
     """
 
     offset: Tensor
     of_input: Tensor
     of_noise: Tensor
+    error: Tensor
     eps: Tensor
     shape: tuple[int, ...]
 
@@ -39,7 +47,7 @@ class Zonotope:
         """The ball itself; center: (batch, features)."""
         batch, features = center.shape
         identity = torch.eye(features, dtype=center.dtype, device=center.device).expand(batch, -1, -1)
-        return cls(center, identity, center.new_zeros(batch, 0, features), eps, (features,))
+        return cls(center, identity, center.new_zeros(batch, 0, features), torch.zeros_like(center), eps, (features,))
 
     def linear(self, linear: LinearMap) -> "Zonotope":
         """The units after a linear map that can be written as a matrix."""
@@ -50,12 +58,33 @@ class Zonotope:
             offset=self.offset @ W.T + bias,
             of_input=self.of_input @ W.T,
             of_noise=self.of_noise @ W.T,
+            error=self._error_after(linear),
             shape=linear.out_shape,
         )
 
+    def error_of(self, terms: int) -> Tensor:
+        """How far a sum of so many units may be from the true one, (batch, units); as Merged.error_of."""
+        if not is_outward():
+            return self.error
+        variables = 1 + self.of_noise.shape[1] + self.of_input.shape[1] * (1 + self.eps[:, None])
+        size = self.offset.abs() + self._reach
+        return inflated(self.error + gamma(terms, size) * size + torch.finfo(size.dtype).tiny * variables, 8)
+
+    def _error_after(self, linear: LinearMap) -> Tensor:
+        if not is_outward():
+            return self.offset.new_zeros(len(self.offset), linear.rows)
+        error, size = self.error_of(linear.columns), self.offset.abs() + self._reach + self.error
+        shape = (-1, *linear.in_shape)
+        return absolute_with_slack(linear, error.reshape(shape), size.reshape(shape)).flatten(1).detach()
+
+    @cached_property
+    def _reach(self) -> Tensor:
+        """How far the form reaches from the offset, (batch, units), not widened by its own rounding."""
+        return self.eps[:, None] * length(self.of_input, dim=1) + self.of_noise.abs().sum(dim=1)
+
     def box(self) -> Box:
         """The smallest box of the form, open where a number is not finite; (batch, *units) each."""
-        reach = self.eps[:, None] * torch.linalg.vector_norm(self.of_input, dim=1) + self.of_noise.abs().sum(dim=1)
+        reach = self._reach + self.error_of(self.of_input.shape[1] + self.of_noise.shape[1])
         box = Box.outward(self.offset - reach, self.offset + reach)
         shape = (len(self.offset), *self.shape)
         return Box(box.lower.reshape(shape), box.upper.reshape(shape))
@@ -71,7 +100,10 @@ class Zonotope:
         between = self._mixed(1.0, -1.0)  # a − b, whose absolute value is what the maximum adds to the mean
         own = between.box()
         half_shape = (self.shape[0] // 2, *self.shape[1:])
-        apart = Box(torch.maximum(own.lower, lower_a - upper_b), torch.minimum(own.upper, upper_a - lower_b))
+        least, greatest = lower_a - upper_b, upper_a - lower_b
+        if is_outward():
+            least, greatest = least - 2 * unit(least) * least.abs(), greatest + 2 * unit(least) * greatest.abs()
+        apart = Box(torch.maximum(own.lower, least), torch.minimum(own.upper, greatest))
         size = between._bent(*_relaxed(_Absolute(), apart, half_shape))
         mean = self._mixed(0.5, 0.5)
         padded = torch.nn.functional.pad(mean.of_noise, (0, 0, 0, size.of_noise.shape[1] - mean.of_noise.shape[1]))
@@ -80,6 +112,7 @@ class Zonotope:
             offset=torch.cat([mean.offset + size.offset / 2, mean.offset - size.offset / 2], dim=1),
             of_input=torch.cat([mean.of_input + size.of_input / 2, mean.of_input - size.of_input / 2], dim=2),
             of_noise=torch.cat([padded + size.of_noise / 2, padded - size.of_noise / 2], dim=2),
+            error=torch.cat([mean.error_of(0) + size.error_of(0) / 2] * 2, dim=1),
         )
         clip = activation.clip()
         if clip is None:
@@ -95,16 +128,19 @@ class Zonotope:
             offset=self.offset + earlier.offset,
             of_input=self.of_input + earlier.of_input,
             of_noise=self.of_noise + torch.nn.functional.pad(earlier.of_noise, (0, 0, 0, missing)),
+            error=self.error_of(0) + earlier.error_of(0),
         )
 
     def _mixed(self, one: float, other: float) -> "Zonotope":
         """one · a + other · b of the halves a, b of the channels."""
         parts = [part.chunk(2, dim=-1) for part in (self.offset, self.of_input, self.of_noise)]
         offset, of_input, of_noise = (one * a + other * b for a, b in parts)
-        return Zonotope(offset, of_input, of_noise, self.eps, (self.shape[0] // 2, *self.shape[1:]))
+        errors = self.error_of(0).chunk(2, dim=1)
+        error = abs(one) * errors[0] + abs(other) * errors[1]
+        return Zonotope(offset, of_input, of_noise, error, self.eps, (self.shape[0] // 2, *self.shape[1:]))
 
-    def _bent(self, slope: Tensor, middle: Tensor, radius: Tensor) -> "Zonotope":
-        """slope · z + middle ± radius for every unit, (batch, units) each; a radius above 0 is a noise of its own."""
+    def _bent(self, slope: Tensor, middle: Tensor, radius: Tensor, error: Tensor) -> "Zonotope":
+        """slope · z + middle ± radius ± error for every unit, (batch, units) each; a radius above 0 is a new noise."""
         bent = radius > 0
         most = int(bent.count_nonzero(dim=1).max())
         which = bent.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
@@ -115,6 +151,7 @@ class Zonotope:
             offset=slope * self.offset + middle,
             of_input=slope[:, None] * self.of_input,
             of_noise=torch.cat([slope[:, None] * self.of_noise, noise], dim=1),
+            error=slope.abs() * self.error_of(0) + error,
         )
 
 
@@ -136,8 +173,8 @@ class _Absolute(Activation):
         return 0 * one[None], torch.stack([-one, one])
 
 
-def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """λ, middle and radius with |activation(z) − λz − middle| <= radius over the box, (batch, units) each.
+def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """λ, middle, radius, error: |activation(z) − λz − middle| <= radius + error over the box, (batch, units) each.
 
     λ is the slope of the chord. What a piecewise linear activation leaves of it is largest at a bend; otherwise it is
     at most pq/(p + q) times the width, p = greatest slope − λ, q = λ − least slope.
@@ -151,15 +188,25 @@ def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[
     pieces = activation.pieces(torch.Size(shape))
     if pieces is None:
         p, q = greatest - chord, chord - least
-        radius = torch.where(p + q > 0, p * q / torch.where(p + q > 0, p + q, 1.0), 0.0) * width
-        ends = torch.stack([low - chord * lower, high - chord * upper])
+        share = p * q / torch.where(p + q > 0, p + q, 1.0)
+        radius = torch.where(p * q > LOST, share, torch.minimum(p, q)) * width
+        places, values = torch.stack([lower, upper]), torch.stack([low, high])
+        ends = values - chord * places
         top, bottom = ends.amax(dim=0) + radius, ends.amin(dim=0) - radius
     else:
         bends = pieces[0].to(lower)[:, None].expand(-1, len(lower), *[-1] * len(shape))
         places = torch.cat([lower[None], torch.minimum(torch.maximum(bends, lower), upper), upper[None]])
-        left = activation(places.flatten(0, 1)).reshape(places.shape) - chord * places
+        values = activation(places.flatten(0, 1)).reshape(places.shape)
+        left = values - chord * places
         top, bottom = left.amax(dim=0), left.amin(dim=0)
     decided = least == greatest
     middle = torch.where(decided, low - chord * lower, (top + bottom) / 2)
     radius = torch.where(decided, 0.0, (top - bottom) / 2)
-    return tuple(part.flatten(1) for part in (chord, middle, radius))  # type: ignore[return-value]
+    error = torch.zeros_like(radius)
+    if is_outward():
+        images = activation.image(places.flatten(0, 1), places.flatten(0, 1))
+        below, above = (image.reshape(places.shape) for image in images)
+        size = values.abs() + torch.maximum(least.abs(), greatest.abs()) * places.abs()
+        error = torch.maximum(above - values, values - below) + 16 * unit(size) * size
+        error = error.amax(dim=0) + 16 * unit(size) * radius
+    return tuple(part.flatten(1) for part in (chord, middle, radius, error))  # type: ignore[return-value]

@@ -208,7 +208,7 @@ def test_boxes_come_block_by_block():
     for count, step in enumerate(steps, start=1):
         merged = merged.then(step)
         assert torch.equal(merged.reach(), merge(steps[:count], BATCH, FEATURES).reach())
-    first = Merged.start(BATCH, FEATURES).linear(steps[0].weight).reach()
+    first = Merged.start(BATCH, FEATURES).linear(steps[0]).reach()
     assert torch.allclose(first, steps[0].weight.norm(dim=1).expand(BATCH, -1), rtol=1e-12)
 
 
