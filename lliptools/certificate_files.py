@@ -145,8 +145,11 @@ def _factor(matrix: Any, norm: float) -> list[list[Decimal]]:
     matrix = (matrix if len(matrix) <= matrix.shape[1] else matrix.T) / (norm or 1.0)
     count = len(matrix)
     # Half of what the norm was raised by is left for R, of which rounding the entries of L makes the rest.
-    lower = np.linalg.cholesky((1 - RAISED) * np.eye(count) - matrix @ matrix.T) * norm
-    places = max(0, int(np.ceil(-np.log10(RAISED * norm / count)))) if norm else 0
+    try:
+        lower = np.linalg.cholesky((1 - RAISED) * np.eye(count) - matrix @ matrix.T) * norm
+    except np.linalg.LinAlgError:  # a norm so small that rounding has lowered it: there is no proof
+        lower = np.zeros((count, count))
+    places = max(0, (count / Decimal(RAISED) / Decimal(norm)).adjusted() + 1) if norm else 0
     return [[Decimal(f"{entry:.{places}f}") for entry in row[: k + 1]] for k, row in enumerate(lower.tolist())]
 
 
