@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lliptools.layers.bases import ConvMap, DenseMap
+from lliptools.layers.bases import ConvMap, DenseMap, guaranteed
 from lliptools.layers.condition import balanced_scale
 from lliptools.nets import Guarantee
 
@@ -23,8 +23,8 @@ class AOLLinear(DenseMap):
         return (unit / scale.sqrt()[:, None]).T
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
-        return Guarantee(1.0, "on features")
+        """1, whatever finite numbers the parameters are."""
+        return guaranteed(self, 1.0, "on features")
 
 
 class AOLConv2d(ConvMap):
@@ -41,6 +41,6 @@ class AOLConv2d(ConvMap):
         return (unit / scale.sqrt()[:, None, None, None]).transpose(0, 1)
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are. Raises UnsupportedLayer for a padding that was set since."""
+        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
         self.check_padding()
-        return Guarantee(1.0, self.where())
+        return guaranteed(self, 1.0, self.where())

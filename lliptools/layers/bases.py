@@ -8,13 +8,22 @@ from torch import Tensor, nn
 
 from lliptools.bounds.rounding import unit
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets import Chain, Designed, MaxMin
+from lliptools.nets import Chain, Designed, Guarantee, MaxMin
 from lliptools.nets.checked import Checked
 from lliptools.nets.layers import check_layer
 from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Shape, Transposed
 from lliptools.nets.rules import Rule, rule
 
-__all__ = ["ConvMap", "ConvResidual", "DenseMap", "DenseResidual", "check_slopes", "check_widths", "rounding_of"]
+__all__ = [
+    "ConvMap",
+    "ConvResidual",
+    "DenseMap",
+    "DenseResidual",
+    "check_slopes",
+    "check_widths",
+    "guaranteed",
+    "rounding_of",
+]
 
 UNIT = torch.finfo(torch.float64).eps / 2
 
@@ -58,6 +67,19 @@ def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
             cause=reason,
             next_step=step,
         )
+
+
+def guaranteed(layer: Designed, value: float, holds: str) -> Guarantee:
+    """What a layer guarantees. Raises InvalidInput where its own parameters are no finite numbers, or not real."""
+    for name, parameter in layer.named_parameters(recurse=False):
+        if not parameter.is_floating_point() or not parameter.isfinite().all():
+            raise InvalidInput(
+                expected=f"finite real parameters in {type(layer).__name__}",
+                got=f"`{name}` of {parameter.dtype} with NaN or infinite values, or none that are real",
+                cause="training that diverged",
+                next_step="load an earlier checkpoint",
+            )
+    return Guarantee(value, holds)
 
 
 def _parts_of_the_line(activation: nn.Module, found: Rule, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -109,7 +131,7 @@ class DenseMap(Designed):
 
     def rounding(self, dtype: torch.dtype) -> float:
         """What rounding may add to the guarantee, relatively."""
-        return rounding_of(self.out_features, self.in_features, dtype)
+        return rounding_of(max(self.out_features, len(self.weight)), self.in_features, dtype)
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""
@@ -140,9 +162,9 @@ class DenseResidual(Designed):
         """The matrix Wᵀ, the activation, and the way back, added to the input."""
         check_shape(self, shape, (self.features,))
         there = Dense(self.weight.to(dtype), shape)
-        back = Dense(-self.back().T.to(dtype), (self.inner,))
+        back = Dense(-self.back().T.to(dtype), (len(self.weight),))
         steps = (_affine(there, self.bias, dtype), self.activation, Affine(back, back.weight.new_zeros(())))
-        return Chain(steps, skip=True, rounding=rounding_of(self.features, self.inner, dtype))
+        return Chain(steps, skip=True, rounding=rounding_of(self.features, len(self.weight), dtype))
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""
@@ -158,15 +180,16 @@ class Images(Designed):
         self, channels: int, filters: int, kernel_size: int, padding: int, padding_mode: str, stride: int
     ) -> None:
         super().__init__()
-        check_widths(self, channels=channels, filters=filters, kernel_size=kernel_size, stride=stride)
+        check_widths(self, channels=channels, filters=filters)
         self.kernel_size, self.stride, self.padding, self.padding_mode = kernel_size, stride, padding, padding_mode
         self.check_padding()
         self.weight = nn.Parameter(torch.empty(filters, channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(filters))
 
     def check_padding(self) -> None:
-        """Raise UnsupportedLayer for a padding under which the norm may exceed that of the kernel."""
+        """Raise UnsupportedLayer for a padding under which the norm may exceed that of the kernel, or InvalidInput."""
         name = type(self).__name__
+        check_widths(self, kernel_size=self.kernel_size, stride=self.stride)
         if self.padding_mode not in {"zeros", "circular"}:
             raise UnsupportedLayer(
                 expected=f'padding_mode "zeros" or "circular" in {name}',
@@ -253,7 +276,7 @@ class ConvMap(Images):
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """One convolution."""
         operator = self.convolution(self.kernel().to(dtype), shape)
-        terms = self.out_channels * self.kernel_size**2
+        terms = len(self.weight) * self.kernel_size**2
         rounding = rounding_of(terms, self.in_channels * self.kernel_size**2, dtype)
         return Chain((_affine(operator, self.bias, dtype),), rounding=rounding)
 
@@ -295,7 +318,8 @@ class ConvResidual(Images):
         )
         steps = (_affine(there, self.bias, dtype), self.activation, Affine(back, weight.new_zeros(())))
         terms = self.channels * self.kernel_size**2
-        return Chain(steps, skip=True, rounding=rounding_of(terms, self.inner * (2 * self.kernel_size - 1) ** 2, dtype))
+        inner = len(self.weight) * (2 * self.kernel_size - 1) ** 2
+        return Chain(steps, skip=True, rounding=rounding_of(terms, inner, dtype))
 
 
 def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:

@@ -79,7 +79,8 @@ def slack(W: Tensor, T: Tensor) -> Tensor:
     T = torch.diag(T) if T.dim() == 1 else T
     if T.shape != (W.shape[1], W.shape[1]):
         raise _misfit("T", (W.shape[1],), T)
-    return torch.linalg.eigvalsh(T - W.T @ W)[0]
+    _check_matrix(T, "T", 2)
+    return _smallest_eigenvalue(T - W.T @ W)
 
 
 def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Tensor) -> Tensor:
@@ -95,8 +96,16 @@ def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Ten
     for name, found, wanted in (("G", G, (outputs, inner)), ("W", W, (features, inner))):
         if found.shape != wanted:
             raise _misfit(name, wanted, found)
-    if multipliers.shape != (inner,) or not (multipliers >= 0).all():
+        _check_matrix(found, name, 2)
+    if multipliers.shape != (inner,) or not ((multipliers >= 0) & multipliers.isfinite()).all():
         raise _misfit("multipliers >= 0", (inner,), multipliers)
+    if not -torch.inf < gamma < torch.inf:
+        raise InvalidInput(
+            expected="gamma, the square of a Lipschitz constant, as a finite number",
+            got=f"{gamma}",
+            cause="a constant that was divided by 0",
+            next_step="pass 1.0 to prove that h is 1-Lipschitz",
+        )
     corner = gamma * torch.eye(features, dtype=H.dtype, device=H.device) - H.T @ H
     side = -H.T @ G - W * multipliers
     return torch.cat(
@@ -106,7 +115,12 @@ def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Ten
 
 def lmi_slack(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Tensor) -> Tensor:
     """λ_min of lmi(...): at least 0 proves that h(x) = Hx + Gσ(Wᵀx + b) is √γ-Lipschitz, for slopes in [0, 1]."""
-    return torch.linalg.eigvalsh(lmi(H, G, W, multipliers, gamma))[0]
+    return _smallest_eigenvalue(lmi(H, G, W, multipliers, gamma))
+
+
+def _smallest_eigenvalue(matrix: Tensor) -> Tensor:
+    """NaN where an entry has overflown: solvers return any number then."""
+    return torch.linalg.eigvalsh(matrix)[0] if matrix.isfinite().all() else matrix.new_tensor(torch.nan)
 
 
 def balanced_scale(rows: Tensor, log_q: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,6 +136,8 @@ def balanced_scale(rows: Tensor, log_q: Tensor | None = None) -> tuple[Tensor, T
     size = torch.where(dead, 1.0, size)
     unit = rows / size.reshape(-1, *[1] * (rows.dim() - 1))
     size_of_overlap = overlap(unit) if rows.dim() == 2 else conv_overlap(unit)
+    if log_q is not None:
+        check_scales("log_q", log_q, len(rows))
     logarithm = size.log() if log_q is None else size.log() + log_q.double()
     q = (logarithm - logarithm.detach().amax()).clamp_min(-WIDEST).exp()
     return unit, size, (size_of_overlap @ q) / q + dead
@@ -137,15 +153,35 @@ def _scale(rows: Tensor, q: Tensor, overlap_of: object) -> Tensor:
             next_step="pass log_q.exp()",
         )
     found: Tensor = (overlap_of(rows) @ q) / q
-    return found
+    # Of rows that are not 0 the scale is not 0 either, even where their products are below the smallest number.
+    alive = (rows != 0).flatten(1).any(dim=1)
+    return torch.where(alive, found.clamp_min(torch.finfo(found.dtype).tiny), found)
+
+
+def check_scales(name: str, found: Tensor, count: int) -> None:
+    """Raise InvalidInput where there is not one logarithm of a scale for every inner unit."""
+    if found.shape != (count,):
+        raise _misfit(name, (count,), found)
 
 
 def _check_matrix(found: Tensor, name: str, axes: int) -> None:
-    if found.dim() != axes or not found.numel() or not found.is_floating_point() or not found.isfinite().all():
+    check_matrix(found, name, axes)
+    if not found.isfinite().all():
         raise InvalidInput(
-            expected=f"{name} as a tensor of {axes} axes of finite real numbers",
+            expected=f"{name} of finite numbers",
+            got="NaN or infinite values",
+            cause="weights that have exploded",
+            next_step="load an earlier checkpoint",
+        )
+
+
+def check_matrix(found: Tensor, name: str, axes: int) -> None:
+    """Raise InvalidInput for anything but real numbers, at least one, on so many axes."""
+    if found.dim() != axes or not found.numel() or not found.is_floating_point():
+        raise InvalidInput(
+            expected=f"{name} as a tensor of {axes} axes of real numbers",
             got=f"shape {tuple(found.shape)} of {found.dtype}",
-            cause="an axis that was dropped, integers, or weights that have exploded",
+            cause="an axis that was dropped, or integers",
             next_step="look at it with print(tensor)",
         )
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lliptools.layers.bases import ConvResidual, DenseResidual
+from lliptools.layers.bases import ConvResidual, DenseResidual, guaranteed
 from lliptools.layers.condition import smallest
 from lliptools.layers.norm import kernel_norm, matrix_norm
 from lliptools.nets import Guarantee
@@ -25,9 +25,9 @@ class CPLLinear(DenseResidual):
         return _over_square(self.weight, matrix_norm(self.weight))
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
+        """1, whatever finite numbers the parameters are."""
         self.check_activation()
-        return Guarantee(1.0, "on features")
+        return guaranteed(self, 1.0, "on features")
 
 
 class CPLConv2d(ConvResidual):
@@ -43,10 +43,10 @@ class CPLConv2d(ConvResidual):
         return _over_square(self.weight, kernel_norm(self.weight, stride))
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are. Raises UnsupportedLayer for a padding or activation that was set since."""
+        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
         self.check_padding()
         self.check_activation()
-        return Guarantee(1.0, self.where())
+        return guaranteed(self, 1.0, self.where())
 
 
 def _over_square(weight: Tensor, norm: Tensor) -> Tensor:

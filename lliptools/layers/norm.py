@@ -8,7 +8,8 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from lliptools.bounds.rounding import gamma, unit
 from lliptools.bounds.torus import fourier_error, squared_above
-from lliptools.layers.condition import smallest
+from lliptools.errors import InvalidInput
+from lliptools.layers.condition import check_matrix, smallest
 
 __all__ = ["kernel_norm", "matrix_norm"]
 
@@ -24,6 +25,7 @@ def matrix_norm(weight: Tensor) -> Tensor:
     s²I − G has a Cholesky factor, which proves it. The gradient is that of uᵀWv with both vectors held.
     Weights next to 0 have the sum of their sizes for a norm.
     """
+    check_matrix(weight, "weight", 2)
     largest = weight.detach().double().abs().amax()
     if not smallest(weight) < largest < torch.inf:
         return weight.double().abs().sum()  # next to 0 other norms have no gradient, and NaN has no other
@@ -93,6 +95,14 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     Source: Ehlich and Zeller, "Schwankung von Polynomen zwischen Gitterpunkten" (Math. Z., 1964), as in Delattre et al.
     (ICML 2023).
     """
+    check_matrix(kernel, "kernel", 4)
+    if len({*stride}) > 1 or min(stride) < 1:
+        raise InvalidInput(
+            expected="one stride of at least 1 for both axes",
+            got=repr(stride),
+            cause="a stride that differs from axis to axis",
+            next_step="bounds.torus_norm knows them",
+        )
     largest = kernel.detach().double().abs().amax()
     if not smallest(kernel) < largest < torch.inf:
         return kernel.double().abs().sum()  # as in matrix_norm
@@ -121,6 +131,5 @@ def _phases(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     """A kernel of stride 1 on the stride's phases as channels: (out, in, k, k) -> (out, in · phases, ⌈k/s⌉, ⌈k/s⌉)."""
     if stride == (1, 1):
         return kernel
-    assert stride[0] == stride[1]
     bottom, right = (-size % stride[0] for size in kernel.shape[2:])
     return pixel_unshuffle(pad(kernel, (0, right, 0, bottom)), stride[0])

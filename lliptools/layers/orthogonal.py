@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.layers.bases import ConvMap, DenseMap, check_shape, check_widths
+from lliptools.layers.bases import ConvMap, DenseMap, check_shape, check_widths, guaranteed
 from lliptools.layers.condition import smallest
 from lliptools.nets import Chain, Guarantee
 from lliptools.nets.operators import Affine, Convolution, Shape
@@ -60,8 +60,8 @@ class CayleyLinear(DenseMap):
         return super().rounding(dtype) + _defect(self.matrix())
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
-        return Guarantee(1.0, "on features, all singular values 1")
+        """1, whatever finite numbers the parameters are."""
+        return guaranteed(self, 1.0, "on features, all singular values 1")
 
 
 class BROLinear(DenseMap):
@@ -109,8 +109,10 @@ class BROLinear(DenseMap):
         return super().rounding(dtype) + 64 * len(self.weight) ** 1.5 * torch.finfo(torch.float64).eps
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
-        return Guarantee(1.0, "on features, all singular values 1 unless columns of V nearly depend on each other")
+        """1, whatever finite numbers the parameters are."""
+        return guaranteed(
+            self, 1.0, "on features, all singular values 1 unless columns of V nearly depend on each other"
+        )
 
 
 class CayleyConv2d(ConvMap):
@@ -190,9 +192,11 @@ class CayleyConv2d(ConvMap):
         return self.symbols((shape[1], shape[2]))
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are. Raises UnsupportedLayer for a padding that was set since."""
+        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
         self.check_size()
-        return Guarantee(1.0, f"on images of every size from {self.kernel_size}, circular padding, singular values 1")
+        return guaranteed(
+            self, 1.0, f"on images of every size from {self.kernel_size}, circular padding, singular values 1"
+        )
 
 
 def _defect(Q: Tensor) -> float:

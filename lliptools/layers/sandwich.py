@@ -5,7 +5,8 @@ import math
 import torch
 from torch import nn
 
-from lliptools.layers.bases import check_shape, check_slopes, check_widths, rounding_of
+from lliptools.layers.bases import check_shape, check_slopes, check_widths, guaranteed, rounding_of
+from lliptools.layers.condition import check_scales
 from lliptools.layers.orthogonal import cayley
 from lliptools.nets import Chain, Designed, Guarantee
 from lliptools.nets.operators import Affine, Dense, Shape
@@ -42,22 +43,24 @@ class SandwichLinear(Designed):
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """Ψ⁻¹B, the activation, AᵀΨ."""
         check_shape(self, shape, (self.in_features,))
-        A, B = cayley(self.weight.double()).split([self.out_features, self.in_features], dim=1)
+        rows = len(self.weight)
+        check_scales("log_psi", self.log_psi, rows)
+        A, B = cayley(self.weight.double()).split([rows, self.in_features], dim=1)
         psi = self.log_psi.double().clamp(-WIDEST, WIDEST).exp()
         into = Dense((math.sqrt(2) * B / psi[:, None]).to(dtype), shape)
-        out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (self.out_features,))
+        out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (rows,))
         steps = (
             Affine(into, self.bias.to(dtype)),
             self.activation,
             Affine(out, out.weight.new_zeros(())),
         )
-        rounding = 4 * rounding_of(self.out_features + self.in_features, self.out_features, dtype)
+        rounding = 4 * rounding_of(rows + self.in_features, rows, dtype)
         return Chain(steps, rounding=rounding)
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
+        """1, whatever finite numbers the parameters are."""
         self.check_activation()
-        return Guarantee(1.0, "on features")
+        return guaranteed(self, 1.0, "on features")
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""

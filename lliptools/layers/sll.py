@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.layers.bases import ConvResidual, DenseResidual
+from lliptools.layers.bases import ConvResidual, DenseResidual, guaranteed
 from lliptools.layers.condition import balanced_scale
 from lliptools.nets import Guarantee
 
@@ -33,9 +33,9 @@ class SLLLinear(DenseResidual):
         return 2 * unit / (scale * size)[:, None]
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
+        """1, whatever finite numbers the parameters are."""
         self.check_activation()
-        return Guarantee(1.0, "on features")
+        return guaranteed(self, 1.0, "on features")
 
 
 class SLLConv2d(ConvResidual):
@@ -67,7 +67,7 @@ class SLLConv2d(ConvResidual):
         return 2 * unit / (scale * size)[:, None, None, None]
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are. Raises UnsupportedLayer for a padding or activation that was set since."""
+        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
         self.check_padding()
         self.check_activation()
-        return Guarantee(1.0, self.where())
+        return guaranteed(self, 1.0, self.where())

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lliptools.layers.bases import ConvMap, DenseMap
+from lliptools.layers.bases import ConvMap, DenseMap, guaranteed
 from lliptools.layers.condition import smallest
 from lliptools.layers.norm import kernel_norm, matrix_norm
 from lliptools.nets import Guarantee
@@ -26,8 +26,8 @@ class SpectralLinear(DenseMap):
         return _over(self.weight, matrix_norm(self.weight))
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are."""
-        return Guarantee(1.0, "on features")
+        """1, whatever finite numbers the parameters are."""
+        return guaranteed(self, 1.0, "on features")
 
 
 class SpectralConv2d(ConvMap):
@@ -43,9 +43,9 @@ class SpectralConv2d(ConvMap):
         return _over(self.weight, kernel_norm(self.weight, stride))
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever the parameters are. Raises UnsupportedLayer for a padding that was set since."""
+        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
         self.check_padding()
-        return Guarantee(1.0, self.where())
+        return guaranteed(self, 1.0, self.where())
 
 
 class NormalizedLinear(DenseMap):
@@ -68,7 +68,9 @@ class NormalizedLinear(DenseMap):
 
     def lipschitz_bound(self) -> Guarantee:
         """√out_features, the Frobenius norm of rows of length 1."""
-        return Guarantee(math.sqrt(len(self.weight)), "on features; 1 for one output, 2 for the difference of two")
+        return guaranteed(
+            self, math.sqrt(len(self.weight)), "on features; 1 for one output, 2 for the difference of two"
+        )
 
 
 def _over(weight: Tensor, norm: Tensor) -> Tensor:
