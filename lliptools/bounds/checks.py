@@ -1,5 +1,6 @@
 """Labels and radii, checked: bad ones raise before anything is computed."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,7 +47,7 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
             next_step="pass one class index a point",
         )
     y = y.to(device=device, dtype=torch.int64)
-    if ((y < 0) | (y >= classes)).any():
+    if not ((y >= 0) & (y < classes)).all():
         raise InvalidInput(
             expected=expected,
             got=f"values from {int(y.min())} to {int(y.max())}",
@@ -57,9 +58,12 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
 
 
 def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
-    """The radii as (batch,) float64 on x's device. Raises InvalidInput for a negative one, NaN or another shape."""
+    """The radii as (batch,) float64 on x's device, never below what was given.
+
+    Raises InvalidInput for a negative one, NaN or another shape.
+    """
     try:
-        if isinstance(eps, bool) or (isinstance(eps, Tensor) and (not _is_real(eps) or eps.layout != torch.strided)):
+        if isinstance(eps, bool | np.bool_) or (isinstance(eps, Tensor) and not _is_real(eps)):
             raise TypeError("not a number")
         radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -83,12 +87,17 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
             cause="a radius below 0 or not a number",
             next_step="pass the radius of the ball around x, in the units of x",
         )
+    if not (isinstance(eps, float) or (isinstance(eps, Tensor) and eps.is_floating_point())):
+        whole = (radius == radius.round()) & (
+            radius < 2**53
+        )  # what is neither may have been rounded, to a smaller ball
+        radius = torch.where(whole, radius, radius.nextafter(torch.full_like(radius, torch.inf)))
     return radius.expand(len(x)).clone()
 
 
 def check_radii(radii: str) -> None:
     """Raises InvalidInput for anything but "local" and "global"."""
-    if radii not in ("local", "global"):
+    if not isinstance(radii, str) or radii not in ("local", "global"):
         raise InvalidInput(
             expected='radii "local" or "global"',
             got=repr(radii)[:80],
@@ -101,7 +110,7 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
     """Raises InvalidInput for a domain that is not (low, high), or that does not hold x."""
     if domain is None:
         return
-    if not (isinstance(domain, tuple) and len(domain) == 2 and all(isinstance(end, int | float) for end in domain)):
+    if not (isinstance(domain, tuple) and len(domain) == 2 and all(_is_end(end) for end in domain)):
         raise InvalidInput(
             expected="a domain as a tuple (low, high) of two numbers",
             got=repr(domain)[:80],
@@ -120,7 +129,7 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
 
 def check_differentiable(differentiable: bool | str) -> None:
     """Raises InvalidInput for anything but False, True and "norms"."""
-    if not isinstance(differentiable, bool) and differentiable != "norms":
+    if not isinstance(differentiable, bool) and not (isinstance(differentiable, str) and differentiable == "norms"):
         raise InvalidInput(
             expected='differentiable as False, True or "norms"',
             got=repr(differentiable)[:80],
@@ -138,7 +147,7 @@ def check_stages(boxes: object, norm: object, dtype: object) -> None:
             cause="the name of a method",
             next_step="pass lliptools.bounds.exact_norm itself, or one of lliptools.bounds.METHODS",
         )
-    if dtype not in (torch.float32, torch.float64):
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
         raise InvalidInput(
             expected="dtype torch.float64, or torch.float32 for training",
             got=repr(dtype)[:80],
@@ -194,4 +203,9 @@ def check_finite_eps(eps: float | Tensor, x: Tensor) -> Tensor:
 
 
 def _is_real(values: Tensor) -> bool:
-    return not values.is_complex() and values.dtype != torch.bool
+    return not values.is_complex() and values.dtype != torch.bool and values.layout == torch.strided
+
+
+def _is_end(end: object) -> bool:
+    """Whether a number is what torch will compare with: an integer beyond 2^53 is not."""
+    return isinstance(end, float) or (isinstance(end, int) and not isinstance(end, bool) and abs(end) <= 2**53)
