@@ -383,3 +383,21 @@ def test_a_point_on_all_sides_is_never_clipped_away():
             assert polygon
             away = [(u - inside[0], v - inside[1]) for u, v in polygon]
             assert math.hypot(*nearest(away)) <= 2
+
+
+def test_biases_whose_sum_cancels():
+    """The unit is 5.55 − x, and comes out as −x: it breaks inside the ball around 5, and is on where x < 5.55."""
+    net = nn.Sequential(lin([[1], [0]], [0, 1 / 3]), lin([[-1, -3e17]], [1e17]), nn.ReLU(), lin([[1], [0]]))
+    assert exact_bound(net, torch.full((1, 1), 5.0).double(), 1.0).value.item() == pytest.approx(1.0)
+
+
+def test_a_ball_as_small_as_numbers_are():
+    """Three lines around a triangle in a ball whose radius is the smallest number of all."""
+    tiny = 5e-324
+    unit = 1e100 * tiny
+    net = nn.Sequential(
+        *(lin([[1e100, 0], [0, 1e100], [1e100, 1e100]], [-0.55 * unit, -0.55 * unit, -0.79 * math.sqrt(2) * unit]),),
+        *(nn.ReLU(), lin([[2, 2, -1]])),
+    )
+    bound = exact_bound(net, torch.zeros(1, 2).double(), tiny)
+    assert bound.value.item() == pytest.approx(math.sqrt(8) * 1e100)
