@@ -240,7 +240,7 @@ class LinearMap:
         if self.has_tiny_entries or (slope.detach() > 0).logical_and(slope.detach() < SAFE).any():
             alive = first.with_entries(lambda w: (w != 0).to(w.dtype))((slope > 0).to(slope.dtype)) > 0
         else:
-            alive = squared > 0
+            alive = squared != 0  # NaN, of a zero weight and an endless slope, stays NaN
         # Squares that underflow are made up for; the root has no finite gradient at 0.
         squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
         norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive

@@ -5,6 +5,7 @@ import torch
 from claims import RUNGS, judge
 from networks import NETWORKS, points
 from random_networks import random_network
+from torch import nn
 
 import lliptools as ll
 
@@ -45,3 +46,15 @@ def test_shipped_networks(name):
     verdict = judge(net, x, rungs=LADDER[:2] if large else LADDER, shares=(0.5, 1.0) if large else (0.3, 0.95, 1.0))
     assert verdict.refuted == []
     assert verdict.counts["certificates"] > 0
+
+
+def test_a_jump_whose_unit_the_next_layer_does_not_read():
+    """Found by the oracle: 0 times a slope without end is no number, and no norm of 0."""
+    net = nn.Sequential(nn.Linear(1, 2), nn.Softplus(), nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 2)).double()
+    numbers = ([[1.0], [1.0]], [0.0, 0.0], [[1.0, 0.0]], [0.0], [[1.0], [0.0]], [0.0, 1.0])
+    for parameter, value in zip(net.parameters(), numbers, strict=True):
+        parameter.data = torch.tensor(value, dtype=torch.float64)
+    x, y = torch.tensor([[20.0]], dtype=torch.float64), torch.tensor([0])
+    assert net(x - 19.5).argmax() == 1
+    assert not ll.certify(net, x, y, 19.5).holds
+    assert judge(net, x, rungs=LADDER).refuted == []
