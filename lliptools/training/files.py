@@ -118,8 +118,10 @@ def read(path: Path, source: Source) -> bytes:
         return gzip.decompress(content) if path.suffix == ".gz" else content
     except FileNotFoundError as error:
         raise damaged(path, source, "a file", "none of that name", "a copy that stopped early") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:  # the first of these is an OSError too
         raise damaged(path, source, "a whole gzip file", str(error), "a download or copy that stopped early") from error
+    except OSError as error:
+        raise damaged(path, source, "a file that can be read", str(error), "a folder in its place") from error
 
 
 def damaged(path: Path, source: Source, expected: str, got: str, cause: str) -> InvalidInput:

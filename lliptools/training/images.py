@@ -91,7 +91,7 @@ def tiny_imagenet() -> Split:
     Source: Le, Yang, Tiny ImageNet visual recognition challenge (Stanford CS231N, 2015).
     """
     there = find(TINY_IMAGENET)
-    names = sorted(set(read(there / "wnids.txt", TINY_IMAGENET).decode().split()))
+    names = sorted(set(read(there / "wnids.txt", TINY_IMAGENET).decode(errors="replace").split()))
     expected = f"{TINY_IMAGENET_CLASSES} classes"
     _require(len(names) == TINY_IMAGENET_CLASSES, there / "wnids.txt", TINY_IMAGENET, expected, f"{len(names)}", OTHER)
     paths: list[Path] = []
@@ -155,7 +155,7 @@ def _annotated(folder: Path, names: list[str]) -> tuple[list[Path], Tensor]:
     """Paths and labels of the validation images: a line holds a file's name, its class and a box, between tabs."""
     path = folder / "val_annotations.txt"
     numbers = {name: number for number, name in enumerate(names)}
-    rows = [line.split("\t") for line in read(path, TINY_IMAGENET).decode().splitlines() if line]
+    rows = [line.split("\t") for line in read(path, TINY_IMAGENET).decode(errors="replace").splitlines() if line]
     wanted = TINY_IMAGENET_CLASSES * TINY_IMAGENET_PER_CLASS // 10
     _require(len(rows) == wanted, path, TINY_IMAGENET, f"{wanted} lines", f"{len(rows)}", CUT_SHORT)
     strange = next((row for row in rows if len(row) < 2 or row[1] not in numbers), None)
@@ -189,5 +189,5 @@ def _jpeg(path: Path) -> np.ndarray:
             size = image.size
             _require(size == (64, 64), path, TINY_IMAGENET, "an image of 64×64 pixels", f"{size}", OTHER)
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise damaged(path, TINY_IMAGENET, "a whole JPEG image", str(error), CUT_SHORT) from error

@@ -94,6 +94,19 @@ def test_tiny_imagenet_reads_its_folders(tiny_imagenet):
     check_tiny_imagenet(ll.training.tiny_imagenet())
 
 
+def a_folder_at(path):
+    path.unlink()
+    path.mkdir()
+
+
+def bomb():
+    """A JPEG image whose head says that it is 65,535 pixels wide and high."""
+    content = bytearray(jpeg("RGB", 0))
+    size = content.index(b"\xff\xc0") + 5
+    content[size : size + 4] = b"\xff" * 4
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -106,6 +119,14 @@ def test_tiny_imagenet_reads_its_folders(tiny_imagenet):
         (lambda root: (root / "val/images/val_1.JPEG").write_bytes(jpeg("RGB", 0, (64, 32))), "64×64 .*64, 32"),
         (lambda root: (root / "val/val_annotations.txt").write_text("val_0.JPEG\tn02\n"), "2 lines .* got 1"),
         (lambda root: (root / "val/val_annotations.txt").write_text("val_0.JPEG\tn02\nval_1.JPEG\tn03"), "n03"),
+        (lambda root: (root / "wnids.txt").write_bytes(b"\xff\xfe\n"), "2 classes .* got 1"),
+        (lambda root: (root / "val/val_annotations.txt").write_bytes(b"\xff\tn02\n" * 2), "a whole JPEG image"),
+        (lambda root: a_folder_at(root / "wnids.txt"), "a file that can be read at .*wnids.txt"),
+        (lambda root: a_folder_at(root / "val/images/val_1.JPEG"), "a whole JPEG image at .*val_1"),
+        (
+            lambda root: (root / "val/images/val_1.JPEG").write_bytes(bomb()),
+            "a whole JPEG .*decompression bomb",
+        ),
     ],
 )
 def test_tiny_imagenet_refuses_what_is_not_its_format(tiny_imagenet, spoil, said):
