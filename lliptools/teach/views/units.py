@@ -85,7 +85,9 @@ def constants(activation: Rule | None) -> tuple[str, str]:
     """The names of the two values at which the units of an activation can be constant."""
     if isinstance(activation, MaxMin):
         return "θ_min", "θ_max"
-    return ("0", "θ") if type(activation).__name__ != "Hardtanh" else ("low end", "high end")
+    if isinstance(activation, Clip) and torch.as_tensor(activation.thresholds(torch.zeros(1))[0]).any():
+        return "low end", "high end"
+    return "0", "θ"
 
 
 def is_clipped(activation: Rule | None) -> bool:
