@@ -426,6 +426,27 @@ def test_every_row_of_the_rest_has_to_be_dominant(rows, sign):
     assert not is_refused(file)
 
 
+@pytest.mark.parametrize("eps", [0.0, EPS])
+@pytest.mark.parametrize("multiplier", ["0", "-1e-9", "-0.1", "-1", "-10", "-1e9"])
+def test_no_multiplier_proves_a_wrong_label(eps, multiplier):
+    file = numbers(certificate(NET, X, Y, eps)[0])
+    point = file["points"][0]
+    for label in {0, 1, 2} - {Y.item()}:
+        wrong = {"label": Decimal(label), "multipliers": [Decimal(multiplier)] * 2, "margins": [Decimal("1e-9")] * 2}
+        assert is_refused(file | {"points": [point | wrong]})
+
+
+@pytest.mark.parametrize("multiplier", ["1e-12", "1e-6", "1e-3", "1", "1e3", "1e12"])
+def test_no_multiplier_proves_the_margin_at_the_point_on_the_ball(multiplier):
+    file = numbers(TEXT)
+    logits = NET(X)[0]
+    others = [j for j in range(3) if j != Y.item()]
+    file["points"][0]["multipliers"] = [Decimal(multiplier)] * 2
+    file["points"][0]["margins"] = [Decimal((logits[Y] - logits[j]).item()) * Decimal("0.999") for j in others]
+    with pytest.raises(Refused, match="margin"):
+        check(as_text(file))
+
+
 def test_a_threshold_below_0_is_one_of_0():
     """By hand: the hidden unit is 0 everywhere, not -1, so that class 0 wins by 1/2 and not by 3/2."""
     zero, one, half = Decimal(0), Decimal(1), Decimal("0.5")
