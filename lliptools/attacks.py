@@ -22,6 +22,7 @@ def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return smallest_margin(logits, check_labels(y, len(x), logits.shape[1], x.device)) > 0
 
 
+@torch.inference_mode(False)
 def pgd(
     net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, restarts: int = 3, seed: int = 0
 ) -> Tensor:
@@ -39,31 +40,32 @@ def pgd(
             cause="a tensor of radii, or a radius that is no radius",
             next_step="attack at one radius at a time",
         )
-    if steps < 1 or restarts < 1:
+    if not (isinstance(steps, int) and isinstance(restarts, int) and steps >= 1 and restarts >= 1):
         raise InvalidInput(
             expected="at least one step and one restart",
             got=f"steps={steps}, restarts={restarts}",
             cause="an attack that does nothing",
             next_step="leave them at their defaults",
         )
-    center = check_input(net, x)
+    center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
     with torch.no_grad():
         blocks = read(net, x)
         logits = forward(blocks, center)
-        y = check_labels(y, len(x), logits.shape[1], x.device)
+        y = check_labels(y, len(x), logits.shape[1], x.device).clone()
         best, lowest = center.clone(), smallest_margin(logits, y)
-    generator = torch.Generator().manual_seed(seed)  # of the CPU: the same starts on every device
+    generator = torch.Generator("cpu").manual_seed(seed)  # of the CPU: the same starts on every device
     for restart in range(restarts):
         moved = center
         if restart:
-            start = torch.randn(center.shape, generator=generator, dtype=center.dtype)
+            start = torch.randn(center.shape, generator=generator, dtype=center.dtype, device="cpu")
             moved = center + eps * _unit(start.to(center.device))
         for step in range(steps + 1):
             moved = _project(moved.detach(), center, eps).requires_grad_(True)
             with torch.enable_grad():
                 margin = smallest_margin(forward(blocks, moved), y)
                 (gradient,) = torch.autograd.grad(margin.sum(), moved)
-            better = margin.detach() < lowest
+            # An output that is not a number is the label's end as well, where nothing worse has been found.
+            better = (margin.detach() < lowest) | (margin.detach().isnan() & ~(lowest <= 0) & ~lowest.isnan())
             lowest = torch.where(better, margin.detach(), lowest)
             best[better] = moved.detach()[better]
             length = 2.5 * eps / steps if step < steps // 2 else eps / steps
@@ -72,11 +74,15 @@ def pgd(
 
 
 def _unit(d: Tensor) -> Tensor:
-    return d / torch.linalg.vector_norm(d, dim=1, keepdim=True).clamp_min(1e-300)
+    """Every row at length 1; one without a finite length becomes 0."""
+    length = torch.linalg.vector_norm(d, dim=1, keepdim=True)
+    return torch.where((length > 0) & length.isfinite(), d / length, 0.0)
 
 
 def _project(moved: Tensor, center: Tensor, eps: float) -> Tensor:
+    """The nearest points of the ball; the centre where rounding to the numbers around it leads out of the ball."""
     d = moved - center
-    inside = eps * (1 - 1e-12)  # rounding must not carry an adversarial point out of the ball
+    inside = eps * (1 - 1e-12)
     length = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-    return center + d * (inside / length.clamp_min(1e-300)).clamp_max(1.0)
+    found = center + d * (inside / length.clamp_min(1e-300)).clamp_max(1.0)
+    return torch.where(torch.linalg.vector_norm(found - center, dim=1, keepdim=True) <= eps, found, center)

@@ -76,7 +76,8 @@ def certify_in_stages(
     for steps in LOWER_STEPS:
         index = (stage < 0).nonzero()[:, 0]
         if len(index):
-            lost = ~_could_hold(net, x[index], y[index], radius[index], steps)
+            with torch.autocast(x.device.type, enabled=False):  # float32, and no less
+                lost = ~_could_hold(net, x[index], y[index], radius[index], steps)
             stage[index[lost]] = len(stages)
         stages.append(f"an estimate from below, {steps} Lanczos steps")
     index = (stage < 0).nonzero()[:, 0]

@@ -37,9 +37,10 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
 def _points(x: Tensor) -> Tensor:
     """x in float64, and random points of the same shape: their generator is their own, and always the same."""
     x = x.detach().double()
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(POINTS * len(SCALES), *x.shape[1:], generator=generator, dtype=torch.float64)
-    scales = torch.tensor(SCALES, dtype=torch.float64).repeat_interleave(POINTS)
+    generator = torch.Generator("cpu").manual_seed(0)
+    shape = POINTS * len(SCALES), *x.shape[1:]
+    noise = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
+    scales = torch.tensor(SCALES, dtype=torch.float64, device="cpu").repeat_interleave(POINTS)
     noise = (noise * scales.view(-1, *[1] * (x.dim() - 1))).to(x.device) * x.abs().amax().clamp(1e-3, 1e6)
     return torch.cat([x, noise])
 

@@ -20,6 +20,7 @@ FEW_OUTPUTS = 16  # up to which the whole Jacobian is computed
 ENTRIES = 2**22  # numbers in the points that are worked on together
 
 
+@torch.inference_mode(False)
 def sampled_bound(
     net: nn.Module, x: Tensor, eps: float | Tensor, *, samples: int = 256, steps: int = 40, seed: int = 0
 ) -> Bound:
@@ -38,14 +39,14 @@ def sampled_bound(
     1e-12 of the size of x, that close to it.
     Raises UnsupportedLayer and InvalidInput.
     """
-    if samples < 1 or steps < 0:
+    if not (isinstance(samples, int) and isinstance(steps, int) and samples >= 1 and steps >= 0):
         raise InvalidInput(
             expected="at least one sample, and no negative number of steps",
             got=f"samples={samples}, steps={steps}",
             cause="a search that looks at no point",
             next_step="leave them at their defaults",
         )
-    center = check_input(net, x)
+    center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
     radius = check_finite_eps(eps, center)
     masks = local_bound(net, x, radius)
     blocks = read(net, x)
@@ -57,14 +58,18 @@ def sampled_bound(
 
 def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps: int, seed: int) -> Tensor:
     """The largest norms found: center (batch, features), radius (batch,) -> (batch,)."""
-    generator = torch.Generator().manual_seed(seed)  # of the CPU: the same samples on every device
+    generator = torch.Generator("cpu").manual_seed(seed)  # of the CPU: the same samples on every device
     batch, features = center.shape
     aside = torch.maximum(1e-10 * radius, 1e-12 * center.abs().amax(dim=1).clamp_min(1e-100))[:, None, None]
     inside = (radius[:, None, None] * (1 - 1e-10) - aside).clamp_min(0.0)
 
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=center.dtype, device="cpu").to(center.device)
+
     def draw(count: int) -> Tensor:
         """Directions, the same for every point of the batch: (1, count, features)."""
-        direction = torch.randn(1, count, features, generator=generator, dtype=center.dtype).to(center.device)
+        shape = (1, count, features)
+        direction = torch.randn(shape, generator=generator, dtype=center.dtype, device="cpu").to(center.device)
         return direction / direction.norm(dim=2, keepdim=True)
 
     def look(offset: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +77,7 @@ def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps:
         norm, vector = _largest(blocks, (center[:, None] + inside * offset).flatten(0, 1))
         return norm.view(batch, -1), vector.view(offset.shape)
 
-    length = torch.rand(1, samples, 1, generator=generator, dtype=center.dtype).to(center.device) ** (1 / features)
+    length = uniform(1, samples, 1) ** (1 / features)
     offset = (draw(samples) * length).expand(batch, -1, -1)
     norm, vector = look(offset)
     norm, best = norm.topk(min(STARTS, samples), dim=1)
@@ -89,7 +94,7 @@ def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps:
         top = torch.where((norm > highest)[:, :, None], offset, top)
         highest = torch.maximum(highest, norm)
     for _ in range(steps):
-        reach = 0.01 ** torch.rand(1, offset.shape[1], 1, generator=generator, dtype=center.dtype, device=center.device)
+        reach = 0.01 ** uniform(1, offset.shape[1], 1)
         offset = top + reach * draw(offset.shape[1])
         offset = offset / offset.norm(dim=2, keepdim=True).clamp_min(1.0)
         norm, _ = look(offset)

@@ -136,7 +136,7 @@ def widest(steps: Sequence[Step]) -> int:
 
 def count_undecided(steps: Sequence[Step], batch: int) -> Tensor:
     """How many undecided units each sample has, (batch,)."""
-    total = torch.zeros(batch, dtype=torch.int64)
+    total = torch.zeros(batch, dtype=torch.int64, device="cpu")
     for step in steps:
         if isinstance(step, Units):
             total = total + (step.least != step.greatest).sum(dim=1).cpu()

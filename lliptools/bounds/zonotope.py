@@ -169,7 +169,7 @@ class _Absolute(Activation):
         return torch.where(lower >= 0, one, -one), torch.where(upper <= 0, -one, one)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        one = torch.ones(shape, dtype=torch.float64)
+        one = torch.ones(shape, dtype=torch.float64, device="cpu")
         return 0 * one[None], torch.stack([-one, one])
 
 

@@ -92,7 +92,7 @@ def _any_shape(layer: Designed) -> Shape:
 
 def _parameter(layer: nn.Module) -> Tensor:
     """A tensor of the layer's precision, where the layer is."""
-    return next(chain(layer.parameters(), layer.buffers()), torch.empty(()))
+    return next(chain(layer.parameters(), layer.buffers()), torch.empty((), device="cpu"))
 
 
 def _sample(layer: nn.Module, shape: Shape) -> Tensor:
@@ -144,7 +144,7 @@ def _spelled_adjoint(operator: Transposed, bias: Tensor) -> list[nn.Module]:
     found: list[nn.Module] = []
     if stride != (1, 1):
         spread = nn.ConvTranspose2d(inner, inner, 1, stride, bias=False)
-        found.append(_filled(spread, torch.eye(inner).to(weight)[:, :, None, None], None))
+        found.append(_filled(spread, torch.eye(inner, dtype=weight.dtype, device=weight.device)[:, :, None, None], None))
     missing = [n - m for n, m in zip(operator.result[1:], between, strict=True)]
     if any(missing):
         found.append(nn.ZeroPad2d((0, missing[1], 0, missing[0])))

@@ -111,10 +111,9 @@ class Clip(Monotone):
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Two bends: slopes 0, 1, 0."""
-        one = torch.ones(shape, dtype=torch.float64)
-        low, high = (
-            (torch.as_tensor(limit).detach().cpu().double() * one[None])[0] for limit in self.thresholds(one[None])
-        )
+        one = torch.ones(shape, dtype=torch.float64, device="cpu")
+        limits = (limit.detach().cpu() if isinstance(limit, Tensor) else limit for limit in self.thresholds(one[None]))
+        low, high = ((limit * one[None])[0] for limit in limits)
         return torch.stack([torch.minimum(low, high), high]), torch.stack([0 * one, one, 0 * one])
 
 

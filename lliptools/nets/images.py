@@ -70,7 +70,7 @@ def _average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape
                 next_step="pad the images explicitly, or choose a window that divides their size",
             )
     divisor = getattr(layer, "divisor_override", None) or prod(kernel)
-    weight = torch.full((shape[0], 1, *kernel), 1 / divisor, dtype=dtype)
+    weight = torch.full((shape[0], 1, *kernel), 1 / divisor, dtype=dtype, device="cpu")
     pads = tuple((width, width) for width in padding)
     operator = Convolution(weight, shape, stride, (1, 1), pads, shape[0])
     if min(operator.out_shape[1:]) < 1:
@@ -114,7 +114,7 @@ def _padding(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> A
     )
     if min(wide, high) < 1 or around:
         raise _too_small(name, f"padding {layer.padding} of", shape)
-    weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype)
+    weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype, device="cpu")
     operator = Convolution(weight, shape, (1, 1), (1, 1), ((top, bottom), (left, right)), shape[0], circular)
     return Affine(operator, weight.new_zeros(()))
 
@@ -124,7 +124,7 @@ def _phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtyp
     factor = layer.downscale_factor
     if any(size % factor for size in shape[1:]):
         raise _too_small(name, f"{factor} × {factor} tiles of", shape)
-    tiles = torch.eye(factor**2, dtype=dtype).reshape(factor**2, 1, factor, factor)
+    tiles = torch.eye(factor**2, dtype=dtype, device="cpu").reshape(factor**2, 1, factor, factor)
     weight = tiles.repeat(shape[0], 1, 1, 1)
     operator = Convolution(weight, shape, (factor, factor), (1, 1), ((0, 0), (0, 0)), shape[0])
     return Affine(operator, weight.new_zeros(()))

@@ -149,11 +149,11 @@ def _check_same(program: ExportedProgram, net: nn.Sequential) -> None:
     """Refuse what computes something else than it was read as, on samples of several sizes, and batches if it can."""
     (name,) = program.graph_signature.user_inputs
     example = next(node for node in program.graph.nodes if node.name == name).meta["val"]
-    generator, compared = torch.Generator().manual_seed(0), 0
+    generator, compared = torch.Generator("cpu").manual_seed(0), 0
     for count in _batches(program, example.shape[0]):
         for scale in SCALES:
-            x = scale * torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64)
-            x = x.to(example.device, example.dtype)
+            x = torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
+            x = (scale * x).to(example.device, example.dtype)
             with torch.no_grad():
                 wanted, found = program.module()(x), net(x)
             if not wanted.isfinite().all():
