@@ -77,7 +77,7 @@ class SharedNorm:
         """The layer's vector, (1, *columns)."""
         place = self._places.get(linear)
         kept = None if place is None else self.vectors.get(place)
-        if kept is None:
+        if place is None or kept is None:
             own = None if place is None else torch.Generator().manual_seed(place)
             return torch.randn(like[:1].shape, generator=own, dtype=torch.float64).to(like)
         if kept.shape != like[:1].shape:
@@ -87,7 +87,8 @@ class SharedNorm:
                 cause="one SharedNorm used for two networks",
                 next_step="make one for each network",
             )
-        return kept.to(like)
+        self.vectors[place] = kept = kept.to(like)  # those of a checkpoint come from the CPU
+        return kept
 
     def _move(self, linear: LinearMap, found: Tensor, shared: Tensor) -> None:
         """The shared vector becomes the mean of the samples' vectors, in place, unless nothing is left of them.

@@ -25,6 +25,7 @@ __all__ = ["SECOND", "Waits", "second_device"]
 
 SECOND = torch.device("lazy:0")  # a name that torch knows and that needs no driver
 ROOT = str(Path(lliptools.__file__).parent)
+TAKES_INDICES = {"aten::index", "aten::index_put_"}  # also those of the CPU
 MADE_ON_THE_CPU = {torch.tensor, torch.as_tensor, Tensor.new_tensor}  # and copied, without asking a mode
 
 
@@ -90,16 +91,16 @@ class _Operations(TorchDispatchMode):
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         there = {id(each.here): each for each in tensors if isinstance(each, Elsewhere)}
         here = [each for each in tensors if not isinstance(each, Elsewhere)]
-        if there and name != "aten::copy_" and any(each.dim() for each in here):
-            raise RuntimeError(f"{name} of tensors on two devices")
+        if there and any(each.dim() for each in here):
+            if not (name == "aten::copy_" or (name in TAKES_INDICES and isinstance(args[0], Elsewhere))):
+                raise RuntimeError(f"{name} of tensors on two devices")
+            self.waits.copies[_place()] += 1
         result_there = bool(there)
         if kwargs.get("device") is not None:
             wanted = torch.device(kwargs["device"]).type == SECOND.type
             if tensors and wanted != result_there:
                 self.waits.copies[_place()] += 1
             result_there, kwargs = wanted, {**kwargs, "device": torch.device("cpu")}
-        elif name == "aten::copy_" and there and here:
-            self.waits.copies[_place()] += 1
         if there and name in {"aten::_local_scalar_dense", "aten::_linalg_check_errors", "aten::nonzero"}:
             self.waits.looks[_place()] += 1
         args, kwargs = tree_map_only(Elsewhere, lambda each: each.here, (args, kwargs))
@@ -124,11 +125,9 @@ class _Functions(TorchFunctionMode):
                 kwargs = {"dtype": like.dtype, **kwargs}
             found = function(*args, **kwargs)
             return found if device is None else found.to(device)
-        if function in {Tensor.tolist, Tensor.numpy} and isinstance(args[0], Elsewhere):
-            if function is Tensor.numpy:
-                raise TypeError("a tensor of the second device has no numpy array")
+        if function in {Tensor.tolist, Tensor.__format__} and isinstance(args[0], Elsewhere):
             self.waits.looks[_place()] += 1
-            return args[0].here.tolist()
+            return function(args[0].here, *args[1:])
         return function(*args, **kwargs)
 
 

@@ -166,7 +166,7 @@ def _by_rung(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) ->
     if 0 < low <= high < math.inf:
         for _ in range(2):
             radii = torch.as_tensor(low, dtype=torch.float64) * (high / low) ** torch.linspace(0, 1, TRIALS).double()
-            holds = _holds(net, x, y, radii, local_bound)
+            holds = _holds(net, x, y, radii, local_bound).cpu()
             radius = max([radius, *radii[holds].tolist()])
             low, high = radius, min([high, *[r for r in radii.tolist() if r > radius]])
     else:
@@ -240,7 +240,7 @@ def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, rung: Rung) -> T
 
 def _true_distance(net: nn.Module, x: Tensor, y: Tensor, plane: Plane) -> tuple[float, Tensor | None]:
     """Exact distance and nearest point, searched as far as the map shows another class."""
-    across, up = plane.x0[None] - x[0, 0], plane.x1[:, None] - x[0, 1]
+    across, up = plane.x0[None] - x[0, 0].item(), plane.x1[:, None] - x[0, 1].item()
     others = torch.hypot(across, up)[plane.classes != y.item()]
     if not len(others):
         return math.nan, None

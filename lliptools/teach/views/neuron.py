@@ -83,7 +83,7 @@ class NeuronView:
         every = moving = torch.zeros_like(plane.classes, dtype=torch.bool)
         for layer, lines in enumerate(plane.kinks):
             every = every | lines.any(dim=0)
-            moving = moving | lines[self.states(layer, index) == UNDECIDED].any(dim=0)
+            moving = moving | lines[(self.states(layer, index) == UNDECIDED).cpu()].any(dim=0)
         return every, moving
 
     def summary(self, index: int) -> tuple[str, str]:

@@ -13,7 +13,7 @@ __all__ = ["Plane", "plane_view"]
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """A square of the input plane, cut into pixels.
+    """A square of the input plane, cut into pixels, on the CPU.
 
     x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
     labels: a place inside each class that has one.
@@ -38,8 +38,8 @@ def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 200) -> Plane:
     with torch.no_grad():
         blocks = read_blocks(net, torch.Size([2]))
         outputs = _follow(blocks, h, kinks)
-        classes = outputs.argmax(dim=1).reshape(pixels, pixels)
-    edges = tuple(_edges(piece.T.reshape(-1, pixels, pixels)) for piece in kinks)
+        classes = outputs.argmax(dim=1).reshape(pixels, pixels).cpu()
+    edges = tuple(_edges(piece.T.reshape(-1, pixels, pixels)).cpu() for piece in kinks)
     labels = {int(c): _deepest(classes == c, x0, x1) for c in classes.unique()}
     return Plane(x0, x1, classes, labels, _edges(classes[None])[0], edges)
 
