@@ -1,7 +1,9 @@
 """Clean, attacked and certified accuracy of a set of points, in one table."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,9 +13,12 @@ from lliptools.bounds.record import radius_text
 from lliptools.certificates import Rung, certify
 from lliptools.errors import InvalidInput
 
-__all__ = ["AccuracyTable", "AccuracyTables", "accuracy_by_bound", "certified_accuracy"]
+__all__ = ["AccuracyTable", "AccuracyTables", "Over", "Part", "Work", "accuracy_by_bound", "certified_accuracy"]
 
 AT_ONCE = 256
+Part = tuple[Tensor, Tensor, float]  # points (batch, *sample), labels (batch,), radius
+Work = Callable[[Tensor, Tensor, float], Any]
+Over = Callable[[Work, Iterable[Part]], Iterable[Any]]  # as itertools.starmap: what work returns for every part
 
 
 @dataclass(frozen=True)
@@ -75,38 +80,46 @@ def accuracy_by_bound(
     eps: Sequence[float],
     bounds: Mapping[str, Rung],
     *,
+    over: Over = starmap,
     progress: bool = False,
 ) -> dict[str, AccuracyTables]:
     """AccuracyTables for each of several bounds by name, in one pass over the points with one attack for all.
 
-    bounds: as ll.BOUNDS has them, upper ones. The others, and what is raised: as of certified_accuracy.
+    bounds: as ll.BOUNDS has them, upper ones. over: who does the parts, as batchwise.in_rounds; by default this
+    process, one after the other. The others, and what is raised: as of certified_accuracy.
     """
     from tqdm.auto import tqdm
 
-    radii = list(eps)
-    points = 0
-    clean = 0
-    attacked = [0] * len(radii)
-    certified = {name: [0] * len(radii) for name in bounds}
-    for inputs, labels in tqdm(list(_batches(x, y)) if y is not None else _batches(x, y), disable=not progress):
+    def counts(inputs: Tensor, labels: Tensor, radius: float) -> dict[str, Any]:
         right = is_correct(net, inputs, labels)
-        points, clean = points + len(inputs), clean + int(right.sum())
-        for k, radius in enumerate(radii):
-            attacked[k] += int(is_correct(net, pgd(net, inputs, labels, radius), labels).sum())
-            for name, bound in bounds.items():
-                certified[name][k] += int(certify(net, inputs, labels, radius, bound=bound).holds.sum())
-    if not points or not radii:
+        attacked = is_correct(net, pgd(net, inputs, labels, radius), labels)
+        held = {name: certify(net, inputs, labels, radius, bound=bound).holds for name, bound in bounds.items()}
+        certified = {name: int(holds.sum()) for name, holds in held.items()}
+        return {
+            "points": len(right),
+            "clean": int(right.sum()),
+            "attacked": int(attacked.sum()),
+            "certified": certified,
+        }
+
+    radii = list(eps)
+    each = tqdm(list(_batches(x, y)) if y is not None else _batches(x, y), disable=not progress)
+    found = list(over(counts, ((inputs, labels, radius) for inputs, labels in each for radius in radii)))
+    if not found:
         raise InvalidInput(
             expected="at least one point and one radius",
-            got=f"{points} points, {len(radii)} radii",
+            got="no points" if radii else "no radii",
             cause="an empty selection, or a loader that was used up",
             next_step="pass the loader itself, not its iterator",
         )
+
+    def table(radius: float, same: list[dict[str, Any]], name: str) -> AccuracyTable:
+        points, clean, attacked = (sum(part[key] for part in same) for key in ("points", "clean", "attacked"))
+        certified = sum(part["certified"][name] for part in same)
+        return AccuracyTable(float(radius), clean / points, attacked / points, certified / points, points)
+
     return {
-        name: AccuracyTables(
-            AccuracyTable(float(radius), clean / points, attacked[k] / points, certified[name][k] / points, points)
-            for k, radius in enumerate(radii)
-        )
+        name: AccuracyTables(table(radius, found[k :: len(radii)], name) for k, radius in enumerate(radii))
         for name in bounds
     }
 

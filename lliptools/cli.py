@@ -8,8 +8,10 @@ import json
 import os
 import platform
 import sys
+import time
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,8 @@ import typer
 from typer.core import TyperGroup
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+
+PATIENCE = 5.0  # seconds
 
 
 class _Commands(TyperGroup):
@@ -26,9 +30,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (InvalidInput, UnsupportedLayer, FloatingPointError) as error:
-            if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks for all
-                typer.echo(f"{type(error).__name__}: {error}", err=True)
-            raise typer.Exit(2) from error
+            raise _exit(error, f"{error}") from error
         except BrokenPipeError:  # as of `| head`, which typer knows
             raise
         except OSError as error:
@@ -38,8 +40,19 @@ class _Commands(TyperGroup):
                 cause="a full disk, a path that does not exist or may not be used, or a file in the place of a folder",
                 next_step="make room or name another path, then run the same command again",
             )
-            typer.echo(f"{type(error).__name__}: {said}", err=True)
-            raise typer.Exit(2) from error
+            raise _exit(error, f"{said}") from error
+
+
+def _exit(error: Exception, sentence: str) -> typer.Exit:
+    """Exit code 2, after the sentence was said.
+
+    Of the processes that torchrun starts, the first speaks for all. Another one speaks when it is still there after a
+    while: it would have been stopped, had the first failed too.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(PATIENCE)
+    typer.echo(f"{type(error).__name__}: {sentence}", err=True)
+    return typer.Exit(2)
 
 
 app = typer.Typer(
@@ -79,20 +92,31 @@ def _commands() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _write_json(path: Path | None, found: dict[str, Any]) -> None:
-    """Write it where it is asked for, whole; print it where that fails, since nothing that was computed may be lost."""
+def _write(path: Path, text: str) -> None:
+    """Write it whole; print it where that fails, since nothing that was computed may be lost."""
     from lliptools.storage import replacing
 
-    if path is None:
-        return
-    text = json.dumps(found, indent=2, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:
-            unfinished.write_text(text + "\n")
+            unfinished.write_text(text)
     except OSError:
-        print(text)
+        print(text, end="")
         raise
+
+
+def _write_json(path: Path | None, found: dict[str, Any]) -> None:
+    """Write it where it is asked for; the parts it was made of are no longer needed then."""
+    from lliptools.batchwise import remove
+
+    if path is not None:
+        _write(path, json.dumps(found, indent=2, allow_nan=False) + "\n")
+        remove(_parts(path))
+
+
+def _parts(path: Path) -> Path:
+    """The folder of what is done already of a JSON file."""
+    return path.with_name(f"{path.name}.parts")
 
 
 @app.command()
@@ -195,24 +219,33 @@ def evaluate(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the same numbers as JSON.")] = None,
 ) -> None:
-    """Clean and attacked accuracy of a trained network on its test points, and what each bound certifies."""
+    """Clean and attacked accuracy of a trained network on its test points, and what each bound certifies.
+
+    With --json, the same command resumes where it was interrupted.
+    Several processes: torchrun --nproc-per-node=N -m lliptools evaluate NETWORK
+    """
     import torch
 
     import lliptools as ll
     from lliptools.accuracy import accuracy_by_bound
+    from lliptools.batchwise import in_rounds, settings
     from lliptools.bounds.record import radius_text
     from lliptools.storage import check_writable
-    from lliptools.training.devices import as_device
+    from lliptools.training.distributed import Team, joined
 
-    own = as_device(device)
     if json_file is not None:
         check_writable(json_file)
-    recipe = ll.training.recipe(str(ll.nets.provenance(network).get("recipe")))
-    net, data = ll.nets.load(network).to(own), recipe.data()
-    chosen = slice((recipe.measured if points is None else points) or None)
-    x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
-    rungs: dict[str, Any] = {rung.value: ll.BOUNDS[rung.value] for rung in bound or Rung}
-    tables = accuracy_by_bound(net, x, y, eps or recipe.radii, rungs, progress=True)
+    with joined(device) as own:
+        recipe = ll.training.recipe(str(ll.nets.provenance(network).get("recipe")))
+        net, data = ll.nets.load(network).to(own), recipe.data()
+        chosen = slice((recipe.measured if points is None else points) or None)
+        x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
+        rungs: dict[str, Any] = {rung.value: ll.BOUNDS[rung.value] for rung in bound or Rung}
+        over = partial(in_rounds, settings=settings(net, rungs), folder=json_file and _parts(json_file))
+        tables = accuracy_by_bound(net, x, y, eps or recipe.radii, rungs, over=over)
+        leads = Team.here().leads
+    if not leads:
+        return
     print(f"{network}, {len(x)} test points of {recipe.data.__name__}; certified by the bound that a column names")
     print("".join(f"{name:>10}" for name in ("eps", "clean", "attacked", *rungs)))
     rows = []
@@ -247,21 +280,30 @@ def bounds(
         bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
     ] = False,
 ) -> None:
-    """Bound and certify a saved network at points of a file."""
+    """Bound and certify a saved network at points of a file.
+
+    With --json, the same command resumes where it was interrupted.
+    Several processes: torchrun --nproc-per-node=N -m lliptools bounds NETWORK --input FILE --eps RADIUS
+    """
     import lliptools as ll
+    from lliptools.batchwise import in_rounds, settings
     from lliptools.report import read_array, report, table
     from lliptools.storage import check_writable
-    from lliptools.training.devices import as_device
+    from lliptools.training.distributed import Team, joined
 
-    own = as_device(device)
     if json_file is not None:
         check_writable(json_file)
-    untrained = None if architecture is None else ll.training.recipe(architecture).network()
-    net = ll.nets.load(network, untrained, trust=trust).to(own)
-    x = read_array(points, "points").to(own)
-    y = None if labels is None else read_array(labels, "labels").to(own)
-    rungs = [rung.value for rung in bound or (Rung.GLOBAL, Rung.LOCAL)]
-    rows = report(net, x, y, eps, rungs)
+    with joined(device) as own:
+        untrained = None if architecture is None else ll.training.recipe(architecture).network()
+        net = ll.nets.load(network, untrained, trust=trust).to(own)
+        x = read_array(points, "points").to(own)
+        y = None if labels is None else read_array(labels, "labels").to(own)
+        rungs = [rung.value for rung in bound or (Rung.GLOBAL, Rung.LOCAL)]
+        over = partial(in_rounds, settings=settings(net, rungs), folder=json_file and _parts(json_file))
+        rows = report(net, x, y, eps, rungs, over=over)
+        leads = Team.here().leads
+    if not leads:
+        return
     found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
     print(table(rows, rungs))
     _write_json(json_file, found)
@@ -293,7 +335,7 @@ def certify(
     import lliptools as ll
     from lliptools.certificate_files import certificate
     from lliptools.report import read_array, report, table
-    from lliptools.storage import check_writable, replacing
+    from lliptools.storage import check_writable
 
     if to is not None:
         check_writable(to)
@@ -303,9 +345,7 @@ def certify(
     print(table(rows, ["local"]))
     if to is not None:
         text, held = certificate(net, x, torch.tensor([row["label"] for row in rows]), eps, network)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(to) as unfinished:
-            unfinished.write_text(text)
+        _write(to, text)
         certified = sum(row["bounds"]["local"]["certified"] for row in rows)
         print(f"{held.sum()} of {certified} certified points are in {to}; `lliptools check` checks their proofs")
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lliptools.accuracy import Over
 from lliptools.bounds import BOUNDS, round_down, round_up
 from lliptools.bounds.reading import read
 from lliptools.certificates import Rung, certify
@@ -47,12 +49,19 @@ def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
 
 
 def report(
-    net: nn.Module, x: Tensor, y: Tensor | None, radii: Sequence[float], rungs: Sequence[str]
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor | None,
+    radii: Sequence[float],
+    rungs: Sequence[str],
+    *,
+    over: Over = starmap,
 ) -> list[dict[str, Any]]:
     """A row for every radius and point, of what JSON can hold: the bound on the ball around it, and what it certifies.
 
     x: (points, *sample). y: labels, (points,); without them what the network predicts is certified. rungs: names of
-    upper bounds in lliptools.BOUNDS. Raises what lliptools.certify raises.
+    upper bounds in lliptools.BOUNDS. over: who does the parts, as batchwise.in_rounds; by default this process, one
+    after the other. Raises what lliptools.certify raises.
     """
     center = check_input(net, x)
     x = x.to(torch.float64)
@@ -74,13 +83,13 @@ def report(
         predicted = forward(read(net, x), center).argmax(dim=1)
     y = predicted if y is None else y
     bounds: dict[str, Rung] = {name: BOUNDS[name] for name in rungs}
-    rows = []
-    for eps in radii:
-        for start in range(0, len(x), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            found = {name: certify(net, x[part], y[part], eps, bound=bound) for name, bound in bounds.items()}
-            for k, label in enumerate(y[part].tolist()):
-                proved = {
+
+    def proved(points: Tensor, labels: Tensor, eps: float) -> list[dict[str, Any]]:
+        found = {name: certify(net, points, labels, eps, bound=bound) for name, bound in bounds.items()}
+        return [
+            {
+                "margin": _number(next(iter(found.values())).margin[k]),
+                "bounds": {
                     name: {
                         "lipschitz": _number(each.bound.value[k]),
                         "kind": each.bound.kind,
@@ -90,10 +99,19 @@ def report(
                         "certified": each.holds[k].item(),
                     }
                     for name, each in found.items()
-                }
-                place = {"eps": eps, "point": start + k, "label": label, "predicted": predicted[start + k].item()}
-                rows.append({**place, "margin": _number(next(iter(found.values())).margin[k]), "bounds": proved})
-    return rows
+                },
+            }
+            for k in range(len(points))
+        ]
+
+    batches = list(zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True))
+    done = over(proved, ((points, labels, eps) for eps in radii for points, labels in batches))
+    places = [
+        {"eps": eps, "point": k, "label": label, "predicted": predicted[k].item()}
+        for eps in radii
+        for k, label in enumerate(y.tolist())
+    ]
+    return [{**place, **row} for place, row in zip(places, chain.from_iterable(done), strict=True)]
 
 
 def _number(value: Tensor) -> float | None:

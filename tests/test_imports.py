@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
 ROOMS = (
     *("errors", "checker", "storage", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
-    *("report", "certificate_files", "layers", "exchange", "training", "teach", "cli", "__main__"),
+    *("report", "certificate_files", "layers", "exchange", "training", "batchwise", "teach", "cli", "__main__"),
 )
 # Inside a room, the order of its files.
 FILES = {

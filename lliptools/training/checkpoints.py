@@ -60,7 +60,9 @@ def digest(*tensors: Tensor | None) -> str:
     for tensor in tensors:
         total.update(b"none" if tensor is None else f"{tensor.dtype} {[*tensor.shape]}".encode())
         if tensor is not None:
-            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            # A single number counts as contiguous whatever its stride, which only a copy takes away.
+            copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            total.update(copy.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

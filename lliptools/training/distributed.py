@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -21,10 +22,12 @@ from lliptools.training.devices import as_device
 
 __all__ = ["Team", "joined"]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that train one network, seen by one of them. Alone, every method does nothing."""
+    """The processes that train or measure one network, seen by one of them. Alone, every method does nothing."""
 
     rank: int = 0
     size: int = 1
@@ -52,6 +55,14 @@ class Team:
         value = value.clone()
         distributed.all_reduce(value)
         return value
+
+    def gathered(self, value: T) -> list[T]:
+        """What every process of the team passes, in the order of their ranks. Anything that can be pickled."""
+        if self.size == 1:
+            return [value]
+        values: list[T | None] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values  # type: ignore[return-value]  # all of them have come
 
     @torch.no_grad()
     def adopted(self, value: Tensor) -> Tensor:
