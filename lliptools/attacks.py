@@ -19,7 +19,7 @@ def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     center = check_input(net, x)
     with torch.no_grad():
         logits = forward(read(net, x), center)
-        return smallest_margin(logits, check_labels(y, len(x), logits.shape[1], x.device)) > 0
+        return smallest_margin(logits, check_labels(y, len(x), logits.shape[1], center.device)) > 0
 
 
 @torch.inference_mode(False)
@@ -51,7 +51,7 @@ def pgd(
     with torch.no_grad():
         blocks = read(net, x)
         logits = forward(blocks, center)
-        y = check_labels(y, len(x), logits.shape[1], x.device).clone()
+        y = check_labels(y, len(x), logits.shape[1], center.device).clone()
         best, lowest = center.clone(), smallest_margin(logits, y)
     generator = torch.Generator("cpu").manual_seed(seed)  # of the CPU: the same starts on every device
     for restart in range(restarts):

@@ -110,6 +110,6 @@ def _could_hold(net: nn.Module, x: Tensor, y: Tensor, radius: Tensor, steps: int
     found = local_bound(net, x, radius, norm=LanczosNorm(steps), dtype=torch.float32)
     center = check_input(net, x).float()
     values = at_center(read_blocks(net, x.shape[1:], torch.float32), Center(center, torch.zeros_like(center)))
-    margin, worst = worst_margins(found, values, y.to(x.device, torch.int64), radius.float())
-    other = ~own_class(margin, y.to(x.device, torch.int64))
+    margin, worst = worst_margins(found, values, y.to(center.device, torch.int64), radius.float())
+    other = ~own_class(margin, y.to(center.device, torch.int64))
     return ((worst > -1e-3 * margin.abs()) | ~other).all(dim=1)

@@ -78,7 +78,7 @@ def certify(
     with torch.no_grad(), outward_rounding(outward):
         blocks = read(net, x)
         values = at_center(blocks, Center(center, torch.zeros_like(center)))
-        y = check_labels(y, len(x), values[-1].value.shape[1], x.device)
+        y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
         found = bound(net, x, eps)
         _check_bound(found, radius)
         margin, worst = worst_margins(found, values, y, radius)

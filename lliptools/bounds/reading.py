@@ -7,6 +7,7 @@ from torch.func import functional_call
 from lliptools.bounds.rounding import Center, at_center, outward_rounding
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, read_blocks
+from lliptools.nets.blocks import home
 
 __all__ = ["read"]
 
@@ -36,7 +37,7 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
 
 def _points(x: Tensor) -> Tensor:
     """x in float64, and random points of the same shape: their generator is their own, and always the same."""
-    x = x.detach().double()
+    x = x.detach().to(home(x.device)).double()
     generator = torch.Generator("cpu").manual_seed(0)
     shape = POINTS * len(SCALES), *x.shape[1:]
     noise = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
@@ -60,6 +61,7 @@ def _agree(net: nn.Module, blocks: tuple[Block, ...], points: Tensor) -> bool:
 def _called(net: nn.Module, points: Tensor) -> Tensor:
     """net(points) with all its numbers in float64; points are left as they are."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    tensors = {name: t.to(home(t.device)) for name, t in tensors.items()}
     doubled = {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
     try:
         with torch.autocast(points.device.type, enabled=False):

@@ -19,7 +19,9 @@ from lliptools.nets.process import check_process
 from lliptools.nets.residual import Residual
 from lliptools.nets.rules import Rule, rule
 
-__all__ = ["Block", "check_input", "forward", "read_blocks"]
+__all__ = ["NO_FLOAT64", "Block", "check_input", "forward", "home", "read_blocks"]
+
+NO_FLOAT64 = ("mps",)  # devices, by type
 
 POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding
 
@@ -136,8 +138,11 @@ def read_blocks(
     followed by the identity, so that the outputs are always a linear map of hidden units.
     Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
     shapes do not fit or a parameter is not finite. values=False leaves out the last, for training only.
+    A network on a device without float64 is read on the CPU, in that precision.
     """
     _check_network(net, "the network")
+    if dtype == torch.float64 and home(_device(net)) != _device(net):
+        net = deepcopy(net).to(home(_device(net)))
     reader = _Reader(dtype, _device(net), tuple(input_shape), values)
     for name, layer in _layers(net, values):
         reader.read(layer, name)
@@ -209,14 +214,14 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             cause="a network that was built without memory for its weights",
             next_step='net.to_empty(device="cpu"), then load its weights',
         )
-    if x.device != _device(net):
+    if x.device not in (_device(net), home(_device(net))):
         raise InvalidInput(
             expected=f"x on the network's device, {_device(net)}",
             got=f"x on {x.device}",
             cause="only one of the two was moved",
             next_step="x = x.to(next(net.parameters()).device)",
         )
-    x = x.detach().flatten(1).double()
+    x = x.detach().to(home(x.device)).flatten(1).double()
     if not x.isfinite().all():
         raise InvalidInput(
             expected="finite values in x",
@@ -236,6 +241,11 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
         if block.inner:
             h = h + forward(block.inner, h) if block.skip else forward(block.inner, h)
     return h
+
+
+def home(device: torch.device) -> torch.device:
+    """Where numbers of a device are computed with in float64: there, or on the CPU if it has none."""
+    return torch.device("cpu") if device.type in NO_FLOAT64 else device
 
 
 def _device(net: nn.Module) -> torch.device:

@@ -79,6 +79,8 @@ def _device() -> Iterator[Finding]:
         return
     if torch.cuda.is_available():
         yield Finding("device", f"cuda: {torch.cuda.get_device_name()}")
+    elif torch.backends.mps.is_available():
+        yield Finding("device", "mps trains in float32; it has no float64, so certificates are computed on the cpu")
     else:
         yield Finding(
             "device",

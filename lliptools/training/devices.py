@@ -8,13 +8,18 @@ __all__ = ["as_device"]
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """The device, after a trial. Raises InvalidInput for a name that is none, and for one that is not here."""
+    """The device, after a trial; "auto" is CUDA where there is one, else the CPU.
+
+    Raises InvalidInput for a name that is none, and for one that is not here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
         raise InvalidInput(
-            expected='a device of this machine, as "cpu" or "cuda"',
+            expected='"auto", or a device of this machine, as "cpu" or "cuda"',
             got=repr(device)[:80],
             cause=str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here",
             next_step="`lliptools doctor` says which there are",
