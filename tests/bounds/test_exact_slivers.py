@@ -9,6 +9,7 @@ import random
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from torch import nn
 import lliptools as ll
 from lliptools.bounds.exact import adversarial_distance, exact_bound
 from lliptools.bounds.exact_cells import clip, nearest, room
+from lliptools.bounds.exact_patterns import point_in
 
 WEIGHTS = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 1 / 3, 0.1]
 BIASES = [0.0, 0.0, 0.5, -0.5, 1.0, -1.0, 1e-15, -1e-15, 0.25, -1 / 3]
@@ -401,3 +403,59 @@ def test_a_ball_as_small_as_numbers_are():
     )
     bound = exact_bound(net, torch.zeros(1, 2).double(), tiny)
     assert bound.value.item() == pytest.approx(math.sqrt(8) * 1e100)
+
+
+def test_a_unit_that_comes_out_constant_and_is_not():
+    """The unit is 5.55 x − 2, and comes out as −2: off at the centre, on beyond .36."""
+    net = nn.Sequential(lin([[1 / 3], [1]]), lin([[-3e17, 1e17]], [-2]), nn.ReLU(), lin([[-1], [0]], [1, 0]))
+    x, label = torch.zeros(1, 1).double(), torch.tensor([0])
+    [*_, (*_, end, jacobian)] = parts(net, [Fraction(0)], [Fraction(1)], Fraction(1))
+    assert end[0] < end[1]
+    with ll.bounds.outward_rounding():
+        bound = exact_bound(net, x, 1.0)
+    assert not any(is_steeper(rows, bound.value.item()) for rows in (jacobian, [[Fraction(5)]]))
+    assert not ll.certify(net, x, label, 1.0, bound=exact_bound).holds
+
+
+def test_scales_that_are_equal_only_when_rounded():
+    """Batch normalisation by 1/√2, and by the number nearest to it: the units break at points 7e-17 apart."""
+    net = nn.Sequential(
+        lin([[1], [1]]), nn.BatchNorm1d(2, eps=2.0**-20).double(), nn.ReLU(), lin([[1e20, -1e20]])
+    ).eval()
+    norm = net[1]
+    with torch.no_grad():
+        norm.running_var.copy_(torch.tensor([2.0, 1.0]) - 2.0**-20)
+        norm.weight.copy_(torch.tensor([1.0, math.sqrt(0.5)], dtype=torch.float64))
+        norm.bias.fill_(-0.25)
+    assert exact_bound(net, torch.zeros(1, 1).double(), 1.0).value.item() >= 0.7e20
+
+
+def test_rounding_that_is_larger_than_the_margins_is_refused():
+    """The margin is 3 − 5.55 x, and comes out as 3 to within some 40 x: whether class 0 loses within .1 is open."""
+    net = nn.Sequential(lin([[1 / 3, 0], [1, 0]]), lin([[3e17, -1e17], [0, 0]], [3, 0]))
+    with pytest.raises(ll.InvalidInput, match="rounding leaves a tie open"):
+        adversarial_distance(net, torch.zeros(1, 2).double(), torch.tensor([0]), 0.1)
+
+
+def test_no_proof_against_a_point_that_is_there():
+    """Half-spaces whose boundaries pass through one point of the unit sphere, to within rounding."""
+    draw = random.Random(0)
+    for _ in range(400):
+        features = draw.choice([2, 3, 5])
+        point = [draw.gauss(0, 1) for _ in range(features)]
+        point = [value / math.hypot(*point) for value in point]
+        while sum(Fraction(value) ** 2 for value in point) > 1:
+            point = [value * (1 - 2.0**-53) for value in point]
+        normals, offsets = [], []
+        for _ in range(draw.randint(1, 40)):
+            normal = [value + draw.choice([0.0, 1e-9, 1e-3, 1.0]) * draw.gauss(0, 1) for value in point]
+            normal = [value / math.hypot(*normal) for value in normal]
+            exact = sum(Fraction(a) * Fraction(u) for a, u in zip(normal, point, strict=True))
+            offset = float(-exact)
+            while Fraction(offset) < -exact:
+                offset = math.nextafter(offset, math.inf)
+            normals.append(normal)
+            offsets.append(offset)
+        origin = np.zeros(features)
+        assert point_in(np.array(normals), np.array(offsets), origin) is not None
+        assert point_in(np.array([point]), np.array([-1 - 1e-12]), origin) is None
