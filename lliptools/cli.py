@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 
-PATIENCE = 5.0  # seconds
+PATIENCE = 15.0  # seconds
 
 
 class _Commands(TyperGroup):

@@ -113,6 +113,11 @@ def refused(done, *words):
     assert all(word in done.output for word in words), done.output
 
 
+def test_no_points_at_all(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((0, 64)))
+    refused(run("digits-clipped", "--input", tmp_path / "x.npy", "--eps", 0.1), "InvalidInput")
+
+
 def test_what_cannot_be_read(points, tmp_path):
     one = ("--input", points, "--eps", 0.1)
     refused(run("digits-clipped", "--input", tmp_path / "none.npy", "--eps", 0.1), "InvalidInput", "numpy.save")
@@ -222,14 +227,44 @@ def test_a_result_that_cannot_be_written_is_printed(points, tmp_path, monkeypatc
     assert len(json.loads(done.stdout[len(shown) :])["rows"]) == 70
     assert to.read_text() == "before"
     assert not [*tmp_path.glob("*.part")]
+    assert [path.name for path in tmp_path.glob("*.parts")] == ["rows.json.parts"]
+    monkeypatch.undo()
+    monkeypatch.setattr("lliptools.report.certify", lambda *given, **options: pytest.fail("computed again"))
+    assert run(*one, "--json", to).stdout == shown
+    assert len(json.loads(to.read_text())["rows"]) == 70
+    assert not [*tmp_path.glob("*.parts")]
 
 
-@pytest.mark.parametrize("command", [["bounds", "digits-clipped", "--eps", "0.1"], ["evaluate", "moons"]])
-def test_a_place_that_cannot_be_written_is_said_before_the_work(command, points, tmp_path):
+def test_a_certificate_that_cannot_be_written_is_printed(points, tmp_path, monkeypatch):
+    np.save(points, DIGITS.x_test[:1].numpy())
+    to = tmp_path / "proofs.json"
+    command = ["certify", "digits-clipped", "--input", str(points), "--eps", "0.1", "--certificate", str(to)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    written = to.read_text()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = CliRunner().invoke(app, command)
+    refused(done, "OSError", "No space left on device")
+    assert done.stdout.endswith(written)
+    assert to.read_text() == written
+
+
+@pytest.mark.parametrize(
+    ("command", "to"),
+    [
+        (["bounds", "digits-clipped", "--eps", "0.1"], "--json"),
+        (["evaluate", "moons"], "--json"),
+        (["certify", "digits-clipped", "--eps", "0.1"], "--certificate"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said_before_the_work(command, to, points, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    given = ["--input", str(points)] if command[0] == "bounds" else []
+    given = [] if command[0] == "evaluate" else ["--input", str(points)]
     for place, said in ((tmp_path / "file" / "rows.json", "which is a file"), (tmp_path / "folder", "a folder in its")):
-        done = CliRunner().invoke(app, [*command, *given, "--json", str(place)])
+        done = CliRunner().invoke(app, [*command, *given, to, str(place)])
         refused(done, "InvalidInput", said)
         assert not done.stdout

@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import lliptools as ll
@@ -53,12 +55,39 @@ if team.leads:
 """
 
 
+CUT_SHORT = """
+import os, signal, sys
+import lliptools.report as report
+from lliptools.cli import app
+from lliptools.errors import InvalidInput
+
+rank, what, certify, calls = os.environ.get("RANK"), sys.argv.pop(1), report.certify, []
+
+def cut_short(*arguments, **options):
+    calls.append(arguments)
+    if len(calls) == 3 and rank == "1" and what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if rank == "1" and what == "refused":
+        raise InvalidInput(expected="what the second finds", got="nothing", cause="a trial", next_step="none")
+    return certify(*arguments, **options)
+
+report.certify = cut_short
+app()
+"""
+
+
+def alone(*arguments):
+    """A program in one process, with the threads that torchrun gives each."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=100
+    )
+
+
 def launched(*arguments):
     """A program in two processes on this machine, as torchrun starts them."""
-    run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "--rdzv-backend=c10d"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*run, "--rdzv-endpoint=localhost:0", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
+    run = ["-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "--rdzv-backend=c10d"]
+    return alone(*run, "--rdzv-endpoint=localhost:0", *arguments)
 
 
 def test_two_processes_have_the_losses_of_one(tmp_path):
@@ -66,15 +95,21 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
     program.write_text(TRAINED)
     done = launched(program, tmp_path)
     assert done.returncode == 0, done.stderr
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, program, tmp_path], check=True, env=environment, timeout=100)
-    alone, together = (json.loads((tmp_path / f"{size}.json").read_text()) for size in (1, PROCESSES))
+    done = alone(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    single, together = (json.loads((tmp_path / f"{size}.json").read_text()) for size in (1, PROCESSES))
     for kind, close in (("float64", 1e-12), ("float32", 1e-5), ("shared", 1e-10)):
         assert len(together[kind]) == 4
-        for one, other in zip(alone[kind], together[kind], strict=True):
+        for one, other in zip(single[kind], together[kind], strict=True):
             assert other["loss"] == pytest.approx(one["loss"], abs=close)
             for name in ("clean", "validation_clean", "validation_certified"):
                 assert other[name] == pytest.approx(one[name], abs=0.01 if kind == "float32" else 0)
+    (one,), (other,) = ([*(tmp_path / f"shared-{size}").glob("*.safetensors")] for size in (1, PROCESSES))
+    one, other = load_file(one), load_file(other)
+    vectors = [name for name in one if name.startswith("norm.")]  # of SharedNorm: those of the whole batch
+    assert len(vectors) == 2
+    for name in vectors:
+        torch.testing.assert_close(other[name], one[name], rtol=0, atol=1e-8)
 
 
 def test_the_command_line_in_two_processes_speaks_and_writes_once(tmp_path):
@@ -84,6 +119,56 @@ def test_the_command_line_in_two_processes_speaks_and_writes_once(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"moons.safetensors", "provenance.json"}
 
 
+def test_a_table_by_two_processes_is_that_of_one(tmp_path):
+    command = ["-m", "lliptools", "evaluate", "digits-clipped", "--eps", 0.1, "--eps", 1 / 3, "--points", 300]
+    command += ["--bound", "global", "--bound", "local", "--json"]
+    one, other = alone(*command, tmp_path / "one.json"), launched(*command, tmp_path / "other.json")
+    assert one.returncode == 0, one.stderr
+    assert other.returncode == 0, other.stderr
+    assert len(one.stdout.splitlines()) == 4
+    assert other.stdout == one.stdout
+    assert (tmp_path / "other.json").read_bytes() == (tmp_path / "one.json").read_bytes()
+    assert "600/600" in one.stderr  # points at each radius
+    assert other.stderr.count("600/600") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"one.json", "other.json"}
+
+
+def test_a_killed_run_of_two_processes_goes_on_in_one(tmp_path):
+    x, to = ll.training.digits().x_test[:300].numpy(), tmp_path / "killed.json"
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "program.py").write_text(CUT_SHORT)
+    options = ["digits-clipped", "--input", tmp_path / "x.npy", "--eps", 0.1, "--eps", 1 / 3, "--bound", "local"]
+    whole = alone("-m", "lliptools", "bounds", *options, "--json", tmp_path / "whole.json")
+    assert whole.returncode == 0, whole.stderr
+    killed = launched(tmp_path / "program.py", "killed", "bounds", *options, "--json", to)
+    assert killed.returncode != 0
+    assert not killed.stdout
+    assert not to.exists()
+    kept = (tmp_path / "killed.json.parts" / "parts.jsonl").read_text().splitlines()
+    assert len(kept) == 1 + 2 * 2  # what the run is, and two rounds of two parts
+    np.save(tmp_path / "x.npy", x[:, ::-1])
+    refused = alone("-m", "lliptools", "bounds", *options, "--json", to)
+    assert refused.returncode == 2
+    assert "a run that differs in points" in refused.stderr
+    np.save(tmp_path / "x.npy", x)
+    rest = alone("-m", "lliptools", "bounds", *options, "--json", to)
+    assert rest.returncode == 0, rest.stderr
+    assert rest.stdout == whole.stdout
+    assert to.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not (tmp_path / "killed.json.parts").exists()
+
+
+def test_what_one_process_refuses_is_said_once(tmp_path):
+    np.save(tmp_path / "x.npy", ll.training.digits().x_test[:100].numpy())
+    (tmp_path / "program.py").write_text(CUT_SHORT)
+    done = launched(
+        *(tmp_path / "program.py", "refused", "bounds", "digits-clipped", "--input", tmp_path / "x.npy", "--eps", 0.1)
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("InvalidInput: expected what the second finds") == 1
+    assert not done.stdout
+
+
 def test_a_team_of_one_changes_nothing():
     team, x = Team.here(), torch.arange(3.0)
     assert team == Team(0, 1)
@@ -91,6 +176,7 @@ def test_a_team_of_one_changes_nothing():
     assert torch.equal(team.share(x), x)
     assert team.total(x) is x
     assert team.adopted(x) is x
+    assert team.gathered(x) == [x]
     weight = nn.Parameter(x)
     weight.grad = gradient = x.clone()
     team.total_gradients([weight], 0.5)
