@@ -1,21 +1,22 @@
 """A training run that is watched, and stopped, while it goes on."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Event, Thread
-from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
 import torch
 from torch import nn
 
+from lliptools.bounds.record import radius_text
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
 from lliptools.teach.widgets.base import Explorer, _running_loop
 from lliptools.teach.widgets.controls import check_start, choice, slider
 from lliptools.training import RECIPES, History, Recipe, Split, digits, fit, moons
+from lliptools.training.devices import as_device
 
 __all__ = ["TrainingExplorer"]
 
@@ -38,7 +39,8 @@ class TrainingExplorer(Explorer):
 
     recipe: a name in lliptools.training.RECIPES, beside which the short ones on moons and digits can be picked, or a
     Recipe of one's own. data: a Split to train on in place of the recipe's. epochs: where that control starts. seed: of
-    weights, order and augmentation. A tenth of the training points is held out where the recipe holds out none.
+    weights, order and augmentation. device: where to train; "auto" is CUDA where there is one, else the CPU.
+    A tenth of the training points is held out where the recipe holds out none.
     history and net are those of the last run. source: how recipe and data are called where the explorer is made.
     In a notebook the run goes on beside the kernel, which stays free for other cells; elsewhere start() returns when it
     has ended. Raises InvalidInput for a recipe that does not exist and for starts that do not fit.
@@ -53,6 +55,7 @@ class TrainingExplorer(Explorer):
         *,
         epochs: int | None = None,
         seed: int = 0,
+        device: str = "auto",
         source: str = "recipe, data",
     ) -> None:
         own = recipe if isinstance(recipe, Recipe) else None
@@ -76,6 +79,7 @@ class TrainingExplorer(Explorer):
         self._named = own is None and data is None
         self._recipes = {name: own or RECIPES[name], **(short if self._named else {})}
         self._data = data
+        self._asked, self.device = device, as_device(device)
         epochs = min(self._recipes[name].epochs, MOST_EPOCHS) if epochs is None else epochs
         check_start("epochs", epochs, 1, MOST_EPOCHS)
         check_start("seed", seed, 0, LAST_SEED)
@@ -91,12 +95,8 @@ class TrainingExplorer(Explorer):
         )
         super().__init__(controls, [["recipe"], ["epochs", "seed"]], "" if self._named else source)
         width = {"width": "100px"}
-        self.begin = self._button(
-            "start", "train from fresh weights", self._begin, button_style="primary", layout=width
-        )
-        self.halt = self._button(
-            "stop", "end the run after the present epoch", lambda _: self.stop(), disabled=True, layout=width
-        )
+        self.begin = self._button("start", "train from fresh weights", self.start, button_style="primary", layout=width)
+        self.halt = self._button("stop", "end the run after the present epoch", self.stop, disabled=True, layout=width)
         lines: list[ipywidgets.Widget] = list(getattr(self, "children"))  # noqa: B009 - a trait, which has no type
         self.children = (*lines[:2], ipywidgets.HBox([self.begin, self.halt, self.progress]), *lines[2:])
 
@@ -117,18 +117,15 @@ class TrainingExplorer(Explorer):
 
     def start(self) -> None:
         """Begin a run with the present controls; while one goes on this does nothing."""
-        self._begin({name: control.value for name, control in self.controls.items()})
-
-    def _begin(self, values: Mapping[str, Any]) -> None:
         if self.running:
             return
-        chosen = self._recipes[values["recipe"]]
+        chosen = self._recipes[self.controls["recipe"].value]
         try:
             data = self._data or chosen.data()
             held = chosen.hold_out or (0 if data.x_validation is not None else int(HELD_OUT * len(data.x_train)))
-            recipe = replace(chosen, epochs=values["epochs"], hold_out=held)
+            recipe = replace(chosen, epochs=self.controls["epochs"].value, hold_out=held)
             with torch.random.fork_rng(devices=[]):  # a run must not change what other cells draw
-                torch.manual_seed(values["seed"])
+                torch.manual_seed(self.controls["seed"].value)
                 net = recipe.network().to(recipe.dtype)
         except Exception as error:  # no data here, or a network that cannot be built: said where a reader looks
             self._run = Run(chosen, History(chosen.name, nn.Sequential()), Event(), _failed(error))
@@ -138,10 +135,10 @@ class TrainingExplorer(Explorer):
         self._shown()
         loop = _running_loop()
         if loop is None:
-            _train(run, net, data, values["seed"], self._shown)
+            _train(run, net, data, self.device, self.controls["seed"].value, self._shown)
         else:
             show = _from_thread(loop, lambda: self._shown() if self._run is run else None)
-            arguments = (run, net, data, values["seed"], show)
+            arguments = (run, net, data, self.device, self.controls["seed"].value, show)
             self._thread = Thread(target=_train, args=arguments, daemon=True)
             self._thread.start()
 
@@ -171,24 +168,28 @@ class TrainingExplorer(Explorer):
     def _summary(self) -> tuple[str, ...]:
         run = self._run
         if run is None:
-            return ("nothing trained yet: press start",)
+            return (f"nothing trained yet: press start · trains on {self.device}",)
         done = f"{run.recipe.name}: epoch {len(run.history)} of {run.recipe.epochs}"
         state = run.words or ("stopping after this epoch" if run.stop.is_set() else "training")
+        state += f" · on {self.device}"
         if not len(run.history):
             return (f"{done} · {state}",)
         last = run.history.epochs[-1]
         numbers = [f"loss {last['loss']:.4g}", f"clean {last['clean']:.3f} on training batches"]
         if "validation_clean" in last:
             numbers.append(f"held out: clean {last['validation_clean']:.3f}")
-            numbers.append(f"certified {last['validation_certified']:.3f} at ε = {run.recipe.radii[0]:g}")
+            numbers.append(f"certified {last['validation_certified']:.3f} at ε = {radius_text(run.recipe.radii[0])}")
         return f"{done} · {state}", " · ".join(numbers)
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {"recipe": self.controls["recipe"].value} if self._named else {}
-        return shown | {"epochs": self.controls["epochs"].value, "seed": self.controls["seed"].value}
+        shown |= {"epochs": self.controls["epochs"].value, "seed": self.controls["seed"].value}
+        return shown if self._asked == "auto" else shown | {"device": self._asked}
 
 
-def _train(run: Run, net: nn.Sequential, data: Split, seed: int, show: Callable[[], None]) -> None:
+def _train(
+    run: Run, net: nn.Sequential, data: Split, device: torch.device, seed: int, show: Callable[[], None]
+) -> None:
     """Train to the end, to a stop or to an error, and say which; show is called after every epoch and at the end."""
 
     def watch(history: History) -> bool:
@@ -197,7 +198,7 @@ def _train(run: Run, net: nn.Sequential, data: Split, seed: int, show: Callable[
         return run.stop.is_set()
 
     try:
-        fit(net, data, run.recipe, seed=seed, callback=watch)
+        fit(net, data, run.recipe, device=device, seed=seed, callback=watch)
         stopped = len(run.history) < run.recipe.epochs
         run.words = f"stopped after epoch {len(run.history)}: the network stays as it is" if stopped else "done"
     except KeyboardInterrupt:
