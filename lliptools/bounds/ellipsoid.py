@@ -18,9 +18,6 @@ and A ⪰ 0 where ‖R‖ <= shift. R is what rounding leaves in the three equat
 out may be an eighth of the shift each, and the shift has room for what does not show (Problem.of). How the factors
 were found does not matter.
 
-Where rounding is enclosed, |p_j| <= |z_jᵀv| + e_j ‖Δx‖, and |z_jᵀv| <= (1 + e_j) ‖Δx‖ in the problem's variables: p_j²
-is at most (z_jᵀv)² + e_j(2 + 3e_j) ‖Δx‖², and the right side of the weighed sum (1 + Σ_j t_j e_j(2 + 3e_j)) ‖Δx‖².
-
 Source: LipSDP-Neuron (Fazlyab et al., NeurIPS 2019) on the undecided units, in the form of a reachable ellipsoid.
 """
 
@@ -65,8 +62,8 @@ class Problem:
     zz, zo, oo: Gram matrices of Z_x and O_x. between: Z_p, (batch, undecided, undecided); entry (j, k) is what p_j adds
     to the k-th undecided unit. out: O_p, (batch, undecided, outputs). scale: (batch,) or (batch, outputs), by which the
     outputs were divided. layers: number of undecided units of every layer. known: (batch,), False where nothing can be
-    said. shift: what is taken off N, more than what rounding can hide. error: (batch, undecided), by how much |p_j| may
-    be above |z_jᵀv|, and out_error: (batch, outputs), how far the outputs may be from Oᵀv, not divided; over ‖Δx‖.
+    said. shift: what is taken off N, more than what rounding can hide. error: (batch, outputs), how far the outputs may
+    be from Oᵀv, over ‖Δx‖ and not divided.
     """
 
     zz: Tensor
@@ -79,14 +76,12 @@ class Problem:
     known: Tensor
     shift: float
     error: Tensor
-    out_error: Tensor
 
     @classmethod
     def of(cls, merged: Merged, *, each: bool = False) -> Problem:
         """The problem that a state poses; each: every output is scaled by itself, to be bounded by itself."""
         batch, features = len(merged.lost), merged.features
-        none = merged.lost.new_zeros(batch, 0, dtype=torch.float64)
-        own, error = (torch.cat([none, *parts], dim=1) for parts in (merged.own, merged.row_error))
+        own = torch.cat([merged.lost.new_zeros(batch, 0, dtype=torch.float64), *merged.own], dim=1)
         undecided, outputs = own.shape[1], merged.state.shape[2]
         padded = [torch.nn.functional.pad(r, (0, 0, 0, features + undecided - r.shape[1])) for r in merged.rows]
         rows = torch.cat([merged.state.new_zeros(batch, features + undecided, 0), *padded], dim=2)
@@ -94,13 +89,10 @@ class Problem:
         # reach() is not finite where a number is not, or where underflow took its digits
         known = own.isfinite().all(dim=1) & merged.reach().isfinite().all(dim=1)
         known = known & rows.isfinite().all(dim=2).all(dim=1) & out.isfinite().all(dim=2).all(dim=1)
-        own, error = torch.where(known[:, None], own, 0.0), torch.where(known[:, None], error, 0.0)
-        out_error = torch.where(known[:, None], merged.error_of(0), 0.0)
+        own, error = torch.where(known[:, None], own, 0.0), torch.where(known[:, None], merged.error_of(0), 0.0)
         rows, out = torch.where(known[:, None, None], rows, 0.0), torch.where(known[:, None, None], out, 0.0)
         # Divided by its own bound, p is at most 1 for ‖Δx‖ = 1; a p that is 0 rightly, or fills up, feeds nothing.
-        # Both errors have room for the rounding of these products.
-        divided = torch.where(own > 0, own, 1.0)
-        rows, error = rows / divided[:, None, :], inflated(error / divided)
+        rows = rows / torch.where(own > 0, own, 1.0)[:, None, :]
         rows_x, between = rows[:, :features], rows[:, features:] * own[:, :, None]
         out_x, out_p = out[:, :features], out[:, features:] * own[:, :, None]
         both = torch.cat([out_x, out_p], dim=1).abs().amax(dim=1)
@@ -114,19 +106,17 @@ class Problem:
         shift = 2 * EPSILON * size * (size + features + undecided + 16)
         gram = (rows_x.mT @ rows_x, rows_x.mT @ out_x, out_x.mT @ out_x)
         layers = tuple(r.shape[2] for r in merged.rows)
-        return cls(*gram, between, out_p, scale, layers, known, shift, error, out_error)
+        return cls(*gram, between, out_p, scale, layers, known, shift, error)
 
     def single(self) -> Problem:
         """The problem of every output by itself: (batch · outputs) problems of one output."""
         outputs = self.out.shape[2]
         single = [t.mT.flatten(0, 1)[:, :, None] for t in (self.zo, self.out)]
         oo = self.oo.diagonal(dim1=1, dim2=2).reshape(-1, 1, 1)
-        shared = (self.zz, self.between, self.known, self.error)
-        zz, between, known, error = (t.repeat_interleave(outputs, dim=0) for t in shared)
-        scale, out_error = self.scale.flatten(), self.out_error.reshape(-1, 1)
-        return Problem(
-            zz, single[0], oo, between, single[1], scale, self.layers, known, self.shift, error, out_error
-        )  # fmt: skip
+        zz, between = (t.repeat_interleave(outputs, dim=0) for t in (self.zz, self.between))
+        known = self.known.repeat_interleave(outputs)
+        scale, error = self.scale.flatten(), self.error.reshape(-1, 1)
+        return Problem(zz, single[0], oo, between, single[1], scale, self.layers, known, self.shift, error)
 
     def solve(self, multipliers: Tensor) -> Solved:
         """OᵀP⁻¹O and what it was made of, with N − shift·I in the place of N; multipliers: t, (batch, undecided)."""
@@ -159,18 +149,19 @@ class Problem:
             factor, failed = torch.linalg.cholesky_ex(bordered)
             holds = self._holds(solved, tried[:, None]).all(dim=1) & (failed == 0) & value.isinf()
             holds &= torch.linalg.matrix_norm(bordered - factor @ factor.mT) <= self.shift / 8 * tried
-            value = torch.where(holds, self._value(tried[:, None], multipliers)[:, 0] * self.scale, value)
+            value = torch.where(holds, tried.clamp_min(0.0).sqrt() * (1 + 4 * EPSILON) * self.scale, value)
         value = torch.where(self.known & (self.scale == 0), 0.0, value)
-        return inflated(value + length(self.out_error, dim=1))
+        return inflated(value + length(self.error, dim=1))
 
     def certify_each(self, multipliers: Tensor) -> Tensor:
         """The bound that t gives for every output by itself, (batch, outputs): the same Cholesky with one row more."""
         solved = self.solve(multipliers)
         squared = solved.shape.diagonal(dim1=1, dim2=2) / (1 - self.shift) * (1 + 1e-13)
         scale = self.scale.reshape(len(squared), -1)
-        value = torch.where(self._holds(solved, squared), self._value(squared, multipliers) * scale, torch.inf)
+        proved = squared.sqrt() * (1 + 4 * EPSILON) * scale
+        value = torch.where(self._holds(solved, squared), proved, torch.inf)
         value = torch.where(self.known[:, None] & (scale == 0), 0.0, value)
-        return inflated(value + self.out_error)
+        return inflated(value + self.error)
 
     def _holds(self, solved: Solved, squared: Tensor) -> Tensor:
         """Whether what was solved proves μ², of all outputs together or of each: (batch, 1 or outputs), twice."""
@@ -179,12 +170,6 @@ class Problem:
         border = torch.linalg.matrix_norm(border)[:, None] if squared.shape[1] == 1 else border.norm(dim=1)
         right = (seen <= self.shift / 8)[:, None] & (border <= self.shift / 8 * squared.sqrt())
         return solved.feasible[:, None] & right & squared.isfinite()
-
-    def _value(self, squared: Tensor, multipliers: Tensor) -> Tensor:
-        """The bound that μ² gives for outputs divided by their scale: (batch, 1 or outputs), twice."""
-        grown = (multipliers.clamp(LEAST, MOST) * self.error * (2 + 3 * self.error)).sum(dim=1, keepdim=True)
-        right = inflated((1 + inflated(grown, self.error.shape[1])).sqrt())
-        return squared.clamp_min(0.0).sqrt() * (1 + 4 * EPSILON) * right
 
     def worst(self, multipliers: Tensor, sharpness: float) -> tuple[Tensor, Tensor, Tensor]:
         """λ_max (inf where infeasible), and t_j (z_jᵀv)² and t_j p_j² at the v that attains it.

@@ -5,7 +5,9 @@ variable p = rad·e·Δz, so |p| <= rad·|Δz|, and all else is linear: every Δ
 
 Inside bounds.outward_rounding() every unit knows how far its column of the state, times v = [Δx; p], may be from its
 true difference. With S = ‖s_x‖ ‖Δx‖ + Σ |s_k| |p_k| >= |sᵀv| for every column s, the rounding of a sum of n columns,
-w_1 s_1 + … + w_n s_n, moves it by at most γ_n Σ |w_i| S_i (Cauchy and Schwarz). Outside, these errors are 0.
+w_1 s_1 + … + w_n s_n, moves it by at most γ_n Σ |w_i| S_i (Cauchy and Schwarz). The variable of an undecided unit is
+e times its column, as rounded, times v: no more than that column allows, and what it lacks of the true p is added to
+the unit's error. Outside, these errors are 0.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from torch import Tensor
 from lliptools.bounds.record import errs
 from lliptools.bounds.rounding import gamma, inflated, is_outward
 from lliptools.bounds.scaled import length, norm, times_power_of_two
-from lliptools.bounds.steps import Linear, Pairs, Step, Units, count_undecided, select, widest
+from lliptools.bounds.steps import Linear, Pairs, Residual, Step, Units, count_undecided, select, widest
 
 __all__ = ["Merged", "center_and_radius", "in_groups", "in_order", "merge"]
 
@@ -39,7 +41,7 @@ class Merged:
     state: (batch or 1, variables, units); its first `features` variables stand for Δx, up to a rotation.
     error: (batch or 1, units), how far Δh / 2^exponent may be from that, over ‖Δx‖, but for underflow in the last step.
     rows: the Z_k of every layer with undecided units, (batch, variables before it, undecided); samples with fewer of
-    them are filled up with 0. row_error: (batch, undecided), by how much |p_k| / ‖Δx‖ may be above that.
+    them are filled up with 0.
     own: (batch, undecided) upper bounds of |p| / ‖Δx‖, and joint: (batch,) of ‖p_k‖ / ‖Δx‖.
     links: norms of the parts of every Z_k that read Δx, p_1, p_2, …, (batch, 1 + layers before it).
     alive: (batch or 1, units), False where a unit depends on nothing. lost: (batch,), True where underflow took digits.
@@ -53,7 +55,6 @@ class Merged:
     fresh: bool = True
     exponent: int = 0
     rows: tuple[Tensor, ...] = ()
-    row_error: tuple[Tensor, ...] = ()
     own: tuple[Tensor, ...] = ()
     joint: tuple[Tensor, ...] = ()
     links: tuple[Tensor, ...] = ()
@@ -111,7 +112,7 @@ class Merged:
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
         steepest = torch.maximum(least.abs(), greatest.abs())
         lost = self.lost | ((steepest > 0) & (steepest < FAINT)).any(dim=1)
-        # What rounds middle and radius is less than what error_of(0) has room for.
+        # |middle| + radius is steepest, so that this holds what the new variables lack, and how both were rounded.
         after = replace(
             self,
             state=self.state * middle[:, None, :],
@@ -128,16 +129,18 @@ class Merged:
         first, second = self.alive.chunk(2, dim=1)
         share = (1 + resolved.double()) / 2  # of the first half in the maximum: 1, 0, or ½
         which, kept = _undecided(resolved == 0)
-        between = replace(
-            self, state=(one - other) / 2, error=(one_error + other_error) / 2, alive=first | second, fresh=False
-        )
+        between = replace(self, state=(one - other) / 2, alive=first | second)
         fed = torch.zeros(*which.shape, resolved.shape[1], dtype=torch.float64, device=resolved.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
         of_first, of_second = share[:, None, :], (1 - share)[:, None, :]
         state = torch.cat([of_first * one + of_second * other, of_second * one + of_first * other], dim=2)
         upper, lower = torch.where(resolved < 0, second, first), torch.where(resolved < 0, first, second)
         either = (resolved == 0) & (first | second)
-        error = [share * one_error + (1 - share) * other_error, (1 - share) * one_error + share * other_error]
+        # An unresolved pair has half of both errors in its mean, and half in its variable.
+        error = [
+            (resolved >= 0) * one_error + (resolved <= 0) * other_error,
+            (resolved <= 0) * one_error + (resolved >= 0) * other_error,
+        ]
         alive = torch.cat([upper | either, lower | either], dim=1)
         after = replace(self, state=state, error=torch.cat(error, dim=1), alive=alive)
         return after._with(between._chosen(which, kept.double()), torch.cat([fed, -fed], dim=2))
@@ -205,11 +208,11 @@ class Merged:
         return inflated(error, len(weight.T))
 
     def _chosen(self, which: Tensor, share: Tensor) -> Merged:
-        """The state of some of the units, times their shares; which, share: (batch, chosen)."""
+        """The state of some of the units, times their shares, to which new variables keep; both (batch, chosen)."""
         index = which[:, None, :].expand(-1, self.state.shape[1], -1)
         state = self.state.expand(len(which), -1, -1).gather(2, index) * share[:, None, :]
-        error, alive = (part.expand(len(which), -1).gather(1, which) for part in (self.error_of(0), self.alive))
-        return replace(self, state=state, error=error * share, alive=alive & (share > 0))
+        alive = self.alive.expand(len(which), -1).gather(1, which) & (share > 0)
+        return replace(self, state=state, error=torch.zeros_like(share), alive=alive)
 
     def _with(self, rows: Merged, fed: Tensor) -> Merged:
         """The state with one variable more for each column of rows, which feeds the units as fed says."""
@@ -218,8 +221,8 @@ class Merged:
             return merged
         own, links = rows._reach(), rows.part_norms()
         joint = torch.minimum(rows._sum(links), length(own, dim=1))
-        merged = replace(merged, rows=(*self.rows, rows.state), row_error=(*self.row_error, rows.error_of(0)))
-        merged = replace(merged, own=(*self.own, own), joint=(*self.joint, joint), links=(*self.links, links))
+        merged = replace(merged, rows=(*self.rows, rows.state), own=(*self.own, own))
+        merged = replace(merged, joint=(*self.joint, joint), links=(*self.links, links))
         return replace(merged, state=torch.cat([self.state.expand(len(fed), -1, -1), fed], dim=1))
 
     def _parts(self, state: Tensor) -> tuple[Tensor, ...]:
@@ -260,8 +263,18 @@ class Merged:
 
 def merge(steps: Sequence[Step], batch: int, features: int) -> Merged:
     """The state after all the steps, from inputs of so many features."""
-    device = next((step.weight.device for step in steps if isinstance(step, Linear)), torch.device("cpu"))
-    merged = Merged.start(batch, features, device)
+    return _after(steps, Merged.start(batch, features, _device(steps[0])))
+
+
+def _device(step: Step) -> torch.device:
+    if isinstance(step, Residual):
+        return _device(step.steps[0])
+    if isinstance(step, Linear):
+        return step.weight.device
+    return (step.least if isinstance(step, Units) else step.resolved).device
+
+
+def _after(steps: Sequence[Step], merged: Merged) -> Merged:
     for step in steps:
         merged = merged.then(step)
     return merged
@@ -270,13 +283,11 @@ def merge(steps: Sequence[Step], batch: int, features: int) -> Merged:
 def in_groups(steps: Sequence[Step], batch: int, features: int) -> Iterator[tuple[Tensor, Merged]]:
     """(indices, state) of groups of samples with about as many undecided units, one group at a time."""
     shared = next((at for at, step in enumerate(steps) if not isinstance(step, Linear)), len(steps))
-    head = merge(steps[:shared], batch, features)
+    head = _after(steps[:shared], Merged.start(batch, features, _device(steps[0])))
     count = max(1, min(STEP, ROOM // widest(steps)))
     for index in count_undecided(steps, batch).argsort(stable=True).split(count):
-        merged = replace(head, lost=head.lost[index.to(head.lost.device)])
-        for step in select(steps[shared:], index.to(head.lost.device)):
-            merged = merged.then(step)
-        yield index, merged
+        there = index.to(head.lost.device)
+        yield index, _after(select(steps[shared:], there), replace(head, lost=head.lost[there]))
 
 
 def in_order(groups: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -304,7 +315,10 @@ def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
     if not is_outward():
         return R[None], length(beside, dim=1)[None]
     square, rows = length(Q.flatten(), dim=0).square(), length(R, dim=0)
-    tilt = length((Q.T @ Q - torch.eye(len(R)).to(Q)).flatten(), dim=0) + gamma(len(Q), Q) * square
+    tilt = (
+        length((Q.T @ Q - torch.eye(len(R), dtype=Q.dtype, device=Q.device)).flatten(), dim=0)
+        + gamma(len(Q), Q) * square
+    )
     missed = length(weight.T - Q @ R, dim=0) + gamma(len(R), Q) * square.sqrt() * rows
     return R[None], inflated(missed + tilt * rows + length(beside, dim=1))[None]
 

@@ -152,6 +152,16 @@ def test_behind_a_clipped_unit():
     assert check(net, [0.0], 2.5, [1.0]) > 25
 
 
+def test_a_product_of_layers_that_keeps_a_wrong_rest():
+    """1 − .9 − .1 in the numbers that stand for them: −2^−53 exactly, a quarter of it as summed from the left."""
+    size = 2.0**57
+    layers = lin([[1 / 3], [0.1], [0.1]]), lin([[3 * size, -9 * size, -size], [0.0, 0.0, 0.0]], [1.0, 0.0])
+    for first in (lin([[1.0]]), lin([[1.0, 1.0]])):
+        net = nn.Sequential(first, ll.nets.ClippedReLU(5.0), *layers).double()
+        features = first.in_features
+        assert check(net, [0.0] * features, 0.5, [1.0] * features) >= (2**4) ** 2
+
+
 @pytest.mark.parametrize("activation", [nn.Hardtanh(-5.0, 5.0), nn.LeakyReLU(1.0)])
 def test_units_that_are_on_merge_and_cancel(activation):
     net = nn.Sequential(lin([[1 / 3], [1.0]]), activation, lin([[3e17, -1e17], [0.0, 0.0]], [1.0, 0.0]))
