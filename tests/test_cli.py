@@ -102,6 +102,14 @@ def test_errors_are_one_message_and_exit_code_2(arguments, said, tmp_path):
     assert not done.stdout
 
 
+def test_of_several_processes_another_speaks_where_the_first_goes_on(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("lliptools.cli.PATIENCE", 0.0)
+    done = run("evaluate", "nothing")
+    assert done.exit_code == 2
+    assert "lliptools.nets.available" in done.stderr
+
+
 def test_two_trainings_at_once_in_one_folder(tmp_path):
     """The same recipe is trained once, another one beside it: no traceback, no lost line of provenance.json."""
     names = ("moons", "moons", "digits-relu")

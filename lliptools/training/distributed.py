@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from lliptools.training.devices import as_device
 
 __all__ = ["Team", "joined"]
 
+PATIENCE = timedelta(hours=24)  # of processes that are done with their part of a table, for one that is not
 T = TypeVar("T")
 
 
@@ -115,7 +117,7 @@ def joined(device: str) -> Iterator[torch.device]:
     # When it is loaded, as it is by the first optimizer, this module makes the group of all a default of its functions.
     # Loaded after the group was made it would keep it alive, and the group's threads abort some processes at their end.
     import_module("torch.distributed.nn")
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     try:
         yield own
     finally:
