@@ -418,14 +418,14 @@ def test_a_unit_that_comes_out_constant_and_is_not():
 
 
 def test_scales_that_are_equal_only_when_rounded():
-    """Batch normalisation by 1/√2, and by the number nearest to it: the units break at points 7e-17 apart."""
+    """Batch normalisation by 1/√2, and by the number it is rounded to: the units break at points 3e-17 apart."""
     net = nn.Sequential(
         lin([[1], [1]]), nn.BatchNorm1d(2, eps=2.0**-20).double(), nn.ReLU(), lin([[1e20, -1e20]])
     ).eval()
     norm = net[1]
     with torch.no_grad():
         norm.running_var.copy_(torch.tensor([2.0, 1.0]) - 2.0**-20)
-        norm.weight.copy_(torch.tensor([1.0, math.sqrt(0.5)], dtype=torch.float64))
+        norm.weight.copy_(torch.tensor([1.0, 1 / math.sqrt(2)], dtype=torch.float64))
         norm.bias.fill_(-0.25)
     assert exact_bound(net, torch.zeros(1, 1).double(), 1.0).value.item() >= 0.7e20
 
