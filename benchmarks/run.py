@@ -126,12 +126,26 @@ PARTS = (
     Part("certified", (*BOUNDS, *CERTIFICATES, "lliptools/attacks.py", *TRAINING), "Was it", 600, True, "hours"),
     Part("search", (*BOUNDS, *CERTIFICATES, *TRAINING), "mnist-mlp", 120, True, "hours"),
     Part(
+        "gpu",
+        (*BOUNDS, *CERTIFICATES, *ACCURACY, *TRAINING, "tests/gpu"),
+        shown="Kernels",
+        minutes=9,
+        by_name="a GPU; --toy rehearses on the CPU",
+    ),
+    Part(
         "faults",
         (*BOUNDS, *ACCURACY, "lliptools/cascade.py", "lliptools/layers", "tests/bounds", "tests/layers", "tests/nets"),
         shown="",
         minutes=60,
         by_name="an hour or more",
         knows_lines=True,
+    ),
+    Part(
+        "soundness",
+        (*BOUNDS, *CERTIFICATES, "lliptools/layers", "tests/oracle"),
+        shown="",
+        minutes=150,
+        by_name="hours",
     ),
     Part(
         "release",

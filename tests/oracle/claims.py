@@ -1,6 +1,6 @@
 """What the library claims about a network, brought before the oracle."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,12 +27,29 @@ TINY = (0.0, 1e-300, 1e-12)
 SHARES = (0.3, 0.7, 0.95, 1.0, 1.5)  # of the distance at which an attack breaks a point, of 1 where none does
 
 
+LADDER = ("global", "local", "path", "merged", "tightest", "exact")
+OTHERS = tuple(name for name in RUNGS if name not in LADDER)
+
+
 @dataclass
 class Verdict:
-    """How much was claimed, and which of it is false."""
+    """How much was claimed by whom, and which of it is false."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     refuted: list[str] = field(default_factory=list)
+
+    def certificates(self) -> int:
+        """How many were issued."""
+        return sum(count["certificates"] for count in self.counts.values())
+
+
+def turn(seed: int) -> dict[str, tuple[str, ...]]:
+    """Which one or two bounds are asked about the network of a seed; every 25th time who is asked for radii too."""
+    first, second = LADDER[seed % 6], LADDER[seed // 6 % 6]
+    if first == second:
+        second = OTHERS[seed // 36 % len(OTHERS)]
+    radii = {0: (LADDER[seed // 50 % 5],), 25: ("stages",)}.get(seed % 50, ())
+    return {"rungs": (first, second) if seed % 2 else (first,), "radii": radii}
 
 
 def judge(
@@ -50,7 +67,7 @@ def judge(
     in distances to the nearest label that an attack finds. torch's seed is set anew before each question, as one might
     who has drawn the weights from it.
     """
-    verdict, oracle = Verdict(Counter(networks=1)), Oracle(net, x, seed)
+    verdict, oracle = Verdict(), Oracle(net, x, seed)
     answers = net(x.clone()).flatten(1).detach()
     labels, classes = answers.argmax(dim=1), answers.shape[1]
     hints, distance = nearest_break(oracle, x.double(), labels)
@@ -59,32 +76,41 @@ def judge(
     point = torch.arange(len(x)).repeat(len(eps) // len(x))
     y = labels[point]
     y[-len(x) :] = (labels + 1) % classes  # which do not win
-    claims: dict[str, tuple[Tensor, Tensor]] = {}  # by whom: which rows are certified, at which radii
+    claims: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # by whom: points, labels, radii that are certified
     constants: dict[str, Tensor] = {}  # by whom: (rows, 1 + classes), of the whole and of every f_y − f_j
     for name in rungs:
         rows = torch.ones_like(point, dtype=torch.bool) if name != "exact" else eps <= known[point]
-        found = asked(verdict, seed, ll.certify, net, x[point[rows]], y[rows], eps[rows], bound=asked_once(RUNGS[name]))
+        found = asked(
+            verdict.counts[name],
+            seed,
+            ll.certify,
+            net,
+            x[point[rows]],
+            y[rows],
+            eps[rows],
+            bound=asked_once(RUNGS[name]),
+        )
         if found is not None:
             with ll.bounds.outward_rounding():
                 whole = torch.cat([found.bound.value[:, None], found.bound.pairwise(y[rows])], dim=1)
             constants[name] = torch.full((len(point), 1 + classes), torch.inf, dtype=torch.float64)
             constants[name][rows] = whole.nan_to_num(torch.inf)
             claims[name] = point[rows][found.holds], y[rows][found.holds], eps[rows][found.holds]
-            verdict.counts.update({"bounds": len(whole), "certificates": int(found.holds.sum())})
+            verdict.counts[name].update({"bounds": len(whole), "certificates": int(found.holds.sum())})
     for name in radii:
+        count = verdict.counts[who := f"radius, {name}" if name != "stages" else name]
         if name == "stages":
-            found = asked(verdict, seed, ll.certify_in_stages, net, x[point], y, eps)
+            found = asked(count, seed, ll.certify_in_stages, net, x[point], y, eps)
             rows = None if found is None else (point[found.holds], y[found.holds], eps[found.holds])
         else:
-            found = asked(verdict, seed, ll.certified_radius, net, x, labels, bound=RUNGS[name])
-            rows = None if found is None else (torch.arange(len(x)), labels, found)
-            rows = rows and tuple(part[found > 0] for part in rows)
+            found = asked(count, seed, ll.certified_radius, net, x, labels, bound=RUNGS[name])
+            rows = None if found is None else tuple(part[found > 0] for part in (torch.arange(len(x)), labels, found))
         if rows is not None:
-            claims[f"radius by {name}"] = rows
-            verdict.counts["radii"] += len(rows[0])
+            claims[who] = rows
+            count["certificates"] += len(rows[0])
     refute_certificates(verdict, oracle, x, hints, claims)
     if constants:
-        wide = (eps > 0).nonzero()[:, 0]
+        wide = (eps > TINY[1]).nonzero()[:, 0]
         least = torch.stack(list(constants.values())).amin(dim=0)[wide]
         for found in oracle.slopes(x[point[wide]], y[wide], eps[wide], least[:, 0], least[:, 1:]):
             row, what = wide[found.row], int(found.what.split()[-1])
@@ -115,13 +141,14 @@ def refute_certificates(
         verdict.refuted.append(f"{', '.join(false)}: {said(found, eps[found.row], at)}")
 
 
-def asked(verdict: Verdict, seed: int, question: Callable, *arguments: object, **keywords: object) -> object | None:
+def asked(count: Counter[str], seed: int, question: Callable, *arguments: object, **keywords: object) -> object | None:
     """The answer; None where the library refuses to give one."""
+    count["networks"] += 1
     torch.manual_seed(seed)
     try:
         return question(*arguments, **keywords)
     except (ll.InvalidInput, ll.UnsupportedLayer):
-        verdict.counts["refusals"] += 1
+        count["refusals"] += 1
         return None
 
 
@@ -147,7 +174,7 @@ def nearest_break(oracle: Oracle, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]
     """Near points at which class y loses, and radii that hold them: (points, *sample), (points,); inf where none is."""
     lowest, far = oracle.attack(x, y, 3 * (1 + norm(x.flatten(1))))
     near = 0 * far
-    for _ in range(16):
+    for _ in range(10):
         middle = (near + far) / 2
         answers = oracle(x + middle).detach()
         lost = margins(answers, y).amin(dim=1) < -1e-9 * answers.abs().amax(dim=1)

@@ -1,0 +1,143 @@
+"""What a second opinion finds against certificates and bounds of random networks: nothing, as far as it went.
+
+    python benchmarks/soundness.py                  # on to 100,000 networks; writes benchmarks/results/soundness.md
+    python benchmarks/soundness.py --networks 5000  # or to so many
+    python benchmarks/soundness.py --seed 316       # what is found about one of them
+    python benchmarks/soundness.py --page           # only the page, from what is there
+
+tests/oracle draws the networks and tries to refute. Every batch of networks appends one line to
+benchmarks/results/soundness.jsonl, and one that is there is not repeated. The first thousand are those of the tests.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import machine, table
+from run import git
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests" / "oracle"))
+from claims import Verdict, judge, turn  # noqa: E402
+from random_networks import random_network  # noqa: E402
+
+LINES, PAGE = HERE / "results" / "soundness.jsonl", HERE / "results" / "soundness.md"
+NETWORKS, BATCH = 100_000, 500
+
+
+def ask(seed: int) -> tuple[Verdict, list[str]]:
+    """What is claimed and refuted about the network of a seed, and the kinds of its layers."""
+    case = random_network(seed)
+    kinds = sorted({type(layer).__name__ for layer in case.net.modules()} - {"Sequential"})
+    return judge(case.net, case.x, seed=seed, **turn(seed)), kinds
+
+
+def measured(start: int) -> dict[str, Any]:
+    """The line of a batch of networks."""
+    line: dict[str, Any] = {"start": start, "networks": BATCH, "commit": git("rev-parse", "--short", "HEAD")}
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    layers: Counter[str] = Counter()
+    refuted, broken, began = [], [], time.process_time()
+    for seed in range(start, start + BATCH):
+        try:
+            verdict, kinds = ask(seed)
+        except Exception as error:  # whatever a layer or a bound has met that nobody foresaw
+            broken.append(f"seed {seed}: {type(error).__name__}: {error}"[:300])
+            continue
+        for name, count in verdict.counts.items():
+            counts[name] += count
+        layers.update(kinds)
+        refuted += [f"seed {seed}: {each}" for each in verdict.refuted]
+    seconds = round(time.process_time() - began, 1)
+    return line | {"counts": counts, "layers": layers, "refuted": refuted, "broken": broken, "seconds": seconds}
+
+
+def lines() -> list[dict[str, Any]]:
+    """What has been measured, in the order of the seeds."""
+    found = [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+    return sorted(found, key=lambda line: line["start"])
+
+
+def write_page() -> None:
+    """What all lines say together."""
+    found = lines()
+    networks, seconds = (sum(line[key] for line in found) for key in ("networks", "seconds"))
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    layers: Counter[str] = Counter()
+    for line in found:
+        layers.update(line["layers"])
+        for name, count in line["counts"].items():
+            counts[name].update(count)
+    refuted, broken = ([each for line in found for each in line[key]] for key in ("refuted", "broken"))
+    asked = ("networks", "refusals", "certificates", "bounds")
+    rows = [[name, *(count[key] for key in asked)] for name, count in sorted(counts.items())]
+    total = [sum(count[key] for count in counts.values()) for key in asked]
+    commits = sorted({line["commit"] for line in found})
+    false = "\n".join(f"* {each}" for each in refuted) or "None."
+    failed = "\n".join(f"* {each}" for each in broken) or "None."
+    kinds = [[kind, number] for kind, number in layers.most_common()]
+    PAGE.write_text(f"""# A second opinion on certificates and bounds
+
+Made by `python benchmarks/soundness.py` with {machine()}, in {seconds / 3600:.1f} hours of processor time, at
+{", ".join(commits)}. {networks:,} random networks, {total[2]:,} certificates and {total[3]:,} bounds of Lipschitz
+constants: **{len(refuted)} refuted**. {len(broken)} networks broke a question off with an error that says nothing.
+
+The networks have one to four linear maps, up to 96 units a layer and every kind of layer that can be read, with odd
+numbers: weights at scales from 1e-30 to 1e30, rows that are alike or nearly so, products that cancel, units that meet
+at whole numbers, points at bends, attributes changed afterwards, layers that write over their input. One or two bounds
+are asked about each, in turn, at two points and radii of 0, 1e-300, 1e-12 and up to 1.5 times the distance at which an
+attack breaks the point; every fiftieth time one for certified radii, and as often `certify_in_stages`.
+
+The oracle (`tests/oracle`, 300 lines, no code shared) looks for a label that is not the network's, attacks within each
+certified ball, walks through it along segments in exact arithmetic, and measures slopes between pairs of points, all of
+which counts only if it is a proof. Its own tests say what it finds when a claim is false.
+
+{table(["asked", "networks", "refused", "certificates", "bounds"], [*rows, ["together", *total]])}
+
+## Refuted
+
+{false}
+
+`python benchmarks/soundness.py --seed N` says it again of one network.
+
+## Broken off
+
+{failed}
+
+## Layers
+
+In how many of the networks.
+
+{table(["layer", "networks"], kinds)}
+""")
+
+
+def main() -> None:
+    """Measure what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=NETWORKS)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--page", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.seed is not None:
+        verdict, kinds = ask(options.seed)
+        print(*kinds, *verdict.refuted or ["nothing is refuted"], sep="\n")
+        return
+    there = {line["start"] for line in lines()}
+    for start in range(0, 0 if options.page else options.networks, BATCH):
+        if start not in there:
+            line = measured(start)
+            with LINES.open("a") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            print(f"{start + BATCH:,} networks, {len(line['refuted'])} refuted, {line['seconds']:.0f} s", flush=True)
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
