@@ -6,6 +6,7 @@ from functools import cache
 import ipywidgets
 import plotly.graph_objects as go
 import pytest
+import said
 import torch
 from pictures import differences
 
@@ -93,12 +94,6 @@ def parts(widget):
         yield from parts(child)
 
 
-def press(button, shown):
-    """Press a button as the browser does, where the controls stand so."""
-    content = {"method": "custom", "content": {"shown": shown}}
-    button._handle_msg({"content": {"data": content}, "buffers": []})
-
-
 def test_every_button_acts_on_what_the_browser_shows(explorer):
     """The press is there before what the controls have said, or after: the kernel brings them to what it carries."""
     pressed = [part for part in parts(explorer) if "Button" in type(part).__name__]
@@ -109,9 +104,27 @@ def test_every_button_acts_on_what_the_browser_shows(explorer):
     elsewhere = eval(f"ll.teach.widgets.{EXPLORERS[explorer.made][0]}", scope())
     elsewhere.moves = explorer.moves
     move(elsewhere)
-    press(explorer.reset, [state(control) for control in elsewhere.controls.values()])
+    said.press(explorer.reset, [state(control) for control in elsewhere.controls.values()])
     assert not differences(explorer.figure, elsewhere.figure)
     assert (explorer.summary.value, explorer.call.value) == (elsewhere.summary.value, elsewhere.call.value)
+
+
+def test_what_was_said_before_a_press_is_dropped_after_it(explorer):
+    """The kernel answers messages of different widgets in different threads."""
+    start = [state(control) for control in explorer.controls.values()]
+    move(explorer)
+    moved = [state(control) for control in explorer.controls.values()]
+    words, call = explorer.summary.value, explorer.call.value
+    said.press(explorer.reset, moved, second=2)
+    for control, old in zip(explorer.controls.values(), start, strict=True):
+        said.move(control, old, second=1)
+    assert [state(control) for control in explorer.controls.values()] == moved
+    assert (explorer.summary.value, explorer.call.value) == (words, call)
+    for page, second in (("a page", 3), ("a page of a machine whose clock is behind", 1)):
+        for control, one, other in zip(explorer.controls.values(), start, moved, strict=True):
+            for new in (one, other):
+                said.move(control, new, second=second, page=page)
+                assert state(control) == new
 
 
 def test_every_control_says_what_it_does_and_moves_by_the_arrow_keys(explorer):

@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import replace
 from functools import partial
+from threading import Thread
 
 import pytest
 import torch
+from said import move, press
 
 import lliptools as ll
 from lliptools.teach.widgets import TrainingExplorer
@@ -37,6 +39,19 @@ async def ended(explorer):
     await asyncio.sleep(0)
 
 
+def test_where_it_trains_is_said_and_asked_for():
+    here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    explorer = TrainingExplorer(SHORT)
+    assert f"trains on {here}" in explorer.summary.value
+    assert "device" not in explorer.reproduce()
+    explorer.begin.click()
+    assert f"done · on {here}" in explorer.summary.value
+    assert next(explorer.net.parameters()).device == here
+    assert "device='cpu'" in TrainingExplorer(SHORT, device="cpu").reproduce()
+    with pytest.raises(ll.InvalidInput, match="device"):
+        TrainingExplorer(SHORT, device="nonsense")
+
+
 def test_a_run_to_the_end():
     explorer = TrainingExplorer(SHORT)
     assert "press start" in explorer.summary.value
@@ -66,39 +81,39 @@ def test_it_trains_what_fit_trains():
     assert explorer.history["loss"] == history["loss"]  # fresh weights
 
 
-def press(button, **shown):
-    """Press a button as the browser does, where the controls show this."""
-    content = {
-        "method": "custom",
-        "content": {"shown": [{"index": 0}, *({"value": v} for v in shown.values())]},
-    }
-    button._handle_msg({"content": {"data": content}, "buffers": []})
+def shown(epochs, seed):
+    """What the controls of a recipe of one's own show."""
+    return [{"index": 0}, {"value": epochs}, {"value": seed}]
 
 
 def test_a_run_takes_what_the_controls_show():
-    """The browser sends a press at once, and what the controls have said before it later."""
+    """A press is sent at once, and what the controls have said before it may come later."""
     explorer = TrainingExplorer(SHORT)
-    press(explorer.begin, epochs=2, seed=3)
+    press(explorer.begin, shown(2, 3), second=2)
     assert "epoch 2 of 2 · done" in explorer.summary.value
     assert "epochs=2, seed=3" in explorer.reproduce()
     again = TrainingExplorer(SHORT, epochs=2, seed=3)
     again.start()
     assert explorer.history["loss"] == again.history["loss"]
+    move(explorer.epochs, {"value": 4}, second=1)
+    assert "epochs=2, seed=3" in explorer.reproduce()
 
 
-def test_what_comes_late_does_not_change_a_run():
-    """A value that was under way when the button was pressed, and that another thread takes in while the run begins."""
+def test_another_thread_does_not_change_a_run():
+    """A control that moves while a run begins counts for the next."""
+    others = []
 
     def data():
-        explorer.epochs.value, explorer.seed.value = 4, 7
+        others.append(Thread(target=move, args=(explorer.epochs, {"value": 4}), kwargs={"second": 3}))
+        others[-1].start()
+        others[-1].join(0.2)
         return ll.training.moons()
 
     explorer = TrainingExplorer(replace(SHORT, data=data))
-    press(explorer.begin, epochs=2, seed=3)
+    press(explorer.begin, shown(2, 3), second=2)
     assert "epoch 2 of 2 · done" in explorer.summary.value
-    again = TrainingExplorer(SHORT, epochs=2, seed=3)
-    again.start()
-    assert explorer.history["loss"] == again.history["loss"]
+    others[0].join()
+    assert "epochs=4, seed=3" in explorer.reproduce()
 
 
 def test_in_a_kernel_it_goes_on_beside_and_stops():
@@ -169,7 +184,7 @@ def test_data_that_do_not_fit_or_are_not_here():
 def test_an_interrupt_ends_it(monkeypatch):
     """Where the run is in the main thread, as in a script, a kernel's interrupt arrives in it."""
 
-    def interrupted(net, data, recipe, *, seed, callback):
+    def interrupted(net, data, recipe, *, device, seed, callback):
         callback(ll.training.History(recipe.name, net, ({"epoch": 0, "loss": 1.0, "clean": 0.5},)))
         raise KeyboardInterrupt
 

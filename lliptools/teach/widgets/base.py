@@ -5,6 +5,7 @@ import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from threading import RLock
 from typing import Any
 
@@ -13,7 +14,7 @@ import plotly.graph_objects as go
 
 from lliptools.teach.style import dark
 from lliptools.teach.widgets.button import Button
-from lliptools.teach.widgets.controls import moves, state, value_in
+from lliptools.teach.widgets.controls import moves, state
 from lliptools.teach.widgets.figure import figure_widget
 from lliptools.teach.widgets.frames import Frames
 from lliptools.teach.widgets.redraw import redraw
@@ -59,6 +60,7 @@ class Explorer(ipywidgets.VBox):
             setattr(self, name, control)
         self._source, self._held, self._moved, self._turn = source, False, False, RLock()
         self._later: asyncio.Handle | None = None
+        self._pressed: dict[str, datetime] = {}  # when a button was pressed last, on each page that shows the explorer
         self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
         self.figure = figure_widget(self._colored(self._figure(coarse=False)))
         others = [control for name, control in self.controls.items() if name != self.framed]
@@ -66,10 +68,11 @@ class Explorer(ipywidgets.VBox):
         self._write()
         for control in self.controls.values():
             control.observe(self._update, names="value")
+            self._order(control)
         self.reset = self._button(
             "reset",
             "back to where the controls started",
-            lambda _: None,
+            lambda: None,
             moved_to=[state(control) for control in self.controls.values()],
             layout={"width": "80px", "margin": "2px 2px 2px 16px"},
         )
@@ -80,25 +83,37 @@ class Explorer(ipywidgets.VBox):
         super().__init__([*map(ipywidgets.HBox, lines), self.summary, framed, self.call])
         self._rest(_running_loop(), drawn=True)
 
-    def _button(
-        self, description: str, tooltip: str, press: Callable[[Mapping[str, Any]], None], **look: Any
-    ) -> Button:
-        """A button that calls press with the values of the controls by name, as they are shown when it is pressed."""
+    def _button(self, description: str, tooltip: str, press: Callable[[], None], **look: Any) -> Button:
+        """A button that brings the controls to what they show when it is pressed, and then calls press."""
 
         def pressed(shown: Sequence[Mapping[str, Any]]) -> None:
             with self._turn:
-                press(self._brought_to(shown))
+                with self.held():
+                    for control, new in zip(self.controls.values(), shown, strict=True):
+                        if new != state(control):
+                            control.set_state(new)
+                press()
 
-        return Button(description, tooltip, list(self.controls.values()), pressed, **look)
+        button = Button(description, tooltip, list(self.controls.values()), pressed, **look)
+        self._order(button)
+        return button
 
-    def _brought_to(self, shown: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Bring the controls to these states; their values by name, whatever else is said of the controls meanwhile."""
-        with self.held():
-            for control, new in zip(self.controls.values(), shown, strict=True):
-                if new != state(control):
-                    control.set_state(new)
-        pairs = zip(self.controls.items(), shown, strict=True)
-        return {name: value_in(control, new) for (name, control), new in pairs}
+    def _order(self, widget: ipywidgets.Widget) -> None:
+        """Take what the browser says of a control or a button as if it came in the order in which it was sent.
+
+        The kernel answers messages of different widgets in different threads. What a control has said before a press
+        and comes after it is dropped: the press has carried what became of it.
+        """
+
+        def take(message: Mapping[str, Any]) -> None:
+            page, date = message["header"]["session"], message["header"]["date"]
+            with self._turn:
+                if isinstance(widget, Button):
+                    self._pressed[page] = date
+                if date >= self._pressed.get(page, date):
+                    widget._handle_msg(message)
+
+        widget.comm.on_msg(take)
 
     def _figure(self, *, coarse: bool) -> go.Figure:
         """The figure of the present view: always the same number of traces and texts."""

@@ -1,14 +1,14 @@
 """Controls that the keyboard moves, each with a description and a tooltip, and where they start."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_start", "choice", "key", "log_slider", "moves", "nice", "slider", "state", "value_in"]
+__all__ = ["check_start", "choice", "key", "log_slider", "moves", "nice", "slider", "state"]
 
 NARROW, WIDE = "400px", "720px"
 
@@ -68,11 +68,6 @@ def key(control: ipywidgets.ValueWidget) -> str:
 def state(control: ipywidgets.ValueWidget) -> dict[str, Any]:
     """What a control stands at, as the browser says it."""
     return {key(control): getattr(control, key(control))}
-
-
-def value_in(control: ipywidgets.ValueWidget, stands: Mapping[str, Any]) -> Any:
-    """The value of a control that stands so, as state says it."""
-    return stands["value"] if "value" in stands else control._options_values[stands["index"]]
 
 
 def _place(wide: bool) -> dict[str, Any]:
