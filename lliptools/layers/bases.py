@@ -6,7 +6,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.rounding import unit
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Chain, Designed, Guarantee, MaxMin
 from lliptools.nets.checked import Checked
@@ -106,7 +105,7 @@ def rounding_of(terms: int, inner: int, dtype: torch.dtype) -> float:
     Sums of so many products err by (terms)·u; a Gram matrix of so many inner units, divided by its diagonal, by inner
     times that in norm. The last part is the rounding of the weights to the precision that they are used in.
     """
-    return 16 * (terms + inner + 16) * inner * UNIT + 8 * math.sqrt(inner) * unit(torch.empty((), dtype=dtype, device="cpu"))
+    return 16 * (terms + inner + 16) * inner * UNIT + 4 * math.sqrt(inner) * torch.finfo(dtype).eps
 
 
 class DenseMap(Designed):

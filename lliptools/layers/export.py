@@ -144,7 +144,8 @@ def _spelled_adjoint(operator: Transposed, bias: Tensor) -> list[nn.Module]:
     found: list[nn.Module] = []
     if stride != (1, 1):
         spread = nn.ConvTranspose2d(inner, inner, 1, stride, bias=False)
-        found.append(_filled(spread, torch.eye(inner, dtype=weight.dtype, device=weight.device)[:, :, None, None], None))
+        ones = torch.eye(inner, dtype=weight.dtype, device=weight.device)
+        found.append(_filled(spread, ones[:, :, None, None], None))
     missing = [n - m for n, m in zip(operator.result[1:], between, strict=True)]
     if any(missing):
         found.append(nn.ZeroPad2d((0, missing[1], 0, missing[0])))
