@@ -107,7 +107,7 @@ class Merged:
     def units(self, least: Tensor, greatest: Tensor) -> Merged:
         """The state after units whose slopes lie in [least, greatest], each (batch, units)."""
         middle, radius = (least + greatest) / 2, (greatest - least).abs() / 2
-        which, kept = _undecided(radius > 0)
+        which, kept = _undecided(radius != 0)
         fed = torch.zeros(*which.shape, radius.shape[1], dtype=torch.float64, device=radius.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
         steepest = torch.maximum(least.abs(), greatest.abs())
@@ -117,7 +117,7 @@ class Merged:
             self,
             state=self.state * middle[:, None, :],
             error=self.error_of(0) * steepest,
-            alive=self.alive & (steepest > 0),
+            alive=self.alive & (steepest != 0),
             lost=lost,
         )
         return after._with(self._chosen(which, radius.gather(1, which) * kept), fed)

@@ -1,5 +1,6 @@
 """Norms of a layer as a matrix with rows and columns scaled by the roots of their slopes; each says how it errs."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from lliptools.bounds.record import errs, product_above
 from lliptools.bounds.rounding import gamma, inflated, is_outward, matrix_slack, unit
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import LinearMap, times_root
 
 __all__ = [
     "CholeskyNorm",
@@ -67,19 +68,21 @@ def _norms(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of: 
     if not rows.shape[1] or not columns.shape[1]:
         return weight.new_zeros(len(row_slope))
     kept = weight[rows[:, :, None], columns[:, None, :]]
-    kept = kept * row_slope.gather(1, rows).sqrt()[:, :, None] * column_slope.gather(1, columns).sqrt()[:, None]
+    kept = times_root(kept, row_slope.gather(1, rows).sqrt()[:, :, None])
+    kept = times_root(kept, column_slope.gather(1, columns).sqrt()[:, None])
     largest = kept.detach().abs().amax(dim=(1, 2))
-    alive = largest > 0
-    kept = kept / torch.where(alive, largest, 1.0)[:, None, None]  # the square of 1e-200 or 1e200 is not a number
+    known, alive = largest.isfinite(), largest > 0
+    kept = torch.where(known[:, None, None], kept, 0.0)
+    kept = kept / torch.where(known & alive, largest, 1.0)[:, None, None]  # the square of 1e200 is not a number
     if kept.shape[1] > kept.shape[2]:
         kept = kept.mT
-    return torch.where(alive, largest * norm_of(kept), 0.0)
+    return torch.where(known, torch.where(alive, largest * norm_of(kept), 0.0), torch.inf)
 
 
 def _kept_first(slope: Tensor) -> Tensor:
     """Indices of the units that are not struck, for as many as the sample with most of them keeps."""
     most = int(slope.count_nonzero(dim=1).max())
-    return (slope > 0).byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return (slope != 0).byte().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
 def root_of_largest_eigenvalue(kept: Tensor) -> Tensor:
