@@ -127,7 +127,9 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
     h = start.expand_as(column).clone()
     v = column * h
     _normalise(h, v, 0.0)
-    basis, alpha, beta = [h], list[Tensor](), list[Tensor]()
+    basis = [h]
+    alpha: list[Tensor] = []
+    beta: list[Tensor] = []
     for step in range(steps):
         z = linear.linear(v)
         u = row * z

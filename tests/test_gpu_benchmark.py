@@ -1,0 +1,69 @@
+"""The run that is prepared for a GPU, rehearsed on the CPU, and the images that it takes along."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import lliptools as ll
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    sys.path.append(str(BENCHMARKS))
+    return runpy.run_path(str(BENCHMARKS / "gpu.py"))
+
+
+def test_every_part_runs_in_little(benchmark, tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--toy", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert {*found} == {"device", "machine", "toy", "kernels", "tests", "steps", "epoch", "training", "certificates"}
+    assert "passed" in found["tests"]["summary"]
+    assert [row["loss"] for row in found["steps"]["rows"] if row["way"] == "eager"] == [
+        "forward pass",
+        *benchmark["LOSSES"],
+    ]
+    assert [run["points"] for run in found["training"]["runs"]] == [8, 8, 8]
+    page = benchmark["page"](found)
+    assert "Not yet run on a GPU" in page
+    assert "Failed" not in page
+    assert "Left out" not in page
+
+
+def test_what_failed_and_what_was_cut_off_is_said(benchmark):
+    kernels = {name: {"forward": 1, "backward": 1, "together": 2, "looks": 0} for name in benchmark["LOSSES"]}
+    found = {"device": "a card", "machine": "torch", "toy": False, "kernels": kernels}
+    found |= {"steps": {"failed": "RuntimeError: too large"}, "certificates": {"left out": "no network was trained"}}
+    page = benchmark["page"](found)
+    assert "RuntimeError: too large" in page
+    assert "Left out: no network was trained" in page
+    assert page.count("Not reached.") == 3
+
+
+def test_a_step_looks_at_no_value_and_the_local_one_launches_less_than_four_times_the_global_one(benchmark):
+    found = benchmark["kernels"]()
+    assert all(row["looks"] == 0 for row in found.values())
+    assert found["local"]["together"] <= 1.2 * found["global"]["together"] < 1500
+    assert found["local + sparsity"]["together"] <= 2 * found["global"]["together"]
+
+
+def test_packed_images_come_out_again(benchmark, tmp_path, monkeypatch):
+    wide = torch.linspace(0, 255, 32).expand(32, 32)
+    images = torch.stack([torch.stack([wide, wide.T, wide.flip(0)]) * shade for shade in (0.2, 0.6, 1.0)]).byte()
+    data = ll.training.Split(images[:2], torch.tensor([3, 9]), images[2:], torch.tensor([4]))
+    monkeypatch.setattr(ll.training, "cifar10", lambda: data)
+    benchmark["pack"](tmp_path / "data" / "images.npy")
+    found = benchmark["unpacked"](tmp_path / "data" / "images.npy")
+    for name in ("y_train", "y_test"):
+        assert torch.equal(getattr(found, name), getattr(data, name))
+    for name in ("x_train", "x_test"):
+        assert (getattr(found, name).int() - getattr(data, name).int()).abs().float().mean() < 3
