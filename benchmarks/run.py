@@ -102,6 +102,7 @@ PARTS = (
         "training",
         (
             *BOUNDS,
+            "lliptools/training/estimates.py",
             "lliptools/training/losses.py",
             "lliptools/training/norms.py",
             "lliptools/training/objectives.py",

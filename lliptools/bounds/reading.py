@@ -79,8 +79,9 @@ def _first_difference(net: nn.Module, points: Tensor) -> str:
     assert isinstance(net, nn.Sequential)
     for end in range(1, len(net) + 1):
         part = net[:end]
+        there = next((parameter.device for parameter in part.parameters()), torch.device("cpu"))
         try:
-            same = _agree(part, read_blocks(part, points.shape[1:]), points)
+            same = _agree(part, read_blocks(part, points.shape[1:]), points.to(home(there)))
         except (InvalidInput, UnsupportedLayer):
             continue  # as of a network that does nothing yet
         if not same:

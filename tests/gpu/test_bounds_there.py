@@ -131,3 +131,11 @@ def test_half_precision_of_products_changes_no_certificate(gpu):
     for value, margin in found[1:]:
         assert torch.equal(value, found[0][0])
         assert torch.equal(margin, found[0][1])
+
+
+def test_what_differs_is_named(device, monkeypatch):
+    """Also where a network begins with layers that have no parameters, and so no device."""
+    net = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 3), nn.Tanh()).double().to(device)
+    monkeypatch.setattr(nn.Tanh, "forward", lambda layer, z: z.sin())
+    with pytest.raises(ll.UnsupportedLayer, match=r"layer 3 \(Tanh\)"):
+        ll.local_bound(net, torch.rand(2, 2, 4, 4, dtype=torch.float64).to(device), EPS)
