@@ -23,6 +23,7 @@ from lliptools.bounds.rounding import (
 from lliptools.errors import InvalidInput
 from lliptools.margins import largest_change, margins, own_class
 from lliptools.nets import check_input, forward
+from lliptools.nets.linear import times_root
 
 __all__ = ["Certificate", "Rung", "certified_radius", "certify", "worst_margins"]
 
@@ -148,7 +149,7 @@ def _last_layer_reach(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -
     ball = inflated(product_above(radius, found.hidden()))
     reach = []
     for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
-        direction = (last.weight - last.weight[y[part], None, :]) * root[part, None, :]
+        direction = times_root(last.weight - last.weight[y[part], None, :], root[part, None, :])
         reach.append(largest_change(direction, ball[part], below=limits[1][part], above=limits[0][part]))
     found_reach = torch.cat(reach)
     if is_outward():

@@ -32,7 +32,7 @@ def interval_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: T
     else:
         half_width = linear.apply_absolute(half)
     if linear.has_tiny_entries or smallest < SAFE:
-        half_width = half_width + linear.reached(half > 0).to(half.dtype) * _lost(linear)
+        half_width = half_width + linear.reached(half > 0).to(half.dtype) * linear.underflow
     return _widened(middle, half_width)
 
 
@@ -48,7 +48,7 @@ def ball_box(linear: LinearMap, inputs: Box, center: Tensor, column_slope: Tenso
         if linear.matrix_error is not None:
             norms = norms + torch.linalg.vector_norm(linear.matrix_error, dim=1).reshape(norms.shape[1:])
     reach = product_above(radius.view(-1, *[1] * (norms.dim() - 1)), norms)
-    return _widened(center, reach + (reach > 0).to(reach.dtype) * _lost(linear))
+    return _widened(center, reach + (reach > 0).to(reach.dtype) * linear.underflow)
 
 
 @errs("upper", encloses=True)
@@ -96,11 +96,6 @@ def _widened(middle: Tensor, half_width: Tensor) -> Box:
     return Box.outward(middle - half_width, middle + half_width)
 
 
-def _lost(linear: LinearMap) -> float:
-    """More than what underflow can take from the sum that makes a unit."""
-    return linear.terms * torch.finfo(linear.bias.dtype).tiny
-
-
 def input_box(center: Tensor, radius: Tensor, domain: tuple[float, float] | None = None) -> Box:
     """The smallest box around the ball, inside the domain: center (batch, features), radius (batch,)."""
     reach = radius[:, None].expand_as(center)
@@ -108,5 +103,5 @@ def input_box(center: Tensor, radius: Tensor, domain: tuple[float, float] | None
     # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
     lower = lower.nextafter(torch.full_like(lower, -torch.inf))
     upper = upper.nextafter(torch.full_like(upper, torch.inf))
-    box = Box.outward(torch.where(reach > 0, lower, center), torch.where(reach > 0, upper, center))
+    box = Box.outward(torch.where(reach == 0, center, lower), torch.where(reach == 0, center, upper))
     return box if domain is None else Box(box.lower.clamp_min(domain[0]), box.upper.clamp_max(domain[1]))

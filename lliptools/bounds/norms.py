@@ -76,7 +76,9 @@ def _norms(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, norm_of: 
     kept = kept / torch.where(known & alive, largest, 1.0)[:, None, None]  # the square of 1e200 is not a number
     if kept.shape[1] > kept.shape[2]:
         kept = kept.mT
-    return torch.where(known, torch.where(alive, largest * norm_of(kept), 0.0), torch.inf)
+    # Entries next to 0 have been made larger, each by less than the smallest ordinary number.
+    underflow = torch.finfo(kept.dtype).tiny * math.sqrt(kept[0].numel())
+    return torch.where(known, torch.where(alive, largest * norm_of(kept) + underflow, 0.0), torch.inf)
 
 
 def _kept_first(slope: Tensor) -> Tensor:

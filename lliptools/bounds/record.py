@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.checks import check_labels
-from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
+from lliptools.bounds.rounding import gamma, inflated, is_outward, matrix_slack
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
 
@@ -42,21 +42,21 @@ def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
     def mark(stage: Stage) -> Stage:
         setattr(stage, "kind", kind)  # noqa: B010 - functions have no such attribute of their own
         setattr(stage, "encloses", encloses)  # noqa: B010
+        setattr(stage, "marked", stage)  # noqa: B010
         return stage
 
     return mark
 
 
 def mark_of(stage: object, name: str) -> object:
-    """A mark of errs: of a function, or of the class that defines how an object is called; None where there is none.
+    """A mark of errs: of a function, or of an object's own class; None where there is none.
 
-    A class that derives from a marked one and computes something else has to be marked itself.
+    A class that derives from a marked one has to be marked itself, and so has a function that wraps a marked one.
     """
-    if name in getattr(stage, "__dict__", {}):
-        return vars(stage)[name]
-    for owner in type(stage).__mro__:
-        if "__call__" in vars(owner):
-            return vars(owner).get(name)
+    for owner in (stage, type(stage)):
+        own = getattr(owner, "__dict__", {})
+        if own.get("marked") is owner:
+            return own.get(name)
     return None
 
 
@@ -176,7 +176,7 @@ class Bound:
         """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""
         value = torch.ones_like(self.value)
         for block in self.blocks[:-1]:
-            value = product_above(value, block.norm)
+            value = inflated(product_above(value, block.norm))
         return value
 
     def pairwise(self, y: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def absolute_with_slack(linear: LinearMap, moved: Tensor, size: Tensor) -> Tenso
     reach = linear.apply_absolute(moved * (1 + 4 * share) + (share + linear.relative_error) * size)
     if linear.matrix_error is not None:
         reach = reach + (size.flatten(1) @ linear.matrix_error.T).reshape(reach.shape)
-    slack = share * linear.bias.abs() + linear.bias_error + linear.terms * TINY
+    slack = share * linear.bias.abs() + linear.bias_error + linear.underflow
     return (reach + slack) * (1 + 4 * share)
 
 

@@ -25,7 +25,12 @@ class Checked(Activation):
 
     def forward(self, z: Tensor) -> Tensor:
         """The values of the layer, same shape as z. Raises InvalidInput for another shape or a lower precision."""
-        found = self.layer(z.clone())  # it may write into what it is given
+        with torch.inference_mode(False):
+            given = z.clone()
+        before = given._version
+        found = self.layer(given)
+        if given._version != before:  # x + block(x) would add what block has written over x
+            raise self._false("forward(z) that leaves z as it is", "values that were written over those of z")
         if not isinstance(found, Tensor) or found.shape != z.shape or not _as_precise(found, z):
             raise self._false(f"forward(z) of z's shape {tuple(z.shape)} and precision {z.dtype}", _said(found))
         return found.to(z.dtype)

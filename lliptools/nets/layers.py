@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.designed import Designed, states_its_guarantee
 from lliptools.nets.images import IMAGES, both, copied, read_image_layer, with_bias
-from lliptools.nets.linear import UNIT
+from lliptools.nets.linear import SMALLEST, TINY, UNIT
 from lliptools.nets.operators import Affine, Dense, Scale, Shape
 from lliptools.nets.residual import Residual
 from lliptools.nets.rules import rule
@@ -58,21 +58,22 @@ def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Sha
     shift = -mean.detach().double() * factor
     if layer.weight is not None:
         factor, shift = factor * copied(layer.weight, torch.float64), shift * copied(layer.weight, torch.float64)
-    size = shift.detach().abs()
+    # What underflow takes of a shift is counted; a factor that it takes to 0 would leave nothing to count by.
+    size = shift.detach().abs() + TINY
     if layer.bias is not None:
         shift = shift + copied(layer.bias, torch.float64)
         size = size + layer.bias.detach().double().abs()
-    if not (factor.isfinite().all() and shift.isfinite().all()):
+    told = (factor.abs() >= SMALLEST) | (layer.weight == 0 if layer.weight is not None else False)
+    if not (factor.isfinite() & shift.isfinite() & told).all():
         raise InvalidInput(
             expected=f"statistics that {name} can normalise by",
-            got="a factor or shift that is not finite",
-            cause="a variance next to 0, or weights that have exploded",
+            got=f"a factor or shift that is not finite, or a factor below {SMALLEST:g}",
+            cause="a variance next to 0 or beyond all bounds, or weights that have exploded or vanished",
             next_step="look at its running_var and weight",
         )
     wide = (-1, *[1] * (len(shape) - 1))
-    return Affine(
-        Scale(factor.to(dtype), shape), shift.to(dtype).view(wide), 8 * UNIT, (8 * UNIT * size).to(dtype).view(wide)
-    )
+    error = (8 * UNIT * size + TINY).to(dtype).view(wide)
+    return Affine(Scale(factor.to(dtype), shape), shift.to(dtype).view(wide), 8 * UNIT, error)
 
 
 def changes_input(layers: Iterable[nn.Module | Affine]) -> nn.Module | None:
@@ -101,8 +102,9 @@ def _hands_on(layer: nn.Module | Affine) -> bool:
 
 
 def is_tampered(module: nn.Module) -> bool:
-    """Whether calling the module does more than its class says: by hooks, its own or for all, or by its own forward."""
-    own = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    """Whether calling the module does more than its class says: by hooks, its own or for all, or by own methods."""
+    own = module._forward_hooks or module._forward_pre_hooks or vars(module).get("_compiled_call_impl")
+    own = own or any(callable(getattr(type(module), name, None)) for name in vars(module))
     return bool(own or nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
 

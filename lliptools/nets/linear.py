@@ -12,13 +12,14 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Scale, Shape, over_rows
 
-__all__ = ["LinearMap"]
+__all__ = ["LinearMap", "times_root"]
 
 SMALLEST = 1e-290  # a product this small has lost digits, or all of them
 SAFE = 1e-18  # in float32, and far from it in float64, the square of such a number is not lost
 LARGEST_MATRIX = 2**22  # entries up to which several layers are written as one matrix
 LARGEST_WEIGHT = 2**27  # entries up to which a matrix is written at all
 UNIT = torch.finfo(torch.float64).eps / 2
+TINY = torch.finfo(torch.float64).tiny  # more than underflow takes of a product
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +101,8 @@ class LinearMap:
         absolute = other.with_entries(torch.abs)
         size = moved(absolute, self.bias.detach().abs())
         error = (other.terms + 8) * UNIT * (size + bias.detach().abs()) + rounded * size + bias_error
+        if self.bias.detach().any():
+            error = error + other.terms * TINY
         if isinstance(self.bias_error, Tensor):
             error = error + moved(absolute, self.bias_error)
         return moved(other, self.bias) + bias, error
@@ -205,13 +208,21 @@ class LinearMap:
         return sum(operator.terms for operator in self.operators)
 
     @cached_property
+    def underflow(self) -> Tensor:
+        """More than underflow, in the operators one after the other, can take of an output: (1, *out_shape)."""
+        lost = self.bias.detach().new_zeros(1, *self.in_shape)
+        for operator in self._absolute:
+            lost = operator(lost.reshape(1, *operator.in_shape)) + operator.terms * torch.finfo(lost.dtype).tiny
+        return lost.detach().reshape(1, *self.out_shape)
+
+    @cached_property
     def normalised(self) -> tuple["LinearMap", Tensor]:
         """The map without bias whose operators' largest entries are 1, and by what it has to be multiplied."""
         operators, scale = [], self.bias.detach().new_ones(())
         for operator in self.operators:
             largest = _or_one(operator.weight.detach().abs().amax())
             operators.append(operator.divided(largest))
-            scale = scale * largest
+            scale = torch.where(operator.weight.detach().any(), (scale * largest).clamp_min(TINY), 0 * scale)
         return LinearMap(tuple(operators), self.bias.new_zeros(()), self.in_shape, self.out_shape), scale
 
     def largest_size(self) -> Tensor:
@@ -219,10 +230,10 @@ class LinearMap:
         ones = self.bias.new_ones(())
         if not self.operators:
             return ones
-        rows = _through(self._absolute, ones.expand(1, *self.in_shape))
+        rows = _through(self._absolute, ones.expand(1, *self.in_shape)).flatten() + self.underflow.flatten()
         columns = ones.expand(1, *self.operators[-1].out_shape)
         for operator in reversed(self._absolute):
-            columns = operator.adjoint(columns.reshape(1, *operator.out_shape))
+            columns = operator.adjoint(columns.reshape(1, *operator.out_shape)) + prod(operator.out_shape) * TINY
         return (rows.amax().sqrt() * columns.amax().sqrt()).detach()
 
     def row_norms(self, column_slope: Tensor) -> Tensor:
@@ -244,7 +255,10 @@ class LinearMap:
         # Squares that underflow are made up for; the root has no finite gradient at 0.
         squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
         norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
-        return _through(self._absolute[1:], norms).reshape(len(norms), *self.out_shape)
+        norms = _through(self._absolute[1:], norms).reshape(len(norms), *self.out_shape)
+        if len(self.operators) > 1:  # what underflow has taken of the products
+            norms = norms + self.underflow * self.reached(column_slope > 0)
+        return norms
 
     def whole_row_norms(self) -> Tensor:
         """The same with every column, (1, *out_shape), for entries whose squares are ordinary numbers."""
@@ -257,9 +271,18 @@ class LinearMap:
 
     def between_rows(self, y: Tensor, column_slope: Tensor) -> Tensor:
         """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, *in_shape) -> (batch, rows)."""
-        difference = (self.weight[y, None, :] - self.weight) * column_slope.flatten(1).sqrt()[:, None, :]
+        difference = times_root(self.weight[y, None, :] - self.weight, column_slope.flatten(1).sqrt()[:, None, :])
         scale = _or_one(difference.detach().abs().amax(dim=2))
         return scale * torch.linalg.vector_norm(difference / scale[:, :, None], dim=2)
+
+
+def times_root(weight: Tensor, root: Tensor) -> Tensor:
+    """weight · root, whose size is never below the true one by underflow: for norms and largest changes."""
+    found = weight * root
+    if ((root >= 1) | (root == 0)).all():
+        return found
+    lost = (found.detach().abs() < TINY) & (weight.detach() != 0) & (root > 0)
+    return torch.where(lost, TINY * weight.detach().sign(), found)
 
 
 def _through(operators: tuple[Operator, ...] | list[Operator], h: Tensor) -> Tensor:
