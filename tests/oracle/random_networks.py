@@ -220,7 +220,7 @@ class Builder:
     def cancel(self, plain: list[nn.Module]) -> None:
         """Let the product of two layers cancel but for rounding: 3 times the first row is the second, nearly."""
         for one, two in pairwise(plain):
-            if one.weight.dim() == two.weight.dim() == 2 and one.weight.shape[0] > 1:
+            if one.weight.dim() == two.weight.dim() == 2 and min(one.weight.shape[0], two.weight.shape[1]) > 1:
                 one.weight[1] = 3 * one.weight[0]
                 if one.bias is not None:
                     one.bias[:2] = 0.0
