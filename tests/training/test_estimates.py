@@ -131,11 +131,10 @@ def test_the_leading_eigenvector_of_tridiagonals():
         assert (vector >= 0).all()
         quotient = (vector * (matrix @ vector[:, :, None])[:, :, 0]).sum(dim=1) / vector.square().sum(dim=1)
         largest = torch.linalg.eigvalsh(matrix.double())[:, -1].float()
-        assert ((1 - 2e-4) * largest <= quotient).all()
+        assert ((1 - 2e-5) * largest <= quotient).all()
         assert (quotient <= (1 + 1e-6) * largest).all()
-    assert torch.equal(_leading(torch.zeros(1, 3, 3)), torch.zeros(1, 3))
     for scale in (1e-12, 1e12):  # of squares of norms
-        torch.testing.assert_close(_leading(scale * matrix), vector, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(_leading(scale * matrix), vector, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("steps", [2, 6, 30])
