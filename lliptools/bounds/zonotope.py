@@ -100,10 +100,8 @@ class Zonotope:
         between = self._mixed(1.0, -1.0)  # a − b, whose absolute value is what the maximum adds to the mean
         own = between.box()
         half_shape = (self.shape[0] // 2, *self.shape[1:])
-        least, greatest = lower_a - upper_b, upper_a - lower_b
-        if is_outward():
-            least, greatest = least - 2 * unit(least) * least.abs(), greatest + 2 * unit(least) * greatest.abs()
-        apart = Box(torch.maximum(own.lower, least), torch.minimum(own.upper, greatest))
+        # What rounds these differences, never their signs, is less than what the errors of _relaxed have room for.
+        apart = Box(torch.maximum(own.lower, lower_a - upper_b), torch.minimum(own.upper, upper_a - lower_b))
         size = between._bent(*_relaxed(_Absolute(), apart, half_shape))
         mean = self._mixed(0.5, 0.5)
         padded = torch.nn.functional.pad(mean.of_noise, (0, 0, 0, size.of_noise.shape[1] - mean.of_noise.shape[1]))
