@@ -34,8 +34,13 @@ LEAST_DELTA = 1e-14  # per sample; rarer events than float64 arithmetic itself c
 
 
 def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """The largest eigenvalue of each tridiagonal, the last of beside left out: (batch, steps) twice -> (batch,)."""
+    """The largest eigenvalue of each tridiagonal, the last of beside left out: (batch, steps) twice -> (batch,).
+
+    0 for one that holds NaN or infinity, of which nothing is known.
+    """
     last = diagonal.shape[1] - 1
+    told = np.isfinite(diagonal).all(axis=1) & np.isfinite(beside).all(axis=1)
+    diagonal, beside = np.where(told[:, None], diagonal, 0.0), np.where(told[:, None], beside, 0.0)
     return np.array(
         [
             eigvalsh_tridiagonal(d, e[:-1], select="i", select_range=(last, last))[0] if last else d[0]

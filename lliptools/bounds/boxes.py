@@ -78,15 +78,15 @@ class _InBoth(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *ends: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(*ends)
         low, high, other_low, other_high = ends
+        ctx.save_for_backward(low - other_low, other_high - high)  # half as much to keep
         return torch.maximum(low, other_low), torch.minimum(high, other_high)
 
     @staticmethod
     def backward(ctx: Any, of_lower: Tensor, of_upper: Tensor) -> tuple[Tensor, ...]:
-        low, high, other_low, other_high = ctx.saved_tensors
-        to_low = torch.ops.aten.threshold_backward(of_lower, low - other_low, 0)
-        to_high = torch.ops.aten.threshold_backward(of_upper, other_high - high, 0)
+        above, below = ctx.saved_tensors
+        to_low = torch.ops.aten.threshold_backward(of_lower, above, 0)
+        to_high = torch.ops.aten.threshold_backward(of_upper, below, 0)
         return to_low, to_high, of_lower - to_low, of_upper - to_high
 
 

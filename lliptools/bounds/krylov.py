@@ -38,7 +38,7 @@ class ScaledMap:
 
     def nothing(self) -> Tensor:
         """Samples of which no entry is left: (batch,) bool."""
-        alive = self.linear.reached(self.column > 0) & (self.row > 0)
+        alive = self.linear.reached(self.column != 0) & (self.row != 0)
         return ~alive.flatten(1).any(dim=1)
 
     def live(self) -> Tensor:
@@ -121,8 +121,8 @@ class GolubKahan:
         """w at length 1 and its length; both 0 where nothing but rounding is left of it."""
         length = torch.linalg.vector_norm(w, dim=1)
         largest = torch.maximum(self.alpha.amax(dim=1), self.beta.amax(dim=1))
-        length = torch.where(length > NOISE * torch.finfo(w.dtype).eps * largest, length, 0.0)
-        return w * (length > 0)[:, None] / torch.where(length > 0, length, 1.0)[:, None], length
+        length = torch.where(length <= NOISE * torch.finfo(w.dtype).eps * largest, 0.0, length)  # NaN stays NaN
+        return w * (length != 0)[:, None] / torch.where(length != 0, length, 1.0)[:, None], length
 
     def keep(self, index: Tensor) -> None:
         """Go on with these samples only."""

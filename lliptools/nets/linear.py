@@ -182,7 +182,7 @@ class LinearMap:
 
     def reached(self, moved: Tensor) -> Tensor:
         """Which outputs read one of the moved inputs: bool (batch, *in_shape) -> (batch, *out_shape)."""
-        return _through(self._pattern, moved.to(self.bias.dtype)).reshape(len(moved), *self.out_shape) > 0
+        return _through(self._pattern, moved.to(self.bias.dtype)).reshape(len(moved), *self.out_shape) != 0
 
     @cached_property
     def has_tiny_entries(self) -> bool:

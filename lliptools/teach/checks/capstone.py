@@ -103,15 +103,15 @@ def _claims(answer: Callable[..., Any], unseen: Unseen, left: float, seconds: fl
     if spent > left:
         raise Fault(_late(described, seconds))
     claimed = numbers(found, (len(unseen.x),), described).detach()
-    if (claimed < 0).any():
-        n = int((claimed < 0).nonzero()[0, 0])
+    if not (claimed >= 0).all():
+        n = int((~(claimed >= 0)).nonzero()[0, 0])
         raise Fault(f"on {described} the radius of point {n} is negative: {claimed[n]:.4g}")
     return claimed, spent
 
 
 def _refute(unseen: Unseen, claimed: Tensor) -> None:
     """Raise Fault for the claim that is refuted nearest to its point, with the adversarial point."""
-    refuted = claimed > unseen.distance * ROUNDING
+    refuted = ~(claimed <= unseen.distance * ROUNDING)
     if not refuted.any():
         return
     n = int(torch.where(refuted, unseen.distance, torch.inf).argmin())

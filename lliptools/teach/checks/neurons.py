@@ -144,7 +144,7 @@ def _undecided_faults(x: Any) -> Iterator[str]:
     value = local_bound(fold(3, 4), point[None], 0.5).value.item()
     if near != 1:
         yield f"{near} of the coordinates of {show(point)} change sign within 0.5; exactly one may"
-    elif value < 16 - 1e-9:
+    elif not value >= 16 - 1e-9:
         yield f"the local bound at {show(point)} is {value:.4g}; 16 is wanted"
     else:
         yield ""

@@ -106,7 +106,7 @@ def _kernel_faults(kernel: Any) -> Iterator[str | Finding]:
     names = f"x = 0 and the worst x′ of {SIDE} × {SIDE} pixels are 1 apart, their outputs {pair.change:.4g}"
     claim = f"after spectral_norm: inputs 1 apart, outputs {pair.change:.4g}"
     picture = picture_of(Pair(claim, pair.x, pair.other, pair.f_x, pair.f_other))
-    if pair.change < WANTED:
+    if not pair.change >= WANTED:
         yield Finding(f"after spectral_norm, {names}; more than {WANTED} is wanted", picture)
     else:
         yield Finding(f"PyTorch calls this layer's norm 1, but {names}", picture, right=True)

@@ -87,7 +87,7 @@ def _pair_faults(function: Callable[..., Any], seed: int = 0) -> Iterator[str | 
                 f"on {described} your points are {pair.distance:.2g} apart and seem to have slope {pair.slope:.4g}, "
                 f"more than the exact constant {exact:.4g}: that near, the difference of the outputs is rounding"
             )
-        elif pair.slope < SHARE * exact:
+        elif not pair.slope >= SHARE * exact:
             steeper = steepest_pair(net, x, eps)
             text = (
                 f"on {described} your pair has slope {pair.slope:.4g}. There is a steeper one: {show(steeper.x)} and "

@@ -53,7 +53,7 @@ def _compare_slopes(
         ends.append(_gloro_slowly(f, lip, eps, y.tolist()))
     slope = (ends[0] - ends[1]) / (2 * step)
     yours = 0.0 if gradient is None else float((gradient * direction).sum())
-    if abs(slope - yours) > 1e-4 * max(1.0, abs(slope)):
+    if not abs(slope - yours) <= 1e-4 * max(1.0, abs(slope)):
         raise Fault(
             f"on {described} the value is right, but along a random direction of {name} the loss has slope "
             f"{slope:.5g} and your gradient says {yours:.5g}: was something detached?"
@@ -97,7 +97,7 @@ def _local_cases(function: Callable[..., Any], seed: int) -> Iterator[None]:
             parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
             slopes = [_slope(value, parameters) for value in (loss, wanted)]
             # The fold's norms are singular values that occur twice, where a gradient may be any of many.
-            if not name.startswith("fold") and abs(slopes[0] - slopes[1]) > 1e-5 * max(1.0, abs(slopes[1])):
+            if not (name.startswith("fold") or abs(slopes[0] - slopes[1]) <= 1e-5 * max(1.0, abs(slopes[1]))):
                 raise Fault(
                     f"on {described} the value is right, but along a random direction of the weights the loss has "
                     f"slope {slopes[1]:.5g} and your gradient says {slopes[0]:.5g}: does the bound keep its graph?"
