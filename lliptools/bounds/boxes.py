@@ -79,7 +79,8 @@ class _InBoth(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *ends: Tensor) -> tuple[Tensor, Tensor]:
         low, high, other_low, other_high = ends
-        ctx.save_for_backward(low - other_low, other_high - high)  # half as much to keep
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(low - other_low, other_high - high)  # half as much to keep
         return torch.maximum(low, other_low), torch.minimum(high, other_high)
 
     @staticmethod
