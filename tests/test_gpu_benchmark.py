@@ -52,7 +52,8 @@ def test_what_failed_and_what_was_cut_off_is_said(benchmark):
 def test_a_step_looks_at_no_value_and_the_local_one_launches_less_than_four_times_the_global_one(benchmark):
     found = benchmark["kernels"]()
     assert all(row["looks"] == 0 for row in found.values())
-    assert found["local"]["together"] <= 1.2 * found["global"]["together"] < 1500
+    assert found["local"]["together"] <= 1.2 * found["global"]["together"]
+    assert found["global"]["together"] < 1300
     assert found["local + sparsity"]["together"] <= 2 * found["global"]["together"]
 
 

@@ -1,5 +1,6 @@
 """Labels and radii, checked: bad ones raise before anything is computed."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     Raises InvalidInput for a negative one, NaN or another shape.
     """
     try:
-        if not _is_real(torch.as_tensor(eps)):
+        if not (_is_real(eps) if isinstance(eps, Tensor) else np.asarray(eps).dtype.kind not in "bc"):
             raise TypeError("not a number")
         radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:

@@ -299,7 +299,7 @@ def test_a_place_that_cannot_be_written_is_said_beforehand(tmp_path, monkeypatch
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "weights"):
-        with pytest.raises(ll.InvalidInput, match=r"a file\. .*name another folder"):
+        with pytest.raises(ll.InvalidInput, match=r"a file\. .*name another path"):
             zoo.check_place(place)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(ll.InvalidInput, match="may not be written to"):
