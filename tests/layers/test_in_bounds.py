@@ -31,7 +31,9 @@ NETS = {
         nn.Linear(3, 6), ll.nets.ClippedReLU(0.4), L.SLLLinear(6, 5, ll.nets.ClippedReLU(0.3)),
         L.NormalizedLinear(6, 4), seed=1,
     ),
-    "smooth inside": lambda: random_net(L.SLLLinear(3, 6, nn.Softplus(threshold=40)), L.CPLLinear(3, 6, nn.ELU()), nn.Linear(3, 4)),
+    "smooth inside": lambda: random_net(
+        L.SLLLinear(3, 6, nn.Softplus(threshold=40)), L.CPLLinear(3, 6, nn.ELU()), nn.Linear(3, 4)
+    ),
     "nested": lambda: random_net(
         nn.Sequential(L.SLLLinear(3, 4), nn.Sequential(nn.Tanh(), L.SLLLinear(3, 4))), ll.nets.Residual(
             nn.Sequential(L.SLLLinear(3, 4), nn.Linear(3, 3))), L.NormalizedLinear(3, 4)
