@@ -108,6 +108,13 @@ def rounding_of(terms: int, inner: int, dtype: torch.dtype) -> float:
     return 16 * (terms + inner + 16) * inner * UNIT + 4 * math.sqrt(inner) * torch.finfo(dtype).eps
 
 
+def orthogonal(rows: int, columns: int) -> Tensor:
+    """A random matrix with orthonormal rows or columns, in the default precision; none below float32 is computed in."""
+    default = torch.get_default_dtype()
+    found = torch.empty(rows, columns, dtype=torch.promote_types(default, torch.float32))
+    return nn.init.orthogonal_(found).to(default)
+
+
 class DenseMap(Designed):
     """x ↦ Q x + b on features, where the matrix Q is made from `weight` so that its norm is at most 1."""
 
@@ -115,7 +122,7 @@ class DenseMap(Designed):
         super().__init__()
         check_widths(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features)))
+        self.weight = nn.Parameter(orthogonal(out_features, in_features))
         self.bias = nn.Parameter(torch.zeros(out_features))
 
     @abstractmethod
@@ -266,7 +273,7 @@ class ConvMap(Images):
         with torch.no_grad():  # an orthogonal matrix in the middle: a norm of 1 to begin with
             self.weight.zero_()
             middle = (kernel_size - 1) // 2
-            self.weight[:, :, middle, middle] = nn.init.orthogonal_(torch.empty(out_channels, in_channels))
+            self.weight[:, :, middle, middle] = orthogonal(out_channels, in_channels)
 
     @abstractmethod
     def kernel(self) -> Tensor:

@@ -171,7 +171,7 @@ class CayleyConv2d(ConvMap):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, height, width) -> (batch, out_channels, height, width), by Fourier transform."""
-        if not x.numel():  # Fourier transforms of nothing are an error
+        if not x.numel() or x.dtype not in (torch.float32, torch.float64):  # for which there is no Fourier transform
             return super().forward(x)
         size = tuple(x.shape[-2:])
         h = x.reshape(-1, *x.shape[-3:])

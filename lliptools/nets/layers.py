@@ -161,9 +161,9 @@ def _wrong_number(layer: nn.Module) -> str | None:
         checks["alpha"] = (layer.alpha, layer.alpha > 0, "> 0")
     elif isinstance(layer, nn.Softplus):
         checks["beta"] = (layer.beta, layer.beta > 0, "> 0")
-        # Beyond its threshold torch turns to z itself; below 20 that is a jump which is not small.
-        checks["threshold"] = (layer.threshold, layer.threshold >= 20, ">= 20")
-    elif isinstance(layer, nn.Hardtanh) and type(layer) is nn.Hardtanh:
+        # Beyond its threshold torch turns to z itself; below 20 that is a large jump, and e^710 overflows before it.
+        checks["threshold"] = (layer.threshold, 20 <= layer.threshold <= 700, "from 20 to 700")
+    elif isinstance(layer, nn.Hardtanh):  # and ReLU6, which is one
         checks["min_val"] = (layer.min_val, layer.min_val < layer.max_val, "below max_val")
         checks["max_val"] = (layer.max_val, layer.max_val > layer.min_val, "above min_val")
     elif isinstance(layer, NORMALISING):

@@ -201,3 +201,19 @@ def test_a_method_that_was_replaced_on_the_object():
     act.thresholds = lambda z: (0.0, 0.0)
     with pytest.raises(ll.UnsupportedLayer):
         ll.local_bound(nn.Sequential(act, nn.Linear(1, 2)), torch.zeros(1, 1), 1.0)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Softplus(threshold=710),  # torch's own is inf before it
+        nn.Softplus(threshold=19),
+        nn.Softplus(threshold=math.nan),
+        changed(nn.ReLU6(), max_val=math.nan),
+        changed(nn.ReLU6(), min_val=6.0),
+    ],
+    ids=str,
+)
+def test_numbers_for_which_there_is_no_rule(layer):
+    with pytest.raises(ll.UnsupportedLayer):
+        ll.local_bound(nn.Sequential(nn.Linear(1, 1), layer), torch.zeros(1, 1), 1.0)
