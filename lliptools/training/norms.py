@@ -91,14 +91,13 @@ class SharedNorm:
         return kept
 
     def _move(self, linear: LinearMap, found: Tensor, shared: Tensor) -> None:
-        """The shared vector becomes the mean of the samples' vectors, in place, unless nothing is left of them.
-
-        All of them point the way of the shared vector: their coordinates in the Krylov space are not negative.
-        """
+        """The shared vector becomes the mean of the samples' vectors, signs aligned, unless nothing is left of them."""
         if linear not in self._places or linear in self._moved:
             return
         self._moved.add(linear)
-        mean = self.total(found.sum(dim=0, keepdim=True))
+        flat = found.flatten(1)
+        along = flat @ shared.flatten()
+        mean = self.total(torch.copysign(torch.ones_like(along), along) @ flat).view_as(shared)
         length = torch.linalg.vector_norm(mean)
         moved = torch.where((length > 0) & (length < torch.inf), mean / length, shared)
         # In place, where there is one: a CUDA graph that was captured writes to the same memory at every replay.
