@@ -131,8 +131,10 @@ def _image_doubt(activation: Rule, before: Center) -> Tensor:
 
 def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
     """Norm of what the computed D_row^½ W D_column^½ may lack of the exact one, (batch,); slopes (batch, …) each."""
-    several = len(linear.operators) > 1 and linear.matrix_error is None
-    share = linear.relative_error + (gamma(linear.terms, linear.bias) if several else 0.0)
+    # The entries are sums where there are several layers, and where a kernel on a small torus meets itself.
+    sums = len(linear.operators) > 1 or any(operator.copies > 1 for operator in linear.operators)
+    summed = sums and linear.matrix_error is None
+    share = linear.relative_error + (gamma(linear.terms, linear.bias) if summed else 0.0)
     slack = share * linear.largest_size()
     if linear.matrix_error is not None:
         slack = slack + torch.linalg.vector_norm(linear.matrix_error) * (1 + gamma(linear.rows * linear.columns, slack))

@@ -356,11 +356,14 @@ def test_the_zonotope_by_itself(kind):
 
 def test_kernels_that_meet_themselves():
     """A kernel on a circular signal of one value adds up in one entry of the matrix: 1, and 0 in this order."""
-    convolution = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", bias=False).double()
-    convolution.weight.data = torch.tensor([[[1e16, 1.0, -1e16]]], dtype=torch.float64)
-    with ll.bounds.outward_rounding():
-        for name in ("path", "merged"):
-            assert ll.BOUNDS[name](nn.Sequential(convolution), torch.zeros(1, 1, 1).double(), 1.0).value.item() >= 1
+    convolution = nn.Conv1d(1, 2, 3, padding=1, padding_mode="circular").double()
+    convolution.weight.data = torch.tensor([[[1e16, 1.0, -1e16]], [[0.0] * 3]], dtype=torch.float64)
+    convolution.bias.data = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    net, x = nn.Sequential(convolution, nn.Flatten()), torch.zeros(1, 1, 1).double()
+    for rung in [ll.global_bound, *RUNGS]:  # 1 + x is negative at −5
+        assert not ll.certify(net, x, LABEL, 5.0, bound=rung).holds.item()
+        with ll.bounds.outward_rounding():
+            assert rung(net, x, 5.0).value.item() >= 1
 
 
 def test_the_rotation_of_the_first_matrix_is_enclosed():
