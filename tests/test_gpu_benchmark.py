@@ -49,12 +49,13 @@ def test_what_failed_and_what_was_cut_off_is_said(benchmark):
     assert page.count("Not reached.") == 3
 
 
-def test_a_step_looks_at_no_value_and_the_local_one_launches_less_than_four_times_the_global_one(benchmark):
+def test_a_step_looks_at_no_value_and_launches_no_more_than_it_did(benchmark):
     found = benchmark["kernels"]()
     assert all(row["looks"] == 0 for row in found.values())
-    assert found["local"]["together"] <= 1.2 * found["global"]["together"]
-    assert found["global"]["together"] < 1300
-    assert found["local + sparsity"]["together"] <= 2 * found["global"]["together"]
+    together = {name: row["together"] for name, row in found.items()}
+    assert together["local"] <= 1.2 * together["global"]
+    assert together["local"] < 1500
+    assert together["local + sparsity"] < 2100
 
 
 def test_packed_images_come_out_again(benchmark, tmp_path, monkeypatch):
