@@ -89,10 +89,8 @@ class Center:
     def through(self, block: Block) -> tuple["Center", "Center"]:
         """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
         z = block.linear.apply(self.value)
-        outward = is_outward()
-        before = Center(
-            z, absolute_with_slack(block.linear, self.doubt, self.value.abs()) if outward else torch.zeros_like(z)
-        )
+        outward, size = is_outward(), self.value.abs() + self.doubt
+        before = Center(z, absolute_with_slack(block.linear, self.doubt, size) if outward else torch.zeros_like(z))
         if block.activation is None:
             return before, before
         h = block.activation(z)

@@ -3,7 +3,7 @@
 import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, permutations
 from random import Random
 
 import pytest
@@ -364,6 +364,15 @@ def test_kernels_that_meet_themselves():
         assert not ll.certify(net, x, LABEL, 5.0, bound=rung).holds.item()
         with ll.bounds.outward_rounding():
             assert rung(net, x, 5.0).value.item() >= 1
+
+
+def test_a_lost_value_in_front_of_a_lost_product():
+    """1 comes out as 0 in some order of summation, and so does the product of two layers that makes −5.55 of it."""
+    last = lin([[1 / 3], [1.0]]), lin([[3e17, -1e17], [0.0, 0.0]], [1.0, 0.0])
+    for row in permutations([1e16, 1.0, -1e16]):
+        net = nn.Sequential(lin([list(row)]), nn.Hardtanh(-5.0, 5.0), *last)
+        for rung in RUNGS:
+            assert not ll.certify(net, point(1.0, 1.0, 1.0), LABEL, 0.0, bound=rung).holds.item()
 
 
 def test_the_rotation_of_the_first_matrix_is_enclosed():
