@@ -64,7 +64,7 @@ def certify(
     over the hidden units' ball cut by their box (margins.largest_change).
     x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
     domain, the ball is that part of it which lies in the domain. outward: enclose what float64 rounding can cost, in
-    boxes, norms and margins; what of it a rung encloses, Certificate.bound.arithmetic says (local and global: all).
+    boxes, norms and margins, with every bound; Certificate.bound.arithmetic says so.
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
     if not callable(bound):
