@@ -84,8 +84,9 @@ def write_page() -> None:
     PAGE.write_text(f"""# A second opinion on certificates and bounds
 
 Made by `python benchmarks/soundness.py` with {machine()}, in {seconds / 3600:.1f} hours of processor time, at
-{", ".join(commits)}. {networks:,} random networks, {total[2]:,} certificates and {total[3]:,} bounds of Lipschitz
-constants: **{len(refuted)} refuted**. {len(broken)} networks broke a question off with an error that says nothing.
+{", ".join(commits)}. {networks:,} random networks of the {NETWORKS:,} that it goes on to, {total[2]:,} certificates and
+{total[3]:,} bounds of Lipschitz constants: **{len(refuted)} refuted**. {len(broken)} networks broke off with an error
+that is none of the library's own.
 
 The networks have one to four linear maps, up to 96 units a layer and every kind of layer that can be read, with odd
 numbers: weights at scales from 1e-30 to 1e30, rows that are alike or nearly so, products that cancel, units that meet
