@@ -145,7 +145,7 @@ PARTS = (
         "soundness",
         (*BOUNDS, *CERTIFICATES, "lliptools/layers", "tests/oracle"),
         shown="",
-        minutes=150,
+        minutes=100,
         by_name="hours",
     ),
     Part(

@@ -95,8 +95,9 @@ are asked about each, in turn, at two points and radii of 0, 1e-300, 1e-12 and u
 attack breaks the point; every fiftieth time one for certified radii, and as often `certify_in_stages`.
 
 The oracle (`tests/oracle`, 300 lines, no code shared) looks for a label that is not the network's, attacks within each
-certified ball, walks through it along segments in exact arithmetic, and measures slopes between pairs of points, all of
-which counts only if it is a proof. Its own tests say what it finds when a claim is false.
+certified ball, walks through it along segments in exact arithmetic, and measures slopes between pairs of points. That
+points lie in the ball is decided exactly; what they show counts where it is exact, or more than 64 times what the last
+digits of all weights and inputs do. Its own tests say what it finds when a claim is false.
 
 {table(["asked", "networks", "refused", "certificates", "bounds"], [*rows, ["together", *total]])}
 

@@ -1,7 +1,7 @@
 """A second opinion: it tries to refute certificates and Lipschitz bounds, and shares no code with what issued them.
 
-It knows a network by net(x) and its gradients, and where it can in exact arithmetic too. A refutation is a proof: its
-points lie in the ball, which is decided exactly, and what they show is exact, or more than rounding can explain.
+It knows a network by net(x) and its gradients, and where it can in exact arithmetic too. The points of a refutation lie
+in the ball, which is decided exactly, and what they show is exact, or far more than rounding does (Oracle.doubt).
 """
 
 import math
