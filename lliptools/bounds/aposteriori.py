@@ -59,8 +59,9 @@ def bound_above(
     the start. epsilon: spacing of the numbers it was computed in. Found on grids that close in, from above: (batch,).
     """
     target = np.log(2 * dimension / math.pi) - 2 * math.log(delta)
-    told = np.isfinite(diagonal).all(axis=1) & np.isfinite(beside).all(axis=1)
+    told = np.isfinite(diagonal).all(axis=1) & np.isfinite(beside).all(axis=1) & np.isfinite(target)
     diagonal, beside = np.where(told[:, None], diagonal, 1.0), np.where(told[:, None], beside, 1.0)
+    target = np.where(told, target, 0.0)
     scale = np.maximum((diagonal + 2 * beside).max(axis=1), np.finfo(float).tiny)
     a = diagonal / scale[:, None]
     # Of a space that is exhausted only so much is known: what leads out of it is below the noise.

@@ -129,3 +129,9 @@ def test_numbers_that_are_not_finite_are_no_bound():
     found = bound_above(diagonal, np.full((3, 2), 0.1), np.array([5, 5, 5]), 1e-9)
     assert np.isinf(found[[0, 2]]).all()
     assert 2 <= found[1] < np.inf
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_space_of_unknown_dimension_has_no_bound():
+    found = bound_above(np.ones((3, 2)), np.full((3, 2), 0.1), np.array([5, np.nan, np.inf]), 1e-9)
+    assert np.isfinite(found[0]) and np.isinf(found[1:]).all()
