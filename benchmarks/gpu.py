@@ -64,12 +64,7 @@ COMPILED = ("cross-entropy", "local")
 # What the paper reports for 6C2F after 800 epochs: clean / PGD / certified at 36/255, in percent (Huang et al., 2021).
 PUBLISHED = {"global": "65.7 / 60.8 / 51.3 (BCP)", "local": "70.7 / 64.8 / 54.3 (Local + BCP)"}
 # Of the same steps, counted by the same function before this page was made; there were also so many looks at a value.
-BEFORE = {
-    "cross-entropy": "95, 0",
-    "global": "2,775, 111",
-    "local": "2,096, 60",
-    "local + sparsity": "2,728, 60",
-}
+BEFORE = {"cross-entropy": "95, 0", "global": "2,775, 111", "local": "2,096, 60", "local + sparsity": "2,728, 60"}
 
 
 @dataclass(frozen=True)

@@ -108,13 +108,7 @@ def on_page(browser: Browser, folder: Path, name: str) -> list[object]:
     page.wait_for_selector("#figure[data-ready]")
     times: list[float] = page.evaluate(PAGE)
     page.close()
-    return [
-        name,
-        len(times),
-        times[len(times) // 2],
-        times[round(0.95 * (len(times) - 1))],
-        path.stat().st_size / 1e6,
-    ]
+    return [name, len(times), times[len(times) // 2], times[round(0.95 * (len(times) - 1))], path.stat().st_size / 1e6]
 
 
 def kept(kind: str, name: str, measure: Callable[[], list[Any]]) -> list[Any]:
@@ -141,11 +135,7 @@ def main() -> None:
     torch_alone, both = import_seconds("import torch"), import_seconds("import torch, lliptools")
     rows: list[list[Any]] = []
     pages: list[list[Any]] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_browser() as browser,
-        running_lab(browser, Path(folder)) as lab,
-    ):
+    with tempfile.TemporaryDirectory() as folder, open_browser() as browser, running_lab(browser, Path(folder)) as lab:
         for name in names:
             rows.append(kept("explorer", name, partial(in_lab, lab, name)))
         for name in names:
@@ -156,8 +146,7 @@ def main() -> None:
         "machine. Milliseconds. Browser: the pictures of the slider are made beforehand, and the browser picks them; "
         f"kernel: every move is computed and drawn anew. 20 presses or fewer, each after a rest of {REST} ms.\n\n"
         + table(
-            ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"],
-            rows,
+            ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"], rows
         )
         + "\n\nGoals: settle 300, first display 1000.\n\n## Pages of the gallery\n\n"
         + table(["page", "moves", "slider → painted, median", "95 %", "MB beside plotly.js"], pages)

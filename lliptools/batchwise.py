@@ -67,10 +67,7 @@ def in_rounds(
         missing = [k for k in range(len(parts)) if k not in found]
         points = {k: len(x) for k, (x, _, _) in enumerate(parts)}
         bar = tqdm(
-            total=sum(points.values()),
-            initial=sum(points[k] for k in found),
-            unit=" points",
-            disable=not team.leads,
+            total=sum(points.values()), initial=sum(points[k] for k in found), unit=" points", disable=not team.leads
         )
         with bar:
             for start in range(0, len(missing), team.size):

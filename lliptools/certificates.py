@@ -50,13 +50,7 @@ class Certificate:
 
 
 def certify(
-    net: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    eps: float | Tensor,
-    bound: Rung = local_bound,
-    *,
-    outward: bool = True,
+    net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Rung = local_bound, *, outward: bool = True
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
 

@@ -49,13 +49,7 @@ def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
 
 
 def report(
-    net: nn.Module,
-    x: Tensor,
-    y: Tensor | None,
-    radii: Sequence[float],
-    rungs: Sequence[str],
-    *,
-    over: Over = starmap,
+    net: nn.Module, x: Tensor, y: Tensor | None, radii: Sequence[float], rungs: Sequence[str], *, over: Over = starmap
 ) -> list[dict[str, Any]]:
     """A row for every radius and point, of what JSON can hold: the bound on the ball around it, and what it certifies.
 

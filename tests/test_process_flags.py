@@ -58,10 +58,7 @@ def images():
     return random_net(nn.Unflatten(1, (1, 3, 1)), *layers, nn.Linear(6, 3))
 
 
-BUILT = {
-    **{name: NETWORKS[name] for name in ("float32", "convolutional", "residual")},
-    "designed, images": images,
-}
+BUILT = {**{name: NETWORKS[name] for name in ("float32", "convolutional", "residual")}, "designed, images": images}
 
 
 def everything(net, x, y):

@@ -19,13 +19,7 @@ from lliptools.bounds.checks import (
 from lliptools.bounds.merged import Merged
 from lliptools.bounds.one_pass import Boxes, Stages, State, norm_inside, pass_through
 from lliptools.bounds.reading import read
-from lliptools.bounds.record import (
-    BlockBound,
-    Bound,
-    Box,
-    Norm,
-    mark_of,
-)
+from lliptools.bounds.record import BlockBound, Bound, Box, Norm, mark_of
 from lliptools.bounds.rounding import Center, is_outward
 from lliptools.bounds.spectral import UpperNorm
 from lliptools.bounds.zonotope import Zonotope

@@ -49,11 +49,7 @@ class SandwichLinear(Designed):
         psi = self.log_psi.double().clamp(-WIDEST, WIDEST).exp()
         into = Dense((math.sqrt(2) * B / psi[:, None]).to(dtype), shape)
         out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (rows,))
-        steps = (
-            Affine(into, self.bias.to(dtype)),
-            self.activation,
-            Affine(out, out.weight.new_zeros(())),
-        )
+        steps = (Affine(into, self.bias.to(dtype)), self.activation, Affine(out, out.weight.new_zeros(())))
         rounding = 4 * rounding_of(rows + self.in_features, rows, dtype)
         return Chain(steps, rounding=rounding)
 

@@ -103,10 +103,7 @@ def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record:
     network = {"function": f"{room}.{build.func.__name__}", "arguments": build.args, "keywords": build.keywords}
     with locked(folder / ".lock", PATIENCE):
         records = _records(folder) | {name: {"network": network, **record}}
-        with (
-            replacing(folder / "provenance.json") as line,
-            replacing(folder / f"{name}.safetensors") as file,
-        ):
+        with replacing(folder / "provenance.json") as line, replacing(folder / f"{name}.safetensors") as file:
             write_tensors(weights, file)
             line.write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
 

@@ -65,9 +65,7 @@ def _packages() -> Iterator[Finding]:
             continue
         fits = requirement.specifier.contains(found, prereleases=True)
         yield Finding(
-            requirement.name,
-            found if fits else f"{found}, needed {requirement.specifier}",
-            "" if fits else _pip(text),
+            requirement.name, found if fits else f"{found}, needed {requirement.specifier}", "" if fits else _pip(text)
         )
 
 
@@ -83,8 +81,7 @@ def _device() -> Iterator[Finding]:
         yield Finding("device", "mps trains in float32; it has no float64, so certificates are computed on the cpu")
     else:
         yield Finding(
-            "device",
-            f"cpu, {torch.get_num_threads()} threads (no CUDA device; the notebooks do not need one)",
+            "device", f"cpu, {torch.get_num_threads()} threads (no CUDA device; the notebooks do not need one)"
         )
 
 
@@ -101,9 +98,7 @@ def _widgets() -> Iterator[Finding]:
     for extension, package in LAB_EXTENSIONS.items():
         if not _jupyter_has("labextensions", extension):
             yield Finding(
-                "widgets",
-                f"JupyterLab's extension {extension} is missing",
-                _pip(package) + " --force-reinstall",
+                "widgets", f"JupyterLab's extension {extension} is missing", _pip(package) + " --force-reinstall"
             )
             return
     try:

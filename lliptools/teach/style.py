@@ -88,11 +88,7 @@ LAYOUT: dict[str, Any] = {
 }
 
 # plotly's button that uploads the chart is taken out; nothing leaves the machine.
-CONFIG: dict[str, Any] = {
-    "displaylogo": False,
-    "displayModeBar": False,
-    "modeBarButtonsToRemove": ["sendChartToCloud"],
-}
+CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
 
 COLOR = re.compile(r"#[0-9A-Fa-f]{6}\b")
 DARKEST = 0.09  # lightness that stands for white

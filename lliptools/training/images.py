@@ -47,9 +47,7 @@ CIFAR10 = Source(
 )
 CIFAR10_RECORDS = 10_000  # in each of the six files
 TINY_IMAGENET = Source(
-    "tiny-imagenet-200",
-    "90528d7ca1a48142e341f4ef8d21d0de",
-    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+    "tiny-imagenet-200", "90528d7ca1a48142e341f4ef8d21d0de", ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",)
 )
 TINY_IMAGENET_CLASSES = 200
 TINY_IMAGENET_PER_CLASS = 500

@@ -150,10 +150,7 @@ WALKS = {
         "ε",
         "eps={:g},".format,
         ("ε = 0 ·", "local ≤ 4 ·"),
-        (
-            ("ε", ("ArrowRight",), "ε = 0.35 ·", "eps=0.35"),
-            ("point", ("ArrowRight",), "sampled ≥ ", "index=1"),
-        ),
+        (("ε", ("ArrowRight",), "ε = 0.35 ·", "eps=0.35"), ("point", ("ArrowRight",), "sampled ≥ ", "index=1")),
     ),
     "training": Walk(
         "TrainingExplorer(epochs=200)",

@@ -93,9 +93,7 @@ def test_one_layer():
 
 
 @pytest.mark.parametrize(
-    "layer",
-    [L.CayleyConv2d(2, 2), L.SLLConv2d(2, 3, stride=2), L.CPLConv2d(2, 3, stride=2)],
-    ids=str,
+    "layer", [L.CayleyConv2d(2, 2), L.SLLConv2d(2, 3, stride=2), L.CPLConv2d(2, 3, stride=2)], ids=str
 )
 def test_a_shape_that_is_needed_and_missing(layer):
     with pytest.raises(ll.InvalidInput, match="input_shape"):

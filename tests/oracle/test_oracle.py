@@ -112,8 +112,7 @@ CERTIFIED = {
     ),
     "zeros that have become twos": (
         nn.Sequential(
-            *(changed(nn.ZeroPad2d((1, 0, 0, 0)), value=2.0), nn.Flatten()),
-            lin([[-1.0, 0.0], [0.0, 0.0]], [1.0, 0.0]),
+            *(changed(nn.ZeroPad2d((1, 0, 0, 0)), value=2.0), nn.Flatten()), lin([[-1.0, 0.0], [0.0, 0.0]], [1.0, 0.0])
         ),
         [[[0.0]]],
         1.0,
@@ -133,9 +132,7 @@ householder = torch.eye(3).double() - torch.outer(u, u) / u.square().sum() / 2
 # The same of Lipschitz constants: a network, a point, a radius and the constant.
 BOUNDED = {
     "a sliver between two units": (
-        nn.Sequential(
-            *(lin([[1.0], [1.0]], [0.0, -1e-15]), nn.ReLU(), lin([[-1e6, 1e6], [0.0, 0.0]], [5e-10, 0.0])),
-        ),
+        nn.Sequential(*(lin([[1.0], [1.0]], [0.0, -1e-15]), nn.ReLU(), lin([[-1e6, 1e6], [0.0, 0.0]], [5e-10, 0.0]))),
         [-0.5],
         1.0,
         0.0,

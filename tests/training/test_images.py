@@ -123,10 +123,7 @@ def bomb():
         (lambda root: (root / "val/val_annotations.txt").write_bytes(b"\xff\tn02\n" * 2), "a whole JPEG image"),
         (lambda root: a_folder_at(root / "wnids.txt"), "a file that can be read at .*wnids.txt"),
         (lambda root: a_folder_at(root / "val/images/val_1.JPEG"), "a whole JPEG image at .*val_1"),
-        (
-            lambda root: (root / "val/images/val_1.JPEG").write_bytes(bomb()),
-            "a whole JPEG .*decompression bomb",
-        ),
+        (lambda root: (root / "val/images/val_1.JPEG").write_bytes(bomb()), "a whole JPEG .*decompression bomb"),
     ],
 )
 def test_tiny_imagenet_refuses_what_is_not_its_format(tiny_imagenet, spoil, said):

@@ -55,8 +55,7 @@ def _compare(unseen: Unseen, eps: float, clean: Tensor, points: Tensor, certifie
 
     first(clean != right, lambda n: f"is {'right' if right[n] else 'misclassified'}; you say otherwise")
     first(
-        far > eps * (1 + 1e-9),
-        lambda n: f"is moved by {far[n]:.6g}, out of the ball: an attack there breaks nothing",
+        far > eps * (1 + 1e-9), lambda n: f"is moved by {far[n]:.6g}, out of the ball: an attack there breaks nothing"
     )
     first(
         left & ~right,

@@ -12,16 +12,7 @@ from lliptools.bounds import adversarial_distance
 from lliptools.margins import smallest_margin
 from lliptools.nets import mlp
 
-__all__ = [
-    "Unseen",
-    "blobs",
-    "known",
-    "linear_layers",
-    "moons_like",
-    "trained",
-    "unseen_networks",
-    "with_ridge",
-]
+__all__ = ["Unseen", "blobs", "known", "linear_layers", "moons_like", "trained", "unseen_networks", "with_ridge"]
 
 RIDGE_WIDTH = 1e-3  # relative to the spread of the points: an attack steps over it
 POINTS = 10

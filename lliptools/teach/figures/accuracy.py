@@ -10,14 +10,7 @@ from torch import Tensor
 from lliptools.bounds.record import radius_text
 from lliptools.teach.panels import HIDDEN, Panels, array
 from lliptools.teach.style import CERTIFIED, INK, REFUTED, UNPROVED
-from lliptools.teach.views import (
-    CERTIFIED_POINT,
-    MISCLASSIFIED,
-    REFUTED_POINT,
-    UNKNOWN,
-    UNPROVED_POINT,
-    AccuracyView,
-)
+from lliptools.teach.views import CERTIFIED_POINT, MISCLASSIFIED, REFUTED_POINT, UNKNOWN, UNPROVED_POINT, AccuracyView
 
 __all__ = ["accuracy"]
 

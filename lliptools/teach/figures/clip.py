@@ -128,10 +128,7 @@ def _varying(panels: Panels, view: ClipView) -> None:
     places = list(range(len(names)))  # numbers with names: plotly forgets that numerals were meant as names
     across: Spec = {"title": "hidden layer", "tickvals": places, "ticktext": names}
     panels.open((0.0, 0.26), BOTTOM, "share of units that varies", across, {"range": [0, 1.15], "tickformat": ".0%"})
-    for shares, name, color, hatch in (
-        (here, "this point", LOCAL, ""),
-        (mean, f"mean of {view.count}", GLOBAL, "."),
-    ):
+    for shares, name, color, hatch in ((here, "this point", LOCAL, ""), (mean, f"mean of {view.count}", GLOBAL, ".")):
         panels.add(
             "bar",
             x=places,
