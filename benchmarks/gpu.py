@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lliptools as ll
-from lliptools.attacks import is_correct, pgd
+from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.training import Certified, Clean, GloRo, Objective, SharedNorm, Split, as_float, changed, crop_and_flip
 from lliptools.training.loop import SMALLEST_THETA
 

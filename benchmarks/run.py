@@ -35,9 +35,15 @@ READ = (  # of a network, on its way to a bound
     "architectures",
 )
 NETS = tuple(f"lliptools/nets/{name}.py" for name in READ)
-BOUNDS = ("benchmarks/common.py", "lliptools/bounds", *NETS, "lliptools/margins.py")
-CERTIFICATES = ("lliptools/certificates.py", "lliptools/cascade.py")
-ACCURACY = ("lliptools/accuracy.py", "lliptools/attacks.py", "lliptools/certificates.py")
+BOUNDS = (
+    "benchmarks/common.py",
+    "lliptools/bounds",
+    "lliptools/domains",
+    "lliptools/norms",
+    *NETS,
+    "lliptools/certificates/margins.py",
+)
+CERTIFICATES = ("lliptools/certificates",)
 TRAINING = ("lliptools/training", "lliptools/layers/*.py")
 WEIGHTS = "lliptools/nets/weights"
 
@@ -97,7 +103,7 @@ PARTS = (
         minutes=15,
         needs_data=True,
     ),
-    Part("layers", (*BOUNDS, *ACCURACY, "lliptools/layers", f"{WEIGHTS}/*-digits.safetensors"), "Side by side", 2),
+    Part("layers", (*BOUNDS, *CERTIFICATES, "lliptools/layers", f"{WEIGHTS}/*-digits.safetensors"), "Side by side", 2),
     Part(
         "training",
         (
@@ -123,19 +129,27 @@ PARTS = (
         by_name="Chromium, and a machine at rest",
     ),
     Part("varying", (*BOUNDS, WEIGHTS), "", 2, needs_data=True),
-    Part("shipped", (*BOUNDS, *ACCURACY, WEIGHTS), "mnist,", 15, needs_data=True),
-    Part("certified", (*BOUNDS, *CERTIFICATES, "lliptools/attacks.py", *TRAINING), "Was it", 600, True, "hours"),
+    Part("shipped", (*BOUNDS, *CERTIFICATES, WEIGHTS), "mnist,", 15, needs_data=True),
+    Part("certified", (*BOUNDS, *CERTIFICATES, *TRAINING), "Was it", 600, True, "hours"),
     Part("search", (*BOUNDS, *CERTIFICATES, *TRAINING), "mnist-mlp", 120, True, "hours"),
     Part(
         "gpu",
-        (*BOUNDS, *CERTIFICATES, *ACCURACY, *TRAINING, "tests/gpu"),
+        (*BOUNDS, *CERTIFICATES, *CERTIFICATES, *TRAINING, "tests/gpu"),
         shown="Kernels",
         minutes=9,
         by_name="a GPU; --toy rehearses on the CPU",
     ),
     Part(
         "faults",
-        (*BOUNDS, *ACCURACY, "lliptools/cascade.py", "lliptools/layers", "tests/bounds", "tests/layers", "tests/nets"),
+        (
+            *BOUNDS,
+            *CERTIFICATES,
+            "lliptools/certificates/stages.py",
+            "lliptools/layers",
+            "tests/bounds",
+            "tests/layers",
+            "tests/nets",
+        ),
         shown="",
         minutes=60,
         by_name="an hour or more",

@@ -9,7 +9,7 @@ import torch
 from common import machine, table
 
 import lliptools as ll
-from lliptools.accuracy import accuracy_by_bound
+from lliptools.certificates.accuracy import accuracy_by_bound
 from lliptools.training import as_float
 
 PAGE = Path(__file__).parent / "results" / "shipped.md"

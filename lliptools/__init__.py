@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lliptools import attacks, bounds, layers, nets, teach, training
-    from lliptools.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
+    from lliptools import bounds, layers, nets, teach, training
     from lliptools.bounds import (
         BOUNDS,
         BlockBound,
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
         spectral_norm,
         tightest_bound,
     )
-    from lliptools.cascade import Cascade, certify_in_stages
-    from lliptools.certificates import Certificate, certified_radius, certify
+    from lliptools.certificates import attacks
+    from lliptools.certificates.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
+    from lliptools.certificates.certificate import Certificate, certified_radius, certify
+    from lliptools.certificates.stages import Cascade, certify_in_stages
     from lliptools.errors import InvalidInput, UnsupportedLayer
     from lliptools.exchange import export
     from lliptools.teach import check
@@ -63,8 +64,8 @@ __all__ = [
     "training",
 ]
 
-_ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "attacks", "layers", "training", "teach")}
-_ROOMS["check"] = "lliptools.teach.check"
+_ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "layers", "training", "teach")}
+_ROOMS |= {"attacks": "lliptools.certificates.attacks", "check": "lliptools.teach.check"}
 _HOMES = {
     "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),
     "lliptools.bounds": (
@@ -72,9 +73,9 @@ _HOMES = {
         *("sampled_bound", "spectral_norm", "tightest_bound"),
     ),
     "lliptools.exchange": ("export",),
-    "lliptools.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
-    "lliptools.cascade": ("Cascade", "certify_in_stages"),
-    "lliptools.certificates": ("Certificate", "certified_radius", "certify"),
+    "lliptools.certificates.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
+    "lliptools.certificates.stages": ("Cascade", "certify_in_stages"),
+    "lliptools.certificates.certificate": ("Certificate", "certified_radius", "certify"),
 }
 
 

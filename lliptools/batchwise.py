@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import lliptools
-from lliptools.accuracy import Part, Work
+from lliptools.certificates.accuracy import Part, Work
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.training.checkpoints import damaged, digest, held
 from lliptools.training.distributed import Team

@@ -227,9 +227,9 @@ def evaluate(
     import torch
 
     import lliptools as ll
-    from lliptools.accuracy import accuracy_by_bound
     from lliptools.batchwise import in_rounds, settings
-    from lliptools.bounds.record import radius_text
+    from lliptools.certificates.accuracy import accuracy_by_bound
+    from lliptools.digits import radius_text
     from lliptools.storage import check_writable
     from lliptools.training.distributed import Team, joined
 
@@ -287,7 +287,7 @@ def bounds(
     """
     import lliptools as ll
     from lliptools.batchwise import in_rounds, settings
-    from lliptools.report import read_array, report, table
+    from lliptools.certificates.report import read_array, report, table
     from lliptools.storage import check_writable
     from lliptools.training.distributed import Team, joined
 
@@ -333,8 +333,8 @@ def certify(
     import torch
 
     import lliptools as ll
-    from lliptools.certificate_files import certificate
-    from lliptools.report import read_array, report, table
+    from lliptools.certificates.files import certificate
+    from lliptools.certificates.report import read_array, report, table
     from lliptools.storage import check_writable
 
     if to is not None:
@@ -371,7 +371,7 @@ def check(
         proved = checked(text := file.read_bytes())
         if model is not None:
             import lliptools as ll
-            from lliptools.certificate_files import is_network_of
+            from lliptools.certificates.files import is_network_of
 
             untrained = None if architecture is None else ll.training.recipe(architecture).network()
             if not is_network_of(text, ll.nets.load(model, untrained, trust=trust)):

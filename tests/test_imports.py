@@ -8,13 +8,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "lliptools"
 # Left may not import right; rooms in the order of the pipeline.
 ROOMS = (
-    *("errors", "checker", "storage", "nets", "bounds", "margins", "attacks", "certificates", "cascade", "accuracy"),
-    *("report", "certificate_files", "layers", "exchange", "training", "batchwise", "teach", "cli", "__main__"),
+    *("errors", "checker", "storage", "digits", "nets", "norms", "domains", "bounds", "certificates", "layers"),
+    *("exchange", "training", "batchwise", "teach", "cli", "__main__"),
 )
 # Inside a room, the order of its files.
 FILES = {
     "nets": (
         "process",
+        "checks",
         "activations",
         "pairs",
         "checked",
@@ -31,34 +32,13 @@ FILES = {
         "programs",
         "zoo",
     ),
+    "norms": ("kinds", "rounding", "scaled", "dense", "krylov", "aposteriori", "torus", "spectral"),
+    "domains": ("box", "center", "boxes", "zonotope"),
     "bounds": (
-        "checks",
-        "rounding",
-        "reading",
-        "record",
-        "norms",
-        "krylov",
-        "aposteriori",
-        "torus",
-        "spectral",
-        "boxes",
-        "steps",
-        "scaled",
-        "merged",
-        "zonotope",
-        "one_pass",
-        "product",
-        "ellipsoid",
-        "balancing",
-        "multipliers",
-        "rungs",
-        "pieces",
-        "sides",
-        "exact_cells",
-        "exact_patterns",
-        "exact",
-        "sampled",
+        *("reading", "record", "steps", "merged", "one_pass", "product", "ellipsoid", "balancing", "multipliers"),
+        *("rungs", "pieces", "sides", "exact_cells", "exact_patterns", "exact", "sampled"),
     ),
+    "certificates": ("margins", "attacks", "certificate", "stages", "accuracy", "report", "files"),
     "layers": (
         *("condition", "norm", "bases", "sll", "cpl", "aol", "spectral", "orthogonal", "sandwich", "isometries"),
         *("networks", "export"),

@@ -22,9 +22,9 @@ NAMES = {
         "local_bound merged_bound METHODS outward_rounding path_bound PowerNorm round_down round_up sampled_bound "
         "spectral_norm tightest_bound torus_norm UpperNorm"
     ),
-    "lliptools.attacks": ("is_correct pgd"),
+    "lliptools.certificates.attacks": ("is_correct pgd"),
     "lliptools.checker": ("CLAIM FORMAT Refused check"),
-    "lliptools.certificate_files": ("certificate is_network_of"),
+    "lliptools.certificates.files": ("certificate is_network_of"),
     "lliptools.layers": (
         "AOLConv2d AOLLinear BROLinear cayley CayleyConv2d CayleyLinear condition CPLConv2d CPLLinear export "
         "kernel_norm lipschitz_cnn lipschitz_mlp matrix_norm NormalizedLinear PadChannels SandwichLinear "

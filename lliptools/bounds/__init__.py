@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 
-from lliptools.bounds.aposteriori import AposterioriNorm
-from lliptools.bounds.boxes import ball_box, interval_and_ball, interval_box, light_boxes
 from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
-from lliptools.bounds.krylov import LanczosNorm
-from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm
 from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound, Box, errs, round_down, round_up
-from lliptools.bounds.rounding import outward_rounding
+from lliptools.bounds.record import BlockBound, Bound
 from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound
 from lliptools.bounds.sampled import sampled_bound
-from lliptools.bounds.spectral import METHODS, UpperNorm, spectral_norm
-from lliptools.bounds.torus import torus_norm
+from lliptools.digits import round_down, round_up
+from lliptools.domains.box import Box
+from lliptools.domains.boxes import ball_box, interval_and_ball, interval_box, light_boxes
+from lliptools.norms.aposteriori import AposterioriNorm
+from lliptools.norms.dense import CholeskyNorm, GramNorm, PowerNorm, exact_norm
+from lliptools.norms.kinds import errs
+from lliptools.norms.krylov import LanczosNorm
+from lliptools.norms.rounding import outward_rounding
+from lliptools.norms.spectral import METHODS, UpperNorm, spectral_norm
+from lliptools.norms.torus import torus_norm
 
 # Every rung, from the loosest upper bound to the truth, and the lower bound that comes to meet it.
 BOUNDS: dict[str, Callable[..., Bound]] = {

@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.merged import Merged
-from lliptools.bounds.rounding import inflated
-from lliptools.bounds.scaled import length, or_one
+from lliptools.norms.rounding import inflated
+from lliptools.norms.scaled import length, or_one
 
 __all__ = ["Problem", "Solved"]
 

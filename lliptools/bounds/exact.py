@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_finite_eps, check_labels
 from lliptools.bounds.exact_cells import Cell, Point, cells, clip, nearest, room
 from lliptools.bounds.exact_patterns import patterns
 from lliptools.bounds.pieces import Array, Layer, TooManyRegions, read_layers
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.reading import read
-from lliptools.bounds.record import Bound, radius_text, round_up
-from lliptools.bounds.rounding import gamma, is_outward, unit
-from lliptools.bounds.scaled import length
+from lliptools.bounds.record import Bound
+from lliptools.digits import radius_text, round_up
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
+from lliptools.nets.checks import check_finite_eps, check_labels
+from lliptools.norms.rounding import gamma, is_outward, unit
+from lliptools.norms.scaled import length
 
 __all__ = ["ExactBound", "adversarial_distance", "exact_bound"]
 

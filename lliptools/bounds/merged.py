@@ -20,10 +20,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import errs
-from lliptools.bounds.rounding import gamma, inflated, is_outward
-from lliptools.bounds.scaled import length, norm, times_power_of_two
 from lliptools.bounds.steps import Linear, Pairs, Residual, Step, Units, count_undecided, select, widest
+from lliptools.norms.kinds import errs
+from lliptools.norms.rounding import gamma, inflated, is_outward
+from lliptools.norms.scaled import length, norm, times_power_of_two
 
 __all__ = ["Merged", "center_and_radius", "in_groups", "in_order", "merge"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from lliptools.bounds.balancing import BALANCING, improve, start
 from lliptools.bounds.ellipsoid import Problem
 from lliptools.bounds.merged import Merged, in_groups, in_order
-from lliptools.bounds.record import errs
-from lliptools.bounds.scaled import or_one, times_power_of_two
 from lliptools.bounds.steps import Step
+from lliptools.norms.kinds import errs
+from lliptools.norms.scaled import or_one, times_power_of_two
 
 __all__ = ["multipliers_bound", "multipliers_pairwise"]
 

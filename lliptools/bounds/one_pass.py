@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.merged import Merged
-from lliptools.bounds.record import BlockBound, Box, Norm, norm_by, product_above, slopes_everywhere
-from lliptools.bounds.rounding import Center, inflated, is_outward, unit
-from lliptools.bounds.spectral import UpperNorm
+from lliptools.bounds.record import BlockBound, slopes_everywhere
 from lliptools.bounds.steps import Linear, activation_steps
-from lliptools.bounds.zonotope import Zonotope
+from lliptools.domains.box import Box
+from lliptools.domains.center import Center
+from lliptools.domains.zonotope import Zonotope
 from lliptools.nets import Activation, Block, LinearMap
 from lliptools.nets.rules import Rule
+from lliptools.norms.kinds import Norm, norm_by, product_above
+from lliptools.norms.rounding import inflated, is_outward, unit
+from lliptools.norms.spectral import UpperNorm
 
 __all__ = ["Boxes", "Stages", "State", "norm_inside", "pass_through"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lliptools.bounds.rounding import gamma
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block
 from lliptools.nets.linear import LARGEST_MATRIX, LinearMap
 from lliptools.nets.operators import Operator
+from lliptools.norms.rounding import gamma
 
 __all__ = ["SPACING", "Affine", "Array", "Integers", "Layer", "Planes", "TooManyRegions", "as_integers", "read_layers"]
 

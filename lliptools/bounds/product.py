@@ -6,8 +6,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.boxes import input_box, interval_and_ball
-from lliptools.bounds.checks import (
+from lliptools.bounds.merged import Merged
+from lliptools.bounds.one_pass import Boxes, Stages, State, norm_inside, pass_through
+from lliptools.bounds.reading import read
+from lliptools.bounds.record import BlockBound, Bound
+from lliptools.domains.box import Box
+from lliptools.domains.boxes import input_box, interval_and_ball
+from lliptools.domains.center import Center
+from lliptools.domains.zonotope import Zonotope
+from lliptools.nets import Block, check_input, read_blocks
+from lliptools.nets.checks import (
     check_differentiable,
     check_domain,
     check_eps,
@@ -16,14 +24,9 @@ from lliptools.bounds.checks import (
     check_stages,
     check_tolerance,
 )
-from lliptools.bounds.merged import Merged
-from lliptools.bounds.one_pass import Boxes, Stages, State, norm_inside, pass_through
-from lliptools.bounds.reading import read
-from lliptools.bounds.record import BlockBound, Bound, Box, Norm, mark_of
-from lliptools.bounds.rounding import Center, is_outward
-from lliptools.bounds.spectral import UpperNorm
-from lliptools.bounds.zonotope import Zonotope
-from lliptools.nets import Block, check_input, read_blocks
+from lliptools.norms.kinds import Norm, mark_of
+from lliptools.norms.rounding import is_outward
+from lliptools.norms.spectral import UpperNorm
 
 __all__ = ["global_bound", "local_bound"]
 

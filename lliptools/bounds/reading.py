@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lliptools.bounds.rounding import Center, at_center, outward_rounding
+from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, read_blocks
 from lliptools.nets.blocks import home
+from lliptools.norms.rounding import outward_rounding
 
 __all__ = ["read"]
 

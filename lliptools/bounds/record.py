@@ -1,128 +1,19 @@
 """What a bound leaves behind: frozen, batched, printable."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from lliptools.bounds.checks import check_labels
-from lliptools.bounds.rounding import gamma, inflated, is_outward, matrix_slack
+from lliptools.digits import radius_text, round_up
+from lliptools.domains.box import Box
+from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rules import Rule
+from lliptools.norms.kinds import Norm, norm_by, product_above
+from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack
 
-__all__ = [
-    "BlockBound",
-    "Bound",
-    "Box",
-    "errs",
-    "norm_by",
-    "product_above",
-    "radius_text",
-    "round_down",
-    "round_up",
-    "slopes_everywhere",
-]
-
-
-Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
-Stage = TypeVar("Stage", bound=Callable[..., object])
-
-
-def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
-    """Mark a stage of the bound, a function or a class, with the way it errs: "exact", "upper", "lower" or "estimate".
-
-    A stage without the mark counts as an estimate, and no certificate is issued on one. encloses: whether it widens by
-    what rounding can cost inside bounds.outward_rounding().
-    """
-
-    def mark(stage: Stage) -> Stage:
-        setattr(stage, "kind", kind)  # noqa: B010 - functions have no such attribute of their own
-        setattr(stage, "encloses", encloses)  # noqa: B010
-        setattr(stage, "marked", stage)  # noqa: B010
-        return stage
-
-    return mark
-
-
-def mark_of(stage: object, name: str) -> object:
-    """A mark of errs: of a function, or of an object's own class; None where there is none.
-
-    A class that derives from a marked one has to be marked itself, and so has a function that wraps a marked one.
-    """
-    for owner in (stage, type(stage)):
-        own = getattr(owner, "__dict__", {})
-        if own.get("marked") is owner:
-            return own.get(name)
-    return None
-
-
-def norm_by(norm: Norm, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-    """The norm that a method finds, (batch,); inf for a sample with a slope, or a norm, that is no finite number.
-
-    An activation that jumps has an infinite slope, and infinity times a weight of 0 is nothing that a method could use.
-    """
-    finite = row_slope.isfinite().flatten(1).all(dim=1) & column_slope.isfinite().flatten(1).all(dim=1)
-    if not finite.all():
-        row_slope, column_slope = (torch.where(slope.isfinite(), slope, 1.0) for slope in (row_slope, column_slope))
-    found = norm(linear, row_slope, column_slope)
-    return torch.where(finite & (found >= 0), found, torch.inf)
-
-
-def product_above(one: Tensor, other: Tensor) -> Tensor:
-    """A product of factors >= 0 that rounding never lowers to nothing: 0 only where a factor is 0, inf on overflow."""
-    product = one * other
-    product = torch.where((one > 0) & (other > 0), product.clamp_min(torch.finfo(product.dtype).tiny), product)
-    nothing = ((one == 0) & ~other.isnan()) | ((other == 0) & ~one.isnan())  # 0 · inf is 0 here: the 0 is exact
-    return torch.where(nothing, 0.0, product.nan_to_num(nan=torch.inf, posinf=torch.inf))
-
-
-def round_up(value: float, digits: int = 4) -> str:
-    """Value in at most so many significant digits, never below it: what is printed of an upper bound still holds."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    exact = Decimal(value)
-    return (
-        f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=ROUND_CEILING)):.{digits}g}"
-    )
-
-
-def round_down(value: float, digits: int = 4) -> str:
-    """Value in at most so many significant digits, never above it: what is printed of a lower bound still holds."""
-    above = round_up(-value, digits)
-    if value > 0:
-        return above.removeprefix("-")
-    return f"-{above}" if value < 0 else f"{value:g}"
-
-
-def radius_text(eps: float, digits: int = 4) -> str:
-    """A radius that was given, in at most so many significant digits, as a float never above it: 0.3 stays 0.3."""
-    nearest = f"{eps:.{digits}g}"
-    return nearest if float(nearest) <= eps else round_down(eps, digits)
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """Elementwise bounds lower <= value <= upper over the ball; each (batch, *unit shape)."""
-
-    lower: Tensor
-    upper: Tensor
-
-    @classmethod
-    def outward(cls, lower: Tensor, upper: Tensor) -> "Box":
-        """The box, left open wherever overflow has left no finite number: such a number says nothing about a value."""
-        # One look at all of them is cheaper than one at each, unless a GPU has to be waited for.
-        if lower.is_cpu and (lower.detach().sum() + upper.detach().sum()).isfinite():
-            return cls(lower, upper)
-        nothing = torch.full_like(lower, torch.inf)
-        return cls(torch.where(lower.isfinite(), lower, -nothing), torch.where(upper.isfinite(), upper, nothing))
-
-    def intersect(self, other: "Box") -> "Box":
-        """The box of what lies in both."""
-        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
+__all__ = ["BlockBound", "Bound", "slopes_everywhere"]
 
 
 @dataclass(frozen=True, eq=False)

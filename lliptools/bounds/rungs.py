@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_labels, check_steps
 from lliptools.bounds.merged import center_and_radius, in_groups, in_order
 from lliptools.bounds.multipliers import multipliers_bound, multipliers_pairwise
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.record import BlockBound, Bound
-from lliptools.bounds.rounding import is_outward, outward_rounding
 from lliptools.bounds.steps import Step, count_undecided, network_steps, select
+from lliptools.nets.checks import check_labels, check_steps
+from lliptools.norms.rounding import is_outward, outward_rounding
 
 __all__ = [
     "ENTRIES",

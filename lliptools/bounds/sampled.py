@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_finite_eps
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
+from lliptools.nets.checks import check_finite_eps
 
 __all__ = ["sampled_bound"]
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import BlockBound, Box
-from lliptools.bounds.rounding import gamma, is_outward
+from lliptools.bounds.record import BlockBound
+from lliptools.domains.box import Box
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import MaxMin
 from lliptools.nets.rules import Rule
+from lliptools.norms.rounding import gamma, is_outward
 
 __all__ = [
     "Linear",

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, pixel_unshuffle
 
-from lliptools.bounds.rounding import gamma, unit
-from lliptools.bounds.torus import fourier_error, squared_above
 from lliptools.errors import InvalidInput
 from lliptools.layers.condition import check_matrix, smallest
+from lliptools.norms.rounding import gamma, unit
+from lliptools.norms.torus import fourier_error, squared_above
 
 __all__ = ["kernel_norm", "matrix_norm"]
 

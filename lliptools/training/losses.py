@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lliptools.bounds import Bound
+from lliptools.certificates.margins import largest_change, own_class
 from lliptools.errors import InvalidInput
-from lliptools.margins import largest_change, own_class
 from lliptools.nets import ClippedMaxMin, ClippedReLU
 
 __all__ = ["bcp", "gloro", "last_layer_reach", "lmt", "offset_cross_entropy", "sparsity_loss", "worst_logits"]

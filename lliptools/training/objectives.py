@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lliptools.attacks import pgd
 from lliptools.bounds import Bound, global_bound, local_bound
+from lliptools.certificates.attacks import pgd
 from lliptools.errors import InvalidInput
 from lliptools.training.estimates import estimated
 from lliptools.training.losses import gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from lliptools.attacks import is_correct
-from lliptools.cascade import certify_in_stages
+from lliptools.certificates.attacks import is_correct
+from lliptools.certificates.stages import certify_in_stages
 from lliptools.training.batches import batches
 from lliptools.training.data import Split
 from lliptools.training.distributed import Team

@@ -15,7 +15,7 @@ import lliptools as ll
 from lliptools.bounds.ellipsoid import Problem
 from lliptools.bounds.merged import merge
 from lliptools.bounds.steps import Linear, Units
-from lliptools.bounds.zonotope import Zonotope
+from lliptools.domains.zonotope import Zonotope
 from lliptools.nets.rules import rule
 
 MERGED = ("path", "merged", "tightest")

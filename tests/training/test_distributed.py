@@ -57,7 +57,7 @@ if team.leads:
 
 CUT_SHORT = """
 import os, signal, sys
-import lliptools.report as report
+import lliptools.certificates.report as report
 from lliptools.cli import app
 from lliptools.errors import InvalidInput
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import light_boxes
-from lliptools.bounds.boxes import _InBoth
+from lliptools.domains.boxes import _InBoth
 from lliptools.layers import lipschitz_mlp
 from lliptools.nets import ClippedReLU, Residual
 from lliptools.training import Certified, SharedNorm

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.attacks import pgd
 from lliptools.bounds import global_bound
-from lliptools.certificates import certify
-from lliptools.margins import smallest_margin
+from lliptools.certificates.attacks import pgd
+from lliptools.certificates.certificate import certify
+from lliptools.certificates.margins import smallest_margin
 from lliptools.teach.checks.answers import ask, numbers, told
 from lliptools.teach.checks.unseen import Unseen, blobs, known, moons_like, trained, with_ridge
 from lliptools.teach.exercise import Exercise, Fault, show

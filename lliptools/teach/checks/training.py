@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lliptools.bounds import global_bound, local_bound
-from lliptools.margins import own_class
+from lliptools.certificates.margins import own_class
 from lliptools.nets import fold, mlp
 from lliptools.teach.checks.answers import ask, numbers, told
 from lliptools.teach.exercise import Exercise, Fault, show

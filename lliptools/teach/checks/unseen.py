@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lliptools.attacks import pgd
 from lliptools.bounds import adversarial_distance
-from lliptools.margins import smallest_margin
+from lliptools.certificates.attacks import pgd
+from lliptools.certificates.margins import smallest_margin
 from lliptools.nets import mlp
 
 __all__ = ["Unseen", "blobs", "known", "linear_layers", "moons_like", "trained", "unseen_networks", "with_ridge"]

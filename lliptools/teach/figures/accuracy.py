@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from lliptools.bounds.record import radius_text
+from lliptools.digits import radius_text
 from lliptools.teach.panels import HIDDEN, Panels, array
 from lliptools.teach.style import CERTIFIED, INK, REFUTED, UNPROVED
 from lliptools.teach.views import CERTIFIED_POINT, MISCLASSIFIED, REFUTED_POINT, UNKNOWN, UNPROVED_POINT, AccuracyView

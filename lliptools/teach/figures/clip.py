@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.bounds import round_up
-from lliptools.bounds.record import radius_text
+from lliptools.digits import radius_text
 from lliptools.teach.panels import Panels, Span, Spec, array, columns
 from lliptools.teach.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, STATES
 from lliptools.teach.views import AT_THETA, AT_ZERO, ON, UNDECIDED, ClipView, Member, ThetaCurve

@@ -4,7 +4,7 @@ import math
 
 import plotly.graph_objects as go
 
-from lliptools.bounds.record import radius_text
+from lliptools.digits import radius_text
 from lliptools.teach.panels import HIDDEN, Panels
 from lliptools.teach.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
 from lliptools.teach.views import LatticeView

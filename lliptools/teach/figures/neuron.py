@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.bounds import BlockBound, round_down, round_up
-from lliptools.bounds.record import radius_text
+from lliptools.digits import radius_text
 from lliptools.teach.figures.point import decision_plane, picture
 from lliptools.teach.figures.units import Frame, units, weights
 from lliptools.teach.panels import Panels, Span, array

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lliptools.attacks import is_correct, pgd
 from lliptools.bounds import Bound
-from lliptools.bounds.record import radius_text
-from lliptools.certificates import certified_radius
+from lliptools.certificates.attacks import is_correct, pgd
+from lliptools.certificates.certificate import certified_radius
+from lliptools.digits import radius_text
 
 __all__ = [
     "CERTIFIED_POINT",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound, round_up
-from lliptools.bounds.record import radius_text
-from lliptools.certificates import Certificate, certify
+from lliptools.certificates.certificate import Certificate, certify
+from lliptools.digits import radius_text
 from lliptools.nets import MaxMin, forward, read_blocks
 from lliptools.nets.activations import Clip
 from lliptools.nets.rules import Rule

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, Box, global_bound, local_bound, outward_rounding
-from lliptools.bounds.spectral import UpperNorm
-from lliptools.certificates import Rung
-from lliptools.margins import margins
+from lliptools.certificates.certificate import Rung
+from lliptools.certificates.margins import margins
 from lliptools.nets import ClippedMaxMin, ClippedReLU, check_input, forward, read_blocks
+from lliptools.norms.spectral import UpperNorm
 from lliptools.teach.views.units import stations
 
 __all__ = ["Effort", "Everywhere", "effort", "everywhere", "largest_radius", "scale_thresholds", "typical_radius"]

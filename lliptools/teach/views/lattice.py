@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound, exact_bound, local_bound, merged_bound, path_bound, round_up, sampled_bound
-from lliptools.bounds.record import radius_text
 from lliptools.bounds.rungs import ENTRIES, widest
-from lliptools.certificates import certify
+from lliptools.certificates.certificate import certify
+from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 
 __all__ = ["RUNGS", "THEOREMS", "LatticeRow", "LatticeView", "lattice_row", "theorem_holds"]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import outward_rounding, round_down, round_up, spectral_norm
-from lliptools.bounds.krylov import GolubKahan, ScaledMap
 from lliptools.errors import InvalidInput
 from lliptools.nets import LinearMap
+from lliptools.norms.krylov import GolubKahan, ScaledMap
 
 __all__ = ["NormView", "norm_view", "stretching"]
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound, global_bound, round_up, sampled_bound
-from lliptools.bounds.checks import check_finite_eps
-from lliptools.bounds.record import radius_text
+from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, Designed, Residual, check_input, forward, read_blocks
+from lliptools.nets.checks import check_finite_eps
 from lliptools.nets.rules import rule
 
 __all__ = ["ProductView", "above", "product_view"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, global_bound
-from lliptools.bounds.checks import check_labels
-from lliptools.certificates import certified_radius
+from lliptools.certificates.certificate import certified_radius
 from lliptools.errors import InvalidInput
+from lliptools.nets.checks import check_labels
 from lliptools.teach import figures
 from lliptools.teach.views import AccuracyView, broken_at, certified_radii, pictures
 from lliptools.teach.widgets.controls import check_start, choice, nice, slider

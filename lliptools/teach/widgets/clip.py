@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_labels
 from lliptools.errors import InvalidInput
+from lliptools.nets.checks import check_labels
 from lliptools.teach import figures
 from lliptools.teach.figures.clip import LAYERS
 from lliptools.teach.views import (

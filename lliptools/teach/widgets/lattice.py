@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound, global_bound
-from lliptools.bounds.checks import check_labels
-from lliptools.certificates import certified_radius
+from lliptools.certificates.certificate import certified_radius
 from lliptools.errors import InvalidInput
+from lliptools.nets.checks import check_labels
 from lliptools.teach import figures
 from lliptools.teach.views import RUNGS, LatticeRow, LatticeView, lattice_row
 from lliptools.teach.widgets.controls import check_start, nice, slider

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound, global_bound
-from lliptools.bounds.checks import check_labels
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import forward, read_blocks
+from lliptools.nets.checks import check_labels
 from lliptools.teach import figures
 from lliptools.teach.views import MarginView, margin_view, plane_view
 from lliptools.teach.widgets.base import Explorer

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_labels
 from lliptools.nets import ClippedMaxMin, ClippedReLU
+from lliptools.nets.checks import check_labels
 from lliptools.teach import figures
 from lliptools.teach.figures.units import AT_ONCE
 from lliptools.teach.views import (

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import torch
 from torch import nn
 
-from lliptools.bounds.record import radius_text
+from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 from lliptools.teach import figures
 from lliptools.teach.widgets.base import Explorer, _running_loop

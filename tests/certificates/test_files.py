@@ -16,8 +16,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 import lliptools as ll
-from lliptools import certificate_files, checker
-from lliptools.certificate_files import certificate, is_network_of
+from lliptools import checker
+from lliptools.certificates import files as certificate_files
+from lliptools.certificates.files import certificate, is_network_of
 from lliptools.checker import CLAIM, FORMAT, Refused, check
 from lliptools.cli import app
 from lliptools.nets import read_blocks

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import errs, product_above
 from lliptools.nets.linear import LinearMap
+from lliptools.norms.kinds import errs, product_above
 
 __all__ = ["NOISE", "GolubKahan", "LanczosNorm", "ScaledMap", "fresh_start"]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lliptools as ll
-from lliptools.bounds import checks
+from lliptools.nets import checks
 
 X = torch.zeros(3, 2, dtype=torch.float64)
 NAN = math.nan

@@ -7,23 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, global_bound, local_bound
-from lliptools.bounds.checks import check_eps, check_labels, check_tolerance
 from lliptools.bounds.reading import read
-from lliptools.bounds.record import product_above
-from lliptools.bounds.rounding import (
-    Center,
-    at_center,
-    gamma,
-    inflated,
-    is_outward,
-    matrix_slack,
-    outward_rounding,
-    unit,
-)
+from lliptools.certificates.margins import largest_change, margins, own_class
+from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
-from lliptools.margins import largest_change, margins, own_class
 from lliptools.nets import check_input, forward
+from lliptools.nets.checks import check_eps, check_labels, check_tolerance
 from lliptools.nets.linear import times_root
+from lliptools.norms.kinds import product_above
+from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding, unit
 
 __all__ = ["Certificate", "Rung", "certified_radius", "certify", "worst_margins"]
 

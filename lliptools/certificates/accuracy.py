@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lliptools.attacks import is_correct, pgd
 from lliptools.bounds import local_bound
-from lliptools.bounds.record import radius_text
-from lliptools.certificates import Rung, certify
+from lliptools.certificates.attacks import is_correct, pgd
+from lliptools.certificates.certificate import Rung, certify
+from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 
 __all__ = ["AccuracyTable", "AccuracyTables", "Over", "Part", "Work", "accuracy_by_bound", "certified_accuracy"]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, errs, exact_norm, local_bound, outward_rounding
-from lliptools.bounds.boxes import input_box
 from lliptools.bounds.reading import read
-from lliptools.bounds.rounding import Center, at_center
-from lliptools.certificates import certify
+from lliptools.certificates.certificate import certify
 from lliptools.checker import CLAIM, FORMAT, Refused, check
+from lliptools.domains.boxes import input_box
+from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, LinearMap, check_input
 from lliptools.nets.activations import Clip

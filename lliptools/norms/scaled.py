@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lliptools.bounds.norms import root_of_largest_eigenvalue
-from lliptools.bounds.rounding import inflated
+from lliptools.norms.dense import root_of_largest_eigenvalue
+from lliptools.norms.rounding import inflated
 
 __all__ = ["length", "norm", "or_one", "times_power_of_two"]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lliptools as ll
-from lliptools.margins import largest_change
+from lliptools.certificates.margins import largest_change
 
 
 def by_bisection(w, radius, below, above):

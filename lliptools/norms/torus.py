@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lliptools.bounds.record import errs, product_above
-from lliptools.bounds.rounding import gamma, is_outward, matrix_slack, unit
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
+from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.rounding import gamma, is_outward, matrix_slack, unit
 
 __all__ = ["torus_norm"]
 

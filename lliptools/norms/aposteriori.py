@@ -20,11 +20,11 @@ import torch
 from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
-from lliptools.bounds.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
-from lliptools.bounds.record import errs, product_above
-from lliptools.bounds.rounding import gamma, is_outward, matrix_slack
 from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
+from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
+from lliptools.norms.rounding import gamma, is_outward, matrix_slack
 
 __all__ = ["AposterioriNorm", "bound_above", "largest_ritz"]
 

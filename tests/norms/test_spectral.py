@@ -9,9 +9,9 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import METHODS, AposterioriNorm, LanczosNorm, UpperNorm, exact_norm, torus_norm
-from lliptools.bounds.aposteriori import bound_above
-from lliptools.bounds.krylov import ScaledMap
 from lliptools.nets import LinearMap
+from lliptools.norms.aposteriori import bound_above
+from lliptools.norms.krylov import ScaledMap
 
 LAYERS = {
     "dense": (nn.Linear(20, 30), (20,)),

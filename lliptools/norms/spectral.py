@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.aposteriori import AposterioriNorm
-from lliptools.bounds.krylov import LanczosNorm
-from lliptools.bounds.norms import CholeskyNorm, GramNorm, PowerNorm, exact_norm, sums_norm
-from lliptools.bounds.record import Norm, errs
-from lliptools.bounds.torus import torus_norm
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import LinearMap, read_blocks
+from lliptools.norms.aposteriori import AposterioriNorm
+from lliptools.norms.dense import CholeskyNorm, GramNorm, PowerNorm, exact_norm, sums_norm
+from lliptools.norms.kinds import Norm, errs
+from lliptools.norms.krylov import LanczosNorm
+from lliptools.norms.torus import torus_norm
 
 __all__ = ["METHODS", "UpperNorm", "spectral_norm", "whole_norm"]
 

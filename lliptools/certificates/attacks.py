@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.checks import check_labels
 from lliptools.bounds.reading import read
+from lliptools.certificates.margins import smallest_margin
 from lliptools.errors import InvalidInput
-from lliptools.margins import smallest_margin
 from lliptools.nets import check_input, forward
+from lliptools.nets.checks import check_labels
 
 __all__ = ["is_correct", "pgd"]
 

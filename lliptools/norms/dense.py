@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import errs, product_above
-from lliptools.bounds.rounding import gamma, inflated, is_outward, matrix_slack, unit
 from lliptools.nets.linear import LinearMap, times_root
+from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, unit
 
 __all__ = [
     "CholeskyNorm",

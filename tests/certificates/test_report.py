@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import lliptools as ll
+from lliptools.certificates.report import read_array, report
 from lliptools.cli import app
-from lliptools.report import read_array, report
 
 NET, DIGITS = ll.nets.load("digits-clipped"), ll.training.digits()
 
@@ -229,7 +229,9 @@ def test_a_result_that_cannot_be_written_is_printed(points, tmp_path, monkeypatc
     assert not [*tmp_path.glob("*.part")]
     assert [path.name for path in tmp_path.glob("*.parts")] == ["rows.json.parts"]
     monkeypatch.undo()
-    monkeypatch.setattr("lliptools.report.certify", lambda *given, **options: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        "lliptools.certificates.report.certify", lambda *given, **options: pytest.fail("computed again")
+    )
     assert run(*one, "--json", to).stdout == shown
     assert len(json.loads(to.read_text())["rows"]) == 70
     assert not [*tmp_path.glob("*.parts")]

@@ -45,7 +45,7 @@ def test_every_stage_has_its_points():
 
 def test_without_estimates_the_upper_norms_decide(monkeypatch):
     """Nothing is dropped early: all stages have points, each at its own radius, and they share delta."""
-    monkeypatch.setattr("lliptools.cascade.LOWER_STEPS", ())
+    monkeypatch.setattr("lliptools.certificates.stages.LOWER_STEPS", ())
     net, x, y = small_cnn()
     reach = ll.certified_radius(net, x, y, bound=lambda *a: ll.global_bound(*a, norm=ll.bounds.torus_norm))
     eps = reach * torch.linspace(0.9, 6.0, 40)

@@ -10,9 +10,9 @@ from networks import NETWORKS, in_ball, points
 from torch import nn
 
 import lliptools as ll
-from lliptools.attacks import pgd
-from lliptools.bounds.record import Box
-from lliptools.margins import smallest_margin
+from lliptools.certificates.attacks import pgd
+from lliptools.certificates.margins import smallest_margin
+from lliptools.domains.box import Box
 
 UPPER = ["global", "local", "path", "merged", "tightest"]
 

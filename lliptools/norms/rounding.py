@@ -7,26 +7,13 @@ Numerical Algorithms", 2002, section 3.1). Everything here only ever widens.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lliptools.nets.blocks import Block
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.rules import Rule
 
-__all__ = [
-    "Center",
-    "absolute_with_slack",
-    "at_center",
-    "gamma",
-    "inflated",
-    "is_outward",
-    "matrix_slack",
-    "outward_rounding",
-    "unit",
-]
+__all__ = ["absolute_with_slack", "gamma", "inflated", "is_outward", "matrix_slack", "outward_rounding", "unit"]
 
 TINY = torch.finfo(torch.float64).tiny
 _OUTWARD: ContextVar[bool] = ContextVar("outward", default=False)
@@ -77,54 +64,6 @@ def absolute_with_slack(linear: LinearMap, moved: Tensor, size: Tensor) -> Tenso
         reach = reach + (size.flatten(1) @ linear.matrix_error.T).reshape(reach.shape)
     slack = share * linear.bias.abs() + linear.bias_error + linear.underflow
     return (reach + slack) * (1 + 4 * share)
-
-
-@dataclass(frozen=True)
-class Center:
-    """What the network computes at the centre of the ball, and how far from it the exact value may be."""
-
-    value: Tensor
-    doubt: Tensor
-
-    def through(self, block: Block) -> tuple["Center", "Center"]:
-        """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
-        z = block.linear.apply(self.value)
-        outward, size = is_outward(), self.value.abs() + self.doubt
-        before = Center(z, absolute_with_slack(block.linear, self.doubt, size) if outward else torch.zeros_like(z))
-        if block.activation is None:
-            return before, before
-        h = block.activation(z)
-        return before, Center(h, _image_doubt(block.activation, before) if outward else torch.zeros_like(h))
-
-    def plus(self, other: "Center") -> "Center":
-        """The sum of both, in the other's shape."""
-        value = self.value.reshape(other.value.shape) + other.value
-        doubt = self.doubt.reshape(other.doubt.shape) + other.doubt
-        if is_outward():
-            doubt = doubt * (1 + 4 * unit(value)) + 2 * unit(value) * value.abs()
-        return Center(value, doubt)
-
-
-def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
-    """The outputs of every block, in order."""
-    found = []
-    for block in blocks:
-        if block.inner:
-            inside = at_center(block.inner, start)[-1]
-            start = start.plus(inside) if block.skip else inside
-        else:
-            start = start.through(block)[1]
-        found.append(start)
-    return found
-
-
-def _image_doubt(activation: Rule, before: Center) -> Tensor:
-    value = activation(before.value)
-    infinite = torch.full_like(value, torch.inf)
-    low, high = activation.image(
-        (before.value - before.doubt).nextafter(-infinite), (before.value + before.doubt).nextafter(infinite)
-    )
-    return torch.maximum(high - value, value - low) * (1 + 4 * unit(value))
 
 
 def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lliptools.accuracy import Over
 from lliptools.bounds import BOUNDS, round_down, round_up
 from lliptools.bounds.reading import read
-from lliptools.certificates import Rung, certify
+from lliptools.certificates.accuracy import Over
+from lliptools.certificates.certificate import Rung, certify
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward
 

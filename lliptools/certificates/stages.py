@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import LanczosNorm, global_bound, local_bound
-from lliptools.bounds.checks import check_eps, check_probability, check_tolerance
-from lliptools.bounds.rounding import Center, at_center
-from lliptools.bounds.spectral import whole_norm
-from lliptools.certificates import certify, worst_margins
-from lliptools.margins import own_class
+from lliptools.certificates.certificate import certify, worst_margins
+from lliptools.certificates.margins import own_class
+from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
+from lliptools.nets.checks import check_eps, check_probability, check_tolerance
+from lliptools.norms.spectral import whole_norm
 
 __all__ = ["Cascade", "certify_in_stages"]
 

@@ -9,9 +9,9 @@ from networks import random_net
 from torch import nn
 
 import lliptools as ll
-from lliptools.bounds.aposteriori import AposterioriNorm, bound_above
-from lliptools.bounds.krylov import GolubKahan, ScaledMap, fresh_start
 from lliptools.nets import LinearMap
+from lliptools.norms.aposteriori import AposterioriNorm, bound_above
+from lliptools.norms.krylov import GolubKahan, ScaledMap, fresh_start
 
 WIDTH = 300  # more than what eigenvalues are computed of
 
@@ -85,7 +85,7 @@ def test_a_start_that_does_not_see_the_norm_is_no_bound_below_it(start, monkeypa
     aside = torch.zeros_like(top)
     aside[0, -1] = 1.0
     given = {"null space": aside, "smallest": aside + 5e-324 * top, "beside": aside + 1e-12 * top}[start]
-    monkeypatch.setattr("lliptools.bounds.aposteriori.fresh_start", lambda scaled: given)
+    monkeypatch.setattr("lliptools.norms.aposteriori.fresh_start", lambda scaled: given)
     diagonal = torch.full((WIDTH,), 0.5, dtype=torch.float64)
     diagonal[0], diagonal[-1] = 10.0, 0.0 if start == "null space" else 0.5
     linear = LinearMap.dense(torch.diag(diagonal))
@@ -134,4 +134,5 @@ def test_numbers_that_are_not_finite_are_no_bound():
 @pytest.mark.filterwarnings("error")
 def test_a_space_of_unknown_dimension_has_no_bound():
     found = bound_above(np.ones((3, 2)), np.full((3, 2), 0.1), np.array([5, np.nan, np.inf]), 1e-9)
-    assert np.isfinite(found[0]) and np.isinf(found[1:]).all()
+    assert np.isfinite(found[0])
+    assert np.isinf(found[1:]).all()

@@ -9,7 +9,7 @@ from networks import NETWORKS, points
 from torch import nn
 
 import lliptools as ll
-from lliptools.bounds.rounding import Center, at_center
+from lliptools.domains.center import Center, at_center
 
 
 def exact_dense(net, x):
@@ -105,7 +105,7 @@ def test_doubt_is_carried_on(after):
 
 
 def test_the_switch_is_a_context():
-    from lliptools.bounds.rounding import is_outward
+    from lliptools.norms.rounding import is_outward
 
     assert not is_outward()
     with ll.bounds.outward_rounding():

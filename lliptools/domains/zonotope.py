@@ -14,13 +14,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import Box
-from lliptools.bounds.rounding import absolute_with_slack, gamma, inflated, is_outward, unit
-from lliptools.bounds.scaled import length
+from lliptools.domains.box import Box
 from lliptools.nets.activations import Activation
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import MaxMin
 from lliptools.nets.rules import Rule
+from lliptools.norms.rounding import absolute_with_slack, gamma, inflated, is_outward, unit
+from lliptools.norms.scaled import length
 
 __all__ = ["Zonotope"]
 

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.bounds.record import Box, errs, product_above
-from lliptools.bounds.rounding import absolute_with_slack, gamma, is_outward, unit
+from lliptools.domains.box import Box
 from lliptools.nets.linear import SAFE, LinearMap
+from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.rounding import absolute_with_slack, gamma, is_outward, unit
 
 __all__ = ["ball_box", "input_box", "interval_and_ball", "interval_box", "light_boxes"]
 

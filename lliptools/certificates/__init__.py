@@ -1,0 +1,1 @@
+"""From a bound and a label to what is certified: margins, certificates, radii, stages, accuracy, attacks."""

@@ -1,0 +1,1 @@
+"""What is known of the units at one place of the network."""

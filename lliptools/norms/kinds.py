@@ -1,0 +1,63 @@
+"""How a stage of a bound errs, and what a norm is to the stages that use it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from lliptools.nets.linear import LinearMap
+
+__all__ = ["Norm", "errs", "mark_of", "norm_by", "product_above"]
+
+Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
+
+Stage = TypeVar("Stage", bound=Callable[..., object])
+
+
+def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
+    """Mark a stage of the bound, a function or a class, with the way it errs: "exact", "upper", "lower" or "estimate".
+
+    A stage without the mark counts as an estimate, and no certificate is issued on one. encloses: whether it widens by
+    what rounding can cost inside bounds.outward_rounding().
+    """
+
+    def mark(stage: Stage) -> Stage:
+        setattr(stage, "kind", kind)  # noqa: B010 - functions have no such attribute of their own
+        setattr(stage, "encloses", encloses)  # noqa: B010
+        setattr(stage, "marked", stage)  # noqa: B010
+        return stage
+
+    return mark
+
+
+def mark_of(stage: object, name: str) -> object:
+    """A mark of errs: of a function, or of an object's own class; None where there is none.
+
+    A class that derives from a marked one has to be marked itself, and so has a function that wraps a marked one.
+    """
+    for owner in (stage, type(stage)):
+        own = getattr(owner, "__dict__", {})
+        if own.get("marked") is owner:
+            return own.get(name)
+    return None
+
+
+def norm_by(norm: Norm, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """The norm that a method finds, (batch,); inf for a sample with a slope, or a norm, that is no finite number.
+
+    An activation that jumps has an infinite slope, and infinity times a weight of 0 is nothing that a method could use.
+    """
+    finite = row_slope.isfinite().flatten(1).all(dim=1) & column_slope.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        row_slope, column_slope = (torch.where(slope.isfinite(), slope, 1.0) for slope in (row_slope, column_slope))
+    found = norm(linear, row_slope, column_slope)
+    return torch.where(finite & (found >= 0), found, torch.inf)
+
+
+def product_above(one: Tensor, other: Tensor) -> Tensor:
+    """A product of factors >= 0 that rounding never lowers to nothing: 0 only where a factor is 0, inf on overflow."""
+    product = one * other
+    product = torch.where((one > 0) & (other > 0), product.clamp_min(torch.finfo(product.dtype).tiny), product)
+    nothing = ((one == 0) & ~other.isnan()) | ((other == 0) & ~one.isnan())  # 0 · inf is 0 here: the 0 is exact
+    return torch.where(nothing, 0.0, product.nan_to_num(nan=torch.inf, posinf=torch.inf))
