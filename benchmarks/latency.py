@@ -28,8 +28,8 @@ from explorers import Explorer  # noqa: E402
 from lab import Lab, running_lab  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
 
-from lliptools.teach import gallery  # noqa: E402
 from lliptools.teach.examples import EXAMPLES  # noqa: E402
+from lliptools.teach.publish import gallery  # noqa: E402
 
 IMPORTS = """
 import lliptools as ll

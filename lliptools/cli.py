@@ -388,7 +388,7 @@ def gallery(
     page: Annotated[list[str] | None, typer.Option(help="One page by its name, repeatable; by default all.")] = None,
 ) -> None:
     """Write the central figures as pages whose sliders work without Python and without a network connection."""
-    from lliptools.teach.gallery import write
+    from lliptools.teach.publish.gallery import write
 
     for path in write(to, page or ()):
         print(f"{path.stat().st_size / 1000:>6.0f} kB  {path}")
@@ -404,7 +404,7 @@ def lab(
 ) -> None:
     """Check the machine and open the course in JupyterLab, on the first notebook."""
     from lliptools.teach.doctor import main
-    from lliptools.teach.lab import lab as open_lab
+    from lliptools.teach.publish.lab import lab as open_lab
 
     raise typer.Exit(main() or open_lab(folder, port, browser=browser))
 
@@ -415,7 +415,7 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Serve the explorers as one page without code, on this machine only; needs the extra `app`."""
-    from lliptools.teach.app import serve
+    from lliptools.teach.publish.app import serve
 
     raise typer.Exit(serve(port, browser=browser))
 
@@ -427,8 +427,8 @@ def release(
     seed: Annotated[int | None, typer.Option(help="Seed of the hidden tests' cases; by default a secret one.")] = None,
 ) -> None:
     """Make an nbgrader course: source/ with solutions and hidden tests, release/ for the students."""
-    from lliptools.teach.lab import notebooks as course
-    from lliptools.teach.release import release as write
+    from lliptools.teach.publish.lab import notebooks as course
+    from lliptools.teach.publish.release import release as write
 
     names = write(destination, notebooks or course(), seed)
     print(f"{len(names)} assignments in {destination}: {', '.join(names)}")

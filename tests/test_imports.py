@@ -32,7 +32,7 @@ FILES = {
         "programs",
         "zoo",
     ),
-    "norms": ("kinds", "rounding", "scaled", "dense", "krylov", "aposteriori", "torus", "spectral"),
+    "norms": ("kinds", "rounding", "dense", "scaled", "krylov", "aposteriori", "torus", "spectral"),
     "domains": ("box", "center", "boxes", "zonotope"),
     "bounds": (
         *("reading", "record", "steps", "merged", "one_pass", "product", "ellipsoid", "balancing", "multipliers"),
@@ -65,12 +65,13 @@ FILES = {
     ),
     "teach": (
         *("style", "views", "panels", "figures", "exercise", "checks", "check", "frames", "widgets"),
-        *("examples", "gallery", "lab", "app", "doctor", "solutions", "nbgrader_config", "release"),
+        *("examples", "publish", "doctor"),
     ),
     "teach.checks": (
         *("answers", "questions", "pictures", "unseen", "start", "margins", "norms", "products", "neurons", "clipping"),
         *("thresholds", "training", "proofs", "layers", "lattice", "capstone"),
     ),
+    "teach.publish": ("gallery", "lab", "app", "solutions", "nbgrader_config", "release"),
     "teach.views": (
         *("units", "weights", "plane", "efforts", "neuron", "clip", "margin", "norm", "product", "condition"),
         *("accuracy", "lattice", "pair"),
@@ -88,9 +89,9 @@ EAGER = {"torch", "numpy", "scipy", "safetensors", "lliptools"}
 OWN = {
     "plotly": (
         *("teach/panels.py", "teach/figures/", "teach/frames.py", "teach/widgets/", "teach/examples.py"),
-        "teach/gallery.py",
+        "teach/publish/gallery.py",
     ),
-    "ipywidgets": ("teach/widgets/", "teach/app.py"),
+    "ipywidgets": ("teach/widgets/", "teach/publish/app.py"),
     "anywidget": ("teach/doctor.py", "teach/widgets/"),
 }
 

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import pytest
 
 import lliptools as ll
-from lliptools.teach import lab
+from lliptools.teach.publish import lab
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,8 +16,8 @@ from nbclient import NotebookClient
 from PIL import Image
 from playwright.sync_api import Browser
 
-from lliptools.teach import gallery, solutions
 from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.publish import gallery, solutions
 from lliptools.teach.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -25,10 +25,10 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 def draw(browser: Browser) -> None:
     """The static twins of the explorers: low, middle and high on the control that tells the story of each."""
-    for name, page in gallery.PAGES.items():
+    for name, example in EXAMPLES.items():
         print("drawing", name)
-        pictures = {position: figure for position, figure, _ in page.make().pictures}
-        for where, position in zip(("low", "middle", "high"), EXAMPLES[name].still, strict=True):
+        pictures = {position: figure for position, figure, _ in gallery.strip(name)[1]}
+        for where, position in zip(("low", "middle", "high"), example.still, strict=True):
             figure = pictures[_nearest(list(pictures), position)]
             few_colors(screenshot(browser, figure)).save(NOTEBOOKS / "pictures" / f"{name}_{where}.png", optimize=True)
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 from lliptools.cli import app
-from lliptools.teach import gallery
+from lliptools.teach.examples import EXAMPLES
 
 pytestmark = pytest.mark.browser
 # Not the whole layout: plotly notes there what it has found out by itself, such as the type of an axis.
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gallery")
     done = CliRunner().invoke(app, ["gallery", str(folder)])
     assert done.exit_code == 0, done.output
-    assert all(f"{name}.html" in done.output for name in ("index", *gallery.PAGES))
+    assert all(f"{name}.html" in done.output for name in ("index", *EXAMPLES))
     return folder
 
 
@@ -55,7 +55,7 @@ class Opened:
         return self.page.evaluate(FIGURE)
 
 
-@pytest.fixture(scope="module", params=gallery.PAGES)
+@pytest.fixture(scope="module", params=EXAMPLES)
 def opened(request, browser, folder):
     page = Opened(browser, folder / f"{request.param}.html")
     page.name = request.param
@@ -66,7 +66,7 @@ def opened(request, browser, folder):
 def test_pages_are_whole_and_small(folder):
     assert (folder / "plotly.min.js").stat().st_size > 1e6
     index = (folder / "index.html").read_text()
-    for name, page in gallery.PAGES.items():
+    for name, page in EXAMPLES.items():
         path = folder / f"{name}.html"
         assert path.stat().st_size <= 2e6
         assert f"href='{name}.html'" in index
@@ -165,5 +165,5 @@ def test_the_index_leads_to_every_page(browser, folder):
     page.goto((folder / "index.html").as_uri())
     for link in page.get_by_role("listitem").get_by_role("link").all():
         assert (folder / link.get_attribute("href")).exists()
-    assert page.get_by_role("listitem").count() == len(gallery.PAGES)
+    assert page.get_by_role("listitem").count() == len(EXAMPLES)
     page.close()

@@ -90,7 +90,7 @@ def described(folder, function, arguments=(), keywords=None):
 
 
 HARM = {
-    "a function of the package that writes": ("lliptools.teach.gallery.write", ["TO"]),
+    "a function of the package that writes": ("lliptools.teach.publish.gallery.write", ["TO"]),
     "any module": ("lliptools.nets.zoo.import_module", ["harmful"]),
     "a command": ("lliptools.cli.gallery", ["TO", ["moons"]]),
     "the package's own saving": ("lliptools.training.checkpoints.remove", ["TO"]),

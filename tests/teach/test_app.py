@@ -1,7 +1,7 @@
 """The page of all explorers: a tab each, made when it is first looked at."""
 
-from lliptools.teach.app import page
 from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.publish.app import page
 
 
 def test_an_explorer_is_made_when_its_tab_is_looked_at():

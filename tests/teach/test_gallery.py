@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 import lliptools as ll
 from lliptools.cli import app
-from lliptools.teach import figures, gallery, views
+from lliptools.teach import figures, views
 from lliptools.teach.frames import parts
+from lliptools.teach.publish import gallery
 from lliptools.teach.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED, WEIGHTS, dark, dark_color
 
 

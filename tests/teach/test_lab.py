@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import lliptools as ll
 from lliptools.cli import app
-from lliptools.teach import doctor, lab
+from lliptools.teach import doctor
+from lliptools.teach.publish import lab
 
 
 def test_the_course_comes_with_all_that_it_links(tmp_path):
@@ -59,7 +60,8 @@ def test_an_interrupted_server_ends_by_itself():
         "import time\ntry: print('ready', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt: time.sleep(1.5); raise SystemExit(5)"
     )
-    code = f"{heed}import sys; from lliptools.teach import lab; sys.exit(lab.serve([sys.executable, '-c', {child!r}]))"
+    serve = f"from lliptools.teach.publish import lab; sys.exit(lab.serve([sys.executable, '-c', {child!r}]))"
+    code = f"{heed}import sys; {serve}"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE) as parent:
         assert parent.stdout.readline() == b"ready\n"
         os.killpg(parent.pid, signal.SIGINT)

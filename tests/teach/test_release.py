@@ -17,8 +17,8 @@ from table_of_visible_cases import cheat
 from traitlets.config import Config
 
 import lliptools as ll
-from lliptools.teach import solutions
-from lliptools.teach.release import release, source, write_sources
+from lliptools.teach.publish import solutions
+from lliptools.teach.publish.release import release, source, write_sources
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 TUTORIALS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(FOLDER.glob("*.ipynb"))}

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import lliptools as ll
-from lliptools.teach.solutions import MARK, relinked, solved, tasks, without_folds
+from lliptools.teach.publish.solutions import MARK, relinked, solved, tasks, without_folds
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 TUTORIALS = sorted(FOLDER.glob("*.ipynb"))

@@ -13,8 +13,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from lliptools.errors import InvalidInput
-from lliptools.teach import check, solutions
-from lliptools.teach.solutions import Task
+from lliptools.teach import check
+from lliptools.teach.publish import solutions
+from lliptools.teach.publish.solutions import Task
 
 __all__ = ["release", "source", "write_sources"]
 
@@ -39,29 +40,19 @@ def release(destination: Path, notebooks: Path, seed: int | None = None) -> list
     """
     paths = sorted(notebooks.glob("*.ipynb"))
     if not paths:
-        raise InvalidInput(
-            expected="a folder with the course's notebooks",
-            got=f"{notebooks}, which holds none",
-            cause="a folder of something else",
-            next_step="leave --notebooks out for the course's own",
-        )
+        wanted, found = "a folder with the course's notebooks", f"{notebooks}, which holds none"
+        cause, then = "a folder of something else", "leave --notebooks out for the course's own"
+        raise InvalidInput(expected=wanted, got=found, cause=cause, next_step=then)
     if destination.exists() and any(destination.iterdir()):
-        raise InvalidInput(
-            expected="a new folder for the course, or an empty one",
-            got=f"{destination}, which holds files",
-            cause="a course that was released there before, with other hidden tests",
-            next_step="name another folder",
-        )
+        wanted, found = "a new folder for the course, or an empty one", f"{destination}, which holds files"
+        cause = "a course that was released there before, with other hidden tests"
+        raise InvalidInput(expected=wanted, got=found, cause=cause, next_step="name another folder")
     try:
         from nbgrader.apps import NbGraderAPI
         from nbgrader.utils import setenv
     except ImportError as error:
-        raise InvalidInput(
-            expected="nbgrader",
-            got=str(error),
-            cause="an installation without the tools for coursework",
-            next_step="pip install 'nbgrader>=0.9.5', or 'lliptools[course]'",
-        ) from None
+        cause, then = "an installation without the tools for coursework", "pip install 'lliptools[course]'"
+        raise InvalidInput(expected="nbgrader>=0.9.5", got=str(error), cause=cause, next_step=then) from None
     from traitlets.config import PyFileConfigLoader
 
     write_sources(destination / "source", paths, random.Random(secrets.randbits(64) if seed is None else seed))
@@ -106,7 +97,7 @@ def source(notebook: NotebookNode, seeds: random.Random) -> NotebookNode:
         cell = result.cells[task.index]
         first = task.calls[0]
         cell.source = _with_region(task, first.lineno - 1)
-        cell.metadata["nbgrader"] = _marks(ast.unparse(first.func).removeprefix("ll.check."), solution=True)
+        cell.metadata["nbgrader"] = _marks(_name(first), solution=True)
         result.cells[task.index + 1 : task.index + 1] = [_hidden_test(task, call, seeds) for call in task.calls]
     if graded:
         first_code = next(index for index, cell in enumerate(result.cells) if cell.cell_type == "code")
@@ -126,20 +117,23 @@ def _with_region(task: Task, line: int) -> str:
 
 def _hidden_test(task: Task, call: ast.Call, seeds: random.Random) -> NotebookNode:
     """A cell that gives the marks of an exercise: as many as its difficulty, for right answers on other cases."""
-    name = ast.unparse(call.func).removeprefix("ll.check.")
     hidden = copy.deepcopy(call)
-    if getattr(getattr(check, name), "seeded", False):
+    if getattr(getattr(check, _name(call)), "seeded", False):
         hidden.keywords.append(ast.keyword("seed", ast.Constant(seeds.randrange(1, 2**31))))
-    text = [
-        f"# Marks for this exercise: {task.difficulty}, given here, on cases other than those above.",
-        "### BEGIN HIDDEN TESTS",
-        "import lliptools as ll",
-        "",
-        f"outcome = {ast.unparse(hidden)}",
-        'assert outcome.status == "right", outcome',
-        "### END HIDDEN TESTS",
-    ]
-    return _graded_cell(f"{name}_marks", "\n".join(text), points=task.difficulty)
+    text = f"""\
+# Marks for this exercise: {task.difficulty}, given here, on cases other than those above.
+### BEGIN HIDDEN TESTS
+import lliptools as ll
+
+outcome = {ast.unparse(hidden)}
+assert outcome.status == "right", outcome
+### END HIDDEN TESTS"""
+    return _graded_cell(f"{_name(call)}_marks", text, points=task.difficulty)
+
+
+def _name(call: ast.Call) -> str:
+    """The exercise that a call checks."""
+    return ast.unparse(call.func).removeprefix("ll.check.")
 
 
 def _graded_cell(name: str, text: str, points: int) -> NotebookNode:
@@ -148,11 +142,9 @@ def _graded_cell(name: str, text: str, points: int) -> NotebookNode:
 
 
 def _marks(name: str, solution: bool = False, points: int = 0) -> dict[str, object]:
-    """What nbgrader keeps in a cell."""
+    """What nbgrader keeps in a cell: an answer's, or with points one that gives marks."""
     common = {"grade_id": name, "schema_version": 3, "solution": solution, "task": False}
-    return common | (
-        {"grade": False, "locked": False} if solution else {"grade": True, "locked": True, "points": points}
-    )
+    return common | {"grade": not solution, "locked": not solution} | ({} if solution else {"points": points})
 
 
 def _with_files(text: str, path: Path, at: Path, folder: Path, notebooks: list[Path]) -> str:

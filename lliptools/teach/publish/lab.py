@@ -24,7 +24,7 @@ def lab(folder: Path, port: int = 8888, *, browser: bool = True) -> int:
 
 
 def serve(command: list[str]) -> int:
-    """Run a server until it has ended, and not only been interrupted: it asks back, and shuts its kernels down."""
+    """Run a server until it has ended. An interrupt alone does not end it: it asks first, and stops its kernels."""
     with subprocess.Popen(command) as server:
         while True:
             try:
@@ -34,7 +34,7 @@ def serve(command: list[str]) -> int:
 
 
 def command(folder: Path, port: int, *, browser: bool) -> list[str]:
-    """The command that serves the folder; as root, as in many containers, it has to be told that this is meant."""
+    """The command that serves the folder. Root, as in many containers, has to allow it explicitly."""
     flags = [f"--ServerApp.root_dir={folder.resolve()}", f"--port={port}", *([] if browser else ["--no-browser"])]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--allow-root")
@@ -42,10 +42,9 @@ def command(folder: Path, port: int, *, browser: bool) -> list[str]:
 
 
 def bring(folder: Path) -> list[Path]:
-    """Copy the notebooks, and the pages that they link, into the folder: those it does not hold yet.
+    """Copy the notebooks, and the pages that they link, into the folder; returns the new copies.
 
-    What is there already, a student's work, stays as it is. Returns the new copies. Raises InvalidInput where they
-    cannot be written.
+    A file that is there already, a student's work, stays as it is. Raises InvalidInput where a copy cannot be written.
     """
     copies = []
     try:
@@ -58,12 +57,9 @@ def bring(folder: Path) -> list[Path]:
                 unfinished.replace(copy)
                 copies.append(copy)
     except OSError as error:
-        raise InvalidInput(
-            expected="a folder for the notebooks that can be written to",
-            got=f"{folder}: {error}",
-            cause="a file in its place, or a folder of somebody else's",
-            next_step="name another folder",
-        ) from error
+        wanted, cause = "a folder for the notebooks that can be written to", "a file in its place, or another's folder"
+        found, then = f"{folder}: {error}", "name another folder"
+        raise InvalidInput(expected=wanted, got=found, cause=cause, next_step=then) from error
     return copies
 
 

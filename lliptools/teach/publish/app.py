@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.examples import EXAMPLES
-from lliptools.teach.lab import serve as run
+from lliptools.teach.publish.lab import serve as run
 
 if TYPE_CHECKING:
     import ipywidgets
 
 __all__ = ["command", "page", "serve"]
 
-NOTEBOOK = Path(__file__).with_suffix(".ipynb")
 # Tabs as wide as their titles, on a second line where one is full.
 STYLE = """<style>
 .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }
@@ -23,7 +22,7 @@ STYLE = """<style>
 
 
 def serve(port: int = 8866, *, browser: bool = True) -> int:
-    """Serve the page on this machine until it is interrupted; what the server's process returned."""
+    """Serve the page on this machine until it is interrupted; returns the server's exit code."""
     if find_spec("voila") is None:
         raise InvalidInput(
             expected="voila, which serves notebooks as pages",
@@ -37,7 +36,7 @@ def serve(port: int = 8866, *, browser: bool = True) -> int:
 def command(port: int, *, browser: bool) -> list[str]:
     """The command that serves the page, to this machine alone."""
     flags = ["--Voila.ip=127.0.0.1", f"--port={port}", "--theme=light", *([] if browser else ["--no-browser"])]
-    return [sys.executable, "-m", "voila", str(NOTEBOOK), *flags]
+    return [sys.executable, "-m", "voila", str(Path(__file__).with_suffix(".ipynb")), *flags]
 
 
 def page() -> "ipywidgets.VBox":
@@ -48,9 +47,8 @@ def page() -> "ipywidgets.VBox":
     tabs = ipywidgets.Tab([ipywidgets.VBox() for _ in examples], titles=[example.title for example in examples])
 
     def look(_: object) -> None:
-        shown = tabs.children[tabs.selected_index]
+        shown, example = tabs.children[tabs.selected_index], examples[tabs.selected_index]
         if not shown.children:
-            example = examples[tabs.selected_index]
             shown.children = [ipywidgets.HTML(f"<p>{example.question}</p>"), example.make()]
 
     tabs.observe(look, names="selected_index")

@@ -1,0 +1,1 @@
+"""How the course reaches its readers: pages without Python, an app, JupyterLab, coursework."""

@@ -1,0 +1,101 @@
+"""The central figures as pages that need no Python: lliptools gallery DEST."""
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from string import Template
+
+from lliptools.errors import InvalidInput
+from lliptools.teach.examples import EXAMPLES, Example, Picture
+from lliptools.teach.frames import SCRIPT, pack, parts
+from lliptools.teach.style import CONFIG, dark, dark_colors
+
+__all__ = ["strip", "write"]
+
+HERE = Path(__file__).parent
+
+
+def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Write the pages, by default all, their index and what they share into a folder; returns the files, index first.
+
+    Raises InvalidInput for the name of no page.
+    """
+    from plotly.offline import get_plotlyjs
+
+    names = names or list(EXAMPLES)
+    if unknown := [name for name in names if name not in EXAMPLES]:
+        wanted, cause = f"a page of the gallery: {', '.join(EXAMPLES)}", "a page that is called otherwise"
+        raise InvalidInput(expected=wanted, got=unknown[0], cause=cause, next_step="leave the name out for all pages")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    (folder / "gallery.css").write_text(_read("gallery.css"), encoding="utf-8")
+    written, cards = [], []
+    for name in dict.fromkeys(names):
+        example, (control, found) = EXAMPLES[name], strip(name)
+        pictures = list(found)
+        written.append(folder / f"{name}.html")
+        written[-1].write_text(_page(example, control, pictures), encoding="utf-8")
+        said = pictures[len(pictures) // 2][2][0]
+        cards.append(
+            f"<li><a href='{name}.html'>{html.escape(example.title)}</a>"
+            f"<p>{html.escape(example.question)}</p><p class='said'>{html.escape(said)}</p></li>"
+        )
+    index = folder / "index.html"
+    index.write_text(Template(_read("gallery_index.html")).substitute(cards="\n".join(cards)), encoding="utf-8")
+    return [index, *written]
+
+
+def strip(name: str) -> tuple[str, Iterable[Picture]]:
+    """What the slider of a page moves, with the unit, and the pictures at its positions.
+
+    A run that is watched has no slider to be moved: its page shows one run, epoch by epoch.
+    """
+    if name == "training":
+        return "epochs done", _training()
+    explorer = EXAMPLES[name].make()
+    return explorer.controls[EXAMPLES[name].control].description, EXAMPLES[name].pictures(explorer)
+
+
+def _training() -> Iterator[Picture]:
+    import torch
+
+    import lliptools as ll
+    from lliptools.teach import figures
+
+    recipe = replace(ll.training.recipe("moons"), epochs=40, hold_out=200)
+    torch.manual_seed(0)
+    history = ll.training.fit(recipe.network(), recipe.data(), recipe, seed=0)
+    span = [0.5, len(history) + 0.5]
+    for done in range(1, len(history) + 1):
+        until = replace(history, epochs=history.epochs[:done])
+        loss, clean, certified = (until[name][-1] for name in ("loss", "validation_clean", "validation_certified"))
+        said = f"epoch {done}: loss {loss:.3g} · of held out points {clean:.3g} clean, {certified:.3g} certified"
+        yield done, figures.training(until).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
+
+
+def _page(example: Example, control: str, pictures: Sequence[Picture]) -> str:
+    """A page, with all its pictures inside."""
+    positions, figures, lines = zip(*pictures, strict=True)
+    shown = [parts(figure) for figure in figures]
+    day, night = shown[0], parts(dark(figures[0]))
+    turned = [[*place, day.get(place), value] for place, value in night.items() if repr(day.get(place)) != repr(value)]
+    texts = ["\n".join(said) for said in lines]
+    packed = pack(shown, texts, positions, colors=dark_colors(*shown), turned=turned)
+    return Template(_read("gallery_page.html")).substitute(
+        title=html.escape(example.title),
+        question=html.escape(example.question),
+        control=html.escape(control),
+        last=len(pictures) - 1,
+        start=len(pictures) // 4,
+        figure=figures[0].to_json().replace("</", "<\\/"),
+        config=json.dumps(CONFIG),
+        parcel=base64.b64encode(packed).decode(),
+        script=SCRIPT.read_text(encoding="utf-8") + _read("gallery.js"),
+    )
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
