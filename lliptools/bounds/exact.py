@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds.exact_cells import Cell, Point, cells, clip, nearest, room
 from lliptools.bounds.exact_patterns import patterns
-from lliptools.bounds.pieces import Array, Layer, TooManyRegions, read_layers
+from lliptools.bounds.pieces import SPACING, Array, Layer, TooManyRegions, read_layers
 from lliptools.bounds.product import local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
@@ -16,11 +16,12 @@ from lliptools.digits import radius_text, round_up
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
 from lliptools.nets.checks import check_finite_eps, check_labels
-from lliptools.norms.rounding import gamma, is_outward, unit
+from lliptools.norms.rounding import enclosed, gamma, is_outward, outward_rounding, unit
 from lliptools.norms.scaled import length
 
 __all__ = ["ExactBound", "adversarial_distance", "exact_bound"]
 
+ENCLOSED, NOT_ENCLOSED = "float64, rounding enclosed", "float64, rounding not enclosed"
 KIND = "upper"  # it is the constant itself, and so what certificates take
 TINIEST, LARGEST = 1e-250, 1e250
 REAL = 1e-9  # what a margin at the nearest point may be, in relation to the numbers that it is computed from
@@ -31,7 +32,7 @@ class ExactBound(Bound):
     """The exact local constant, and all that it was found from.
 
     jacobians: for every point of the batch (regions, classes, features), of the regions that meet its ball.
-    errors: how far rounding may have moved each of their entries, of the same shapes; () where it is not enclosed.
+    errors: how far rounding may have moved each of their entries, of the same shapes; 0 where it is not enclosed.
     blocks: those of the local bound, for comparison: the product of their norms is not the value.
     """
 
@@ -44,14 +45,13 @@ class ExactBound(Bound):
         It is 0 for j = y. Raises InvalidInput where y does not fit.
         """
         y = check_labels(y, len(self.value), self.jacobians[0].shape[1], self.value.device)
-        between = [j[:, None, own] - j for j, own in zip(self.jacobians, y.tolist(), strict=True)]
-        if not self.errors:
-            return torch.stack([_norms(rows[:, :, None]).amax(dim=0) for rows in between])
         found = []
-        for rows, error, own in zip(between, self.errors, y.tolist(), strict=True):
-            doubt = (error[:, None, own] + error + unit(error) * rows.abs()) * (1 + 4 * unit(error))
-            doubt[:, own] = 0.0  # the difference of a class and itself
-            found.append(_norms(rows[:, :, None], doubt[:, :, None]).amax(dim=0))
+        with outward_rounding(self.arithmetic == ENCLOSED):
+            for jacobian, error, own in zip(self.jacobians, self.errors, y.tolist(), strict=True):
+                rows = jacobian[:, None, own] - jacobian
+                between = (error[:, None, own] + error + unit(error) * rows.abs()) * (1 + 4 * unit(error))
+                between[:, own] = 0.0  # the difference of a class and itself
+                found.append(_norms(rows[:, :, None], between[:, :, None]).amax(dim=0))
         return torch.stack(found)
 
     def __str__(self) -> str:
@@ -110,26 +110,23 @@ def exact_bound(
         maps.append(np.stack([region.map[:, :-1] for region in regions]))
         errors.append(np.stack([region.error[:, :-1] for region in regions]))
     jacobians = tuple(torch.as_tensor(part, device=center.device) for part in maps)
-    encloses = is_outward()
-    doubts = tuple(torch.as_tensor(part, device=center.device) for part in errors) if encloses else ()
-    value = [_norms(j, e).amax() for j, e in zip(jacobians, doubts or [None] * len(jacobians), strict=True)]
+    doubts = tuple(torch.as_tensor(part, device=center.device) * enclosed(1.0) for part in errors)
+    value = [_norms(j, e).amax() for j, e in zip(jacobians, doubts, strict=True)]
     return ExactBound(
         value=torch.stack(value),
         kind=KIND,
         eps=radius,
         blocks=masks.blocks,
         failure_probability=masks.failure_probability,  # of the blocks, whose boxes certificates may use
-        arithmetic=f"float64, rounding {'' if encloses else 'not '}enclosed",
+        arithmetic=ENCLOSED if is_outward() else NOT_ENCLOSED,
         jacobians=jacobians,
         errors=doubts,
     )
 
 
-def _norms(matrices: Tensor, errors: Tensor | None = None) -> Tensor:
+def _norms(matrices: Tensor, errors: Tensor) -> Tensor:
     """Spectral norms of matrices (…, rows, columns), with the given errors of their entries the largest they can be."""
     found = torch.linalg.matrix_norm(matrices, ord=2)
-    if errors is None:
-        return found
     # The solver is backward stable, and norms of so many entries are rounded.
     rows, columns = matrices.shape[-2:]
     found = found * (1 + 32 * (rows + columns) * unit(matrices))
@@ -173,7 +170,7 @@ def adversarial_distance(
     nearest_ones = center + torch.as_tensor(steps, dtype=torch.float64, device=center.device) * radius[:, None]
     _check_ties(blocks, nearest_ones, y, masks.value * (radius + center.abs().amax(dim=1)))
     share_of = torch.as_tensor(shares, dtype=torch.float64, device=center.device)
-    distance = torch.where(share_of.isfinite(), share_of * radius * (1 - 4 * unit(radius)), torch.inf)
+    distance = torch.where(share_of.isfinite(), share_of * radius * (1 - 2 * SPACING), torch.inf)
     return distance, nearest_ones
 
 

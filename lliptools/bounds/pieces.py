@@ -13,7 +13,7 @@ from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block
 from lliptools.nets.linear import LARGEST_MATRIX, LinearMap
 from lliptools.nets.operators import Operator
-from lliptools.norms.rounding import gamma
+from lliptools.norms.rounding import gamma, outward_rounding
 
 __all__ = ["SPACING", "Affine", "Array", "Integers", "Layer", "Planes", "TooManyRegions", "as_integers", "read_layers"]
 
@@ -141,6 +141,7 @@ def _reachable(breakpoints: list[float], slopes: list[float]) -> tuple[list[floa
     return cuts, kept
 
 
+@outward_rounding()
 def read_layers(blocks: tuple[Block, ...]) -> list[Layer]:
     """The blocks as plain layers.
 

@@ -8,8 +8,9 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from lliptools.errors import InvalidInput
 from lliptools.layers.condition import check_matrix, smallest
-from lliptools.norms.rounding import gamma, unit
-from lliptools.norms.torus import fourier_error, squared_above
+from lliptools.norms.dense import squared_above
+from lliptools.norms.rounding import gamma, outward_rounding, unit
+from lliptools.norms.torus import fourier_error
 
 __all__ = ["kernel_norm", "matrix_norm"]
 
@@ -18,6 +19,7 @@ LANCZOS_STEPS = 24
 FREQUENCIES = 16  # so many a degree of the kernel's polynomial: what lies between them adds at most 2 % an image
 
 
+@outward_rounding()
 def matrix_norm(weight: Tensor) -> Tensor:
     """Upper bound of the norm of a matrix (rows, columns), in float64 with its rounding enclosed: a 0-dim tensor.
 
@@ -84,6 +86,7 @@ def _lanczos(gram: Tensor) -> tuple[Tensor, Tensor]:
     return values[-1], vector / torch.linalg.vector_norm(vector)
 
 
+@outward_rounding()
 def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     """Upper bound of the norm of a convolution on images of every size: kernel (out, in, k, k) -> 0-dim float64.
 

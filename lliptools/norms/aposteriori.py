@@ -24,7 +24,7 @@ from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
-from lliptools.norms.rounding import gamma, is_outward, matrix_slack
+from lliptools.norms.rounding import gamma, matrix_slack
 
 __all__ = ["AposterioriNorm", "bound_above", "largest_ritz"]
 
@@ -187,8 +187,6 @@ class AposterioriNorm:
 
 def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slope: Tensor) -> Tensor:
     """Room for the rounding of the process itself, which full reorthogonalisation keeps at some units a product."""
-    if not is_outward() and upper.dtype == torch.float64:
-        return upper
     steepest = (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
     products = 4 * gamma(linear.terms, upper) * linear.largest_size() * steepest * (upper > 0)
     return upper * (1 + 64 * gamma(1, upper)) + products + matrix_slack(linear, row_slope, column_slope)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap, times_root
 from lliptools.norms.kinds import errs, product_above
-from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, unit
+from lliptools.norms.rounding import gamma, inflated, matrix_slack, outward_rounding, unit
 
 __all__ = [
     "CholeskyNorm",
@@ -55,9 +55,7 @@ def scaled_matrices(linear: LinearMap, row_slope: Tensor, column_slope: Tensor, 
         for index in (group == number).nonzero()[:, 0].split(at_once):
             found.append(index)
             norms.append(_norms(linear, row_slope[index], column_slope[index], norm_of))
-    every = torch.cat(norms)[torch.cat(found).argsort()]
-    if is_outward():
-        every = every + matrix_slack(linear, row_slope, column_slope)
+    every = torch.cat(norms)[torch.cat(found).argsort()] + matrix_slack(linear, row_slope, column_slope)
     return every[which]
 
 
@@ -90,14 +88,19 @@ def _kept_first(slope: Tensor) -> Tensor:
 def root_of_largest_eigenvalue(kept: Tensor) -> Tensor:
     """Norms of wide matrices, largest entry 1, by the Gram matrix: (batch, rows, columns) -> (batch,)."""
     gram = kept @ kept.mT
-    squared = torch.linalg.eigvalsh(gram)[:, -1]
-    if is_outward():
-        # The eigenvalue solver is backward stable, and the entries of the Gram matrix are sums of rounded products.
-        trace = gram.diagonal(dim1=1, dim2=2).sum(dim=1)
-        squared = squared * (1 + 32 * len(gram[0]) * unit(gram)) + 2 * gamma(kept.shape[2], gram) * trace
-        return inflated(squared.sqrt())
+    squared = squared_above(torch.linalg.eigvalsh(gram)[:, -1], gram, kept.shape[2])
     alive = ~(squared <= 0)  # NaN stays NaN
-    return torch.where(alive, squared, 1.0).sqrt() * alive
+    return inflated(torch.where(alive, squared, 1.0).sqrt() * alive)
+
+
+def squared_above(squared: Tensor, gram: Tensor, terms: int) -> Tensor:
+    """Largest eigenvalues (…,) of Gram matrices (…, n, n), real or complex, with the rounding of solver and entries.
+
+    The eigenvalue solver is backward stable, and the entries are sums of so many rounded products.
+    """
+    trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(dim=-1)
+    products = (8 if gram.is_complex() else 2) * gamma(terms, squared)
+    return squared * (1 + 32 * gram.shape[-1] * unit(squared)) + products * trace
 
 
 @errs("upper", encloses=True)
@@ -108,9 +111,7 @@ def sums_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Ten
     """
     steepest = row_slope.detach().flatten(1).amax(dim=1).sqrt() * column_slope.detach().flatten(1).amax(dim=1).sqrt()
     found = product_above(linear.largest_size().expand(len(steepest)), steepest)
-    if is_outward():
-        found = found * (1 + 4 * gamma(linear.terms, found)) + matrix_slack(linear, row_slope, column_slope)
-    return found
+    return found * (1 + 4 * gamma(linear.terms, found)) + matrix_slack(linear, row_slope, column_slope)
 
 
 @errs("upper", encloses=True)
@@ -134,8 +135,7 @@ class GramNorm:
         error = 2 * gamma(kept.shape[2], kept) * gram.diagonal(dim1=1, dim2=2).sum(dim=1)  # of its Frobenius norm
         for step in range(self.steps):
             size = torch.linalg.vector_norm(gram, dim=(1, 2))
-            if is_outward():
-                size = (size + error) * (1 + 2 * gamma(terms, size))
+            size = (size + error) * (1 + 2 * gamma(terms, size))
             if step == self.steps - 1:
                 return inflated(((logarithm + size.log()) / 2 ** (step + 1)).exp(), 64)
             gram = gram / size[:, None, None]
@@ -161,6 +161,7 @@ class CholeskyNorm:
         """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         return scaled_matrices(linear, row_slope, column_slope, self._of)
 
+    @outward_rounding()  # a proof, whether the rounding of other stages is enclosed or not
     def _of(self, kept: Tensor) -> Tensor:
         gram = kept @ kept.mT
         size = len(gram[0])

@@ -9,8 +9,9 @@ from torch.nn.functional import pad
 
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
+from lliptools.norms.dense import squared_above
 from lliptools.norms.kinds import errs, product_above
-from lliptools.norms.rounding import gamma, is_outward, matrix_slack, unit
+from lliptools.norms.rounding import enclosed, gamma, matrix_slack, unit
 
 __all__ = ["torus_norm"]
 
@@ -32,9 +33,8 @@ def torus_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
         value = product_above(value, largest)
     steepest = row_slope.flatten(1).amax(dim=1).sqrt() * column_slope.flatten(1).amax(dim=1).sqrt()
     found = product_above(value.expand(len(row_slope)), steepest)
-    if is_outward():
-        found = found * (1 + (len(linear.operators) + 1) * 1e-12) + matrix_slack(linear, row_slope, column_slope)
-    return found
+    operations = enclosed(1e-12 * (len(linear.operators) + 1))
+    return found * (1 + operations) + matrix_slack(linear, row_slope, column_slope)
 
 
 def _norm(operator: Operator) -> Tensor:
@@ -80,23 +80,13 @@ def _convolution(operator: Convolution) -> Tensor:
     symbols = symbols.reshape(-1, per_group, symbols.shape[2])
     gram = symbols @ symbols.mH if per_group <= symbols.shape[2] else symbols.mH @ symbols
     found = _root(gram, max(symbols.shape[1:])) * (1 + gamma(operator.terms, operator.weight))
-    if is_outward():
-        found = found + fourier_error(kernel, math.prod(sizes))
-    return found
+    return found + fourier_error(kernel, math.prod(sizes))
 
 
 def _root(gram: Tensor, terms: int) -> Tensor:
     """Root of the largest eigenvalue of all Gram matrices (…, n, n), sums of so many products."""
     squared = torch.linalg.eigvalsh(gram)[..., -1].clamp_min(0)
-    if is_outward():
-        squared = squared_above(squared, gram, terms)
-    return squared.amax().sqrt()
-
-
-def squared_above(squared: Tensor, gram: Tensor, terms: int) -> Tensor:
-    """Largest eigenvalues (…,) of Gram matrices (…, n, n), real or complex, with the rounding of solver and entries."""
-    trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(dim=-1)
-    return squared * (1 + 32 * gram.shape[-1] * unit(squared)) + 8 * gamma(terms, squared) * trace
+    return squared_above(squared, gram, terms).amax().sqrt()
 
 
 def fourier_error(kernel: Tensor, points: int) -> Tensor:

@@ -116,6 +116,23 @@ def test_the_switch_is_a_context():
     assert not is_outward()
 
 
+def test_the_helpers_are_neutral_outside():
+    from lliptools.norms import rounding
+
+    linear = ll.nets.LinearMap.dense(torch.randn(3, 2, dtype=torch.float64))
+    moved, row, column = (torch.rand(4, size, dtype=torch.float64) for size in (2, 3, 2))
+    assert rounding.unit(moved) == rounding.gamma(5, moved) == rounding.enclosed(7.0) == 0.0
+    assert torch.equal(rounding.inflated(moved), moved)
+    assert torch.equal(rounding.absolute_with_slack(linear, moved, moved), linear.apply_absolute(moved))
+    assert not rounding.running_error(linear, moved, moved).any()
+    assert not rounding.matrix_slack(linear, row, column).any()
+    with ll.bounds.outward_rounding():
+        assert rounding.unit(moved) == 2.0**-53
+        assert rounding.enclosed(7.0) == 7.0
+        assert (rounding.absolute_with_slack(linear, moved, moved) > linear.apply_absolute(moved)).all()
+        assert (rounding.running_error(linear, moved, moved) > linear.apply_absolute(moved)).all()
+
+
 def test_certificates_enclose_by_default():
     net, data = ll.nets.load("digits-clipped"), ll.training.digits()
     x, y = data.x_test[:40], data.y_test[:40]
