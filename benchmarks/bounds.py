@@ -1,4 +1,4 @@
-"""Tightness and cost of every rung, norm and stage, in one markdown page.
+"""Tightness and cost of every bound, norm and stage, in one markdown page.
 
     python benchmarks/bounds.py                       # all sections, written to benchmarks/results/bounds.md
     python benchmarks/bounds.py --only ladder norms   # some of them anew
@@ -7,8 +7,6 @@ The MNIST sections need LLIPTOOLS_DATA, a folder that holds mnist/; the rivals a
 """
 
 import argparse
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -17,10 +15,7 @@ from typing import Any
 import rivals
 import torch
 from common import PLAIN, machine, plain_network, table, timed
-from safetensors.torch import load_file
 from torch import nn
-from train_mnist_conv import mnist, network
-from truncated_power import truncated_power
 
 import lliptools as ll
 from lliptools.bounds import LanczosNorm, PowerNorm, UpperNorm, adversarial_distance
@@ -30,10 +25,10 @@ POINTS = 64
 
 
 def ladder() -> str:
-    """Mean ratio of every rung to the exact constant (digits: to the best sampled lower bound), and its cost."""
+    """Mean ratio of every bound to the exact constant (digits: to the best sampled lower bound), and its cost."""
     torch.set_num_threads(1)
     rows: list[list[object]] = []
-    rungs = {
+    bounds = {
         "global": ll.global_bound,
         "local": ll.local_bound,
         "local, prefix boxes": partial(ll.local_bound, prefix=True),
@@ -51,15 +46,15 @@ def ladder() -> str:
                 reference = ll.exact_bound(net, x, eps).value
             else:
                 reference = ll.sampled_bound(net, x, eps, samples=1024, steps=120).value
-            for rung, bound in rungs.items():
-                times = 1 if rung == "sampled" else 5
+            for title, bound in bounds.items():
+                times = 1 if title == "sampled" else 5
                 seconds = timed(lambda bound=bound, net=net, x=x, eps=eps: bound(net, x, eps), times)
                 ratio = (bound(net, x, eps).value / reference).mean().item()
-                rows.append([name, eps, rung, ratio, 1e3 * seconds / POINTS, seconds / plain])
+                rows.append([name, eps, title, ratio, 1e3 * seconds / POINTS, seconds / plain])
             if name.startswith("moons"):
                 seconds = timed(lambda net=net, x=x, eps=eps: ll.exact_bound(net, x, eps), 1)
                 rows.append([name, eps, "exact", 1.0, 1e3 * seconds / POINTS, seconds / plain])
-    head = ["net", "ε", "rung", "mean ratio to the reference", "ms a point", "forward passes"]
+    head = ["net", "ε", "bound", "mean ratio to the reference", "ms per point", "forward passes"]
     return f"{POINTS} held-out points, batched.\n\n" + table(head, rows)
 
 
@@ -72,12 +67,12 @@ def radii() -> str:
         right = net(x).argmax(dim=1) == y
         x, y = x[right][:POINTS], y[right][:POINTS]
         distance, _ = adversarial_distance(net, x, y, 3.0)
-        for rung in ("global", "local", "merged", "tightest", "exact"):
+        for title in ("global", "local", "merged", "tightest", "exact"):
             start = time.perf_counter()
-            radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung])
+            radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[title])
             seconds = time.perf_counter() - start
-            rows.append([name, rung, (radius / distance).mean().item(), 1e3 * seconds / len(x)])
-    return table(["net", "rung", "mean certified radius / adversarial distance", "ms a point"], rows)
+            rows.append([name, title, (radius / distance).mean().item(), 1e3 * seconds / len(x)])
+    return table(["net", "bound", "mean certified radius / adversarial distance", "ms per point"], rows)
 
 
 def norms() -> str:
@@ -114,22 +109,6 @@ def norms() -> str:
         ]
         low, high = min(r.min().item() for r in ratios), max(r.max().item() for r in ratios)
         rows.append([name, f"{low:.4f}", f"{high:.4f}", seconds])
-    layers = [layer for layer in net if isinstance(layer, nn.Linear | nn.Conv2d)]
-    for steps in (2, 10, 100):
-
-        def released(steps: int = steps) -> list[torch.Tensor]:
-            found = []
-            for layer, block, columns in zip(layers, masks.blocks, before, strict=False):
-                columns = columns.flatten(1) if isinstance(layer, nn.Linear) else columns
-                found.append(truncated_power(layer, block.row_slope, columns, steps))
-            return found
-
-        start = time.perf_counter()
-        found = released()
-        seconds = time.perf_counter() - start
-        ratios = [value / wanted for value, wanted in zip(found, truth, strict=True)]
-        low, high = min(r.min().item() for r in ratios), max(r.max().item() for r in ratios)
-        rows.append([f"norms alone, power iteration as released, {steps} steps", f"{low:.4f}", f"{high:.4f}", seconds])
     with torch.no_grad():  # the machine may have been busy before: the quicker of the two
         plain = min(plain, timed(lambda: net(x), 15))
     rows = [[*row[:3], row[3] / plain] for row in rows]
@@ -139,16 +118,14 @@ def norms() -> str:
 
 
 def stages() -> str:
-    """MNIST conv nets, 1,000 test images: certify_in_stages against the full computation and power iteration."""
+    """Shipped convolutional nets, 1,000 MNIST test images: certify_in_stages against the full computation."""
     torch.set_num_threads(2)
-    x, y = mnist("t10k")
-    x, y = x[:1000], y[:1000]
+    data = ll.training.mnist()
+    x, y = ll.training.as_float(data.x_test[:1000]), data.y_test[:1000]
     rows: list[list[object]] = []
     details = []
-    for name, eps in (("0.5", 0.5), ("0.3", 0.3), ("plain", 0.02)):
-        net = network()
-        net.load_state_dict(load_file(HERE / "nets" / f"mnist-conv-{name}.safetensors"))
-        net.eval()
+    for name, eps in (("mnist-small-sparse", 0.3), ("mnist-small-local", 0.3), ("mnist-small-standard", 0.02)):
+        net = ll.nets.load(name).float()
         with torch.no_grad():
             plain = timed(lambda net=net: net(x), 15)
         seconds = timed(lambda net=net, eps=eps: ll.certify_in_stages(net, x, y, eps), 3)
@@ -157,30 +134,10 @@ def stages() -> str:
         full = torch.cat([ll.certify(net, a, b, eps).holds for a, b in zip(x.split(250), y.split(250), strict=True)])
         whole = time.perf_counter() - start
         differ = int((full != staged.holds).sum())
-        rows.append([f"mnist-conv-{name}", eps, int(staged.holds.sum()), differ, seconds / plain, whole / plain])
-        details.append(f"mnist-conv-{name}, ε = {eps}:\n\n```\n{staged}\n```")
+        rows.append([name, eps, int(staged.holds.sum()), differ, seconds / plain, whole / plain])
+        details.append(f"{name}, ε = {eps}:\n\n```\n{staged}\n```")
     head = ["net", "ε", "certified", "answers that differ", "stages, forward passes", "in full, forward passes"]
     return table(head, rows) + "\n\n" + "\n\n".join(details)
-
-
-def throughput() -> str:
-    """1,000 digits at four radii, and the memory that 256 MNIST images on 4C3F take."""
-    torch.set_num_threads(2)
-    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
-    x, y = torch.cat([data.x_train, data.x_test])[:1000], torch.cat([data.y_train, data.y_test])[:1000]
-    seconds = timed(lambda: [ll.certify(net, x, y, eps) for eps in (0.05, 0.1, 0.2, 0.3)], 3)
-    code = (
-        "import resource, torch, lliptools as ll; torch.manual_seed(0);"
-        "net = ll.nets.cnn('4C3F', (1, 28, 28), activation='clipped_relu').eval();"
-        "ll.local_bound(net, torch.rand(256, 1, 28, 28), 0.1);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    peak = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-    rows: list[list[object]] = [
-        ["1,000 digits certified at 4 radii by local_bound, seconds", seconds],
-        ["local_bound of 256 MNIST images on 4C3F, peak memory of the process, GiB", peak / 2**20],
-    ]
-    return table(["what", "measured"], rows)
 
 
 def others() -> str:
@@ -205,7 +162,7 @@ def others() -> str:
 
 
 def boxes() -> str:
-    """Mean width of the pre-activation boxes of the second hidden layer, 32 digits, against auto_LiRPA's CROWN."""
+    """Mean width of the pre-activation boxes of the second hidden layer, 32 digits."""
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     for name, eps in (("digits-relu", 0.1), ("digits-clipped", 0.1)):
@@ -217,13 +174,11 @@ def boxes() -> str:
             "∩ prefix rows": ll.local_bound(net, x, eps, prefix=True).blocks[1].box,
         }
         widths = {method: (box.upper - box.lower).mean().item() for method, box in found.items()}
-        crown = rivals.lirpa_boxes(net, x, eps, method="CROWN")
-        widths["CROWN (auto_LiRPA)"] = "absent" if crown is None else (crown[1][1] - crown[1][0]).mean().item()
         rows += [[name, eps, method, width] for method, width in widths.items()]
     return table(["net", "ε", "boxes", "mean width"], rows)
 
 
-SECTIONS = {section.__name__: section for section in (ladder, radii, boxes, norms, stages, throughput, others)}
+SECTIONS = {section.__name__: section for section in (ladder, radii, boxes, norms, stages, others)}
 
 
 def main() -> None:

@@ -15,12 +15,11 @@ import json
 import statistics
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine, table
+from common import table
 
 import lliptools as ll
 from lliptools.training import Recipe, as_float
@@ -162,55 +161,8 @@ def gains(found: list[dict[str, Any]], family: str) -> str:
     return "\n".join(lines)
 
 
-def two_by_two(found: list[dict[str, Any]], family: str) -> str:
-    """Bound by loss: what each of the four certifies, in equal epochs, and the global ones in equal time."""
-    eps = str(nearest(ll.training.recipe(f"{family}-sparse")))
-    reached: dict[str, list[float]] = {}
-    for line in found:
-        if line["family"] == family:
-            reached.setdefault(line["kind"], []).append(line[eps]["local"])
-    kinds = {"global": "global", "global, equal time": "global, equal time", "sparse": "local, clipped, sparse"}
-    rows: list[list[object]] = [
-        [words, spread(reached[kind]), spread(reached[f"{kind}, margin loss"])] for kind, words in kinds.items()
-    ]
-    head = ["bound in training", "cross-entropy of worst logits", f"the same at temperature {TEMPERATURE}: margins"]
-    return f"{family}, certified at {eps} by the local bound:\n\n{table(head, rows)}\n\n"
-
-
-def verdict(found: list[dict[str, Any]]) -> str:
-    """Was it the bound, or was it the loss?"""
-    mnist, digits, far = (partial(gain, found, family) for family in ("mnist-mlp-0.3", "digits-0.3", "mnist-mlp-1.58"))
-    others = [
-        f"{family} {gain(found, family, 'sparse', 'global')}, {gain(found, family, 'sparse', 'global, equal time')}"
-        for family in ("mnist-small", "mnist-maxmin", "cifar10-small")
-    ]
-    return (
-        "## Was it the bound, or was it the loss?\n\n"
-        "On MNIST it was the loss, and the time. At equal epochs the local bound with clipping and sparsity certifies "
-        f"{mnist('sparse', 'global')} points more at .3 than the global one; the local bound without them gives "
-        f"{mnist('local', 'global')}. But the global bound gains the same by a lower temperature of the loss, which "
-        f"asks for larger margins ({mnist('global, margin loss', 'global')}), and by the epochs that fit into the "
-        f"time of the local ones (sparse over it: {mnist('sparse', 'global, equal time')}); with both it is the best "
-        f"of the table (sparse with that loss over it: "
-        f"{mnist('sparse, margin loss', 'global, equal time, margin loss')}). On the digits, 1,437 points to train on, "
-        "nothing is left to gain by more epochs, and what remains of the local bound is small: with either loss "
-        f"{digits('sparse', 'global, equal time')} and "
-        f"{digits('sparse, margin loss', 'global, equal time, margin loss')} points over the global twin of the same "
-        "time, on 360 test points (one point is .28). At 1.58 a ball holds points of both sides of nearly every unit: "
-        f"thresholds and the sparsity loss cost there ({far('sparse', 'global')} points, at equal time "
-        f"{far('sparse', 'global, equal time')}), and the local bound alone gives {far('local', 'global')}. "
-        "Convolutional nets and pairs gain nothing either (sparse over global, and over the one of equal time: "
-        f"{'; '.join(others)}): nearly all their units are seen to vary in the ball "
-        "([varying.md](varying.md)), so that no box, however tight, could "
-        "strike them, and thresholds that make them constant cost more accuracy than their rows are worth "
-        "([search.md](search.md)). The local bound earns its place where a certificate is computed once for a network "
-        "that exists already: compare the columns certified by the local and by the global bound.\n\n"
-        + "".join(two_by_two(found, family) for family in BOUND_OR_LOSS)
-    )
-
-
 def page() -> None:
-    """The markdown page."""
+    """The tables of the page; what stands above them stays."""
     found = runs()
     parts = []
     for family in dict.fromkeys(line["family"] for line in found):
@@ -247,14 +199,10 @@ def page() -> None:
             f"Certified at {nearest(recipe):.3g} by the local bound, in points:\n\n"
             f"{gains(found, family)}\n"
         )
-    text = (
-        "# What each ingredient of certified training buys\n\n"
-        "Made by `python benchmarks/certified.py FAMILY` for each family and `python benchmarks/certified.py --page`, "
-        f"with {machine()}. Mean ± standard error over the seeds. The five kinds of a family are trained alike but for "
-        "one thing: no bound, the global bound, the local bound, clipped activations, the sparsity loss.\n\n"
-    )
-    (LINES.parent / "certified.md").write_text(text + verdict(found) + "\n".join(parts))
-    print(text + verdict(found) + "\n".join(parts))
+    path = LINES.parent / "certified.md"
+    opening = path.read_text().split(f"## {found[0]['family']}\n", 1)[0]  # what the numbers say, in words
+    path.write_text(opening + "\n".join(parts))
+    print(*parts, sep="\n")
 
 
 if __name__ == "__main__":

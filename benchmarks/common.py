@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Callable
+from datetime import date
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +54,8 @@ def table(head: list[str], rows: list[list[object]]) -> str:
 
 
 def machine() -> str:
-    """One line: what the numbers were measured with."""
+    """One line: what the numbers were measured with, and when."""
     return (
         f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, Python {platform.python_version()}, "
-        f"lliptools {ll.__version__}"
+        f"lliptools {ll.__version__}, on {date.today()}"
     )

@@ -8,8 +8,8 @@
 
 A run prints as it goes, and writes FOLDER/gpu.json after every part, so that a cut loses only the rest. On a GPU it
 writes the page too.
-Needs torch, numpy, scipy, safetensors, tqdm and pytest, and Pillow for the packed images; PYTHONPATH=. will do in place
-of an installation.
+Needs torch, numpy, scipy, safetensors and tqdm, and Pillow for the packed images; PYTHONPATH=. will do in place of an
+installation. The tests marked gpu: pytest -m gpu --confcutdir=tests/gpu tests/gpu
 """
 
 import argparse
@@ -49,7 +49,6 @@ STEPS = 2  # of the norms, as the paper's code has them
 WHOLE = 525.0  # seconds that a run may take, the command's start included
 EVALUATION = 75.0  # seconds that are kept for what follows the training
 LAST = 15.0  # of them, for the certificates in a second
-COMPILATION = 45.0  # seconds after which a compilation is given up
 QUALITY = 75  # of the packed images: that of the images they were made from, where those were JPEGs already
 WINDOW = 250  # points that are certified at a time
 
@@ -59,7 +58,6 @@ LOSSES: dict[str, Objective] = {
     "local": Certified(EPS),
     "local + sparsity": Certified(EPS, sparsity=0.1),
 }
-COMPILED = ("cross-entropy", "local")
 
 # What the paper reports for 6C2F after 800 epochs: clean / PGD / certified at 36/255, in percent (Huang et al., 2021).
 PUBLISHED = {"global": "65.7 / 60.8 / 51.3 (BCP)", "local": "70.7 / 64.8 / 54.3 (Local + BCP)"}
@@ -299,50 +297,19 @@ def graph_rows(size: Size) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def compiled_row(size: Size, name: str) -> dict[str, Any]:
-    """A step whose loss is compiled by torch.compile, with CUDA graphs of its own."""
-    net, objective, norm, (x, y) = size.build(), LOSSES[name], SharedNorm(STEPS), batch(size)
-    optimizer = torch.optim.AdamW(net.parameters(), 0.0)
-    settings: dict[str, Any] = {"backend": "eager"} if size.toy else {"mode": "reduce-overhead"}
-    loss_of = torch.compile(lambda: objective(net, x, y, 1.0, norm), **settings)
-
-    def run() -> None:
-        optimizer.zero_grad()
-        loss_of().backward()
-        optimizer.step()
-
-    start = time.perf_counter()
-    run()
-    waited(size.device)
-    return {
-        "loss": name,
-        "way": "torch.compile",
-        "compiling": time.perf_counter() - start,
-        "ms": milliseconds(run, size),
-    }
-
-
-def in_a_process(row: str, size: Size, limit: float) -> list[dict[str, Any]]:
-    """The rows that a process of its own prints: neither a crash nor a wait without end takes the run with it."""
-    command = [sys.executable, str(Path(__file__)), "--row", row, *(["--toy"] if size.toy else [])]
-    way, _, loss = row.partition(":")
-    why = {"loss": loss or "all", "way": way}
+def in_a_process(size: Size, limit: float) -> list[dict[str, Any]]:
+    """graph_rows as a process of its own prints them: neither a crash nor a wait without end takes the run with it."""
+    command = [sys.executable, str(Path(__file__)), "--graphs", *(["--toy"] if size.toy else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired as error:
         printed = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        return [*map(json.loads, printed.splitlines()), {**why, "failed": f"not done after {limit:.0f} s"}]
+        failed = {"loss": "all", "way": "CUDA graph", "failed": f"not done after {limit:.0f} s"}
+        return [*map(json.loads, printed.splitlines()), failed]
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode:
-        rows.append({**why, "failed": done.stderr[-600:]})
+        rows.append({"loss": "all", "way": "CUDA graph", "failed": done.stderr[-600:]})
     return rows
-
-
-def print_rows(row: str, size: Size) -> None:
-    """What in_a_process reads."""
-    way, _, loss = row.partition(":")
-    for found in graph_rows(size) if way == "CUDA graph" else [compiled_row(size, loss)]:
-        print(json.dumps(found), flush=True)
 
 
 def steps(size: Size) -> dict[str, Any]:
@@ -350,9 +317,7 @@ def steps(size: Size) -> dict[str, Any]:
     rows = list(eager_rows(size))
     for row in rows:
         print(row, flush=True)
-    rows += in_a_process("CUDA graph", size, 90.0)
-    for name in COMPILED[:1] if size.toy else COMPILED:
-        rows += in_a_process(f"torch.compile:{name}", size, COMPILATION)
+    rows += in_a_process(size, 90.0)
     forward = rows[0]["ms"]
     return {"rows": [{**row, "forward passes": row["ms"] / forward} if "ms" in row else row for row in rows]}
 
@@ -575,27 +540,10 @@ def decoded(file: bytes) -> np.ndarray:
 # The run and its page
 
 
-def gpu_tests(size: Size) -> dict[str, Any]:
-    """The tests marked gpu; in the rehearsal only a few, with the CPU in the GPU's place."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-W", "default", "-rfE"]
-    command += [f"--confcutdir={ROOT / 'tests' / 'gpu'}", str(ROOT / "tests" / "gpu")]
-    environment = {**os.environ}
-    if size.toy:
-        command += ["-k", "dense-local or captured"]
-        environment |= {"LLIPTOOLS_GPU_REHEARSAL": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
-    lines = done.stdout.splitlines()
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    if done.returncode:
-        print(done.stdout[-6000:], done.stderr[-2000:], flush=True)
-    return {"exit status": done.returncode, "summary": lines[-1] if lines else done.stderr[-300:], "failures": failed}
-
-
 def run(size: Size, folder: Path) -> int:
     """All parts; 0 where none has failed."""
     report, nets = Report(folder, size), dict[str, nn.Sequential]()
     report.part("kernels", kernels)
-    report.part("tests", lambda: gpu_tests(size))
     report.part("steps", lambda: steps(size))
     captured = not size.toy and can_capture(report.found["steps"])
     report.part("epoch", lambda: epoch_on_mnist(size, captured))
@@ -605,7 +553,7 @@ def run(size: Size, folder: Path) -> int:
         PAGE.write_text(page(report.found))
     print(f"\n{report.path}: done in {report.seconds:.0f} s")
     parts = [found for found in report.found.values() if isinstance(found, dict)]
-    return int(any("failed" in found or found.get("exit status") for found in parts))
+    return int(any("failed" in found for found in parts))
 
 
 def percent(share: float) -> str:
@@ -621,32 +569,23 @@ def said(found: dict[str, Any] | None) -> str:
 
 
 def step_table(found: dict[str, Any]) -> str:
-    """Of steps, graphs and compiled ones."""
+    """Of steps, line by line and as graphs."""
     head = ["loss", "way", "ms", "in forward passes", "remarks"]
     rows: list[list[object]] = []
     for row in found["rows"]:
         remarks = [f"failed: {' '.join(row['failed'].split())[:160]}"] if "failed" in row else []
         remarks += [f"loss differs from the eager one by {row['differs']:.1g}"] if "differs" in row else []
-        remarks += [f"{row['compiling']:.0f} s to compile"] if "compiling" in row else []
         rows.append([row["loss"], row["way"], row.get("ms", ""), row.get("forward passes", ""), "; ".join(remarks)])
     return table(head, rows)
 
 
 def training_table(found: dict[str, Any]) -> str:
     """Of the runs on CIFAR-10."""
-    head = [
-        "run",
-        "epochs",
-        "s",
-        "clean",
-        "PGD",
-        *(f"certified, {name}" for name in CERTIFIED_BY),
-        "points",
-        "paper, 800 epochs",
-    ]
+    by = [f"certified, {name}" for name in CERTIFIED_BY]
+    head = ["run", "epochs", "s", "clean", "PGD", *by, "points", "paper, 800 epochs"]
     rows: list[list[object]] = []
     for each in found["runs"]:
-        shares = [percent(each[name]) for name in ("clean", "PGD", *(f"certified, {name}" for name in CERTIFIED_BY))]
+        shares = [percent(each[name]) for name in ("clean", "PGD", *by)]
         paper = PUBLISHED[each["bound"]] if each["run"] != "global, equal time" else ""
         rows.append([each["run"], each["epochs"], each["seconds"], *shares, each["points"], paper])
     return table(head, rows)
@@ -669,7 +608,6 @@ def page(found: dict[str, Any]) -> str:
         if name in LOSSES
     ]
     shown = {
-        "tests": lambda part: f"`{part['summary']}`",
         "steps": step_table,
         "epoch": lambda part: table(
             ["way", "plain, s", "local, s", "local over plain"],
@@ -706,10 +644,6 @@ are no views (`--count`). A look at a value makes a GPU wait, and ends the captu
 
 {table(head, counts)}
 
-## The tests marked gpu
-
-{text["tests"]}
-
 ## A step
 
 {"2C1F, batch 4" if toy else "6C2F, batch 256"}, after the ramp, AdamW. The loss of a captured step is compared with
@@ -742,7 +676,7 @@ def main() -> int:
     one.add_argument("--pack", action="store_true", help="pack CIFAR-10 of LLIPTOOLS_DATA")
     one.add_argument("--count", action="store_true", help="count the kernels of a step")
     one.add_argument("--page", type=Path, metavar="FOLDER", help="write the page of the run in this folder")
-    one.add_argument("--row", help=argparse.SUPPRESS)
+    one.add_argument("--graphs", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--toy", action="store_true", help="all of it in little, on the CPU")
     parser.add_argument("--minutes", type=float, default=4.0, help="about how long to train on CIFAR-10")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where gpu.json is written")
@@ -758,8 +692,9 @@ def main() -> int:
         PAGE.write_text(page(json.loads((options.page / "gpu.json").read_text())))
     elif not (options.toy or torch.cuda.is_available()):
         parser.error("expected a CUDA device, got none: --toy rehearses on the CPU")
-    elif options.row:
-        print_rows(options.row, size)
+    elif options.graphs:
+        for row in graph_rows(size):
+            print(json.dumps(row), flush=True)
     else:
         return run(size, options.out)
     return 0

@@ -1,31 +1,24 @@
 """Other packages' answers to the questions the benchmarks ask; none of them is needed to run the rest.
 
-    pip install cvxpy clarabel eclipse-nn foolbox
-    pip install --no-deps auto_LiRPA==0.3 && pip install appdirs tqdm
+    pip install cvxpy clarabel eclipse-nn
 
 A package that is absent, or that will not start here, leads to one printed line and to None.
 """
 
 import contextlib
 import io
-import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from lliptools.nets import ClippedReLU
+__all__ = ["available", "eclipse", "lipsdp", "lmi", "smallest_certified"]
 
-__all__ = ["available", "eclipse", "foolbox_pgd", "lipsdp", "lirpa_boxes", "lmi", "smallest_certified"]
-
-PACKAGES = ("cvxpy", "clarabel", "eclipse-nn", "auto_LiRPA", "foolbox")
+PACKAGES = ("cvxpy", "clarabel", "eclipse-nn")
 
 
 def available() -> dict[str, str | None]:
@@ -119,15 +112,11 @@ def lmi(weights: list[np.ndarray], multipliers: np.ndarray, bound: float) -> np.
 
 
 @or_absent
-def eclipse(
-    net: nn.Sequential, center: Tensor | None = None, eps: float | None = None, *, algorithm: str | None = None
-) -> float | None:
-    """Lipschitz constant of a dense ReLU net in L2, by ECLipsE: meant as an upper bound, whose rounding is not checked.
+def eclipse(net: nn.Sequential) -> float | None:
+    """Global Lipschitz constant of a dense ReLU net by ECLipsE-Fast: an upper bound, whose rounding is not checked.
 
-    Without center: global, algorithm "ECLipsE_Fast" (closed form, default) or "ECLipsE" (one SDP a layer, by SCS).
-    With center (features,) and eps: in the L2 ball, algorithm "Fast" (default), "Acc" (SDPs) or "CF" (closed form).
     NaN where the package gives up. Layers that are not Linear or ReLU would be ignored by it, so they are refused.
-    Source: Xu and Sivaranjani, "ECLipsE" (NeurIPS 2024) and "ECLipsE-Gen-Local" (TMLR 2026).
+    Source: Xu and Sivaranjani, "ECLipsE" (NeurIPS 2024).
     """
     from eclipse_nn import LipConstEstimator
 
@@ -136,71 +125,7 @@ def eclipse(
     if not alternating or any(isinstance(layer, nn.Linear) and layer.bias is None for layer in layers):
         raise ValueError("expected Linear layers with biases, ReLU between them")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-        estimator = LipConstEstimator(model=nn.Sequential(*layers))
-        if center is None:
-            return float(estimator.estimate(algorithm or "ECLipsE_Fast"))
-        center = center.detach().cpu().double().flatten()
-        bound, _, _ = estimator.estimate_gen_local(center, eps, actv="relu", algo=algorithm or "Fast")
-    return float(bound)
-
-
-@or_absent
-def lirpa_boxes(
-    net: nn.Sequential, x: Tensor, eps: float, *, method: str = "CROWN"
-) -> list[tuple[Tensor, Tensor]] | None:
-    """Pre-activation boxes over the L2 ball by auto_LiRPA, a (lower, upper) per activation and one for the outputs.
-
-    net: Linear, Conv2d, Flatten, ReLU and ClippedReLU (whose thresholds are one for all, per channel or, without image
-    axes, per unit). x: (batch, *sample). method: "CROWN" (default), "IBP" or "IBP+backward".
-    Sound in real arithmetic, in the dtype of the net. Each layer is bounded as the last one of a network cut there.
-    Source: Xu et al., "Automatic perturbation analysis for scalable certified robustness and beyond" (NeurIPS 2020).
-    """
-    _mend_lirpa()
-    from auto_LiRPA import BoundedModule, BoundedTensor
-    from auto_LiRPA.perturbations import PerturbationLpNorm
-
-    boxes = []
-    x, so_far, shape = x.detach(), nn.Sequential(), x.shape
-    for layer in [*net, None]:
-        if layer is None or isinstance(layer, nn.ReLU | ClippedReLU):
-            bounded = BoundedModule(nn.Sequential(*so_far, nn.Flatten()), x, device=str(x.device))
-            ball = BoundedTensor(x, PerturbationLpNorm(norm=2, eps=eps))
-            lower, upper = bounded.compute_bounds(x=(ball,), method=method)
-            boxes.append((lower.detach().view(shape), upper.detach().view(shape)))
-        if layer is not None:
-            so_far.extend(_clip(layer.theta, shape[1:]) if isinstance(layer, ClippedReLU) else [layer])
-            shape = so_far(x).shape
-    return boxes
-
-
-@or_absent
-def foolbox_pgd(
-    net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, restarts: int = 5, box: bool = False
-) -> Tensor | None:
-    """Which points Foolbox's L2-PGD breaks within eps, (batch,) bool: an attack, so it misses some and invents none.
-
-    Misclassified points count as broken. box=False lets it leave [0, 1], as certificates without an input domain do.
-    Source: Rauber et al., "Foolbox Native" (JOSS 2020).
-    """
-    import foolbox
-
-    limits = (0.0, 1.0) if box else (-1e3, 1e3)
-    model = foolbox.PyTorchModel(net.eval(), bounds=limits, device=x.device)
-    attack = foolbox.attacks.L2ProjectedGradientDescentAttack(rel_stepsize=2.5 / steps, steps=steps)
-    _, clipped, broken = attack.repeat(restarts)(model, x, y, epsilons=eps)
-    inside = (clipped - x).flatten(1).norm(dim=1) <= eps * (1 + 1e-4)
-    return broken & inside
-
-
-def _clip(theta: Tensor, shape: tuple[int, ...]) -> nn.Sequential:
-    """The clipped ReLU as θ − relu(θ − relu(z)): auto_LiRPA has no rule for a minimum."""
-    channels, rest = shape[0], shape[1:]
-    threshold = theta.detach().relu().expand(channels, *[1] * len(rest)).flatten()
-    flip = nn.Conv2d(channels, channels, 1) if rest else nn.Linear(channels, channels)
-    identity = torch.eye(channels, dtype=theta.dtype, device=theta.device)
-    flip.weight = nn.Parameter(-identity.view(flip.weight.shape))
-    flip.bias = nn.Parameter(threshold)
-    return nn.Sequential(nn.ReLU(), flip, nn.ReLU(), flip)
+        return float(LipConstEstimator(model=nn.Sequential(*layers)).estimate("ECLipsE_Fast"))
 
 
 def _selections(weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -217,22 +142,3 @@ def _selections(weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.n
 
 def _array(weight: Tensor) -> np.ndarray:
     return weight.detach().cpu().double().numpy()
-
-
-def _mend_lirpa() -> None:
-    """Give auto_LiRPA 0.3, made for torch 1.12 and numpy 1, the three private names that newer versions dropped."""
-    if "numpy.lib.arraysetops" not in sys.modules:
-        stand_in = ModuleType("numpy.lib.arraysetops")
-        stand_in.isin = np.isin  # type: ignore[attr-defined]
-        sys.modules[stand_in.__name__] = stand_in
-    from torch.onnx._internal.torchscript_exporter._globals import GLOBALS
-
-    symbolic_helper = import_module("torch.onnx.symbolic_helper")  # the attribute of torch.onnx is another module
-
-    def set_version(number: int) -> None:
-        GLOBALS.export_onnx_opset_version = number
-
-    if not hasattr(symbolic_helper, "_set_opset_version"):
-        symbolic_helper._set_opset_version = set_version
-    if not hasattr(torch._C.Node, "__getitem__"):
-        torch._C.Node.__getitem__ = lambda node, name: getattr(node, node.kindOf(name))(name)

@@ -230,40 +230,6 @@ def measured(axis: Axis, found: Found) -> str:
     return f"## {axis.name.capitalize()}\n\n{axis.setting}.\n\n{table(head, rows)}\n"
 
 
-def learnt(found: dict[str, Found]) -> str:
-    """What the numbers say, in words."""
-    width, depth, batch, side = (found[axis.name] for axis in AXES)
-    (narrow, wide), deep, many, large = AXES[0].ranges, *(axis.ranges[0] for axis in AXES[1:])
-    whole = width[narrow[1]]["local"]
-    gram = 100 * (1 - whole.applied / whole.operations)
-    low, high = (width[size]["local"].applications / 16 for size in wide)
-    return f"""**Narrow layers.** Up to width {narrow[1]} norms are exact, and applications as many at every width.
-What is not in them, nearly all of it Gram matrices and eigenvalues, is {gram:.0f} % of the operations of the local
-bound at {narrow[1]}. Yet its time grows by {power(width, narrow, "local", "seconds")} where all its operations grow by
-{power(width, narrow, "local", "operations")}, as that of the forward pass does
-({power(width, narrow, PLAIN, "seconds")} and {power(width, narrow, PLAIN, "operations")}): arithmetic is not yet what
-takes the time.
-
-**Wide layers.** From {wide[0]} on, the norm of the middle layer is found from its products with vectors. A point of the
-local bound takes {low:.0f} applications at {wide[0]} and {high:.0f} at {wide[1]}; their operations predict
-{power(width, wide, "local", "applied")}, and the time grows by {power(width, wide, "local", "seconds")}.
-
-**Depth.** The time grows about linearly or less ({power(depth, deep, "global", "seconds")},
-{power(depth, deep, "local", "seconds")} and {power(depth, deep, "in stages", "seconds")}: global, local, in stages).
-All operations of the local bound grow by {power(depth, deep, "local", "operations")} only: deep in a network of random
-weights different points have the same slopes, and those share a norm.
-
-**Batch.** The global bound costs the same for any number of points. Applications of the local one grow with their
-number, its time by {power(batch, many, "local", "seconds")}, that of certificates in stages by
-{power(batch, many, "in stages", "seconds")}.
-
-**Images.** A fixed number of applications would grow as the area, by 2. The local bound takes more of them on larger
-images ({power(side, large, "local", "applications")}); their operations grow by
-{power(side, large, "local", "applied")}, its time by {power(side, large, "local", "seconds")}. The tightest bound is
-left out where a layer is too large for its matrix, and it is the local one.
-"""
-
-
 def high_water() -> int:
     """The most bytes that this process has held. (ru_maxrss would start at what its parent held.)"""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -349,7 +315,6 @@ by up to 0.4, and by 1 that of the forward pass of images, which takes less than
 
 {table(head, exponents)}
 
-{learnt(found)}
 {"".join(measured(axis, found[axis.name]) + chr(10) for axis in AXES)}{ends}"""
     (HERE / "results" / "scaling.md").write_text(text)
     print(text)

@@ -11,6 +11,7 @@ benchmarks/results/soundness.jsonl, and one that is there is not repeated. The f
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -19,7 +20,6 @@ from typing import Any
 
 import torch
 from common import machine, table
-from run import git
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "oracle"))
@@ -39,7 +39,8 @@ def ask(seed: int) -> tuple[Verdict, list[str]]:
 
 def measured(start: int) -> dict[str, Any]:
     """The line of a batch of networks."""
-    line: dict[str, Any] = {"start": start, "networks": BATCH, "commit": git("rev-parse", "--short", "HEAD")}
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, text=True).strip()
+    line: dict[str, Any] = {"start": start, "networks": BATCH, "commit": commit}
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     layers: Counter[str] = Counter()
     refuted, broken, began = [], [], time.process_time()

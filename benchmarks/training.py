@@ -11,14 +11,11 @@ from pathlib import Path
 
 import torch
 from common import machine, table
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from train_mnist_conv import network
 
 import lliptools as ll
-from lliptools.bounds import exact_norm, light_boxes
+from lliptools.bounds import exact_norm
 from lliptools.training import Certified, Clean, GloRo, Objective, SharedNorm
-from lliptools.training.losses import gloro
 
 HERE = Path(__file__).parent
 STEPS = 2
@@ -36,17 +33,6 @@ LOSSES: dict[str, Objective] = {
 }
 
 
-def whole_norms(norm: SharedNorm) -> Callable[..., Tensor]:
-    """The same norm, of whole layers: one sample serves the batch."""
-
-    def of_whole(linear: ll.nets.LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        one, other = torch.ones_like(row_slope[:1]), torch.ones_like(column_slope[:1])
-        return norm(linear, one, other).expand(len(row_slope))
-
-    of_whole.begin = norm.begin  # type: ignore[attr-defined]
-    return of_whole
-
-
 def costs(net: nn.Sequential, x: Tensor, y: Tensor) -> list[list[object]]:
     """A training step of every loss, in forward passes and in steps with cross-entropy."""
     jobs: dict[str, Callable[[], object]] = {"forward": torch.no_grad()(lambda: net(x))}
@@ -61,14 +47,6 @@ def costs(net: nn.Sequential, x: Tensor, y: Tensor) -> list[list[object]]:
     for name, objective in LOSSES.items():
         norm = SharedNorm(STEPS)
         jobs[name] = lambda objective=objective, norm=norm: step(objective(net, x, y, 1.0, norm))  # type: ignore[misc]
-    whole = whole_norms(SharedNorm(STEPS))
-
-    def local_boxes_whole_norms() -> None:
-        bound = ll.local_bound(net, x, EPS, boxes=light_boxes, norm=whole, dtype=x.dtype, differentiable="norms")
-        assert bound.outputs is not None
-        step(gloro(bound.outputs, bound.pairwise(y), EPS, y))
-
-    jobs["GloRo, local boxes, norms of whole layers"] = local_boxes_whole_norms
     least = dict.fromkeys(jobs, float("inf"))
     for repeat in range(REPEATS + 1):
         for name, job in jobs.items():
@@ -116,15 +94,13 @@ def main() -> None:
         digits.x_train[:128].float(),
         digits.y_train[:128],
     )
-    convolutional = network()
-    convolutional.load_state_dict(load_file(HERE / "nets" / "mnist-conv-0.5.safetensors"))
     mnist = ll.training.as_float(ll.training.mnist().x_test[:256])
     close = [
         row
         for name, net, x, eps in (
             ("digits-clipped", ll.nets.load("digits-clipped"), digits.x_test, 0.1),
             ("digits-clipped", ll.nets.load("digits-clipped"), digits.x_test, 0.3),
-            ("mnist-conv-0.5", convolutional.eval(), mnist, 0.3),
+            ("mnist-small-local", ll.nets.load("mnist-small-local").float(), mnist, 0.3),
         )
         for row in tightness(name, net, x, eps)
     ]

@@ -26,8 +26,7 @@ def test_every_part_runs_in_little(benchmark, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "gpu.json").read_text())
-    assert {*found} == {"device", "machine", "toy", "kernels", "tests", "steps", "epoch", "training", "certificates"}
-    assert "passed" in found["tests"]["summary"]
+    assert {*found} == {"device", "machine", "toy", "kernels", "steps", "epoch", "training", "certificates"}
     assert [row["loss"] for row in found["steps"]["rows"] if row["way"] == "eager"] == [
         "forward pass",
         *benchmark["LOSSES"],
@@ -46,7 +45,7 @@ def test_what_failed_and_what_was_cut_off_is_said(benchmark):
     page = benchmark["page"](found)
     assert "RuntimeError: too large" in page
     assert "Left out: no network was trained" in page
-    assert page.count("Not reached.") == 3
+    assert page.count("Not reached.") == 2
 
 
 def test_a_step_looks_at_no_value_and_launches_no_more_than_it_did(benchmark):
