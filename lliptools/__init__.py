@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from lliptools.certificates import attacks
     from lliptools.certificates.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
-    from lliptools.certificates.certificate import Certificate, certified_radius, certify
+    from lliptools.certificates.certificate import Certificate, certify
+    from lliptools.certificates.radius import certified_radius
     from lliptools.certificates.stages import Cascade, certify_in_stages
     from lliptools.errors import InvalidInput, UnsupportedLayer
     from lliptools.exchange import export
@@ -75,7 +76,8 @@ _HOMES = {
     "lliptools.exchange": ("export",),
     "lliptools.certificates.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
     "lliptools.certificates.stages": ("Cascade", "certify_in_stages"),
-    "lliptools.certificates.certificate": ("Certificate", "certified_radius", "certify"),
+    "lliptools.certificates.certificate": ("Certificate", "certify"),
+    "lliptools.certificates.radius": ("certified_radius",),
 }
 
 

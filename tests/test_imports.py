@@ -38,7 +38,7 @@ FILES = {
         *("reading", "record", "steps", "merged", "one_pass", "product", "ellipsoid", "balancing", "multipliers"),
         *("rungs", "pieces", "sides", "exact_cells", "exact_patterns", "exact", "sampled"),
     ),
-    "certificates": ("margins", "attacks", "certificate", "stages", "accuracy", "report", "files"),
+    "certificates": ("margins", "attacks", "certificate", "radius", "stages", "accuracy", "report", "files"),
     "layers": (
         *("condition", "norm", "bases", "sll", "cpl", "aol", "spectral", "orthogonal", "sandwich", "isometries"),
         *("networks", "export"),

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, global_bound, local_bound
+from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
 from lliptools.certificates.margins import largest_change, margins, own_class
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
-from lliptools.nets import check_input, forward
-from lliptools.nets.checks import check_eps, check_labels, check_tolerance
+from lliptools.nets import check_input
+from lliptools.nets.checks import check_eps, check_labels
 from lliptools.nets.linear import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding, unit
 
-__all__ = ["Certificate", "Rung", "certified_radius", "certify", "worst_margins"]
+__all__ = ["Certificate", "Rung", "certify", "worst_margins"]
 
-LARGEST = 1e300
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
 
@@ -142,46 +141,3 @@ def _last_layer_reach(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -
         slack = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
         found_reach = found_reach * (1 + 8 * gamma(last.columns, found_reach)) + slack[:, None]
     return found_reach
-
-
-def certified_radius(
-    net: nn.Module, x: Tensor, y: Tensor, bound: Rung = local_bound, *, tolerance: float = 1e-6
-) -> Tensor:
-    """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
-
-    A finite radius that is returned was itself certified, and is within the relative tolerance of the largest one (or
-    within that of a probabilistic norm), or is 1e300, beyond which none is tried. It is 0 where class y does not
-    strictly win at the point, inf where the global bound of every f_y − f_j is 0. With a probabilistic norm each trial,
-    of which there are some 20, fails with the probability of one certificate.
-    Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
-    """
-    check_tolerance(tolerance)
-    here = certify(net, x, y, 0.0, bound=bound)
-    # Enclosed too: a constant whose rounded value is 0 need not be 0, and then the radius is finite.
-    with torch.no_grad(), outward_rounding():
-        constants = global_bound(net, x).pairwise(y)
-        logits = forward(read(net, x), check_input(net, x))
-        margin = margins(logits, y.to(logits.device, torch.int64))
-        reach = (margin / constants).amin(dim=1)  # the radius by the global bound
-        nearest = (margin / here.bound.pairwise(y)).amin(dim=1)  # more than the radius by any other
-    certified = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, 0.0).to(reach)
-    refuted = torch.full_like(reach, torch.inf)
-    below, above = reach * (1 - tolerance / 4), reach * (1 + tolerance / 4)
-    trial = torch.where(reach > 0, below, nearest)
-    growth = torch.full_like(reach, 2.0)
-    for _ in range(200):
-        open_ = here.holds & (certified < LARGEST) & trial.isfinite() & (trial > 0)
-        open_ &= refuted - certified > tolerance * certified
-        index = open_.nonzero()[:, 0]
-        if not len(index):
-            break
-        holds = certify(net, x[index], y[index], trial[index], bound=bound).holds
-        certified[index] = torch.where(holds, trial[index], certified[index])
-        refuted[index] = torch.where(holds, refuted[index], trial[index])
-        further = torch.where(certified < above, above, growth * certified)
-        growth = torch.where(certified < above, growth, growth.square())
-        # Halfway, and while the two are of different orders of magnitude, halfway between those.
-        middle = torch.where(refuted > 4 * certified, certified.sqrt() * refuted.sqrt(), (certified + refuted) / 2)
-        middle = torch.where(certified > 0, middle, refuted / 2)
-        trial = torch.where(refuted.isfinite(), middle, further.clamp_max(LARGEST))
-    return certified

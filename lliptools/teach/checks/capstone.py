@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import global_bound
-from lliptools.certificates.certificate import certified_radius
+from lliptools.certificates.radius import certified_radius
 from lliptools.teach.checks.answers import ask, numbers
 from lliptools.teach.checks.unseen import Unseen, linear_layers, unseen_networks
 from lliptools.teach.exercise import Exercise, Fault, NotAttempted, Outcome, show

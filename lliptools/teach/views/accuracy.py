@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound
 from lliptools.certificates.attacks import is_correct, pgd
-from lliptools.certificates.certificate import certified_radius
+from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 
 __all__ = [

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, adversarial_distance, exact_bound, global_bound, local_bound, round_down, round_up
-from lliptools.certificates.certificate import Rung, certified_radius, certify
+from lliptools.certificates.certificate import Rung, certify
 from lliptools.certificates.margins import margins
+from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import check_input, forward, read_blocks

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, global_bound, round_down, round_up
-from lliptools.certificates.certificate import Certificate, certified_radius, certify
+from lliptools.certificates.certificate import Certificate, certify
 from lliptools.certificates.margins import margins
+from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 from lliptools.nets import check_input, forward, read_blocks
 from lliptools.teach.views import efforts

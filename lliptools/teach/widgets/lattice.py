@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound, global_bound
-from lliptools.certificates.certificate import certified_radius
+from lliptools.certificates.radius import certified_radius
 from lliptools.errors import InvalidInput
 from lliptools.nets.checks import check_labels
 from lliptools.teach import figures

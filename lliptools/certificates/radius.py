@@ -1,0 +1,93 @@
+"""The largest radius that a bound certifies, point by point."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import global_bound, local_bound
+from lliptools.bounds.reading import read
+from lliptools.certificates.certificate import Rung, certify
+from lliptools.certificates.margins import margins
+from lliptools.nets import check_input, forward
+from lliptools.nets.checks import check_tolerance
+from lliptools.norms.rounding import outward_rounding
+
+__all__ = ["certified_radius", "narrowed"]
+
+LARGEST = 1e300
+ROUNDS = 200
+Holds = Callable[[Tensor, Tensor], Tensor]  # numbers of points (count,), a radius for each (count,) -> (count,) bool
+
+
+def certified_radius(
+    net: nn.Module, x: Tensor, y: Tensor, bound: Rung = local_bound, *, tolerance: float = 1e-6
+) -> Tensor:
+    """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
+
+    * A finite radius was itself certified, and is within the relative tolerance of the largest one (or within that of a
+      probabilistic norm), or is 1e300, beyond which none is tried.
+    * It is 0 where class y does not strictly win at the point, inf where the global bound of every f_y − f_j is 0.
+    * With a probabilistic norm each of some 20 trials fails with the probability of one certificate.
+
+    Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
+    """
+    check_tolerance(tolerance)
+    here = certify(net, x, y, 0.0, bound=bound)
+    # Enclosed too: a constant whose rounded value is 0 need not be 0, and then the radius is finite.
+    with torch.no_grad(), outward_rounding():
+        constants = global_bound(net, x).pairwise(y)
+        logits = forward(read(net, x), check_input(net, x))
+        margin = margins(logits, y.to(logits.device, torch.int64))
+        by_global = (margin / constants).amin(dim=1)
+        nearest = (margin / here.bound.pairwise(y)).amin(dim=1)  # more than the radius by any bound
+
+    def holds(index: Tensor, radius: Tensor) -> Tensor:
+        return certify(net, x[index], y[index], radius, bound=bound).holds
+
+    known = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, 0.0).to(by_global)
+    below, above = by_global * (1 - tolerance / 4), by_global * (1 + tolerance / 4)
+    trial = torch.where(here.holds, torch.where(by_global > 0, below, nearest), 0.0)
+    return narrowed(holds, *_bracketed(holds, known, trial, above), tolerance)
+
+
+def _bracketed(holds: Holds, certified: Tensor, trial: Tensor, then: Tensor) -> tuple[Tensor, Tensor]:
+    """A radius that holds and one that does not, (points,) each, by steps outward that grow.
+
+    trial: the first radius; where it is not finite and above 0 nothing is searched, and both are equal. then: the
+    second, if it is larger than the first.
+    """
+    searched = (certified < LARGEST) & trial.isfinite() & (trial > 0)
+    refuted, growth = torch.where(searched, torch.inf, certified), torch.full_like(certified, 2.0)
+    while len(index := ((certified < LARGEST) & refuted.isinf()).nonzero()[:, 0]):
+        held = holds(index, trial[index])
+        certified[index] = torch.where(held, trial[index], certified[index])
+        refuted[index] = torch.where(held, refuted[index], trial[index])
+        trial = torch.where(certified < then, then, growth * certified).clamp_max(LARGEST)
+        growth = torch.where(certified < then, growth, growth.square())
+    return certified, refuted
+
+
+def narrowed(holds: Holds, certified: Tensor, refuted: Tensor, tolerance: float, *, trials: int = 1) -> Tensor:
+    """The largest radius that holds between two, (points,) each, to the relative tolerance; it was itself tried.
+
+    refuted: inf where nothing is to be searched. trials: how many radii of a point are tried at once.
+    """
+    certified, refuted = certified.clone(), refuted.clone()
+    share = torch.arange(1, trials + 1, dtype=certified.dtype, device=certified.device) / (trials + 1)
+    for _ in range(ROUNDS):
+        index = (refuted.isfinite() & (refuted - certified > tolerance * certified)).nonzero()[:, 0]
+        low, high = certified[index, None], refuted[index, None]
+        # Evenly, and while the two are of different orders of magnitude, evenly between those.
+        orders = (low > 0) & (high > 4 * low)
+        between = torch.where(orders, low ** (1 - share) * high**share, (1 - share) * low + share * high)
+        inside = ((between > low) & (between < high)).all(dim=1)
+        index, low, between, high = index[inside], low[inside], between[inside], high[inside]
+        if not len(index):
+            break
+        held = holds(index.repeat_interleave(trials), between.flatten()).view(between.shape)
+        tried = torch.cat([low, between, high], dim=1)
+        count = held.long().cumprod(dim=1).sum(dim=1, keepdim=True)  # of those that hold before the first that does not
+        certified[index] = tried.gather(1, count)[:, 0]
+        refuted[index] = tried.gather(1, count + 1)[:, 0]
+    return certified
