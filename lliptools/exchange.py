@@ -8,7 +8,8 @@ from torch import Tensor, fx, nn
 
 from lliptools import layers
 from lliptools.errors import InvalidInput
-from lliptools.nets import ClippedMaxMin, ClippedReLU, MaxMin, Residual
+from lliptools.nets import Activation, Residual
+from lliptools.nets.rules import OWN
 
 __all__ = ["export"]
 
@@ -61,58 +62,10 @@ def _plain(net: nn.Module) -> nn.Module:
         found = nn.Sequential(*map(_plain, net))
     elif type(net) is Residual:
         found = fx.symbolic_trace(Residual(nn.Sequential(*map(_plain, net.block))))
-    elif type(net) is ClippedReLU:
-        found = _clipped(net.theta.detach().relu())
-    elif type(net) is MaxMin:
-        found = fx.symbolic_trace(_Pairs())
-    elif type(net) is ClippedMaxMin:
-        found = fx.symbolic_trace(_Pairs(net.theta_max.detach(), net.theta_min.detach()))
+    elif isinstance(net, Activation) and type(net) in OWN:
+        found = net.plain()
     found.training = net.training  # and no part of it, which may be frozen
     return found
-
-
-def _clipped(theta: Tensor) -> nn.Module:
-    """min(max(z, 0), theta)."""
-    if theta.numel() > 1 or not theta.item() > 0:
-        return fx.symbolic_trace(_Clamp(theta))
-    if theta.item() == 6:
-        return nn.ReLU6()
-    return nn.Hardtanh(0.0, theta.item()) if theta.isfinite() else nn.ReLU()
-
-
-class _Clamp(nn.Module):
-    """What is traced for thresholds that differ from unit to unit."""
-
-    zero: Tensor
-    theta: Tensor
-
-    def __init__(self, theta: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("zero", torch.zeros_like(theta))
-        self.register_buffer("theta", theta.clone())
-
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.clamp(z, self.zero, self.theta)
-
-
-class _Pairs(nn.Module):
-    """What is traced for pairs."""
-
-    theta_max: Tensor
-    theta_min: Tensor
-
-    def __init__(self, *limits: Tensor) -> None:
-        super().__init__()
-        self.clips = bool(limits)
-        for name, limit in zip(("theta_max", "theta_min"), limits, strict=False):
-            self.register_buffer(name, limit.clone())
-
-    def forward(self, z: Tensor) -> Tensor:
-        a, b = torch.chunk(z, 2, 1)
-        larger, smaller = torch.maximum(a, b), torch.minimum(a, b)
-        if self.clips:
-            larger, smaller = torch.clamp(larger, max=self.theta_max), torch.clamp(smaller, min=self.theta_min)
-        return torch.cat([larger, smaller], dim=1)
 
 
 def _write(plain: nn.Module, example: Tensor, path: Path) -> None:

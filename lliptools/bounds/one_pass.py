@@ -14,7 +14,6 @@ from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.zonotope import Zonotope
 from lliptools.nets import Activation, Block, LinearMap
-from lliptools.nets.rules import Rule
 from lliptools.norms.kinds import Norm, norm_by, product_above
 from lliptools.norms.rounding import inflated, is_outward, unit
 from lliptools.norms.spectral import UpperNorm
@@ -96,7 +95,7 @@ def _plain(block: Block, state: State, stages: Stages) -> tuple[BlockBound, Stat
     return bound, State(after, output, slope, radius, value, merged, zonotope, everywhere)
 
 
-def _through(activation: Rule | None, box: Box) -> tuple[Box, Tensor, Tensor]:
+def _through(activation: Activation | None, box: Box) -> tuple[Box, Tensor, Tensor]:
     """The box of the outputs, the slopes that scale the next columns, and those that scale the rows before."""
     if activation is None:
         one = torch.ones_like(box.lower)

@@ -162,7 +162,7 @@ def read_layers(blocks: tuple[Block, ...]) -> list[Layer]:
         if block.activation is None:
             layers.append(_with_rounding(Layer.of(weight, bias), linear, shape))
             continue
-        pieces = getattr(block.activation, "pieces", lambda _: None)(shape)
+        pieces = block.activation.pieces(shape)
         if pieces is None:
             raise UnsupportedLayer(
                 expected="activations that are piecewise linear, unit by unit, such as ReLU or ClippedReLU",

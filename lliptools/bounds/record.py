@@ -7,9 +7,9 @@ from torch import Tensor
 
 from lliptools.digits import radius_text, round_up
 from lliptools.domains.box import Box
+from lliptools.nets.activations import Activation
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.rules import Rule
 from lliptools.norms.kinds import Norm, norm_by, product_above
 from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack
 
@@ -30,7 +30,7 @@ class BlockBound:
     """
 
     linear: LinearMap
-    activation: Rule | None
+    activation: Activation | None
     box: Box
     output: Box
     slope: Tensor
@@ -131,7 +131,7 @@ def _global_norm(norm: Norm | None, block: BlockBound, before: BlockBound | None
     return norm_by(norm, block.linear, rows, columns).item()
 
 
-def slopes_everywhere(activation: Rule | None, like: Tensor) -> tuple[Tensor, Tensor]:
+def slopes_everywhere(activation: Activation | None, like: Tensor) -> tuple[Tensor, Tensor]:
     """What scales rows and columns where nothing is known of the units: (1, *units) each; like: (batch, *units)."""
     infinite = torch.full_like(like[:1], torch.inf)
     if activation is None:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from lliptools.bounds.record import BlockBound
 from lliptools.domains.box import Box
+from lliptools.nets.activations import Activation, Pairs, Units
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.pairs import MaxMin
-from lliptools.nets.rules import Rule
 from lliptools.norms.rounding import gamma, is_outward
 
 __all__ = [
@@ -47,27 +46,6 @@ class Linear:
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """Elementwise: the slope of every unit, between any two points of the ball, lies in [least, greatest].
-
-    least, greatest: (batch, units). Equal ones say that the unit is linear in the ball.
-    """
-
-    least: Tensor
-    greatest: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """[a, b] -> [max(a, b), min(a, b)], elementwise on the two halves of the units.
-
-    resolved: (batch, pairs), 1 where a >= b all over the ball, -1 where b >= a, 0 where it is not known.
-    """
-
-    resolved: Tensor
-
-
-@dataclass(frozen=True, eq=False)
 class Residual:
     """h -> h + g(h), g given by its steps."""
 
@@ -89,18 +67,11 @@ def _error(linear: LinearMap) -> Tensor | None:
     return share * replace(linear, operators=absolute).weight.detach()
 
 
-def activation_steps(activation: Rule | None, box: Box) -> list[Step]:
+def activation_steps(activation: Activation | None, box: Box) -> list[Step]:
     """What an activation does to units in a box, as steps; box: (batch, *units)."""
     if activation is None:
         return []
-    if not isinstance(activation, MaxMin):
-        return [Units(*(slope.flatten(1).to(box.lower.dtype) for slope in activation.slopes(box.lower, box.upper)))]
-    steps: list[Step] = [Pairs(activation.order(box.lower, box.upper).flatten(1))]
-    clip = activation.clip()
-    if clip is not None:
-        compared = activation.compare(box.lower), activation.compare(box.upper)
-        steps.append(Units(*(slope.flatten(1) for slope in clip.slopes(*compared))))
-    return steps
+    return list(activation.split(box.lower, box.upper))
 
 
 def network_steps(blocks: Sequence[BlockBound]) -> list[Step]:

@@ -17,7 +17,6 @@ from lliptools.domains.boxes import input_box
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, LinearMap, check_input
-from lliptools.nets.activations import Clip
 from lliptools.nets.operators import Dense
 
 __all__ = ["certificate", "is_network_of"]
@@ -76,7 +75,7 @@ def _network(blocks: tuple[Block, ...]) -> list[dict[str, Any]]:
 
 def _thetas(block: Block) -> list[float] | None:
     """The upper thresholds, one per unit; None for an activation that does not clip from 0 to one."""
-    if not isinstance(block.activation, Clip):
+    if block.activation is None or not block.activation.elementwise:
         return None
     like = block.linear.bias.detach().double().expand(block.linear.out_shape)
     low, high = (torch.as_tensor(limit).expand_as(like).flatten() for limit in block.activation.thresholds(like))

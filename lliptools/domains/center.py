@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.nets.activations import Activation
 from lliptools.nets.blocks import Block
-from lliptools.nets.rules import Rule
 from lliptools.norms.rounding import absolute_with_slack, is_outward, unit
 
 __all__ = ["Center", "at_center"]
@@ -51,7 +51,7 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
     return found
 
 
-def _image_doubt(activation: Rule, before: Center) -> Tensor:
+def _image_doubt(activation: Activation, before: Center) -> Tensor:
     value = activation(before.value)
     infinite = torch.full_like(value, torch.inf)
     low, high = activation.image(

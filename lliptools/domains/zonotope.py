@@ -16,9 +16,8 @@ from torch import Tensor
 
 from lliptools.domains.box import Box
 from lliptools.nets.activations import Activation
+from lliptools.nets.clips import Absolute
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.pairs import MaxMin
-from lliptools.nets.rules import Rule
 from lliptools.norms.rounding import absolute_with_slack, gamma, inflated, is_outward, unit
 from lliptools.norms.scaled import length
 
@@ -89,34 +88,32 @@ class Zonotope:
         shape = (len(self.offset), *self.shape)
         return Box(box.lower.reshape(shape), box.upper.reshape(shape))
 
-    def after(self, activation: Rule | None, box: Box) -> "Zonotope":
+    def after(self, activation: Activation | None, box: Box) -> "Zonotope":
         """The units after an activation whose inputs lie in the box, (batch, *units)."""
-        if activation is None:
-            return self
-        if not isinstance(activation, MaxMin):
-            return self._bent(*_relaxed(activation, box, self.shape))
-        halves = [(side[:, : side.shape[1] // 2], side[:, side.shape[1] // 2 :]) for side in (box.lower, box.upper)]
-        (lower_a, lower_b), (upper_a, upper_b) = halves
+        return self if activation is None else activation.relax(self, box.lower, box.upper)
+
+    def bent(self, activation: Activation, lower: Tensor, upper: Tensor) -> "Zonotope":
+        """The units after an elementwise activation; as of nets.activations.Form."""
+        return self._bent(*_relaxed(activation, Box(lower, upper), self.shape))
+
+    def compared(self, lower: Tensor, upper: Tensor) -> "Zonotope":
+        """The larger and the smaller of the two halves of the units; as of nets.activations.Form."""
+        (lower_a, lower_b), (upper_a, upper_b) = (side.chunk(2, dim=1) for side in (lower, upper))
         between = self._mixed(1.0, -1.0)  # a − b, whose absolute value is what the maximum adds to the mean
         own = between.box()
         half_shape = (self.shape[0] // 2, *self.shape[1:])
         # What rounds these differences, never their signs, is less than what the errors of _relaxed have room for.
         apart = Box(torch.maximum(own.lower, lower_a - upper_b), torch.minimum(own.upper, upper_a - lower_b))
-        size = between._bent(*_relaxed(_Absolute(), apart, half_shape))
+        size = between._bent(*_relaxed(Absolute(), apart, half_shape))
         mean = self._mixed(0.5, 0.5)
         padded = torch.nn.functional.pad(mean.of_noise, (0, 0, 0, size.of_noise.shape[1] - mean.of_noise.shape[1]))
-        after = replace(
+        return replace(
             self,
             offset=torch.cat([mean.offset + size.offset / 2, mean.offset - size.offset / 2], dim=1),
             of_input=torch.cat([mean.of_input + size.of_input / 2, mean.of_input - size.of_input / 2], dim=2),
             of_noise=torch.cat([padded + size.of_noise / 2, padded - size.of_noise / 2], dim=2),
             error=torch.cat([mean.error_of(0) + size.error_of(0) / 2] * 2, dim=1),
         )
-        clip = activation.clip()
-        if clip is None:
-            return after
-        compared = Box(activation.compare(box.lower), activation.compare(box.upper)).intersect(after.box())
-        return after._bent(*_relaxed(clip, compared, self.shape))
 
     def plus(self, earlier: "Zonotope") -> "Zonotope":
         """The sum of these units and earlier ones on their way, as a residual connection makes it."""
@@ -151,24 +148,6 @@ class Zonotope:
             of_noise=torch.cat([slope[:, None] * self.of_noise, noise], dim=1),
             error=slope.abs() * self.error_of(0) + error,
         )
-
-
-class _Absolute(Activation):
-    """|z|."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z.abs()
-
-    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.maximum(lower, -upper).relu(), torch.maximum(-lower, upper)
-
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        one = torch.ones_like(lower)
-        return torch.where(lower >= 0, one, -one), torch.where(upper <= 0, -one, one)
-
-    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        one = torch.ones(shape, dtype=torch.float64, device="cpu")
-        return 0 * one[None], torch.stack([-one, one])
 
 
 def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets import Chain, Designed, Guarantee, MaxMin
+from lliptools.nets import Activation, Chain, Designed, Guarantee
 from lliptools.nets.checked import Checked
 from lliptools.nets.layers import check_layer
 from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Shape, Transposed
-from lliptools.nets.rules import Rule, rule
+from lliptools.nets.rules import rule
 
 __all__ = [
     "ConvMap",
@@ -49,7 +49,7 @@ def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
         check_layer(activation, f"{type(activation).__name__} in {layer}")
     reason = "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"
     step = "use torch.nn.ReLU()"
-    if isinstance(found, MaxMin):
+    if found is not None and not found.elementwise:
         found, reason = None, "it compares units with each other, so that it has no diagonal of slopes"
     if found is not None:
         least, greatest = found.slopes(*_parts_of_the_line(activation, found, shape))
@@ -81,7 +81,7 @@ def guaranteed(layer: Designed, value: float, holds: str) -> Guarantee:
     return Guarantee(value, holds)
 
 
-def _parts_of_the_line(activation: nn.Module, found: Rule, shape: Shape) -> tuple[Tensor, Tensor]:
+def _parts_of_the_line(activation: nn.Module, found: Activation, shape: Shape) -> tuple[Tensor, Tensor]:
     """The whole line, and parts of it: slopes that an own rule says of them are held against the function in each."""
     device = next((t.device for t in (*activation.parameters(), *activation.buffers())), torch.device("cpu"))
     if device.type == "meta":

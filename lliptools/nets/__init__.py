@@ -1,8 +1,9 @@
 """What is bounded: networks, read as blocks of one linear map and one activation."""
 
-from lliptools.nets.activations import Activation, ClippedReLU, Monotone
+from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, check_input, forward, read_blocks
+from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.layers import SUPPORTED
 from lliptools.nets.linear import LinearMap

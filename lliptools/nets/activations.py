@@ -1,40 +1,67 @@
-"""Activations and their rules: value, image of a box, slopes over a box."""
+"""What an activation is for the bounds: its values, the image of a box, its slopes over a box."""
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["Activation", "Clip", "ClippedReLU", "Monotone"]
+__all__ = ["Activation", "F", "Form", "Monotone", "Pairs", "Units"]
+
+Shape = tuple[int, ...]
 
 
-def ulp(like: Tensor) -> float:
-    """More than the relative error of an elementary function, or of a product of two: twice 4 was never exceeded."""
-    return 16 * torch.finfo(like.dtype).eps
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Elementwise: the slope of every unit, between any two points of the ball, lies in [least, greatest].
+
+    least, greatest: (batch, units). Equal ones say that the unit is linear in the ball.
+    """
+
+    least: Tensor
+    greatest: Tensor
 
 
-def tiny(like: Tensor) -> float:
-    """More than underflow takes from a number."""
-    return torch.finfo(like.dtype).tiny
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """[a, b] -> [max(a, b), min(a, b)], elementwise on the two halves of the units.
+
+    resolved: (batch, pairs), 1 where a >= b all over the ball, -1 where b >= a, 0 where it is not known.
+    """
+
+    resolved: Tensor
 
 
-def outward(low: Tensor, high: Tensor, relative: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """Computed ends of an image, moved outward by the error of a function, or by so many times that."""
-    error = ulp(low) * relative
-    return low - error * low.abs() - tiny(low), high + error * high.abs() + tiny(low)
+class Form(Protocol):
+    """Units as functions of the input over a ball, such as a zonotope: what an activation asks of it (relax)."""
+
+    def bent(self, activation: "Activation", lower: Tensor, upper: Tensor) -> Self:
+        """The units after an elementwise activation whose inputs lie in [lower, upper], (batch, *units) each."""
+
+    def compared(self, lower: Tensor, upper: Tensor) -> Self:
+        """[max(a, b), min(a, b)] of the two halves a, b of the channels, in [lower, upper]."""
+
+    def box(self) -> Any:
+        """lower and upper ends of every unit, (batch, *units) each."""
+
+
+F = TypeVar("F", bound=Form)
 
 
 class Activation(nn.Module):
-    """An elementwise activation that the bounds can read: a module with three methods.
+    """An activation that the bounds can read: a module with three methods.
 
-    An own activation derives from this class (or from Monotone, which knows the image) and defines forward, image and
-    slopes in that one class; networks that hold it are then bounded like all others. Boxes may reach to ±inf; what
-    image and slopes return is in the precision of the box, or whole numbers. What a few points of the box show to be
-    false is refused (checked.Checked); for the rest the author answers.
+    An own elementwise activation derives from this class (or from Monotone, which knows the image) and defines forward,
+    image and slopes in that one class; networks that contain it are then bounded like all others. Boxes may reach to
+    ±inf; what image and slopes return is in the precision of the box, or whole numbers. What a few points of the box
+    show to be false is refused (checked.Checked); for the rest the author answers.
     """
+
+    elementwise = True  # whether every output depends on one input
 
     @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
@@ -42,7 +69,7 @@ class Activation(nn.Module):
 
     @abstractmethod
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """A box that holds the outputs over [lower, upper]; each (batch, *units), possibly infinite."""
+        """A box that contains the outputs over [lower, upper]; each (batch, *units), possibly infinite."""
 
     @abstractmethod
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,11 +88,56 @@ class Activation(nn.Module):
         return self.slope(lower, upper)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
-        """Where a piecewise linear activation bends, for units of this shape; None for one that is not.
+        """Where an elementwise, piecewise linear activation bends, for units of this shape; None for all others.
 
         Breakpoints (k, *shape), ascending, and slopes (k + 1, *shape) before, between and after them.
         """
         return None
+
+    def piece(self, z: Tensor) -> Tensor:
+        """The number of the linear piece that every unit is on at z, same shape; 0 for a smooth activation."""
+        pieces = self.pieces(z.shape[1:])
+        bends = z.new_empty(0, *z.shape[1:]) if pieces is None else pieces[0].to(z)
+        return (z > bends[:, None]).sum(dim=0, dtype=torch.uint8)
+
+    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Where every unit is clipped from below and from above, in z's precision; infinite where it is not.
+
+        Numbers, or tensors that broadcast over the units of z, (batch, *units).
+        """
+        return -torch.inf, torch.inf
+
+    def clipped_from(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The box of what is clipped at the thresholds, (batch, *units) each: the inputs themselves."""
+        return lower, upper
+
+    def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
+        """What differences of two points of [lower, upper] go through, in order."""
+        least, greatest = self.slopes(lower, upper)
+        return [Units(least.flatten(1).to(lower.dtype), greatest.flatten(1).to(lower.dtype))]
+
+    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
+        """The form after the activation, whose inputs lie in [lower, upper], (batch, *units) each."""
+        return form.bent(self, lower, upper)
+
+    def check_shape(self, name: str, shape: Shape) -> None:
+        """Raise InvalidInput, naming the layer, unless the activation applies to samples of this shape."""
+        for which, tensor in (*self.named_parameters(), *self.named_buffers()):
+            try:
+                fits = torch.broadcast_shapes(tensor.shape, shape) == torch.Size(shape)
+            except RuntimeError:
+                fits = False
+            if not fits:
+                raise InvalidInput(
+                    expected=f"{which} of {name} of a shape that broadcasts over the {shape} units of a sample",
+                    got=f"shape {tuple(tensor.shape)}",
+                    cause="thresholds made for a layer of another width",
+                    next_step="one number for all, one per unit, or one per channel as shape (channels, 1, 1)",
+                )
+
+    def plain(self) -> nn.Module:
+        """The same in torch's own operations, for lliptools.export: itself, unless a class says otherwise."""
+        return self
 
 
 class Monotone(Activation):
@@ -76,113 +148,17 @@ class Monotone(Activation):
         return self(lower), self(upper)
 
 
-class Clip(Monotone):
-    """min(max(z, low), high): slope 1 between two thresholds, flat outside. The base of all that clips.
-
-    A unit with high <= low is constant at high everywhere.
-    """
-
-    @abstractmethod
-    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """low and high, in z's precision; each a number or a tensor that broadcasts over the units."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        """min(max(z, low), high), same shape as z."""
-        low, high = self._limits(z)
-        return _Clipped.apply(z, low, high)
-
-    def _limits(self, like: Tensor) -> list[Tensor]:
-        """The thresholds as tensors, numbers filled in on the device: to copy them there would make a GPU wait."""
-        return [
-            limit.to(like) if isinstance(limit, Tensor) else like.new_full((), limit) for limit in self.thresholds(like)
-        ]
-
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """0 and 0 where the box lies in a flat zone, 1 and 1 where it lies between the thresholds, else 0 and 1."""
-        low, high = self._limits(lower)
-        varies = self.slope(lower, upper)
-        return ((lower >= low) & (upper <= high)) * varies, varies
-
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """0 where the box lies in a flat zone, else 1."""
-        low, high = self._limits(lower)
-        constant = (upper <= low) | (lower >= high) | (high <= low)
-        return (~constant).to(lower.dtype)
-
-    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Two bends: slopes 0, 1, 0."""
-        one = torch.ones(shape, dtype=torch.float64, device="cpu")
-        limits = (limit.detach().cpu() if isinstance(limit, Tensor) else limit for limit in self.thresholds(one[None]))
-        low, high = ((limit * one[None])[0] for limit in limits)
-        return torch.stack([torch.minimum(low, high), high]), torch.stack([0 * one, one, 0 * one])
+def ulp(like: Tensor) -> float:
+    """More than the relative error of an elementary function, or of a product of two: twice 4 was never exceeded."""
+    return 16 * torch.finfo(like.dtype).eps
 
 
-class _Clipped(torch.autograd.Function):
-    """min(max(z, low), high), with a backward pass ten times faster than that of torch's two functions one by one.
-
-    The gradient goes to z strictly between the thresholds, and elsewhere to the threshold that is met.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(z, low), high)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        z, low, high = ctx.saved_tensors
-        above_low = torch.ops.aten.threshold_backward(gradient, z - low, 0)
-        between = torch.ops.aten.threshold_backward(above_low, high - z, 0)
-        of_low = (gradient - above_low).sum_to_size(low.shape) if ctx.needs_input_grad[1] else None
-        of_high = (above_low - between).sum_to_size(high.shape) if ctx.needs_input_grad[2] else None
-        return between, of_low, of_high
+def tiny(like: Tensor) -> float:
+    """More than underflow takes from a number."""
+    return torch.finfo(like.dtype).tiny
 
 
-class ClippedReLU(Clip):
-    """ReLU clipped from above, `min(max(z, 0), max(theta, 0))`: flat below 0 and above the threshold.
-
-    theta: float or tensor that broadcasts over the units of one sample: one threshold for all units, one each, or one
-    a channel as shape (channels, 1, 1). It is a learnable parameter named `theta`, or a buffer of that name with
-    learnable=False. A unit with theta <= 0 is constant at 0 everywhere; theta = inf is the plain ReLU.
-
-    Source: Huang et al., "Training Certifiably Robust Neural Networks with Efficient Local Lipschitz Bounds"
-    (NeurIPS 2021), where it is called ReLU-theta.
-    """
-
-    theta: Tensor
-
-    def __init__(self, theta: float | Tensor = 1.0, *, learnable: bool = True) -> None:
-        super().__init__()
-        keep_threshold(self, "theta", theta, learnable)
-
-    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """0 and the positive part of theta."""
-        return 0.0, self.theta.to(z.dtype).relu()
-
-    def extra_repr(self) -> str:
-        """The threshold, or how many there are."""
-        return f"theta={self.theta.item():.4g}" if self.theta.numel() == 1 else f"theta of {self.theta.numel()} units"
-
-
-def keep_threshold(module: nn.Module, name: str, value: float | Tensor, learnable: bool) -> None:
-    """Make value a parameter of the module, or a buffer where it is not learnable. It shares no memory."""
-    threshold = torch.as_tensor(value)
-    if threshold.is_complex():
-        raise InvalidInput(
-            expected=f"{name} as a real number or tensor",
-            got=str(threshold.dtype),
-            cause="a complex tensor",
-            next_step="pass its real part",
-        )
-    if not threshold.is_floating_point():
-        threshold = threshold.to(torch.get_default_dtype())
-    threshold = threshold.detach().clone()
-    if learnable:
-        module.register_parameter(name, nn.Parameter(threshold))
-    else:
-        module.register_buffer(name, threshold)
+def outward(low: Tensor, high: Tensor, relative: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """Computed ends of an image, moved outward by the error of a function, or by so many times that."""
+    error = ulp(low) * relative
+    return low - error * low.abs() - tiny(low), high + error * high.abs() + tiny(low)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import ClippedReLU
+from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 
 __all__ = ["cnn", "fold", "mlp"]

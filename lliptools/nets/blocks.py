@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed
 from lliptools.nets.layers import SUPPORTED, changes_input, check_layer, is_tampered, read_affine
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Affine, Shape
-from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.process import check_process
 from lliptools.nets.residual import Residual
-from lliptools.nets.rules import Rule, rule
+from lliptools.nets.rules import rule
 
 __all__ = ["NO_FLOAT64", "Block", "check_input", "forward", "home", "read_blocks"]
 
@@ -35,7 +35,7 @@ class Block:
     """
 
     linear: LinearMap
-    activation: Rule | None
+    activation: Activation | None
     inner: tuple["Block", ...] = ()
     skip: bool = True
     lipschitz: float = math.inf
@@ -59,7 +59,7 @@ class _Reader:
     def read(self, layer: nn.Module, name: str) -> None:
         activation = rule(layer)
         if activation is not None:
-            _check_thresholds(activation, name, self.shape)
+            activation.check_shape(name, self.shape)
             if not torch.is_grad_enabled():  # later training must not change what was read
                 activation = deepcopy(activation)
             self.blocks.append(Block(self.linear or self.nothing(), activation.to(self.device)))
@@ -272,32 +272,4 @@ def _check_input_kept(layers: Iterable[nn.Module | Affine], name: str) -> None:
             got=f"{type(layer).__name__}(inplace=True) as the first of them",
             cause="x + block(x), where block writes over x before x is added",
             next_step="build that layer with inplace=False",
-        )
-
-
-def _check_thresholds(activation: Rule, name: str, shape: Shape) -> None:
-    """The parameters of an activation must broadcast over one sample, and pairs need halves."""
-    if isinstance(activation, MaxMin) and shape[0] % 2:
-        raise InvalidInput(
-            expected=f"an even number of channels before {name}",
-            got=f"samples of shape {shape}",
-            cause="an activation that splits the channels in two halves",
-            next_step="give the layer before it one channel more",
-        )
-    half = (shape[0] // 2, *shape[1:]) if isinstance(activation, ClippedMaxMin) else shape
-    for which, threshold in (*activation.named_parameters(), *activation.named_buffers()):
-        _check_broadcast(which, threshold, name, half)
-
-
-def _check_broadcast(which: str, threshold: Tensor, name: str, shape: Shape) -> None:
-    try:
-        fits = torch.broadcast_shapes(threshold.shape, shape) == torch.Size(shape)
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise InvalidInput(
-            expected=f"{which} of {name} of a shape that broadcasts over the {shape} units of a sample",
-            got=f"shape {tuple(threshold.shape)}",
-            cause="thresholds made for a layer of another width",
-            next_step="one number for all, one a unit, or one a channel as shape (channels, 1, 1)",
         )

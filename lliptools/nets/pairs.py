@@ -1,39 +1,46 @@
-"""Activations that compare: of two halves a, b of the channels, each pair puts out its larger and its smaller."""
+"""Activations that compare: of two halves a, b of the channels, each pair returns its larger and its smaller."""
+
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from lliptools.nets.activations import Clip, keep_threshold
+from lliptools.errors import InvalidInput
+from lliptools.nets.activations import Activation, F, Pairs, Shape, Units
+from lliptools.nets.clips import Clip, Clipped
 
-__all__ = ["ClippedMaxMin", "MaxMin", "PairClip"]
+__all__ = ["ClippedMaxMin", "MaxMin"]
 
 
-class MaxMin(nn.Module):
+class MaxMin(Activation):
     """GroupSort of pairs: z = [a, b] in two halves of the channels -> [max(a, b), min(a, b)].
 
     Source: Anil, Lucas, Grosse, "Sorting out Lipschitz function approximation" (ICML 2019).
     """
 
+    elementwise = False
+
     def forward(self, z: Tensor) -> Tensor:
         """[max(a, b), min(a, b)], same shape as z: (batch, 2·pairs, *rest)."""
-        a, b = z.chunk(2, dim=1)
-        return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
-
-    def compare(self, z: Tensor) -> Tensor:
-        """[max(a, b), min(a, b)], whatever follows."""
-        return MaxMin.forward(self, z)
+        return _compared(z)
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The values at the two ends: both outputs grow with both inputs."""
         return self(lower), self(upper)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """1 and 1 for the outputs of a pair that is resolved, a permutation; else 0 and 1."""
+        resolved = (self.order(lower, upper) != 0).to(lower.dtype)
+        return torch.cat([resolved] * 2, dim=1), torch.ones_like(lower)
 
     def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """1 for every output: between any two points the pair moves by an average of the two permutations."""
         return torch.ones_like(lower)
 
     def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """1 for every input, (batch, 2·pairs, *rest)."""
-        return torch.ones_like(lower)
+        """The larger slope of a pair's two outputs for both its inputs, each of which feeds both."""
+        larger, smaller = self.slope(lower, upper).chunk(2, dim=1)
+        return torch.cat([torch.maximum(larger, smaller)] * 2, dim=1)
 
     def order(self, lower: Tensor, upper: Tensor) -> Tensor:
         """1 where a >= b all over the box, −1 where b >= a, 0 where the boxes overlap: (batch, pairs, *rest).
@@ -43,9 +50,42 @@ class MaxMin(nn.Module):
         (lower_a, lower_b), (upper_a, upper_b) = lower.chunk(2, dim=1), upper.chunk(2, dim=1)
         return (lower_a >= upper_b).to(lower.dtype) - ((lower_b >= upper_a) & (lower_a < upper_b)).to(lower.dtype)
 
-    def clip(self) -> "Clip | None":
-        """What follows the comparison, unit by unit: nothing."""
-        return None
+    def piece(self, z: Tensor) -> Tensor:
+        """1 for both units of a pair with a > b, else 0."""
+        first, second = z.chunk(2, dim=1)
+        return torch.cat([(first > second).byte()] * 2, dim=1)
+
+    def clipped_from(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The box of the larger and the smaller of every pair."""
+        return _compared(lower), _compared(upper)
+
+    def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
+        """The comparison."""
+        return [Pairs(self.order(lower, upper).flatten(1))]
+
+    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
+        """The form after the comparison."""
+        return form.compared(lower, upper)
+
+    def check_shape(self, name: str, shape: Shape) -> None:
+        """Pairs need halves, over which thresholds broadcast."""
+        if shape[0] % 2:
+            raise InvalidInput(
+                expected=f"an even number of channels before {name}",
+                got=f"samples of shape {shape}",
+                cause="an activation that splits the channels in two halves",
+                next_step="give the layer before it one channel more",
+            )
+        super().check_shape(name, (shape[0] // 2, *shape[1:]))
+
+    def plain(self) -> nn.Module:
+        """The same traced, without a layer of lliptools."""
+        return fx.symbolic_trace(_Plain())
+
+
+def _compared(z: Tensor) -> Tensor:
+    a, b = z.chunk(2, dim=1)
+    return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
 
 
 class PairClip(Clip):
@@ -64,12 +104,12 @@ class PairClip(Clip):
         return low, high
 
 
-class ClippedMaxMin(MaxMin):
+class ClippedMaxMin(Clipped, MaxMin):
     """MaxMin with flat zones: [min(max(a, b), theta_max), max(min(a, b), theta_min)].
 
     theta_max, theta_min: floats or tensors that broadcast over the pairs of one sample, learnable parameters of these
-    names, or buffers with learnable=False; as a rule theta_max > 0 > theta_min. An output that is constant strikes a
-    column of the next matrix; the two rows before a pair are struck where both its outputs are constant, since each
+    names, or buffers with learnable=False; as a rule theta_max > 0 > theta_min. An output that is constant masks a
+    column of the next matrix; the two rows before a pair are masked where both its outputs are constant, since each
     input feeds both. Source: Huang et al. (NeurIPS 2021).
     """
 
@@ -79,23 +119,69 @@ class ClippedMaxMin(MaxMin):
     def __init__(
         self, theta_max: float | Tensor = 1.0, theta_min: float | Tensor = -1.0, *, learnable: bool = True
     ) -> None:
-        super().__init__()
-        keep_threshold(self, "theta_max", theta_max, learnable)
-        keep_threshold(self, "theta_min", theta_min, learnable)
+        super().__init__(learnable, theta_max=theta_max, theta_min=theta_min)
 
-    def clip(self) -> PairClip:
+    def _clip(self) -> PairClip:
         """What follows the comparison, unit by unit."""
         return PairClip(self.theta_max, self.theta_min)
 
+    def thresholds(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """−inf and theta_max for the larger outputs, theta_min and inf for the smaller ones."""
+        return self._clip().thresholds(z)
+
     def forward(self, z: Tensor) -> Tensor:
         """Both outputs of every pair, same shape as z."""
-        return self.clip()(super().forward(z))
+        return self._clip()(_compared(z))
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """0 and 0 for an output that is constant, 1 and 1 for one that passes its input on, else 0 and 1."""
+        least, greatest = self._clip().slopes(*self.clipped_from(lower, upper))
+        return least * super().slopes(lower, upper)[0], greatest
 
     def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """0 for an output that is constant, else 1."""
-        return self.clip().slope(self.compare(lower), self.compare(upper))
+        return self._clip().slope(*self.clipped_from(lower, upper))
 
-    def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """0 for the two inputs of a pair whose outputs are both constant, else 1."""
-        larger, smaller = self.slope(lower, upper).chunk(2, dim=1)
-        return torch.cat([torch.maximum(larger, smaller)] * 2, dim=1)
+    def piece(self, z: Tensor) -> Tensor:
+        """The order of the pair, and between which thresholds its output lies."""
+        return super().piece(z) + 2 * self._clip().piece(_compared(z))
+
+    def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
+        """The comparison, and the clip of its outputs."""
+        return [*super().split(lower, upper), *self._clip().split(*self.clipped_from(lower, upper))]
+
+    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
+        """The form after the comparison, and after the clip of its outputs."""
+        after = super().relax(form, lower, upper)
+        known, (low, high) = after.box(), self.clipped_from(lower, upper)
+        return self._clip().relax(after, torch.maximum(low, known.lower), torch.minimum(high, known.upper))
+
+    def excess(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Per pair: of its smaller output out of the lower zone, of its larger output out of the upper zone."""
+        low, high = self.clipped_from(lower, upper)
+        larger, smaller = low.chunk(2, dim=1)[0], high.chunk(2, dim=1)[1]
+        return (smaller - self.theta_min).relu(), (self.theta_max - larger).relu()
+
+    def plain(self) -> nn.Module:
+        """The same traced, without a layer of lliptools."""
+        return fx.symbolic_trace(_Plain(self.theta_max.detach(), self.theta_min.detach()))
+
+
+class _Plain(nn.Module):
+    """What is traced for pairs."""
+
+    theta_max: Tensor
+    theta_min: Tensor
+
+    def __init__(self, *limits: Tensor) -> None:
+        super().__init__()
+        self.clips = bool(limits)
+        for name, limit in zip(("theta_max", "theta_min"), limits, strict=False):
+            self.register_buffer(name, limit.clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        a, b = torch.chunk(z, 2, 1)
+        larger, smaller = torch.maximum(a, b), torch.minimum(a, b)
+        if self.clips:
+            larger, smaller = torch.clamp(larger, max=self.theta_max), torch.clamp(smaller, min=self.theta_min)
+        return torch.cat([larger, smaller], dim=1)

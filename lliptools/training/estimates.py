@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from lliptools.bounds import BlockBound, Bound, Box, light_boxes
 from lliptools.nets import Activation, Block, LinearMap, read_blocks
-from lliptools.nets.rules import Rule
 from lliptools.training.norms import SharedNorm
 
 __all__ = ["Estimate", "estimated"]
@@ -109,7 +108,7 @@ def _plain(block: Block, state: _State, stages: _Stages) -> tuple[BlockBound, _S
     return bound, _State(after, output, slope, state.radius * norm, state.value * norm)
 
 
-def _through(activation: Rule | None, box: Box) -> tuple[Box, Tensor, Tensor]:
+def _through(activation: Activation | None, box: Box) -> tuple[Box, Tensor, Tensor]:
     if activation is None:
         one = torch.ones_like(box.lower)
         return box, one, one

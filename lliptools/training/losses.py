@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from lliptools.bounds import Bound
 from lliptools.certificates.margins import largest_change, own_class
 from lliptools.errors import InvalidInput
-from lliptools.nets import ClippedMaxMin, ClippedReLU
+from lliptools.nets.clips import Clipped
 
 __all__ = ["bcp", "gloro", "last_layer_reach", "lmt", "offset_cross_entropy", "sparsity_loss", "worst_logits"]
 
@@ -87,7 +87,7 @@ def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) ->
     Raises InvalidInput for a network with unclipped activations.
     Source: Huang et al. (NeurIPS 2021), the sparsity-inducing loss.
     """
-    clipped = [layer for layer in net.modules() if isinstance(layer, ClippedReLU | ClippedMaxMin)]
+    clipped = [layer for layer in net.modules() if isinstance(layer, Clipped)]
     if len(clipped) != len(bound.blocks) - 1:
         raise InvalidInput(
             expected="a network whose activations are all clipped",
@@ -97,13 +97,8 @@ def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) ->
         )
     total = bound.value.new_zeros(())
     for block, layer in zip(bound.blocks[:-1], clipped, strict=True):
-        box = block.box
-        if isinstance(layer, ClippedReLU):
-            total = total + box.upper.relu().mean() + at_theta * (layer.theta - box.lower).relu().mean()
-        else:
-            larger, _ = layer.compare(box.lower).chunk(2, dim=1)
-            _, smaller = layer.compare(box.upper).chunk(2, dim=1)
-            total = total + (layer.theta_max - larger).relu().mean() + (smaller - layer.theta_min).relu().mean()
+        below, above = layer.excess(block.box.lower, block.box.upper)
+        total = total + below.mean() + (at_theta if layer.elementwise else 1.0) * above.mean()
     return total
 
 

@@ -11,11 +11,19 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, local_bound, round_up
 from lliptools.certificates.certificate import Certificate, certify
 from lliptools.digits import radius_text
-from lliptools.nets import MaxMin, forward, read_blocks
-from lliptools.nets.activations import Clip
-from lliptools.nets.rules import Rule
+from lliptools.nets import forward, read_blocks
 from lliptools.teach.views.efforts import Effort, scale_thresholds
-from lliptools.teach.views.units import AT_THETA, AT_ZERO, Station, constants, is_clipped, states, stations, unit_box
+from lliptools.teach.views.units import (
+    AT_THETA,
+    AT_ZERO,
+    Station,
+    constants,
+    is_clipped,
+    states,
+    stations,
+    thresholds,
+    unit_box,
+)
 
 __all__ = ["ClipView", "Member", "Strips", "ThetaCurve", "clip_view", "family", "theta_curve"]
 
@@ -86,10 +94,7 @@ class ClipView:
     def strips(self, layer: int, most: int = 150) -> Strips:
         """The units of a hidden layer at the point, one in so many where there are more."""
         block = self.hidden[layer].block
-        found, sides = (
-            states(block, 0).flatten(),
-            (*unit_box(block, 0), *_thresholds(block.activation, block.box.lower)),
-        )
+        found, sides = (states(block, 0).flatten(), (*unit_box(block, 0), *thresholds(block)))
         lower, upper, low, high = (side[:1].flatten() for side in sides)
         rank = torch.where(found == AT_ZERO, 0, torch.where(found == AT_THETA, 2, 1))
         place = torch.where(rank == 0, upper, torch.where(rank == 2, lower, (lower + upper) / 2))
@@ -121,7 +126,7 @@ class ClipView:
                 f"layer {station.name}: {low} at {names[0]}, {high} at {names[1]}, {varying} varying "
                 f"({here[layer]:.0%}; mean {mean[layer]:.0%})"
             )
-        if math.isfinite(self.theta_scale) and not any(is_clipped(station.block.activation) for station in self.hidden):
+        if math.isfinite(self.theta_scale) and not any(is_clipped(station.block) for station in self.hidden):
             moving.append("nothing is clipped: θ changes nothing")
         holds = self.certificate.holds
         proved = [
@@ -194,15 +199,6 @@ def family(
         holds = view.certificate.holds[1:].double().mean().item()
         members.append(Member(name, view.ratio, varying, holds, view.right[1:].double().mean().item()))
     return tuple(members)
-
-
-def _thresholds(activation: Rule | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Below which value and above which every unit is flat, shape of like; infinite where it never is."""
-    clip = activation.clip() if isinstance(activation, MaxMin) else activation
-    if not isinstance(clip, Clip):
-        return torch.full_like(like, -torch.inf), torch.full_like(like, torch.inf)
-    low, high = (torch.as_tensor(side).detach().to(like) for side in clip.thresholds(like))
-    return low.expand_as(like), high.expand_as(like)
 
 
 def _factor(scale: float) -> str:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, Box, global_bound, local_bound, outward_rounding
 from lliptools.certificates.certificate import Rung
 from lliptools.certificates.margins import margins
-from lliptools.nets import ClippedMaxMin, ClippedReLU, check_input, forward, read_blocks
+from lliptools.nets import check_input, forward, read_blocks
+from lliptools.nets.clips import Clipped
 from lliptools.norms.spectral import UpperNorm
 from lliptools.teach.views.units import stations
 
@@ -83,11 +84,9 @@ def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
     scaled = copy.deepcopy(net)
     with torch.no_grad():
         for layer in scaled.modules():  # each once, also where the network uses one twice
-            if isinstance(layer, ClippedReLU):
-                layer.theta.copy_(_times(layer.theta, factor))
-            elif isinstance(layer, ClippedMaxMin):
-                layer.theta_max.copy_(_times(layer.theta_max, factor))
-                layer.theta_min.copy_(_times(layer.theta_min, factor))
+            if isinstance(layer, Clipped):
+                for theta in (*layer.parameters(), *layer.buffers()):
+                    theta.copy_(_times(theta, factor))
     return scaled
 
 

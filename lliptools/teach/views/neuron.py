@@ -62,7 +62,7 @@ class NeuronView:
     @cached_property
     def clipped(self) -> bool:
         """Whether any unit has an upper threshold."""
-        return any(is_clipped(station.block.activation) for station in self.hidden)
+        return any(is_clipped(station.block) for station in self.hidden)
 
     @cached_property
     def weights(self) -> tuple[Weights, ...]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.nets import Block, MaxMin, read_blocks
-from lliptools.nets.rules import Rule
+from lliptools.nets import Block, read_blocks
 
 __all__ = ["Plane", "plane_view"]
 
@@ -53,21 +52,9 @@ def _follow(blocks: tuple[Block, ...], h: Tensor, pieces: list[Tensor]) -> Tenso
         else:
             z = h = block.linear.apply(h)
             if block.activation is not None:
-                pieces.append(_piece(block.activation, z).flatten(1))
+                pieces.append(block.activation.piece(z).flatten(1))
                 h = block.activation(z)
     return h
-
-
-def _piece(activation: Rule, z: Tensor) -> Tensor:
-    """Which of its linear pieces every unit is on; 0 for one that is smooth."""
-    if isinstance(activation, MaxMin):
-        first, second = z.chunk(2, dim=1)
-        order, clip = torch.cat([(first > second).byte()] * 2, dim=1), activation.clip()
-        return order if clip is None else order + 2 * _piece(clip, activation.compare(z))
-    bends = activation.pieces(z.shape[1:])
-    if bends is None:
-        return torch.zeros_like(z, dtype=torch.uint8)
-    return sum((z > bend).byte() for bend in bends[0].to(z))
 
 
 def _deepest(region: Tensor, x0: Tensor, x1: Tensor) -> tuple[float, float]:

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import BlockBound
-from lliptools.nets import ClippedMaxMin, MaxMin
-from lliptools.nets.activations import Clip
-from lliptools.nets.rules import Rule
+from lliptools.nets import Activation
 
 __all__ = [
     "AT_THETA",
@@ -21,6 +19,7 @@ __all__ = [
     "is_clipped",
     "states",
     "stations",
+    "thresholds",
     "unit_box",
 ]
 
@@ -58,40 +57,37 @@ def states(block: BlockBound, index: int) -> Tensor:
     """State of every unit of one sample of the batch, by its output: (*units,)."""
     activation, box = block.activation, block.box
     slope, lower, upper = (part[index : index + 1] for part in (block.slope, box.lower, box.upper))
-    if isinstance(activation, MaxMin):
-        passes = torch.cat([activation.order(lower, upper) != 0] * 2, dim=1)
-        clip, (lower, upper) = activation.clip(), unit_box(block, index)
-        linear = passes if clip is None else passes & (clip.slopes(lower, upper)[0] == 1)
-    elif activation is None:
-        clip, linear = None, torch.ones_like(slope, dtype=torch.bool)
-    else:
-        clip = activation if isinstance(activation, Clip) else None
-        least, greatest = activation.slopes(lower, upper)
-        linear = least == greatest
-    low = 0.0 if clip is None else clip.thresholds(lower)[0]
+    if activation is None:
+        return torch.full_like(slope[0], ON, dtype=torch.int64)
+    least, greatest = activation.slopes(lower, upper)
+    low, high = (side[index : index + 1] for side in thresholds(block))
+    low = torch.where(low.isinf() & high.isinf(), 0.0, low)
     constant = torch.where(block.output.upper[index : index + 1] <= low, AT_ZERO, AT_THETA)
-    return torch.where(slope > 0, torch.where(linear, ON, UNDECIDED), constant)[0]
+    return torch.where(slope > 0, torch.where(least == greatest, ON, UNDECIDED), constant)[0]
 
 
 def unit_box(block: BlockBound, index: int) -> tuple[Tensor, Tensor]:
     """What every unit is clipped from, (1, *units) twice: its pre-activation's box, or the larger or smaller of two."""
     lower, upper = block.box.lower[index : index + 1], block.box.upper[index : index + 1]
-    if isinstance(block.activation, MaxMin):
-        return block.activation.compare(lower), block.activation.compare(upper)
-    return lower, upper
+    return (lower, upper) if block.activation is None else block.activation.clipped_from(lower, upper)
 
 
-def constants(activation: Rule | None) -> tuple[str, str]:
+def thresholds(block: BlockBound) -> tuple[Tensor, Tensor]:
+    """Below which value and above which every unit is flat, (batch, *units) each; infinite where it never is."""
+    like = block.box.lower
+    limits = (-torch.inf, torch.inf) if block.activation is None else block.activation.thresholds(like)
+    low, high = (torch.as_tensor(limit).detach().to(like).expand_as(like) for limit in limits)
+    return low, high
+
+
+def constants(activation: Activation | None) -> tuple[str, str]:
     """The names of the two values at which the units of an activation can be constant."""
-    if isinstance(activation, MaxMin):
+    if activation is not None and not activation.elementwise:
         return "θ_min", "θ_max"
-    if isinstance(activation, Clip) and torch.as_tensor(activation.thresholds(torch.zeros(1))[0]).any():
-        return "low end", "high end"
-    return "0", "θ"
+    low = torch.as_tensor(0.0 if activation is None else activation.thresholds(torch.zeros(1))[0])
+    return ("low end", "high end") if (low.isfinite() & (low != 0)).any() else ("0", "θ")
 
 
-def is_clipped(activation: Rule | None) -> bool:
-    """Whether a unit of an activation has an upper threshold."""
-    if isinstance(activation, Clip):
-        return bool((torch.as_tensor(activation.thresholds(torch.zeros(1))[1]) < torch.inf).any())
-    return isinstance(activation, ClippedMaxMin)
+def is_clipped(block: BlockBound) -> bool:
+    """Whether a unit has an upper threshold."""
+    return bool((thresholds(block)[1] < torch.inf).any())

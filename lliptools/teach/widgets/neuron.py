@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.nets import ClippedMaxMin, ClippedReLU
 from lliptools.nets.checks import check_labels
+from lliptools.nets.clips import Clipped
 from lliptools.teach import figures
 from lliptools.teach.figures.units import AT_ONCE
 from lliptools.teach.views import (
@@ -90,7 +90,7 @@ class NeuronExplorer(Explorer):
             ),
             "first": slider("layers from", "the first of the four layers that are shown", 1, pages, 1, first),
         }
-        clipped = any(isinstance(layer, ClippedReLU | ClippedMaxMin) for layer in net.modules())
+        clipped = any(isinstance(layer, Clipped) for layer in net.modules())
         rows = [["eps"], ["point", "theta_scale"] if clipped else ["point"]]
         super().__init__(controls, [*rows, ["first"]] if pages > 1 else rows, source)
 

@@ -1,0 +1,224 @@
+"""Piecewise linear activations: clipped from below and above, leaky, the absolute value."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.functional import leaky_relu
+
+from lliptools.errors import InvalidInput
+from lliptools.nets.activations import Activation, Monotone
+
+__all__ = ["Absolute", "Clip", "Clipped", "ClippedReLU", "Hardtanh", "LeakyReLU"]
+
+
+class Clip(Monotone):
+    """min(max(z, low), high): slope 1 strictly between the thresholds, flat elsewhere; high wins over low.
+
+    A subclass says its thresholds. Where high <= low the unit is constant at high everywhere.
+    """
+
+    @abstractmethod
+    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """low and high, in z's precision; each a number or a tensor that broadcasts over the units."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """min(max(z, low), high), same shape as z."""
+        low, high = self._limits(z)
+        return _Clipping.apply(z, low, high)
+
+    def _limits(self, like: Tensor) -> list[Tensor]:
+        """The thresholds as tensors, numbers filled in on the device: to copy them there would make a GPU wait."""
+        return [
+            limit.to(like) if isinstance(limit, Tensor) else like.new_full((), limit) for limit in self.thresholds(like)
+        ]
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """0 and 0 where the box lies in a flat zone, 1 and 1 where it lies between the thresholds, else 0 and 1."""
+        low, high = self._limits(lower)
+        varies = self.slope(lower, upper)
+        return ((lower >= low) & (upper <= high)) * varies, varies
+
+    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """0 where the box lies in a flat zone, else 1."""
+        low, high = self._limits(lower)
+        constant = (upper <= low) | (lower >= high) | (high <= low)
+        return (~constant).to(lower.dtype)
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """Two bends: slopes 0, 1, 0."""
+        one = torch.ones(shape, dtype=torch.float64, device="cpu")
+        limits = (limit.detach().cpu() if isinstance(limit, Tensor) else limit for limit in self.thresholds(one[None]))
+        low, high = ((limit * one[None])[0] for limit in limits)
+        return torch.stack([torch.minimum(low, high), high]), torch.stack([0 * one, one, 0 * one])
+
+
+class _Clipping(torch.autograd.Function):
+    """min(max(z, low), high), with a backward pass ten times faster than that of torch's two functions one by one.
+
+    The gradient goes to z strictly between the thresholds, and elsewhere to the threshold that is met.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(z, low), high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        z, low, high = ctx.saved_tensors
+        above_low = torch.ops.aten.threshold_backward(gradient, z - low, 0)
+        between = torch.ops.aten.threshold_backward(above_low, high - z, 0)
+        of_low = (gradient - above_low).sum_to_size(low.shape) if ctx.needs_input_grad[1] else None
+        of_high = (above_low - between).sum_to_size(high.shape) if ctx.needs_input_grad[2] else None
+        return between, of_low, of_high
+
+
+class Hardtanh(Clip):
+    """min(max(z, low), high), low < high."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def thresholds(self, z: Tensor) -> tuple[float, float]:
+        """The two numbers."""
+        return self.low, self.high
+
+
+class Clipped(Activation):
+    """An activation with thresholds of its own: its parameters, or its buffers with learnable=False."""
+
+    def __init__(self, learnable: bool, **thresholds: float | Tensor) -> None:
+        super().__init__()
+        for name, value in thresholds.items():
+            threshold = torch.as_tensor(value)
+            if threshold.is_complex():
+                raise InvalidInput(
+                    expected=f"{name} as a real number or tensor",
+                    got=str(threshold.dtype),
+                    cause="a complex tensor",
+                    next_step="pass its real part",
+                )
+            if not threshold.is_floating_point():
+                threshold = threshold.to(torch.get_default_dtype())
+            threshold = threshold.detach().clone()
+            if learnable:
+                self.register_parameter(name, nn.Parameter(threshold))
+            else:
+                self.register_buffer(name, threshold)
+
+    @abstractmethod
+    def excess(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """How far boxes reach out of the lower flat zone and of the upper one, 0 where they lie in it."""
+
+
+class ClippedReLU(Clipped, Clip):
+    """ReLU clipped from above, `min(max(z, 0), max(theta, 0))`: flat below 0 and above the threshold.
+
+    theta: float or tensor that broadcasts over the units of one sample: one threshold for all units, one each, or one
+    per channel as shape (channels, 1, 1). It is a learnable parameter named `theta`, or a buffer of that name with
+    learnable=False. A unit with theta <= 0 is constant at 0 everywhere; theta = inf is the plain ReLU.
+
+    Source: Huang et al., "Training Certifiably Robust Neural Networks with Efficient Local Lipschitz Bounds"
+    (NeurIPS 2021), where it is called ReLU-theta.
+    """
+
+    theta: Tensor
+
+    def __init__(self, theta: float | Tensor = 1.0, *, learnable: bool = True) -> None:
+        super().__init__(learnable, theta=theta)
+
+    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """0 and the positive part of theta."""
+        return 0.0, self.theta.to(z.dtype).relu()
+
+    def excess(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Per unit: relu(upper), relu(theta − lower)."""
+        return upper.relu(), (self.theta - lower).relu()
+
+    def extra_repr(self) -> str:
+        """The threshold, or how many there are."""
+        return f"theta={self.theta.item():.4g}" if self.theta.numel() == 1 else f"theta of {self.theta.numel()} units"
+
+    def plain(self) -> nn.Module:
+        """ReLU, ReLU6 or Hardtanh for one threshold, else a clamp."""
+        theta = self.theta.detach().relu()
+        if theta.numel() > 1 or not theta.item() > 0:
+            return fx.symbolic_trace(_Clamp(theta))
+        if theta.item() == 6:
+            return nn.ReLU6()
+        return nn.Hardtanh(0.0, theta.item()) if theta.isfinite() else nn.ReLU()
+
+
+class _Clamp(nn.Module):
+    """What is traced for thresholds that differ from unit to unit."""
+
+    zero: Tensor
+    theta: Tensor
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("zero", torch.zeros_like(theta))
+        self.register_buffer("theta", theta.clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.clamp(z, self.zero, self.theta)
+
+
+class LeakyReLU(Monotone):
+    """max(z, 0) + leak · min(z, 0), leak > 0."""
+
+    def __init__(self, leak: float) -> None:
+        super().__init__()
+        self.leak = leak
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Same shape as z."""
+        return leaky_relu(z, self.leak)
+
+    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The values at the two ends; below 0 one number outward, since the product is rounded to the nearest."""
+        low, high = self(lower), self(upper)
+        far = torch.full_like(low, torch.inf)
+        return torch.where(lower < 0, low.nextafter(-far), low), torch.where(upper < 0, high.nextafter(far), high)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """leak where the box reaches below 0, 1 where it reaches above."""
+        one, leak = torch.ones_like(lower), torch.full_like(lower, self.leak)
+        # An end that is not a number is on either side.
+        below, above = torch.where(lower >= 0, one, leak), torch.where(upper <= 0, leak, one)
+        return torch.minimum(below, above), torch.maximum(below, above)
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """One bend: slopes leak, 1."""
+        one = torch.ones(shape, dtype=torch.float64, device="cpu")
+        return 0 * one[None], torch.stack([self.leak * one, one])
+
+
+class Absolute(Activation):
+    """|z|."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """|z|."""
+        return z.abs()
+
+    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """From 0, or the nearer end, to the further end."""
+        return torch.maximum(lower, -upper).relu(), torch.maximum(-lower, upper)
+
+    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """-1 where the box reaches below 0, 1 where it reaches above."""
+        one = torch.ones_like(lower)
+        return torch.where(lower >= 0, one, -one), torch.where(upper <= 0, -one, one)
+
+    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """One bend: slopes -1, 1."""
+        one = torch.ones(shape, dtype=torch.float64, device="cpu")
+        return 0 * one[None], torch.stack([-one, one])
