@@ -11,12 +11,16 @@ from lliptools.digits import round_down, round_up
 from lliptools.domains.box import Box
 from lliptools.domains.boxes import ball_box, interval_and_ball, interval_box, light_boxes
 from lliptools.norms.aposteriori import AposterioriNorm
-from lliptools.norms.dense import CholeskyNorm, GramNorm, PowerNorm, exact_norm
+from lliptools.norms.auto import UpperNorm
+from lliptools.norms.cholesky import CholeskyNorm
+from lliptools.norms.exact import exact_norm
+from lliptools.norms.fourier import torus_norm
+from lliptools.norms.gram import GramNorm
 from lliptools.norms.kinds import errs
-from lliptools.norms.krylov import LanczosNorm
+from lliptools.norms.lanczos import LanczosNorm
+from lliptools.norms.power import PowerNorm
 from lliptools.norms.rounding import outward_rounding
-from lliptools.norms.spectral import METHODS, UpperNorm, spectral_norm
-from lliptools.norms.torus import torus_norm
+from lliptools.norms.spectral import METHODS, spectral_norm
 
 # Every rung, from the loosest upper bound to the truth, and the lower bound that comes to meet it.
 BOUNDS: dict[str, Callable[..., Bound]] = {

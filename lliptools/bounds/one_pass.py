@@ -14,9 +14,9 @@ from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.zonotope import Zonotope
 from lliptools.nets import Activation, Block, LinearMap
+from lliptools.norms.auto import UpperNorm
 from lliptools.norms.kinds import Norm, norm_by, product_above
 from lliptools.norms.rounding import inflated, is_outward, unit
-from lliptools.norms.spectral import UpperNorm
 
 __all__ = ["Boxes", "Stages", "State", "norm_inside", "pass_through"]
 

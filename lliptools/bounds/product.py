@@ -24,9 +24,9 @@ from lliptools.nets.checks import (
     check_stages,
     check_tolerance,
 )
+from lliptools.norms.auto import UpperNorm
 from lliptools.norms.kinds import Norm, mark_of
 from lliptools.norms.rounding import is_outward
-from lliptools.norms.spectral import UpperNorm
 
 __all__ = ["global_bound", "local_bound"]
 

@@ -12,7 +12,7 @@ from lliptools.certificates.margins import own_class
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
 from lliptools.nets.checks import check_eps, check_probability, check_tolerance
-from lliptools.norms.spectral import whole_norm
+from lliptools.norms.auto import whole_norm
 
 __all__ = ["Cascade", "certify_in_stages"]
 

@@ -4,13 +4,14 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, pixel_unshuffle
 
 from lliptools.errors import InvalidInput
 from lliptools.layers.condition import check_matrix, smallest
-from lliptools.norms.dense import squared_above
-from lliptools.norms.rounding import gamma, outward_rounding, unit
-from lliptools.norms.torus import fourier_error
+from lliptools.nets.linear import LinearMap
+from lliptools.norms.eigenvalues import proved_above, squared_above
+from lliptools.norms.fourier import fourier_error, phases
+from lliptools.norms.krylov import GolubKahan, ScaledMap
+from lliptools.norms.rounding import gamma, inflated, outward_rounding
 
 __all__ = ["kernel_norm", "matrix_norm"]
 
@@ -35,55 +36,27 @@ def matrix_norm(weight: Tensor) -> Tensor:
     wide = weight / largest if len(weight) <= weight.shape[1] else (weight / largest).T
     with torch.no_grad():
         gram = wide @ wide.T
-        size = len(gram)
-        if size <= SMALL:
-            values, vectors = torch.linalg.eigh(gram)  # backward stable
-            squared, vector = values[-1] * (1 + 32 * size * unit(gram)), vectors[:, -1]
+        if len(gram) <= SMALL:
+            values, vectors = torch.linalg.eigh(gram)
+            squared, vector = squared_above(values[-1], gram, wide.shape[1]), vectors[:, -1]
         else:
-            squared, vector = _proved(gram)
-        squared = squared + 2 * gamma(wide.shape[1], gram) * gram.diagonal().sum()  # of the sums in the Gram matrix
-        upper = squared.sqrt() * (1 + 8 * unit(gram))
+            estimate, vector = _ritz(wide)
+            residual = torch.linalg.vector_norm(gram @ vector - estimate * vector)
+            squared = proved_above(gram, wide.shape[1], estimate, residual)
+        upper = inflated(squared.sqrt())
     stretched = torch.linalg.vector_norm(vector @ wide)
     return largest * stretched * (upper / stretched.detach())
 
 
-def _proved(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """A number above the largest eigenvalue, with its proof, and an estimate of the eigenvector: (n, n) -> 0-dim, (n,).
-
-    Cholesky's factorisation runs to its end in floating point only for matrices that are positive definite up to a
-    shift that is known (Rump, "Verification of positive definiteness", BIT 2006).
-    """
-    estimate, vector = _lanczos(gram)
-    residual = torch.linalg.vector_norm(gram @ vector - estimate * vector)
-    trace, size = gram.diagonal().sum(), len(gram)
-    eye = torch.eye(size, dtype=gram.dtype, device=gram.device)
-    relative = 2 * (size + 2) * gamma(size, gram)
-    for growth in range(60):
-        squared = estimate + 2**growth * (residual + relative * estimate)
-        shift = relative * squared
-        if not torch.linalg.cholesky_ex(squared * eye - gram).info:
-            return squared + shift, vector
-    return trace * (1 + relative), vector  # an upper bound of last resort
-
-
-def _lanczos(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest Ritz value and vector after some steps from one start for all, (n, n) -> 0-dim, (n,)."""
+def _ritz(wide: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest Ritz value of G = wide wideᵀ and its vector, from one start for all: (n, m) -> 0-dim, (n,)."""
     generator = torch.Generator("cpu").manual_seed(0)
-    start = torch.randn(len(gram), generator=generator, dtype=gram.dtype, device="cpu").to(gram.device)
-    basis = [start / torch.linalg.vector_norm(start)]
-    for _ in range(LANCZOS_STEPS - 1):
-        following = gram @ basis[-1]
-        before = torch.stack(basis)
-        for _ in range(2):  # once is not enough for orthogonality
-            following = following - (before @ following) @ before
-        length = torch.linalg.vector_norm(following)
-        if length <= 1e-12 * gram.diagonal().sum():
-            break
-        basis.append(following / length)
-    span = torch.stack(basis)
-    values, vectors = torch.linalg.eigh(span @ gram @ span.T)
-    vector = vectors[:, -1] @ span
-    return values[-1], vector / torch.linalg.vector_norm(vector)
+    start = torch.randn(1, len(wide), generator=generator, dtype=wide.dtype, device="cpu").to(wide.device)
+    linear = LinearMap.dense(wide.T)
+    process = GolubKahan(ScaledMap(linear, start.new_ones(1, linear.rows), torch.ones_like(start)), start)
+    process.advance(LANCZOS_STEPS)
+    value, vector = process.largest()
+    return (value[0] * process.scaled.scale[0]).square(), vector[0]
 
 
 @outward_rounding()
@@ -110,10 +83,10 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     if not smallest(kernel) < largest < torch.inf:
         return kernel.double().abs().sum()  # as in matrix_norm
     kernel = kernel.double()
-    phases = _phases(kernel / largest, stride)
-    degrees = [size - 1 for size in phases.shape[2:]]
+    split = phases(kernel / largest, stride)
+    degrees = [size - 1 for size in split.shape[2:]]
     points = [max(1, FREQUENCIES * degree) for degree in degrees]
-    symbols = torch.fft.rfft2(phases, s=points).flatten(2).permute(2, 0, 1)
+    symbols = torch.fft.rfft2(split, s=points).flatten(2).permute(2, 0, 1)
     if symbols.shape[1] > symbols.shape[2]:
         symbols = symbols.mH
     with torch.no_grad():
@@ -124,15 +97,7 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
         squared = values[top]
         for degree, count in zip(degrees, points, strict=True):
             squared = squared / math.cos(math.pi * degree / count)
-        upper = squared.sqrt() * (1 + 8 * gamma(phases[0].numel() + len(phases) + len(gram[0]), kernel))
-        upper = upper + 2 * fourier_error(phases, math.prod(points))
+        upper = squared.sqrt() * (1 + 8 * gamma(split[0].numel() + len(split) + len(gram[0]), kernel))
+        upper = upper + 2 * fourier_error(split, math.prod(points))
     stretched = torch.linalg.vector_norm(vector.conj() @ symbols[top])
     return largest * stretched * (upper / stretched.detach())
-
-
-def _phases(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
-    """A kernel of stride 1 on the stride's phases as channels: (out, in, k, k) -> (out, in · phases, ⌈k/s⌉, ⌈k/s⌉)."""
-    if stride == (1, 1):
-        return kernel
-    bottom, right = (-size % stride[0] for size in kernel.shape[2:])
-    return pixel_unshuffle(pad(kernel, (0, right, 0, bottom)), stride[0])

@@ -1,16 +1,15 @@
-"""Golub–Kahan–Lanczos: a layer seen through a few of its products, without the matrix; norms from below."""
+"""Golub–Kahan–Lanczos: a layer seen through a few of its products, without the matrix."""
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
-from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.kinds import product_above
 
-__all__ = ["NOISE", "GolubKahan", "LanczosNorm", "ScaledMap", "fresh_start"]
+__all__ = ["NOISE", "GolubKahan", "ScaledMap", "fresh_start"]
 
 NOISE = 16  # what is left of a vector after so many units of rounding is nothing
 
@@ -145,27 +144,3 @@ class GolubKahan:
 
 def _without(w: Tensor, basis: Tensor) -> Tensor:
     return w - torch.bmm(torch.bmm(basis, w[:, :, None]).mT, basis)[:, 0]
-
-
-@errs("lower")
-@dataclass(frozen=True)
-class LanczosNorm:
-    """The largest Ritz value after some steps of Golub–Kahan: never above the norm, close to it after 10 to 20 steps.
-
-    Differentiable in the weights: σ = uᵀ A v with the vectors held fixed, which is the exact gradient at convergence.
-    """
-
-    steps: int = 10
-
-    def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
-        scaled = ScaledMap(linear, row_slope.detach(), column_slope.detach())
-        with torch.no_grad():
-            start = fresh_start(scaled)
-            process = GolubKahan(scaled, start)
-            process.advance(max(1, min(self.steps, start.shape[1])))
-            value, v = process.largest()
-        if torch.is_grad_enabled():
-            u = (scaled.forth(v) / torch.where(value > 0, value, 1.0)[:, None]).detach()
-            value = (u * scaled.forth(v)).sum(dim=1)
-        return product_above(value, scaled.scale)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from lliptools.norms.dense import root_of_largest_eigenvalue
+from lliptools.norms.eigenvalues import root_of_largest_eigenvalue
 from lliptools.norms.rounding import inflated
 
-__all__ = ["length", "norm", "or_one", "times_power_of_two"]
+__all__ = ["length", "norm", "or_one", "times_power_of_two", "unit_vectors"]
 
 
 def or_one(largest: Tensor) -> Tensor:
@@ -19,6 +19,14 @@ def length(values: Tensor, dim: int) -> Tensor:
     largest = or_one(values.abs().amax(dim=dim, keepdim=True))
     found = inflated(torch.linalg.vector_norm(values / largest, dim=dim) * largest.squeeze(dim), values.shape[dim])
     return torch.where(largest.squeeze(dim).isfinite(), found, torch.inf)
+
+
+def unit_vectors(values: Tensor) -> Tensor:
+    """Every sample at length 1: (batch, …) -> the same. 0 where it is 0 or not finite."""
+    flat = values.flatten(1)
+    flat = flat / or_one(flat.abs().amax(dim=1, keepdim=True))
+    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    return torch.where((length > 0) & length.isfinite(), flat / length, 0.0).view_as(values)
 
 
 def norm(matrices: Tensor) -> Tensor:

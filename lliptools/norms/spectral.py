@@ -1,6 +1,4 @@
-"""The norm of a layer: by any method for the asking, and the cheapest that is an upper bound for the bounds."""
-
-from dataclasses import dataclass
+"""The norm of a layer by any method, and the registry of methods."""
 
 import torch
 from torch import Tensor, nn
@@ -8,56 +6,17 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import LinearMap, read_blocks
 from lliptools.norms.aposteriori import AposterioriNorm
-from lliptools.norms.dense import CholeskyNorm, GramNorm, PowerNorm, exact_norm, sums_norm
-from lliptools.norms.kinds import Norm, errs
-from lliptools.norms.krylov import LanczosNorm
-from lliptools.norms.torus import torus_norm
+from lliptools.norms.auto import UpperNorm
+from lliptools.norms.cholesky import CholeskyNorm
+from lliptools.norms.exact import exact_norm
+from lliptools.norms.fourier import torus_norm
+from lliptools.norms.gram import GramNorm
+from lliptools.norms.kinds import Norm
+from lliptools.norms.lanczos import LanczosNorm
+from lliptools.norms.power import PowerNorm
+from lliptools.norms.sums import sums_norm
 
-__all__ = ["METHODS", "UpperNorm", "spectral_norm", "whole_norm"]
-
-SMALL = 256  # rows or columns up to which the eigenvalues of a Gram matrix are cheap
-LARGE_MATRIX = 2**22
-
-
-@errs("upper", encloses=True)
-@dataclass(frozen=True)
-class UpperNorm:
-    """The cheapest norm that is an upper bound: exact where the matrix is small, else from both sides of the question.
-
-    A large layer has the smaller of the Fourier bound of the whole and the a-posteriori bound of what is not struck,
-    which fails with probability at most delta for the whole batch. rough: row and column sums instead, for layers whose
-    norm hardly matters.
-    """
-
-    delta: float = 1e-9
-    tolerance: float = 1e-3
-    rough: bool = False
-
-    def is_exact(self, linear: LinearMap) -> bool:
-        """Whether the layer is small enough for the exact norm."""
-        return min(linear.rows, linear.columns) <= SMALL and linear.rows * linear.columns <= LARGE_MATRIX
-
-    def failure_probability(self, linear: LinearMap) -> float:
-        """That of one call."""
-        return 0.0 if self.rough or self.is_exact(linear) else self.delta
-
-    def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
-        if self.is_exact(linear):
-            return exact_norm(linear, row_slope, column_slope)
-        if self.rough:
-            return sums_norm(linear, row_slope, column_slope)
-        whole = torus_norm(linear, row_slope, column_slope)
-        local = AposterioriNorm(self.delta, self.tolerance).bracket(linear, row_slope, column_slope, whole)[1]
-        return torch.minimum(whole, local)
-
-
-@errs("upper", encloses=True)
-def whole_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-    """The cheapest upper bound without chance: exact where the matrix is small, else the Fourier bound of the whole."""
-    stage = exact_norm if UpperNorm().is_exact(linear) else torus_norm
-    return stage(linear, row_slope, column_slope)
-
+__all__ = ["METHODS", "spectral_norm"]
 
 METHODS: dict[str, Norm] = {
     "auto": UpperNorm(),

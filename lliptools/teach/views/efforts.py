@@ -14,7 +14,7 @@ from lliptools.certificates.certificate import Rung
 from lliptools.certificates.margins import margins
 from lliptools.nets import check_input, forward, read_blocks
 from lliptools.nets.clips import Clipped
-from lliptools.norms.spectral import UpperNorm
+from lliptools.norms.auto import UpperNorm
 from lliptools.teach.views.units import stations
 
 __all__ = ["Effort", "Everywhere", "effort", "everywhere", "largest_radius", "scale_thresholds", "typical_radius"]

@@ -9,11 +9,11 @@ from torch.nn.functional import pad
 
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
-from lliptools.norms.dense import squared_above
+from lliptools.norms.eigenvalues import squared_above
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.rounding import enclosed, gamma, matrix_slack, unit
 
-__all__ = ["torus_norm"]
+__all__ = ["fourier_error", "phases", "torus_norm"]
 
 
 @errs("upper", encloses=True)
@@ -72,7 +72,7 @@ def _convolution(operator: Convolution) -> Tensor:
         reach = (d * (k - 1) + 1 for d, k in zip(dilation, operator.weight.shape[2:], strict=True))
         sizes = tuple(-(-(n + r - 1) // s) + 1 for n, r, s in zip(operator.padded, reach, operator.stride, strict=True))
     kernel = _spread(operator.weight, dilation)
-    kernel = _phases(kernel, operator.stride, sizes if operator.circular else None)
+    kernel = phases(kernel, operator.stride)
     axes = tuple(range(2, kernel.dim()))
     symbols = torch.fft.fftn(_wrapped(kernel, sizes), dim=axes)
     symbols = symbols.flatten(2).permute(2, 0, 1)  # (frequencies, out, in/groups · phases)
@@ -110,7 +110,7 @@ def _spread(kernel: Tensor, dilation: tuple[int, ...]) -> Tensor:
     return kernel
 
 
-def _phases(kernel: Tensor, stride: tuple[int, ...], sizes: tuple[int, ...] | None) -> Tensor:
+def phases(kernel: Tensor, stride: tuple[int, ...]) -> Tensor:
     """A kernel of stride 1 on the stride's phases as channels: (out, in, *k) -> (out, in · phases, *⌈k/stride⌉)."""
     for axis, step in enumerate(stride, start=2):
         if step > 1:

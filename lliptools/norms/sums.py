@@ -1,0 +1,20 @@
+"""The norm of a masked layer by row and column sums, from above."""
+
+from torch import Tensor
+
+from lliptools.nets.linear import LinearMap
+from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.rounding import gamma, matrix_slack
+
+__all__ = ["sums_norm"]
+
+
+@errs("upper", encloses=True)
+def sums_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """Root of the largest row sum times the largest column sum of |W|, and of the largest slopes: quick and loose.
+
+    Slopes (batch, …) twice -> (batch,). Source: Schur's test, ‖W‖² <= ‖W‖₁ ‖W‖_∞.
+    """
+    steepest = row_slope.detach().flatten(1).amax(dim=1).sqrt() * column_slope.detach().flatten(1).amax(dim=1).sqrt()
+    found = product_above(linear.largest_size().expand(len(steepest)), steepest)
+    return found * (1 + 4 * gamma(linear.terms, found)) + matrix_slack(linear, row_slope, column_slope)
