@@ -28,13 +28,13 @@ from explorers import Explorer  # noqa: E402
 from lab import Lab, running_lab  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
 
-from lliptools.teach.examples import EXAMPLES  # noqa: E402
+from lliptools.teach.explorers import EXAMPLES  # noqa: E402
 from lliptools.teach.publish import gallery  # noqa: E402
 
 IMPORTS = """
 import lliptools as ll
-from lliptools.teach import widgets
-from lliptools.teach.examples import EXAMPLES
+
+from lliptools.teach.explorers import EXAMPLES
 ll.training.digits()
 """
 # What a framed slider shows is made while the controls rest.

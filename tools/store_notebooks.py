@@ -16,9 +16,9 @@ from nbclient import NotebookClient
 from PIL import Image
 from playwright.sync_api import Browser
 
-from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish import gallery, solutions
-from lliptools.teach.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
+from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 

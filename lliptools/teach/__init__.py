@@ -1,13 +1,19 @@
-"""What a reader sees: figures, widgets, exercises that check themselves, and the doctor."""
+"""What a reader sees: explorers, exercises that check themselves, and the doctor."""
 
 from importlib import import_module
 from typing import Any
 
-__all__ = ["check", "doctor", "figures", "views", "widgets"]
+_HOMES = {"scale_thresholds": "lliptools.teach.shared.efforts", "norm_view": "lliptools.teach.explorers.norms.view"}
+_ROOMS = ("check", "doctor", "explorers")
+__all__ = [*_ROOMS, *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """Load each room where it is used: only widgets needs ipywidgets, only figures plotly."""
-    if name in __all__:
+    """Load each room where it is used: only explorers need ipywidgets and plotly. Every explorer is found by name."""
+    if name in _ROOMS:
         return import_module(f"lliptools.teach.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name[:1].isupper() and name in (explorers := import_module("lliptools.teach.explorers")).__all__:
+        return getattr(explorers, name)
     raise AttributeError(f"module 'lliptools.teach' has no attribute {name!r}")

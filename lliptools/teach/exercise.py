@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
-from lliptools.teach.style import CONFIG
+from lliptools.teach.shared.style import CONFIG
 
 __all__ = ["Exercise", "Fault", "Finding", "NotAttempted", "Outcome", "show"]
 

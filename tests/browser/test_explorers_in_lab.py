@@ -31,7 +31,7 @@ def wait(change):
         time.sleep(0.02)
 """
 MAKE = """
-{name} = ll.teach.widgets.{make}
+{name} = ll.teach.{make}
 {name}.add_class("{name}")
 for control in {name}.controls.values():
     control.observe(wait, names="value")

@@ -9,9 +9,9 @@ LATE = 500  # milliseconds that a key press may take on a machine that does othe
 LIGHT = """
 import numpy as np
 import plotly.graph_objects as go
-from lliptools.teach.style import LAYOUT
-from lliptools.teach.widgets.base import Explorer
-from lliptools.teach.widgets.controls import slider
+from lliptools.teach.shared.style import LAYOUT
+from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.shared.controls import slider
 
 
 class Light(Explorer):

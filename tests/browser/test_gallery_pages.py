@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 from lliptools.cli import app
-from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.explorers import EXAMPLES
 
 pytestmark = pytest.mark.browser
 # Not the whole layout: plotly notes there what it has found out by itself, such as the type of an axis.

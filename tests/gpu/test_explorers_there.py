@@ -26,7 +26,7 @@ def numbers(value):
 
 @pytest.fixture(autouse=True)
 def _no_clock(monkeypatch):
-    monkeypatch.setattr("lliptools.teach.views.lattice.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("lliptools.teach.explorers.lattice.view.perf_counter", lambda: 0.0)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -50,7 +50,7 @@ def compare(name, keywords, device):
     for each, points, labels in ((net, x, y), (there, x.to(device), y.to(device))):
         given = ({"a": each, "b": each} if name in SEVERAL else each, points)
         given = given if name == "ProductExplorer" else (*given, labels)
-        made = getattr(ll.teach.widgets, name)(*given, **keywords)
+        made = getattr(ll.teach, name)(*given, **keywords)
         figures.append(numbers(go.Figure(made.figure).to_plotly_json()))
     here, found = figures
     assert len(here) == len(found)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import lliptools as ll
-from lliptools.teach.style import CERTIFIED, STATES, UNPROVED
+from lliptools.teach.shared.style import CERTIFIED, STATES, UNPROVED
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

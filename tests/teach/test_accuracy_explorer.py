@@ -10,8 +10,17 @@ from networks import NETWORKS, points
 from pictures import differences
 
 import lliptools as ll
-from lliptools.teach import figures, views
-from lliptools.teach.widgets import AccuracyExplorer
+from lliptools.teach.explorers.accuracy.figure import accuracy
+from lliptools.teach.explorers.accuracy.view import (
+    CERTIFIED_POINT,
+    MISCLASSIFIED,
+    REFUTED_POINT,
+    UNKNOWN,
+    AccuracyView,
+    broken_at,
+    pictures,
+)
+from lliptools.teach.explorers.accuracy.widget import AccuracyExplorer
 
 FAMILY = ("standard", "local", "sparse")
 DIGITS = ll.training.digits()
@@ -71,19 +80,19 @@ def test_what_is_drawn_as_certified_certifies(explorer, nets):
             for name, net in nets.items():
                 states = explorer.view.states(name, explorer.radius)
                 holds = ll.certify(net, X, Y, explorer.radius, bound=ll.BOUNDS[method]).holds
-                assert (holds >= (states == views.CERTIFIED_POINT)).all()
-                missed = int((holds & (states != views.CERTIFIED_POINT)).sum())
+                assert (holds >= (states == CERTIFIED_POINT)).all()
+                missed = int((holds & (states != CERTIFIED_POINT)).sum())
                 assert missed <= 0.1 * holds.sum()  # radii are within 1 %
                 right = ll.attacks.is_correct(net, X, Y)
-                assert torch.equal(states == views.MISCLASSIFIED, ~right)
-                assert not (holds & (states == views.REFUTED_POINT)).any()
+                assert torch.equal(states == MISCLASSIFIED, ~right)
+                assert not (holds & (states == REFUTED_POINT)).any()
 
 
 def test_a_broken_point_has_an_adversarial_point_at_that_distance():
     """In the plane the exact distance is known: none is below it, and most come close."""
     net, data = ll.nets.load("moons"), ll.training.moons()
     x, y = data.x_test[:40], data.y_test[:40]
-    found = views.broken_at(net, x, y, (0.1, 0.3, 0.6))
+    found = broken_at(net, x, y, (0.1, 0.3, 0.6))
     truth, _ = ll.bounds.adversarial_distance(net, x, y, 1.0)
     assert (found >= truth * (1 - 1e-9)).all()
     close = found[found.isfinite()] / truth[found.isfinite()]
@@ -104,7 +113,7 @@ def test_wall_counts_and_frames(explorer):
         assert signs[f"<b>{sign}</b>"] == int((states == code).sum())
     title = next(text.text for text in shown.layout.annotations if "standard:" in text.text)
     every = view.states("standard", explorer.radius)
-    assert f"✘ refuted {int((every == views.REFUTED_POINT).sum())}" in title
+    assert f"✘ refuted {int((every == REFUTED_POINT).sum())}" in title
     dashes = {
         trace.line.dash for trace in shown.data if getattr(trace, "mode", None) == "lines" and trace.xaxis == "x3"
     }
@@ -135,7 +144,7 @@ def test_in_a_kernel_the_parts_come_one_by_one(nets):
         explorer = AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0)
         first = explorer.summary.value
         assert "not computed yet" in first
-        assert (explorer.view.states("local", 0.3) == views.UNKNOWN).all()
+        assert (explorer.view.states("local", 0.3) == UNKNOWN).all()
         while "…" in explorer.summary.value:
             await asyncio.sleep(0.005)
         return explorer.summary.value
@@ -163,27 +172,27 @@ def test_images_and_points_of_the_plane():
     assert sum(len([x for x in trace.x if x is not None]) for trace in marks) == 50
     conv = ll.nets.cnn("2C1F", (3, 8, 8)).double()
     images = torch.rand(5, 3, 8, 8).double()
-    wall = views.pictures(images, 3)
+    wall = pictures(images, 3)
     assert wall.shape == (3, 8, 8)
     assert (wall.min(), wall.max()) == (0.0, 1.0)
     explorer = AccuracyExplorer({"conv": conv}, images, conv(images).argmax(dim=1), eps_max=0.5)
     explorer.eps.value = 0.0
     assert [certified for *_, certified in bars(explorer)] == [1.0]
-    assert views.pictures(torch.rand(2, 13), 2).shape == (2, 4, 4)
+    assert pictures(torch.rand(2, 13), 2).shape == (2, 4, 4)
 
 
 def test_nothing_is_certified_of_what_is_not_known():
-    view = views.AccuracyView(("net",), torch.zeros(3).long())
-    assert (view.states("net", 0.0) == views.UNKNOWN).all()
+    view = AccuracyView(("net",), torch.zeros(3).long())
+    assert (view.states("net", 0.0) == UNKNOWN).all()
     assert all(value != value for value in view.accuracy("net", 0.0))
-    partly = views.AccuracyView(
+    partly = AccuracyView(
         ("net",), torch.zeros(3).long(), {"net": torch.tensor([inf, 0.0, 0.2], dtype=torch.float64)},
         {"net": torch.tensor([nan, 0.0, 0.1], dtype=torch.float64)},
     )  # fmt: skip
-    assert partly.states("net", 0.1).tolist() == [views.UNKNOWN, views.MISCLASSIFIED, views.CERTIFIED_POINT]
-    assert partly.states("net", 0.2).tolist() == [views.UNKNOWN, views.MISCLASSIFIED, views.REFUTED_POINT]
+    assert partly.states("net", 0.1).tolist() == [UNKNOWN, MISCLASSIFIED, CERTIFIED_POINT]
+    assert partly.states("net", 0.2).tolist() == [UNKNOWN, MISCLASSIFIED, REFUTED_POINT]
     assert partly.accuracy("net", 0.1)[2] != partly.accuracy("net", 0.1)[2]
-    figures.accuracy(partly, "net", 0.1, 1.0, torch.zeros(3, 2, 2), None)
+    accuracy(partly, "net", 0.1, 1.0, torch.zeros(3, 2, 2), None)
 
 
 def test_bad_input_is_refused(nets):

@@ -1,6 +1,6 @@
 """The page of all explorers: a tab each, made when it is first looked at."""
 
-from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish.app import page
 
 

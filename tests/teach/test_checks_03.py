@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lliptools as ll
-from lliptools.teach.views import steepest_pair
+from lliptools.teach.shared.pair import steepest_pair
 
 
 def product(weights):

@@ -11,11 +11,14 @@ from pictures import differences
 from torch import nn
 
 import lliptools as ll
-from lliptools.teach import figures, views
-from lliptools.teach.widgets import ClipExplorer
+from lliptools.teach.explorers.clipping.figure import clipping
+from lliptools.teach.explorers.clipping.view import clip_view, family, theta_curve
+from lliptools.teach.explorers.clipping.widget import ClipExplorer
+from lliptools.teach.shared.efforts import Effort
+from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
 
 DIGITS = ll.training.digits()
-SMALL = views.Effort()
+SMALL = Effort()
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def explorer(nets):
 
 
 def view_of(net, eps=0.1, theta_scale=1.0, count=9):
-    return views.clip_view(net, DIGITS.x_test[:count], DIGITS.y_test[:count], eps, theta_scale, SMALL)
+    return clip_view(net, DIGITS.x_test[:count], DIGITS.y_test[:count], eps, theta_scale, SMALL)
 
 
 def test_view_agrees_with_the_engine(nets):
@@ -50,10 +53,10 @@ def test_strips_say_the_truth_about_the_zones(nets):
     assert strips.every == 1
     assert sum(strips.counts) == len(strips.states) == 128
     assert min(strips.counts) > 0
-    constant_low, constant_high = strips.states == views.AT_ZERO, strips.states == views.AT_THETA
+    constant_low, constant_high = strips.states == AT_ZERO, strips.states == AT_THETA
     assert (strips.upper[constant_low] <= 0).all()
     assert (strips.lower[constant_high] >= strips.high[constant_high]).all()
-    moving = strips.states >= views.ON
+    moving = strips.states >= ON
     assert ((strips.upper > 0) & (strips.lower < strips.high))[moving].all()
     assert torch.equal(strips.low, torch.zeros(128).double())
     assert sorted(strips.high.tolist()) == pytest.approx(sorted((0.25 * nets["sparse"][1].theta).tolist()))
@@ -83,13 +86,13 @@ def test_fewer_units_of_the_first_layer_vary_as_theta_falls(nets):
 
 
 def test_curve_and_family_agree_with_the_view(nets):
-    curve = views.theta_curve(nets["clipped"], DIGITS.x_test[:1], 0.1, [0.25, 1.0, inf], SMALL)
+    curve = theta_curve(nets["clipped"], DIGITS.x_test[:1], 0.1, [0.25, 1.0, inf], SMALL)
     for k, scale in enumerate((0.25, 1.0, inf)):
         view = view_of(nets["clipped"], theta_scale=scale)
         assert curve.local[k] == pytest.approx(view.local, rel=1e-9)
         assert curve.everywhere[k] == pytest.approx(view.everywhere.value.item(), rel=1e-9)
         assert curve.local[k] <= curve.everywhere[k] * (1 + 1e-9)
-    members = views.family(nets, DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL)
+    members = family(nets, DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL)
     assert [one.name for one in members] == list(nets)
     for one in members:
         view = view_of(nets[one.name])
@@ -145,10 +148,10 @@ def test_every_network_at_its_extremes(name):
     x = points(net, count=3)
     for eps in (0.0, 0.1, 1e6):
         for scale in (0.25, inf):
-            view = views.clip_view(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
-            curve = views.theta_curve(net, x[:1], eps, [0.25, 1.0, inf], SMALL)
-            figure = figures.clipping(view, curve, views.family({name: net}, x, view_labels(x), eps, scale, SMALL))
-            assert len(figure.data) == len(figures.clipping(view).data)
+            view = clip_view(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
+            curve = theta_curve(net, x[:1], eps, [0.25, 1.0, inf], SMALL)
+            figure = clipping(view, curve, family({name: net}, x, view_labels(x), eps, scale, SMALL))
+            assert len(figure.data) == len(clipping(view).data)
             assert "nan" not in "".join(view.summary())
 
 

@@ -10,7 +10,8 @@ import torch
 import lliptools as ll
 from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.exercise import Exercise, Fault, Finding, NotAttempted, Outcome
-from lliptools.teach.views import Pair, pair_of
+from lliptools.teach.shared.pair import Pair, pair_of
+from lliptools.teach.shared.pair_figure import counter_example
 
 PLOTLY = "application/vnd.plotly.v1+json"
 
@@ -94,7 +95,7 @@ def test_an_answer_cannot_change_what_it_is_given():
 def test_each_shape_has_its_drawing(x, f_x, kinds):
     border = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     more = {"center": x, "radius": 2.0, "border": border} if x.shape == (2,) else {}
-    figure = ll.teach.figures.counter_example(Pair("a claim", x, x + 1, f_x, f_x + 2, **more))
+    figure = counter_example(Pair("a claim", x, x + 1, f_x, f_x + 2, **more))
     assert [trace.type for trace in figure.data] == kinds
     texts = [note.text for note in figure.layout.annotations]
     assert texts[0] == "<b>a claim</b>"

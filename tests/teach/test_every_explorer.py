@@ -11,11 +11,18 @@ import torch
 from pictures import differences
 
 import lliptools as ll
-from lliptools.teach import widgets
-from lliptools.teach.style import DARKEST, dark
-from lliptools.teach.views import lattice as lattice_module
-from lliptools.teach.widgets.button import Button
-from lliptools.teach.widgets.controls import state
+from lliptools.teach import explorers
+from lliptools.teach.explorers.accuracy.widget import AccuracyExplorer
+from lliptools.teach.explorers.clipping.widget import ClipExplorer
+from lliptools.teach.explorers.condition.widget import ConditionExplorer
+from lliptools.teach.explorers.lattice import view as lattice_module
+from lliptools.teach.explorers.lattice.widget import LatticeExplorer
+from lliptools.teach.explorers.margins.widget import MarginExplorer
+from lliptools.teach.explorers.neurons.widget import NeuronExplorer
+from lliptools.teach.explorers.training.widget import TrainingExplorer
+from lliptools.teach.shared.button import Button
+from lliptools.teach.shared.controls import state
+from lliptools.teach.shared.style import DARKEST, dark
 
 # name: how it is made, and where its controls are moved to.
 EXPLORERS = {
@@ -64,7 +71,7 @@ def scope():
 @pytest.fixture(params=EXPLORERS)
 def explorer(request, monkeypatch):
     monkeypatch.setattr(lattice_module, "perf_counter", lambda: 0.0)  # what something costs is never twice the same
-    made = eval(f"ll.teach.widgets.{EXPLORERS[request.param][0]}", scope())
+    made = eval(f"ll.teach.{EXPLORERS[request.param][0]}", scope())
     made.made, made.moves = request.param, EXPLORERS[request.param][1]
     return made
 
@@ -101,7 +108,7 @@ def test_every_button_acts_on_what_the_browser_shows(explorer):
     for button in pressed:
         assert isinstance(button, Button)
         assert button.controls == [*explorer.controls.values()]
-    elsewhere = eval(f"ll.teach.widgets.{EXPLORERS[explorer.made][0]}", scope())
+    elsewhere = eval(f"ll.teach.{EXPLORERS[explorer.made][0]}", scope())
     elsewhere.moves = explorer.moves
     move(elsewhere)
     said.press(explorer.reset, [state(control) for control in elsewhere.controls.values()])
@@ -163,13 +170,13 @@ def test_a_control_with_one_place_is_not_shown():
     """The browser cannot draw a slider from 0 to 0, or over one name."""
     x, y = scope()["x"][:1], scope()["y"][:1]
     for made, hidden in (
-        (widgets.NeuronExplorer(scope()["net"], x, y), ("point", "first")),
-        (widgets.MarginExplorer(scope()["net"], x, y), ("point",)),
-        (widgets.AccuracyExplorer({"a": scope()["net"]}, x, y, methods=("local",)), ("net", "method")),
-        (widgets.ClipExplorer(scope()["net"], x, y), ("network", "point", "first")),
-        (widgets.LatticeExplorer(scope()["fold"], scope()["points"][:1], scope()["ones"][:1]), ("point",)),
-        (widgets.TrainingExplorer(ll.training.recipe("moons")), ("recipe",)),
-        (widgets.ConditionExplorer(scope()["W"]), ("matrix",)),
+        (NeuronExplorer(scope()["net"], x, y), ("point", "first")),
+        (MarginExplorer(scope()["net"], x, y), ("point",)),
+        (AccuracyExplorer({"a": scope()["net"]}, x, y, methods=("local",)), ("net", "method")),
+        (ClipExplorer(scope()["net"], x, y), ("network", "point", "first")),
+        (LatticeExplorer(scope()["fold"], scope()["points"][:1], scope()["ones"][:1]), ("point",)),
+        (TrainingExplorer(ll.training.recipe("moons")), ("recipe",)),
+        (ConditionExplorer(scope()["W"]), ("matrix",)),
     ):
         shown = [control for row in made.children if isinstance(row, ipywidgets.HBox) for control in row.children]
         assert {name for name, control in made.controls.items() if control not in shown} == set(hidden)
@@ -177,4 +184,4 @@ def test_a_control_with_one_place_is_not_shown():
 
 def test_every_explorer_is_here():
     made = {code.split("(")[0] for code, _ in EXPLORERS.values()}
-    assert made == {name for name in widgets.__all__ if name != "Explorer"}
+    assert made == {name for name in explorers.__all__ if name != "EXAMPLES"}

@@ -12,12 +12,16 @@ from networks import NETWORKS, points
 from pictures import differences
 
 import lliptools as ll
-from lliptools.teach import figures, views
-from lliptools.teach.style import CONFIG, STATES
-from lliptools.teach.widgets import NeuronExplorer
-from lliptools.teach.widgets.controls import nice
-from lliptools.teach.widgets.figure import figure_widget
-from lliptools.teach.widgets.redraw import redraw
+from lliptools.teach.explorers.neurons.figure import neurons
+from lliptools.teach.explorers.neurons.view import neuron_view
+from lliptools.teach.explorers.neurons.widget import NeuronExplorer
+from lliptools.teach.shared.controls import nice
+from lliptools.teach.shared.efforts import scale_thresholds
+from lliptools.teach.shared.figure_widget import figure_widget
+from lliptools.teach.shared.plane import plane_view
+from lliptools.teach.shared.redraw import redraw
+from lliptools.teach.shared.style import CONFIG, STATES
+from lliptools.teach.shared.units import ON, UNDECIDED
 
 DIGITS = ll.training.digits()
 RADII = torch.arange(21, dtype=torch.float64) * 0.02
@@ -26,7 +30,7 @@ RADII = torch.arange(21, dtype=torch.float64) * 0.02
 @pytest.fixture(scope="module")
 def view():
     net = ll.nets.load("digits-clipped")
-    return views.neuron_view(net, DIGITS.x_test[3], int(DIGITS.y_test[3]), RADII)
+    return neuron_view(net, DIGITS.x_test[3], int(DIGITS.y_test[3]), RADII)
 
 
 @pytest.fixture
@@ -48,19 +52,19 @@ def test_view_agrees_with_the_engine(view):
     assert ll.certify(net, x, y, view.radius).holds.all()
     assert view.radius_global < view.radius
     states = view.states(0, 5)
-    assert (states >= views.ON).sum() == view.local.blocks[0].slope[5].sum()
+    assert (states >= ON).sum() == view.local.blocks[0].slope[5].sum()
     assert [int((states == code).sum()) > 0 for code in range(4)] == [True] * 4
-    assert not (view.states(0, 0) == views.UNDECIDED).any()  # at ε = 0 every unit is decided
-    moves = torch.autograd.functional.jacobian(net[:1], x[0])[states == views.ON]
+    assert not (view.states(0, 0) == UNDECIDED).any()  # at ε = 0 every unit is decided
+    moves = torch.autograd.functional.jacobian(net[:1], x[0])[states == ON]
     assert len(moves)
     z = net[:1](x[0] + 0.1 * torch.nn.functional.normalize(torch.randn(1000, 64, dtype=torch.float64)))
-    assert (z[:, states == views.ON] >= 0).all()
-    assert (z[:, states == views.ON] <= net[1].theta[states == views.ON]).all()
+    assert (z[:, states == ON] >= 0).all()
+    assert (z[:, states == ON] <= net[1].theta[states == ON]).all()
 
 
 def test_figure_shows_what_is_left_of_every_matrix(view):
     for index in (0, 5, 20):
-        shown = titles(figures.neurons(view, index))
+        shown = titles(neurons(view, index))
         kept = [int(block.slope[index].sum()) for block in view.local.blocks]
         assert f"<b>W<sub>1</sub>  128×64 → {kept[0]}×64</b>" in shown
         assert f"<b>W<sub>2</sub>  128×128 → {kept[1]}×{kept[0]}</b>" in shown
@@ -69,7 +73,7 @@ def test_figure_shows_what_is_left_of_every_matrix(view):
 
 def test_what_is_left_lies_in_the_corner_in_order(view):
     """Every kept weight is drawn, and nothing else: what is struck is the one grey of the rest of the panel."""
-    heatmaps = [trace for trace in figures.neurons(view, 5).data if trace.type == "heatmap" and trace.zmax == 255]
+    heatmaps = [trace for trace in neurons(view, 5).data if trace.type == "heatmap" and trace.zmax == 255]
     rows, columns = view.local.blocks[1].slope[5] > 0, view.local.blocks[0].slope[5] > 0
     weight = ll.nets.load("digits-clipped")[2].weight.detach().abs()[rows][:, columns].numpy()
     drawn = np.asarray(heatmaps[1].z)
@@ -93,16 +97,16 @@ def test_extremes_draw(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]
     for y in (0, 1):
-        drawn = views.neuron_view(net, x, y, torch.tensor([0.0, 1e-12, 0.1, 1e6]).double())
+        drawn = neuron_view(net, x, y, torch.tensor([0.0, 1e-12, 0.1, 1e6]).double())
         for index in range(4):
-            assert len(figures.neurons(drawn, index).data) == len(figures.neurons(drawn, 0).data)
+            assert len(neurons(drawn, index).data) == len(neurons(drawn, 0).data)
             assert "nan" not in "".join(drawn.summary(index))
 
 
 def test_plane():
     moons, net = ll.training.moons(), ll.nets.load("moons")
-    plane = views.plane_view(net, moons.x_test, pixels=50)
-    drawn = views.neuron_view(net, moons.x_test[7], int(moons.y_test[7]), RADII, plane)
+    plane = plane_view(net, moons.x_test, pixels=50)
+    drawn = neuron_view(net, moons.x_test[7], int(moons.y_test[7]), RADII, plane)
     assert plane.classes.shape == (50, 50)
     center = torch.stack([plane.x0[10], plane.x1[40]])
     assert plane.classes[40, 10] == net(center[None]).argmax()
@@ -115,7 +119,7 @@ def test_plane():
     assert (every & inside <= moving).all()  # a line inside the disc is one of an undecided unit
     for label, place in plane.labels.items():
         assert net(torch.tensor([place]).double()).argmax() == label
-    figures.neurons(drawn, 5)
+    neurons(drawn, 5)
 
 
 def test_sliders_change_figure_and_text(explorer):
@@ -125,7 +129,7 @@ def test_sliders_change_figure_and_text(explorer):
     assert titles(explorer.figure) != titles(before)
     assert explorer.summary.value != text
     assert "ε = 0.02" in explorer.summary.value
-    assert not differences(explorer.figure, figures.neurons(explorer.view, explorer.grid_index))
+    assert not differences(explorer.figure, neurons(explorer.view, explorer.grid_index))
     explorer.point.value = 8
     assert f"label {DIGITS.y_test[8]}" in explorer.summary.value
     explorer.theta_scale.value = 0.25
@@ -198,7 +202,7 @@ def test_the_slider_shows_what_the_figure_shows():
 def test_a_shared_activation_is_scaled_once():
     act = ll.nets.ClippedReLU(0.5)
     net = torch.nn.Sequential(torch.nn.Linear(2, 2), act, torch.nn.Linear(2, 2), act, torch.nn.Linear(2, 2))
-    assert views.scale_thresholds(net, 0.5)[3].theta.item() == 0.25
+    assert scale_thresholds(net, 0.5)[3].theta.item() == 0.25
     assert act.theta.item() == 0.5
 
 
@@ -256,20 +260,20 @@ def test_figures_share_one_plotly_js():
 def test_the_browser_is_told_of_a_whole_figure(view, monkeypatch):
     told = []
     monkeypatch.setattr(ipywidgets.Widget, "open", lambda widget: told.append(widget.get_state()))
-    figure_widget(figures.neurons(view, 5))
+    figure_widget(neurons(view, 5))
     states = [state for state in told if "_widget_data" in state]
     assert len(states) == 1
-    assert len(states[0]["_widget_data"]) == len(figures.neurons(view, 5).data)
+    assert len(states[0]["_widget_data"]) == len(neurons(view, 5).data)
     assert states[0]["_config"] == CONFIG
     assert states[0]["_widget_layout"]["annotations"]
 
 
 def test_redraw_sends_one_message_of_what_changed(view, monkeypatch):
-    widget, sent = figure_widget(figures.neurons(view, 5)), []
+    widget, sent = figure_widget(neurons(view, 5)), []
     monkeypatch.setattr(widget, "_send_update_msg", lambda **what: sent.append(what))
-    redraw(widget, figures.neurons(view, 5))
+    redraw(widget, neurons(view, 5))
     assert not sent
-    redraw(widget, figures.neurons(view, 6))
+    redraw(widget, neurons(view, 6))
     (message,) = sent
     assert message["restyle_data"]
     assert "annotations" in str(message["relayout_data"])

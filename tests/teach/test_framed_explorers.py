@@ -4,8 +4,11 @@ import pytest
 from test_frames import same, unpack
 
 import lliptools as ll
-from lliptools.teach.frames import pack, parts
-from lliptools.teach.widgets import ConditionExplorer, NeuronExplorer, NormExplorer, ProductExplorer
+from lliptools.teach.explorers.condition.widget import ConditionExplorer
+from lliptools.teach.explorers.neurons.widget import NeuronExplorer
+from lliptools.teach.explorers.norms.widget import NormExplorer
+from lliptools.teach.explorers.products.widget import ProductExplorer
+from lliptools.teach.shared.frames import pack, parts
 
 
 @pytest.mark.parametrize(("name", "index"), [("digits-clipped", 3), ("digits-clipped", 15), ("moons", 7)])

@@ -13,11 +13,12 @@ import torch
 from pictures import differences
 
 import lliptools as ll
-from lliptools.teach.frames import pack, parts
-from lliptools.teach.style import LAYOUT
-from lliptools.teach.widgets import NeuronExplorer, base
-from lliptools.teach.widgets.base import Explorer
-from lliptools.teach.widgets.controls import choice, slider
+from lliptools.teach.explorers.neurons.widget import NeuronExplorer
+from lliptools.teach.shared import explorer as base
+from lliptools.teach.shared.controls import choice, slider
+from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.shared.frames import pack, parts
+from lliptools.teach.shared.style import LAYOUT
 
 
 def unpack(parcel):

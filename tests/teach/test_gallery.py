@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 import lliptools as ll
 from lliptools.cli import app
-from lliptools.teach import figures, views
-from lliptools.teach.frames import parts
+from lliptools.teach.explorers.neurons.figure import neurons
+from lliptools.teach.explorers.neurons.view import neuron_view
 from lliptools.teach.publish import gallery
-from lliptools.teach.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED, WEIGHTS, dark, dark_color
+from lliptools.teach.shared.frames import parts
+from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED, WEIGHTS, dark, dark_color
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +34,16 @@ def test_a_page_says_what_the_engine_says(folder):
     pictures = unpack(base64.b64decode(inside(folder / "neurons-digits.html", "parcel")))
     data = ll.training.digits()
     radii = torch.arange(101, dtype=torch.float64) * 0.004
-    view = views.neuron_view(ll.nets.load("digits-clipped"), data.x_test[3], int(data.y_test[3]), radii)
+    view = neuron_view(ll.nets.load("digits-clipped"), data.x_test[3], int(data.y_test[3]), radii)
     assert pictures["positions"] == pytest.approx(radii.tolist())
     for k in (0, 25, 100):
         assert pictures["texts"][k] == "\n".join(view.summary(k))
-        drawn = parts(figures.neurons(view, k))
+        drawn = parts(neurons(view, k))
         for each in pictures["properties"]:
             if each["path"].endswith(".text"):
                 assert each["values"][each["picks"][k]] == drawn[each["trace"], each["path"]]
     figure = go.Figure(json.loads(inside(folder / "neurons-digits.html", "spec")))
-    assert len(figure.data) == len(figures.neurons(view, 0).data)
+    assert len(figure.data) == len(neurons(view, 0).data)
 
 
 def test_one_page_and_a_name_that_is_none(tmp_path):

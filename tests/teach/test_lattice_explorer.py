@@ -11,16 +11,17 @@ from networks import NETWORKS, RADII, points, random_mlp
 from pictures import differences
 
 import lliptools as ll
-from lliptools.teach import figures, views
-from lliptools.teach.widgets import LatticeExplorer
+from lliptools.teach.explorers.lattice.figure import lattice
+from lliptools.teach.explorers.lattice.view import RUNGS, LatticeView, lattice_row, theorem_holds
+from lliptools.teach.explorers.lattice.widget import LatticeExplorer
 
 EPS = torch.tensor(RADII).double()
 UPPER = ("global", "local", "path", "merged", "tightest")
 
 
-def view_of(net, x, y, radii, names=tuple(views.RUNGS)):
-    rows = {name: views.lattice_row(net, x, y, radii, views.RUNGS[name], one_by_one=name == "exact") for name in names}
-    return views.LatticeView(y, radii, tuple(views.RUNGS), rows)
+def view_of(net, x, y, radii, names=tuple(RUNGS)):
+    rows = {name: lattice_row(net, x, y, radii, RUNGS[name], one_by_one=name == "exact") for name in names}
+    return LatticeView(y, radii, tuple(RUNGS), rows)
 
 
 @cache
@@ -36,7 +37,7 @@ def test_no_theorem_is_false(name):
         drawn = view(name, point)
         for index in range(len(EPS)):
             for smaller, larger in drawn.theorems(index):
-                assert views.theorem_holds(drawn, smaller, larger, index), (smaller, larger, RADII[index])
+                assert theorem_holds(drawn, smaller, larger, index), (smaller, larger, RADII[index])
             assert drawn.edges(index)[0] <= drawn.theorems(index)
 
 
@@ -73,7 +74,7 @@ def test_dashed_lines_hold_at_every_radius_and_are_no_theorems():
             solid, dashed = drawn.edges(index)
             assert not solid & dashed
             for a, b in dashed:
-                assert all(views.theorem_holds(drawn, a, b, k) for k in range(len(EPS)))
+                assert all(theorem_holds(drawn, a, b, k) for k in range(len(EPS)))
                 assert (a, b) not in drawn.theorems(index)
                 assert (b, a) not in drawn.theorems(index)
 
@@ -116,8 +117,8 @@ def test_extremes_draw(name):
     """Every supported network from ε = 0 to huge, also where the exact search refuses or does not know the layers."""
     drawn = view(name)
     for index in (0, 3, len(EPS) - 1):
-        figure = figures.lattice(drawn, index, {"local": 0.001, "exact": nan}, 1.0)
-        assert len(figure.data) == len(figures.lattice(drawn, 0, {}, 1.0).data)
+        figure = lattice(drawn, index, {"local": 0.001, "exact": nan}, 1.0)
+        assert len(figure.data) == len(lattice(drawn, 0, {}, 1.0).data)
         assert "nan" not in "".join(drawn.summary(index))
     if "tanh" in name:
         assert drawn.note("exact", 0) == "not for these layers"

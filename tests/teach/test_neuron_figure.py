@@ -10,10 +10,13 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.nets import LinearMap
-from lliptools.teach import figures, views
-from lliptools.teach.figures.units import GAP
-from lliptools.teach.views.weights import drawn
-from lliptools.teach.widgets import NeuronExplorer
+from lliptools.teach.explorers.neurons.figure import neurons
+from lliptools.teach.explorers.neurons.units_figure import GAP
+from lliptools.teach.explorers.neurons.view import neuron_view
+from lliptools.teach.explorers.neurons.weights import drawn
+from lliptools.teach.explorers.neurons.widget import NeuronExplorer
+from lliptools.teach.shared.plane import plane_view
+from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
 
 RADII = torch.tensor([0.0, 0.05, 5.0]).double()
 
@@ -21,7 +24,7 @@ RADII = torch.tensor([0.0, 0.05, 5.0]).double()
 def conv_view(shape=(1, 12, 12), activation="relu", theta=0.1):
     torch.manual_seed(0)
     net = ll.nets.cnn("2C1F", shape, activation=activation, theta=theta).double()
-    return net, views.neuron_view(net, torch.rand(shape).double(), 1, RADII)
+    return net, neuron_view(net, torch.rand(shape).double(), 1, RADII)
 
 
 def titles(figure):
@@ -59,7 +62,7 @@ def test_smooth_slopes_fade_the_weights():
 
 def test_feature_maps_and_kernels():
     _, view = conv_view()
-    figure = figures.neurons(view, 1)
+    figure = neurons(view, 1)
     block = view.local.blocks[0]
     varying = int((block.slope[1] > 0).sum())
     assert f"<b>layer 1: {varying}/576 varying</b>" in titles(figure)
@@ -77,7 +80,7 @@ def test_feature_maps_and_kernels():
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 12, 12)])
 def test_points_stay_images(shape):
     net, view = conv_view(shape)
-    picture = figures.neurons(view, 0).data[0]
+    picture = neurons(view, 0).data[0]
     assert np.asarray(picture.z).shape[:2] == (12, 12)
     assert picture.type == ("image" if shape[0] == 3 else "heatmap")
     x = torch.rand(3, *shape)
@@ -105,16 +108,16 @@ def test_norms_by_chance_are_said():
 def test_pairs_are_constant_at_either_threshold():
     net = NETWORKS["clipped maxmin"]()
     x = points(net, 1)
-    view = views.neuron_view(net, x[0], 0, RADII)
+    view = neuron_view(net, x[0], 0, RADII)
     block, states = view.local.blocks[0], view.states(0, 1)
     h = net[:2](x + 0.05 * torch.nn.functional.normalize(torch.randn(500, 3).double()))
-    assert (states == views.AT_THETA).any()
-    assert (states == views.AT_ZERO).any()
-    assert (h[:, states == views.AT_THETA] == net[1].theta_max).all()
-    assert (h[:, states == views.AT_ZERO] == net[1].theta_min).all()
-    assert ((states >= views.ON) == (block.slope[1] > 0)).all()
+    assert (states == AT_THETA).any()
+    assert (states == AT_ZERO).any()
+    assert (h[:, states == AT_THETA] == net[1].theta_max).all()
+    assert (h[:, states == AT_ZERO] == net[1].theta_min).all()
+    assert ((states >= ON) == (block.slope[1] > 0)).all()
     assert "at θ_min" in view.summary(1)[0]
-    names = [trace.name for trace in figures.neurons(view, 1).data]
+    names = [trace.name for trace in neurons(view, 1).data]
     assert "constant at θ_max" in names
     explorer = NeuronExplorer(net, x, torch.tensor([0]), eps_max=1.0)
     before = explorer.view.local.value
@@ -127,7 +130,7 @@ def test_a_unit_that_is_on_is_linear():
     for name in ("leaky", "relu", "maxmin", "clipped maxmin", "tanh"):
         net = NETWORKS[name]()
         x = points(net, 1)
-        on = views.neuron_view(net, x[0], 0, RADII).states(0, 1) == views.ON
+        on = neuron_view(net, x[0], 0, RADII).states(0, 1) == ON
         assert on.any() == (name != "tanh")
         steps = 0.05 * torch.nn.functional.normalize(torch.randn(200, 3).double())
         h = net[:2](torch.cat([x, x + steps, x - steps]))[:, on]
@@ -136,8 +139,8 @@ def test_a_unit_that_is_on_is_linear():
 
 def test_what_cannot_be_drawn_is_said():
     net = NETWORKS["residual"]()
-    view = views.neuron_view(net, points(net, 1)[0], 0, RADII)
-    figure = figures.neurons(view, 1)
+    view = neuron_view(net, points(net, 1)[0], 0, RADII)
+    figure = neurons(view, 1)
     assert "the identity:<br>nothing to draw" in titles(figure)
     assert any("2.2: no activation" in title for title in titles(figure))
     assert "layer 2.1:" in view.summary(1)[0]
@@ -164,12 +167,12 @@ def test_planes_of_other_networks(activation):
     layer = {"residual": ll.nets.Residual(inner), "tanh": nn.Tanh(), "maxmin": ll.nets.MaxMin()}[activation]
     net = nn.Sequential(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 6), layer, nn.Linear(6, 2)).double()
     x = torch.randn(5, 2).double()
-    plane = views.plane_view(net, x, pixels=30)
+    plane = plane_view(net, x, pixels=30)
     assert torch.equal(plane.classes[7, 11], net(torch.stack([plane.x0[11], plane.x1[7]])[None]).argmax())
-    view = views.neuron_view(net, x[0], 0, RADII, plane)
+    view = neuron_view(net, x[0], 0, RADII, plane)
     assert len(plane.kinks) == len(view.hidden) == 2
     assert plane.kinks[1].any() == (activation != "tanh")
-    figures.neurons(view, 1)
+    neurons(view, 1)
 
 
 def test_radii_certify_and_end_where_the_engine_ends():
@@ -180,18 +183,18 @@ def test_radii_certify_and_end_where_the_engine_ends():
         for bound, found in ((ll.local_bound, "radius"), (ll.global_bound, "radius_global")):
             truth = ll.certified_radius(net, x, y, bound=bound)
             for k in range(2):
-                view = views.neuron_view(net, x[k], int(y[k]), RADII)
+                view = neuron_view(net, x[k], int(y[k]), RADII)
                 assert getattr(view, found) == pytest.approx(truth[k].item(), rel=3e-6)
 
 
 def test_radii_are_written_rounded_down():
     net, data = ll.nets.load("digits-clipped"), ll.training.digits()
     for number in (3, 8, 11):
-        view = views.neuron_view(net, data.x_test[number], int(data.y_test[number]), torch.arange(61).double() * 0.01)
+        view = neuron_view(net, data.x_test[number], int(data.y_test[number]), torch.arange(61).double() * 0.01)
         found = re.search(r"certified radius (?:≥ )?(\S+) local, (?:≥ )?(\S+) global", view.summary(10)[1])
         for text, radius in zip(found.groups(), (view.radius, view.radius_global), strict=True):
             assert float(text) <= radius
             assert float(text) == pytest.approx(radius, rel=1e-3)
-        figure = figures.neurons(view, 10)
+        figure = neurons(view, 10)
         (trace,) = (each for each in figure.data if "certified radius" in (each.hovertemplate or ""))
         assert [text.split(": ")[1] for text in trace.text] == [found[2], found[1]]

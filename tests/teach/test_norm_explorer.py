@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import lliptools as ll
-from lliptools.teach import figures, views
-from lliptools.teach.widgets import NormExplorer
+from lliptools.teach.explorers.norms.figure import norms
+from lliptools.teach.explorers.norms.view import norm_view, stretching
+from lliptools.teach.explorers.norms.widget import NormExplorer
 
 MATRICES = {
     "square": torch.randn(6, 6, generator=torch.Generator().manual_seed(0)),
@@ -36,7 +37,7 @@ def titles(figure):
 def test_closed_forms(ratio, degrees):
     phi = math.radians(degrees)
     start = torch.tensor([[math.cos(phi), math.sin(phi)]], dtype=torch.float64)
-    view = views.norm_view(views.stretching(ratio), start, steps=20)
+    view = norm_view(stretching(ratio), start, steps=20)
     for k in range(21):
         t = ratio ** (2 * k) * math.tan(phi)
         assert view.power[0, k].item() == pytest.approx(math.sqrt((1 + ratio**2 * t**2) / (1 + t**2)), rel=1e-9)
@@ -45,14 +46,14 @@ def test_closed_forms(ratio, degrees):
 
 
 def test_known_gram_values():
-    view = views.norm_view(views.stretching(0.9), starts(2))
+    view = norm_view(stretching(0.9), starts(2))
     assert [round(value, 4) for value in view.gram[:5].tolist()] == [1.3454, 1.1344, 1.0458, 1.0107, 1.0011]
 
 
 @pytest.mark.parametrize("name", MATRICES)
 def test_from_below_and_from_above(name):
     W = MATRICES[name]
-    view = views.norm_view(W, starts(W.shape[1]))
+    view = norm_view(W, starts(W.shape[1]))
     sigma = ll.spectral_norm(W, "exact").item()
     assert view.norm == sigma
     assert (view.gram >= sigma).all()
@@ -76,8 +77,8 @@ def test_from_below_and_from_above(name):
 @pytest.mark.parametrize("name", MATRICES)
 def test_extremes_draw(name):
     W = MATRICES[name]
-    view = views.norm_view(W, starts(W.shape[1]))
-    drawn = [figures.norms(view, start, step) for start in (0, 4) for step in (0, 1, 40)]
+    view = norm_view(W, starts(W.shape[1]))
+    drawn = [norms(view, start, step) for start in (0, 4) for step in (0, 1, 40)]
     assert len({len(figure.data) for figure in drawn}) == 1
     assert len({len(figure.layout.annotations) for figure in drawn}) == 1
     for step in (0, 1, 40):
@@ -85,7 +86,7 @@ def test_extremes_draw(name):
 
 
 def test_iterates_lie_on_the_circle_and_the_ellipse():
-    view = views.norm_view(views.stretching(0.4), starts(2))
+    view = norm_view(stretching(0.4), starts(2))
     assert view.before.norm(dim=2).sub(1).abs().max() < 1e-12
     assert (view.after[..., 0] ** 2 + (view.after[..., 1] / 0.4) ** 2).sub(1).abs().max() < 1e-12
     assert view.after.norm(dim=2) == pytest.approx(view.power / view.norm)
@@ -165,4 +166,4 @@ def test_bad_input_is_refused():
         NormExplorer(start=2)
     for start in (torch.zeros(1, 2), torch.ones(1, 3), torch.ones(2)):
         with pytest.raises(ll.InvalidInput, match="none of them 0"):
-            views.norm_view(torch.ones(2, 2), start)
+            norm_view(torch.ones(2, 2), start)

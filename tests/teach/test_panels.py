@@ -6,7 +6,7 @@ from math import inf, nan
 import numpy as np
 
 import lliptools as ll
-from lliptools.teach.panels import Panels
+from lliptools.teach.shared.panels import Panels
 
 
 def test_what_is_not_finite_becomes_none():
@@ -23,6 +23,6 @@ def test_what_is_not_finite_becomes_none():
 def test_the_state_of_an_explorer_is_json():
     digits = ll.training.digits()
     nets = {"mine": ll.nets.load("digits-0.5-sparse")}
-    explorer = ll.teach.widgets.AccuracyExplorer(nets, digits.x_test[:5], digits.y_test[:5], eps_max=1.0)
+    explorer = ll.teach.AccuracyExplorer(nets, digits.x_test[:5], digits.y_test[:5], eps_max=1.0)
     state = explorer.figure.get_state()
     json.dumps([state["_widget_data"], state["_widget_layout"]], allow_nan=False, default=lambda array: array.tolist())

@@ -7,16 +7,16 @@ import torch
 from networks import NETWORKS, points, random_mlp
 
 import lliptools as ll
-from lliptools.teach import figures, views
-from lliptools.teach.views.product import prefixes
-from lliptools.teach.widgets import ProductExplorer
+from lliptools.teach.explorers.products.figure import products
+from lliptools.teach.explorers.products.view import prefixes, product_view
+from lliptools.teach.explorers.products.widget import ProductExplorer
 
 DIGITS, MOONS = ll.training.digits(), ll.training.moons()
 
 
 @pytest.fixture(scope="module")
 def folded():
-    return views.product_view(ll.nets.fold(2, 8), torch.ones(2, dtype=torch.float64), 1.0)
+    return product_view(ll.nets.fold(2, 8), torch.ones(2, dtype=torch.float64), 1.0)
 
 
 def titles(figure):
@@ -46,7 +46,7 @@ def test_steps_of_a_network():
 def test_what_encloses_what(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]
-    view = views.product_view(net, x, 0.5)
+    view = product_view(net, x, 0.5)
     assert view.product[-1].item() == pytest.approx(ll.global_bound(net, x[None]).value.item(), rel=1e-9)
     close = 1 + 1e-9
     assert (view.sampled <= view.product * close).all()
@@ -58,7 +58,7 @@ def test_what_encloses_what(name):
     jacobian = torch.autograd.functional.jacobian(lambda p: net.double()(p[None])[0], x.double())
     slope = torch.linalg.matrix_norm(jacobian.reshape(-1, x.numel()), ord=2).item()
     assert view.slope[-1].item() == pytest.approx(slope, rel=1e-6, abs=1e-12)
-    drawn = [figures.products(view, depth) for depth in range(view.depths + 1)]
+    drawn = [products(view, depth) for depth in range(view.depths + 1)]
     assert len({len(figure.data) for figure in drawn}) == 1
     assert len({len(figure.layout.annotations) for figure in drawn}) == 1
     assert "nan" not in " ".join(sum((view.summary(depth) for depth in range(view.depths + 1)), ()))
@@ -66,12 +66,12 @@ def test_what_encloses_what(name):
 
 def test_exact_where_it_is_affordable():
     net, x = ll.nets.load("moons"), MOONS.x_test[7]
-    view = views.product_view(net, x, 0.3)
+    view = product_view(net, x, 0.3)
     assert view.exact[-1].item() == ll.exact_bound(net, x[None], 0.3).value.item()
-    digits = views.product_view(ll.nets.load("digits-clipped"), DIGITS.x_test[3], 0.3)
+    digits = product_view(ll.nets.load("digits-clipped"), DIGITS.x_test[3], 0.3)
     assert math.isnan(digits.exact[-1])
     assert "exact: too long a search, left out" in digits.summary(digits.depths)[1]
-    bars = {trace.name: trace for trace in figures.products(digits, digits.depths).data if trace.type == "bar"}
+    bars = {trace.name: trace for trace in products(digits, digits.depths).data if trace.type == "bar"}
     assert all(height is None for height in bars["exact on the ball"].y[1:])
 
 
@@ -82,7 +82,7 @@ def test_at_the_origin_the_fold_has_no_exact_search():
 
 
 def test_from_above_is_a_bar_and_from_below_a_dashed_line(folded):
-    named = {trace.name: trace for trace in figures.products(folded, 5).data if trace.name}
+    named = {trace.name: trace for trace in products(folded, 5).data if trace.name}
     assert named["best sampled slope, from below"].line.dash == "dash"
     assert named["best sampled slope, from below"].marker.symbol == "circle-open"
     product, exact = named["product of norms, from above"], named["exact on the ball"]
@@ -106,10 +106,10 @@ def test_the_slider_changes_figure_and_text():
 
 
 def test_a_deep_network_shows_a_part_of_its_chain():
-    view = views.product_view(ll.nets.fold(2, 12), torch.ones(2).double(), 0.5)
+    view = product_view(ll.nets.fold(2, 12), torch.ones(2).double(), 0.5)
     for depth, shown in ((0, "ball"), (12, "depth 12"), (6, "depth 6")):
-        assert any(f">{shown}<" in title for title in titles(figures.products(view, depth)))
-    assert len({len(figures.products(view, depth).data) for depth in range(13)}) == 1
+        assert any(f">{shown}<" in title for title in titles(products(view, depth)))
+    assert len({len(products(view, depth).data) for depth in range(13)}) == 1
 
 
 def test_call_reproduces_the_view():
@@ -141,4 +141,4 @@ def test_bad_input_is_refused():
     with pytest.raises(ll.UnsupportedLayer):
         ProductExplorer(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.GELU()), x)
     with pytest.raises(ll.InvalidInput, match="a radius above 0"):
-        views.product_view(net, x[0], 0.0)
+        product_view(net, x[0], 0.0)

@@ -10,8 +10,8 @@ import torch
 from said import move, press
 
 import lliptools as ll
-from lliptools.teach.widgets import TrainingExplorer
-from lliptools.teach.widgets import training as module
+from lliptools.teach.explorers.training import widget as module
+from lliptools.teach.explorers.training.widget import TrainingExplorer
 
 SHORT = replace(
     ll.training.recipe("moons"), network=partial(ll.nets.mlp, 2, 8, 2), radii=(0.05,), epochs=5, name="short"
@@ -198,7 +198,7 @@ def test_an_interrupt_ends_it(monkeypatch):
 def test_call_reproduces_the_view():
     explorer = TrainingExplorer("digits-0.5-sparse", epochs=3, seed=2)
     explorer.epochs.value = 1
-    assert explorer.reproduce() == ("ll.teach.widgets.TrainingExplorer(recipe='digits-0.5-sparse', epochs=1, seed=2)")
+    assert explorer.reproduce() == ("ll.teach.TrainingExplorer(recipe='digits-0.5-sparse', epochs=1, seed=2)")
     again = eval(explorer.reproduce(), {"ll": ll})
     explorer.start()
     again.start()

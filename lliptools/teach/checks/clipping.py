@@ -10,7 +10,7 @@ from lliptools.nets import ClippedMaxMin, ClippedReLU
 from lliptools.teach.checks.answers import ask
 from lliptools.teach.checks.pictures import picture_of
 from lliptools.teach.exercise import Exercise, Finding, show
-from lliptools.teach.views import pair_of
+from lliptools.teach.shared.pair import pair_of
 
 __all__ = ["clipped_maxmin_mask", "relu_theta_mask"]
 

@@ -10,7 +10,7 @@ from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.checks.pictures import picture_of
 from lliptools.teach.checks.questions import Question, Questions
 from lliptools.teach.exercise import Exercise, Finding, NotAttempted, show
-from lliptools.teach.views import pair_of
+from lliptools.teach.shared.pair import pair_of
 
 __all__ = ["pairwise_radius", "scaled_pixels", "why_sqrt2"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.checks.pictures import picture_of
 from lliptools.teach.exercise import Exercise, Finding, NotAttempted, show
-from lliptools.teach.views import Pair, pair_of
+from lliptools.teach.shared.pair import Pair, pair_of
 
 __all__ = ["break_spectral_norm", "gram_iteration", "power_iteration"]
 

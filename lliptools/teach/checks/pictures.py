@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lliptools.teach.views import Pair
+from lliptools.teach.shared.pair import Pair
 
 __all__ = ["picture_of"]
 
@@ -12,8 +12,8 @@ def picture_of(pair: Pair) -> Callable[[], Any]:
     """What draws the pair."""
 
     def draw() -> Any:
-        from lliptools.teach import figures  # plotly is loaded where something is drawn
+        from lliptools.teach.shared.pair_figure import counter_example
 
-        return figures.counter_example(pair)
+        return counter_example(pair)
 
     return draw

@@ -15,7 +15,7 @@ from lliptools.teach.checks.answers import ask, number
 from lliptools.teach.checks.pictures import picture_of
 from lliptools.teach.checks.questions import Question, Questions
 from lliptools.teach.exercise import Exercise, Finding, show
-from lliptools.teach.views import Pair, pair_of, steepest_pair
+from lliptools.teach.shared.pair import Pair, pair_of, steepest_pair
 
 __all__ = ["fold_by_hand", "product_bound", "worst_pair"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lliptools.errors import InvalidInput
-from lliptools.teach.examples import EXAMPLES
+from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish.lab import serve as run
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from pathlib import Path
 from string import Template
 
 from lliptools.errors import InvalidInput
-from lliptools.teach.examples import EXAMPLES, Example, Picture
-from lliptools.teach.frames import SCRIPT, pack, parts
-from lliptools.teach.style import CONFIG, dark, dark_colors
+from lliptools.teach.explorers import EXAMPLES
+from lliptools.teach.shared.example import Example, Picture
+from lliptools.teach.shared.frames import SCRIPT, pack, parts
+from lliptools.teach.shared.style import CONFIG, dark, dark_colors
 
 __all__ = ["strip", "write"]
 
@@ -63,7 +64,7 @@ def _training() -> Iterator[Picture]:
     import torch
 
     import lliptools as ll
-    from lliptools.teach import figures
+    from lliptools.teach.explorers.training.figure import training
 
     recipe = replace(ll.training.recipe("moons"), epochs=40, hold_out=200)
     torch.manual_seed(0)
@@ -73,7 +74,7 @@ def _training() -> Iterator[Picture]:
         until = replace(history, epochs=history.epochs[:done])
         loss, clean, certified = (until[name][-1] for name in ("loss", "validation_clean", "validation_certified"))
         said = f"epoch {done}: loss {loss:.3g} · of held out points {clean:.3g} clean, {certified:.3g} certified"
-        yield done, figures.training(until).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
+        yield done, training(until).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
 
 
 def _page(example: Example, control: str, pictures: Sequence[Picture]) -> str:

@@ -1,0 +1,27 @@
+"""What clipping makes constant."""
+
+from lliptools import nets, training
+from lliptools.teach.explorers.clipping.widget import ClipExplorer
+from lliptools.teach.shared.example import Example
+
+__all__ = ["EXAMPLES", "ClipExplorer"]
+
+
+def _digits() -> ClipExplorer:
+    """Digits with no clipping, with it, and with the sparsity loss at two weights."""
+    names = {"ReLU": "0.5-local", "clipped": "0.5-clipped", "sparse": "0.5-sparse", "sparser": "clipped"}
+    known = {name: nets.load(f"digits-{of}") for name, of in names.items()}
+    data = training.digits()
+    return ClipExplorer(known, data.x_test, data.y_test, network="sparser", index=3, eps=0.1, eps_max=0.4)
+
+
+EXAMPLES = {
+    "clipping": Example(
+        5,
+        "Clipping",
+        "What happens to the intervals, and to the bounds, when the second flat zone comes nearer?",
+        make=_digits,
+        control="theta_scale",
+        still=("0.25", "1", "∞"),
+    )
+}

@@ -1,0 +1,205 @@
+"""What clipping makes constant: the boxes of the units between their two flat zones, and the bounds that follow."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import Bound, local_bound, round_up
+from lliptools.certificates.certificate import Certificate, certify
+from lliptools.digits import radius_text
+from lliptools.nets import forward, read_blocks
+from lliptools.teach.shared.efforts import Effort, scale_thresholds
+from lliptools.teach.shared.units import (
+    AT_THETA,
+    AT_ZERO,
+    Station,
+    constants,
+    is_clipped,
+    states,
+    stations,
+    thresholds,
+    unit_box,
+)
+
+__all__ = ["ClipView", "Member", "Strips", "ThetaCurve", "clip_view", "family", "theta_curve"]
+
+
+@dataclass(frozen=True, eq=False)
+class Strips:
+    """Units of a hidden layer, in the order constant at the low end, varying, constant at the high end.
+
+    lower, upper: (units,) what each is clipped from. low, high: (units,) its thresholds, possibly infinite.
+    states: (units,). every: one unit in so many is there. counts: of all units, in that order.
+    names: of the two constants.
+    """
+
+    name: str
+    lower: Tensor
+    upper: Tensor
+    low: Tensor
+    high: Tensor
+    states: Tensor
+    every: int
+    counts: tuple[int, int, int]
+    names: tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipView:
+    """A network near one labelled point and near some others, all in balls of one radius.
+
+    certificate: of the point and then of the others. everywhere: the global bound. right: (1 + others,) bool. Means
+    are over the others.
+    """
+
+    eps: float
+    theta_scale: float
+    label: int
+    certificate: Certificate
+    everywhere: Bound
+    right: Tensor
+
+    @cached_property
+    def hidden(self) -> tuple[Station, ...]:
+        """The linear maps that an activation follows."""
+        found = stations(self.certificate.bound.blocks)
+        return tuple(station for station in found if station.block.activation is not None)
+
+    @property
+    def local(self) -> float:
+        """The local bound at the point."""
+        return self.certificate.bound.value[0].item()
+
+    @property
+    def ratio(self) -> float:
+        """Mean of the local bound over the global one; 1 where both are 0."""
+        value = self.certificate.bound.value[1:] / self.everywhere.value
+        return value.nan_to_num(nan=1.0).mean().item()
+
+    @property
+    def count(self) -> int:
+        """Number of points over which means are taken."""
+        return len(self.right) - 1
+
+    @cached_property
+    def varying(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Fraction of every hidden layer's units that varies: at the point, and in the mean."""
+        shares = [(station.block.slope > 0).flatten(1).double().mean(dim=1) for station in self.hidden]
+        return tuple(share[0].item() for share in shares), tuple(share[1:].mean().item() for share in shares)
+
+    def strips(self, layer: int, most: int = 150) -> Strips:
+        """The units of a hidden layer at the point, one in so many where there are more."""
+        block = self.hidden[layer].block
+        found, sides = (states(block, 0).flatten(), (*unit_box(block, 0), *thresholds(block)))
+        lower, upper, low, high = (side[:1].flatten() for side in sides)
+        rank = torch.where(found == AT_ZERO, 0, torch.where(found == AT_THETA, 2, 1))
+        place = torch.where(rank == 0, upper, torch.where(rank == 2, lower, (lower + upper) / 2))
+        order = place.argsort(stable=True)
+        order = order[rank[order].argsort(stable=True)]
+        every = math.ceil(len(order) / most)
+        order = order[::every]
+        at_low, varying, at_high = (int((rank == k).sum()) for k in range(3))
+        return Strips(
+            name=self.hidden[layer].name,
+            lower=lower[order],
+            upper=upper[order],
+            low=low[order],
+            high=high[order],
+            states=found[order],
+            every=every,
+            counts=(at_low, varying, at_high),
+            names=constants(block.activation),
+        )
+
+    def summary(self) -> tuple[str, str]:
+        """Two lines: what varies, and what is proved."""
+        here, mean = self.varying
+        moving = [f"ε = {radius_text(self.eps)}", f"θ times {_factor(self.theta_scale)}"]
+        for layer, station in enumerate(self.hidden):
+            low, varying, high = self.strips(layer).counts
+            names = constants(station.block.activation)
+            moving.append(
+                f"layer {station.name}: {low} at {names[0]}, {high} at {names[1]}, {varying} varying "
+                f"({here[layer]:.0%}; mean {mean[layer]:.0%})"
+            )
+        if math.isfinite(self.theta_scale) and not any(is_clipped(station.block) for station in self.hidden):
+            moving.append("nothing is clipped: θ changes nothing")
+        holds = self.certificate.holds
+        proved = [
+            f"label {self.label}{'' if self.right[0] else ', predicted otherwise'}",
+            f"local bound {round_up(self.local)}, global {round_up(self.everywhere.value.item())}",
+            f"margin {self.certificate.margin[0]:.4g}",
+            "certified" if holds[0] else "not certified",
+            f"of {self.count} points {int(self.right[1:].sum())} are right and {int(holds[1:].sum())} certified",
+        ]
+        return " · ".join(moving), " · ".join(proved)
+
+
+@dataclass(frozen=True, eq=False)
+class ThetaCurve:
+    """Bounds at one point and radius, for all thresholds of a network times a factor.
+
+    scales: (factors,), the last may be inf. local, everywhere: (factors,).
+    """
+
+    scales: Tensor
+    local: Tensor
+    everywhere: Tensor
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of a family at one radius: means over some points.
+
+    ratio: of the local bound over the global one. varying: share of all hidden units. certified, right: shares.
+    """
+
+    name: str
+    ratio: float
+    varying: float
+    certified: float
+    right: float
+
+
+def clip_view(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale: float, effort: Effort) -> ClipView:
+    """The network, its thresholds times theta_scale, in the balls of radius eps around x[0] and the others.
+
+    x: (1 + others, *sample), y: (1 + others,).
+    """
+    net = scale_thresholds(net, theta_scale)
+    with torch.no_grad():
+        logits = forward(read_blocks(net, x.shape[1:]), x.double())
+    everywhere = local_bound(net, x[:1], math.inf, tolerance=effort.tolerance)
+    found = certify(net, x, y, eps, bound=effort.rung())
+    return ClipView(eps, theta_scale, int(y[0]), found, everywhere, logits.argmax(dim=1) == y)
+
+
+def theta_curve(net: nn.Sequential, x: Tensor, eps: float, scales: Sequence[float], effort: Effort) -> ThetaCurve:
+    """The bounds at one point, (1, *sample), for every factor of the thresholds."""
+    radii = torch.tensor([eps, math.inf], dtype=torch.float64, device=x.device)
+    both, rung = x.expand(2, *x.shape[1:]), effort.rung()
+    values = torch.stack([rung(scale_thresholds(net, scale), both, radii).value for scale in scales]).cpu()
+    return ThetaCurve(torch.tensor(scales, dtype=torch.float64), values[:, 0], values[:, 1])
+
+
+def family(
+    nets: Mapping[str, nn.Sequential], x: Tensor, y: Tensor, eps: float, theta_scale: float, effort: Effort
+) -> tuple[Member, ...]:
+    """Every network at the same points and radius."""
+    members = []
+    for name, net in nets.items():
+        view = clip_view(net, x, y, eps, theta_scale, effort)
+        sizes = torch.tensor([float(station.block.slope[0].numel()) for station in view.hidden])
+        shares = torch.tensor(view.varying[1])
+        varying = (shares * sizes).sum().item() / max(sizes.sum().item(), 1.0)
+        holds = view.certificate.holds[1:].double().mean().item()
+        members.append(Member(name, view.ratio, varying, holds, view.right[1:].double().mean().item()))
+    return tuple(members)
+
+
+def _factor(scale: float) -> str:
+    return "∞: nothing is clipped" if math.isinf(scale) else f"{scale:.3g}"

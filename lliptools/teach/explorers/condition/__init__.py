@@ -1,0 +1,17 @@
+"""One condition for layers that are 1-Lipschitz by design."""
+
+from lliptools.teach.explorers.condition.widget import ConditionExplorer
+from lliptools.teach.shared.example import Example
+
+__all__ = ["EXAMPLES", "ConditionExplorer"]
+
+EXAMPLES = {
+    "condition": Example(
+        7,
+        "One condition on scales",
+        "Which scales of the columns make a layer 1-Lipschitz, and which are needlessly large?",
+        make=ConditionExplorer,
+        control="log_q",
+        still=(-3.0, 0.0, 3.0),
+    )
+}

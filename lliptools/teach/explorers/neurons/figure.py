@@ -1,0 +1,132 @@
+"""The neurons of a network near a point. Nothing is computed here."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lliptools.bounds import BlockBound, round_down, round_up
+from lliptools.digits import radius_text
+from lliptools.teach.explorers.neurons.point_figure import decision_plane, picture
+from lliptools.teach.explorers.neurons.units_figure import Frame, units, weights
+from lliptools.teach.explorers.neurons.view import NeuronView
+from lliptools.teach.shared.panels import Panels, Span, array
+from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
+
+__all__ = ["neurons"]
+
+FIGURE_WIDTH = 782  # pixels between the margins
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Height of the figure in pixels, and its three rows of panels as fractions of it."""
+
+    height: int
+    top: Span
+    middle: Span
+    bottom: Span
+
+    def frame(self, across: Span, up: Span) -> Frame:
+        """A row of panels, with its size in pixels."""
+        return Frame(across, up, FIGURE_WIDTH * (across[1] - across[0]), (self.height - 66) * (up[1] - up[0]))
+
+
+PICTURE_ROWS = Rows(560, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22))
+MAPS_ROWS = Rows(640, (0.69, 0.955), (0.32, 0.58), (0.0, 0.19))
+PLANE_ROWS = Rows(640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175))
+
+
+def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
+    """The neurons of a network near a point, in the ball of radius view.radii[index].
+
+    Top: the point, and every hidden unit, constant at 0, constant at its threshold, or varying. Middle: the weight
+    matrices, or the kernels of convolutions, without the rows and columns of constant units: what is left lies packed
+    in the corner of what was there. Bottom: norms of the layers, their product, and the distance within which no other
+    class can catch up against the radius, which meets the diagonal at the certified radius.
+    first: of a network of many layers, the first of the four that are shown.
+    """
+    legend = {"orientation": "h", "x": 0.27, "y": 1.0, "yanchor": "bottom", "itemclick": False}
+    maps = any(station.block.slope.dim() > 2 for station in view.hidden)
+    rows = PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
+    panels = Panels(rows.height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend)
+    if view.plane is None:
+        picture(panels, (0.0, 0.2), rows.top, view)
+    else:
+        decision_plane(panels, (0.0, 0.36), rows.top, view, view.plane, index)
+    units(panels, rows.frame((0.27 if view.plane is None else 0.40, 1.0), rows.top), view, index, first)
+    weights(panels, rows.frame((0.0, 1.0), rows.middle), view, index, first)
+    _norms(panels, rows, view, index)
+    _reach(panels, rows, view, index)
+    return panels.figure()
+
+
+def _norms(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
+    everywhere, local = view.everywhere.blocks, view.local.blocks
+    names = [_norm_name(k + 1, block, len(local)) for k, block in enumerate(local)]
+    layers = [block.norm.item() for block in everywhere], [block.norm[index].item() for block in local]
+    product = [view.everywhere.value.item()], [view.local.value[index].item()]
+    for span, title, ticks, values in (
+        ((0.0, 0.38), "norms: global (hatched), local (plain)", names, layers),
+        ((0.45, 0.61), "their product L", ["bound"], product),
+    ):
+        finite = [value for value in values[0] if math.isfinite(value)]
+        panels.open(span, rows.bottom, title, {}, {"range": [0, 1.2 * (max(finite, default=0.0) or 1.0)], "nticks": 4})
+        for heights, name, color, hatch in ((values[0], "global", GLOBAL, "/"), (values[1], "local", LOCAL, "")):
+            panels.add(
+                "bar",
+                x=ticks,
+                y=heights,
+                marker={
+                    "color": color,
+                    "line": {"width": 1, "color": INK},
+                    "pattern": {"shape": hatch, "fgcolor": "#666666", "size": 5},
+                },
+                text=[
+                    round_up(height, 3 if len(heights) <= 3 else 2) if len(heights) <= 5 else "" for height in heights
+                ],
+                textposition="outside",
+                cliponaxis=False,
+                textfont={"size": 11},
+                hovertemplate=f"{name} %{{x}}: %{{y:.6g}}<extra></extra>",
+            )
+
+
+def _norm_name(number: int, block: BlockBound, many: int) -> str:
+    """How a block is called under its bar: by its matrix, or by what it is."""
+    if not block.inner:
+        return f"W<sub>{number}</sub>"
+    return f"{'h + g' if block.skip else 'g'}<sub>{number}</sub>" if many <= 8 else str(number)
+
+
+def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
+    radii, reach = array(view.radii), array(view.reach)
+    eps, last = float(radii[index]), float(radii[-1])
+    certified = view.certified(index)
+    color, word = (CERTIFIED, "✔ certified") if certified else (UNPROVED, "✘ not certified")
+    title = f"ε = {radius_text(eps, 3)}: <span style='color:{color}'>{word}</span>"
+    up = {"range": [0, 2 * last], "title": "safe distance", "nticks": 4}
+    panels.open((0.7, 1.0), rows.bottom, title, {"range": [0, last], "title": "radius of the ball, ε", "nticks": 6}, up)
+    flat = view.reach_global if math.isfinite(view.reach_global) and view.reach_global > 0 else math.nan
+    hover = "ε = %{x:.3g}: %{y:.3g}"
+    panels.line([0, last], [0, last], color="#888888", width=1)
+    panels.line([0, last], [flat, flat], hover, color=GLOBAL_LINE, width=2, dash="dash")
+    panels.line(radii, np.where(np.isfinite(reach) & (reach > 0), reach, np.nan), hover, color=LOCAL, width=2.5)
+    panels.line([eps, eps], [0, 2 * last], color=color, width=2, dash="solid" if certified else "dot")
+    found = zip((view.radius_global, view.radius), reversed(view.at_least), strict=True)
+    both = [radius if 0 < radius <= last and not at_least else math.nan for radius, at_least in found]
+    ink = {"color": INK, "width": 1}
+    panels.add(
+        "scatter",
+        mode="markers",
+        x=both,
+        y=both,
+        marker={"symbol": ["square", "circle"], "size": 9, "color": [GLOBAL_LINE, LOCAL], "line": ink},
+        text=[f"global: {round_down(view.radius_global)}", f"local: {round_down(view.radius)}"],
+        hovertemplate="certified radius, %{text}<extra></extra>",
+    )
+    # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
+    panels.write(
+        " " if view.margin > 0 else "misclassified: nothing to certify", 0.85, sum(rows.bottom) / 2, bgcolor="#FFFFFF"
+    )

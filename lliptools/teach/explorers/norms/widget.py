@@ -1,0 +1,134 @@
+"""A norm from below and from above."""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from lliptools.bounds import spectral_norm
+from lliptools.errors import InvalidInput
+from lliptools.teach.explorers.norms.figure import norms
+from lliptools.teach.explorers.norms.view import NormView, norm_view, stretching
+from lliptools.teach.shared.controls import check_start, slider
+from lliptools.teach.shared.explorer import Explorer
+
+__all__ = ["NormExplorer"]
+
+STEPS, STARTS = 40, 8
+
+
+class NormExplorer(Explorer):
+    """Power and Lanczos iteration from below, Gram iteration from above, closing in on the norm of a matrix.
+
+    matrix: any matrix (rows, columns), such as the weight of a torch.nn.Linear; start: which of 8 random starts.
+    Without one it is diag(1, ratio), with a start at angle degrees from the direction that is stretched most, and 7
+    others at random. iteration: where that slider starts. seed: of the random starts. source: how matrix is called
+    where the explorer is made. Raises InvalidInput for anything but a matrix of finite numbers, and for starts that do
+    not fit.
+    """
+
+    usual = "W"
+    framed = "iteration"
+
+    def __init__(
+        self,
+        matrix: Tensor | None = None,
+        *,
+        ratio: float | None = None,
+        angle: int | None = None,
+        start: int | None = None,
+        iteration: int = 5,
+        seed: int = 0,
+        source: str = "W",
+    ) -> None:
+        self._matrix, self._seed = _checked(matrix), seed
+        self._view = lru_cache(maxsize=64)(self._compute)
+        step = slider("iteration", "how many steps each method has made", 0, STEPS, 1, iteration)
+        check_start("iteration", iteration, 0, STEPS)
+        if matrix is None:
+            _refuse("without a matrix, whose starts are angles", start=start)
+            ratio, angle = 0.9 if ratio is None else float(ratio), 60 if angle is None else angle
+            check_start("ratio", ratio, 0.0, 1.0)
+            check_start("angle", angle, 0, 90)
+            controls: dict[str, Any] = {
+                "ratio": slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio),
+                "angle": slider(
+                    "angle in degrees", "of the start, from the direction that is stretched most", 0, 90, 1, angle
+                ),
+                "iteration": step,
+            }
+            rows = [["ratio", "angle"], ["iteration"]]
+        else:
+            _refuse("with a matrix", ratio=ratio, angle=angle)
+            check_start("start", start or 0, 0, STARTS - 1)
+            tooltip = "which of the random start vectors is followed"
+            controls = {"start": slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0), "iteration": step}
+            rows = [["start", "iteration"]]
+        super().__init__(controls, rows, "" if matrix is None else source)
+
+    @property
+    def view(self) -> NormView:
+        """What is shown now: all steps of all starts."""
+        if self._matrix is not None:
+            return self._view()
+        return self._view(self.controls["ratio"].value, self.controls["angle"].value)
+
+    def _where(self) -> tuple[int, int]:
+        """The start that is followed, and the step."""
+        return (0 if self._matrix is None else self.controls["start"].value), self.controls["iteration"].value
+
+    def _figure(self, *, coarse: bool) -> go.Figure:
+        return norms(self.view, *self._where())
+
+    def _summary(self) -> tuple[str, ...]:
+        return self.view.summary(*self._where())
+
+    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+        view, (start, _) = self.view, self._where()
+        for step in range(STEPS + 1):
+            yield norms(view, start, step), view.summary(start, step)
+
+    def _keywords(self) -> dict[str, object]:
+        return {name: control.value for name, control in self.controls.items()} | {"seed": self._seed}
+
+    def _compute(self, ratio: float = 1.0, angle: int = 0) -> NormView:
+        generator = torch.Generator().manual_seed(self._seed)
+        if self._matrix is not None:
+            columns = self._matrix.shape[1]
+            return norm_view(
+                self._matrix, torch.randn(STARTS, columns, generator=generator, dtype=torch.float64), STEPS
+            )
+        others = torch.rand(STARTS - 1, generator=generator, dtype=torch.float64) * math.pi / 2
+        angles = torch.cat([torch.tensor([math.radians(angle)], dtype=torch.float64), others])
+        # At 90 degrees nothing is left along the first direction, not even rounding.
+        starts = torch.stack([angles.cos(), angles.sin()], dim=1).round(decimals=15)
+        return norm_view(stretching(ratio), starts, STEPS)
+
+
+def _checked(matrix: object) -> Tensor | None:
+    if matrix is None:
+        return None
+    if not isinstance(matrix, Tensor):
+        raise InvalidInput(
+            expected="a matrix as a tensor (rows, columns)",
+            got=type(matrix).__name__,
+            cause="a layer, or an array",
+            next_step="pass layer.weight of a torch.nn.Linear",
+        )
+    spectral_norm(matrix.detach(), "sums")  # refuses what is no matrix of finite numbers
+    return matrix.detach().cpu()
+
+
+def _refuse(where: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidInput(
+                expected=f"no {name} {where}",
+                got=f"{name}={value!r}",
+                cause="a start of the other kind of explorer",
+                next_step=f"leave {name} out",
+            )

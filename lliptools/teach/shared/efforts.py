@@ -1,0 +1,132 @@
+"""How much of the engine a picture may ask for: everything of a small network, less of a large one."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import Bound, Box, global_bound, local_bound, outward_rounding
+from lliptools.certificates.certificate import Rung
+from lliptools.certificates.margins import margins
+from lliptools.nets import check_input, forward, read_blocks
+from lliptools.nets.clips import Clipped
+from lliptools.norms.auto import UpperNorm
+from lliptools.teach.shared.units import stations
+
+__all__ = ["Effort", "Everywhere", "effort", "everywhere", "largest_radius", "scale_thresholds", "typical_radius"]
+
+DELTA = 5e-10  # failure probability of one norm of a large layer, where one is needed
+TRIALS = torch.arange(1, 12, dtype=torch.float64) / 12
+
+
+@dataclass(frozen=True)
+class Effort:
+    """steps: of a grid of radii. tolerance: of the norms of large layers, relatively.
+
+    precision: to which a certified radius is searched for, relatively; inf leaves it on the grid of radii.
+    """
+
+    steps: int = 100
+    tolerance: float = 1e-3
+    precision: float = 1e-6
+
+    def rung(self) -> Rung:
+        """The local bound at this effort."""
+        return partial(local_bound, tolerance=self.tolerance)
+
+
+def effort(found: Bound) -> Effort:
+    """What can be asked of a network whose bound this is, within about a second."""
+    norm = UpperNorm()
+    linear = [station.block.linear for station in stations(found.blocks)]
+    entries = sum(one.rows * one.columns for one in linear if not norm.is_exact(one))
+    if not entries:
+        return Effort()
+    return Effort(20, 1e-2, 1e-2) if entries < 2e7 else Effort(10, 0.1, math.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Everywhere:
+    """The global bound at one point, plain: to be shown; and with its rounding enclosed: to certify with."""
+
+    plain: Bound
+    enclosed: Bound
+
+    def at(self, radii: Tensor) -> Bound:
+        """The enclosed bound on balls of these radii, (radii,): all that certificates read of it."""
+        count = len(radii)
+        blocks = tuple(
+            replace(
+                block,
+                output=Box(*(side.expand(count, *side.shape[1:]) for side in (block.output.lower, block.output.upper))),
+                slope=block.slope.expand(count, *block.slope.shape[1:]),
+                norm=block.norm.expand(count),
+            )
+            for block in self.enclosed.blocks
+        )
+        return replace(self.enclosed, value=self.enclosed.value.expand(count), eps=radii, blocks=blocks)
+
+
+def everywhere(net: nn.Sequential, x: Tensor) -> Everywhere:
+    """The global bound of a network for points like x, (batch, *sample), the norms of large layers to a percent."""
+    norm = UpperNorm(DELTA, 1e-2)
+    plain = global_bound(net, x[:1].double(), norm=norm)
+    with torch.no_grad(), outward_rounding():
+        return Everywhere(plain, global_bound(net, x[:1].double(), norm=norm))
+
+
+def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
+    """A copy of the network whose clip thresholds are all multiplied by factor; inf leaves the units unclipped."""
+    scaled = copy.deepcopy(net)
+    with torch.no_grad():
+        for layer in scaled.modules():  # each once, also where the network uses one twice
+            if isinstance(layer, Clipped):
+                for theta in (*layer.parameters(), *layer.buffers()):
+                    theta.copy_(_times(theta, factor))
+    return scaled
+
+
+def _times(theta: Tensor, factor: float) -> Tensor:
+    return torch.where(theta == 0, theta, theta * factor)  # 0 · inf is no threshold
+
+
+def largest_radius(
+    certifies: Callable[[Tensor], Tensor], radii: Tensor, holds: Tensor, precision: float
+) -> tuple[float, bool]:
+    """The largest radius that certifies, and whether it was found to the precision; it was itself certified.
+
+    certifies: radii (11,) -> bool (11,). radii, holds: (count,), ascending from 0, what is known already. False where
+    all of them hold: there may be more.
+    """
+    while True:
+        first = int(holds.logical_not().nonzero()[0, 0]) if not holds.all() else len(holds)
+        if first == 0:
+            return 0.0, True
+        if first == len(holds):
+            return radii[-1].item(), False
+        low, high = radii[first - 1], radii[first]
+        if high - low <= precision * low or high <= 1e-12 * radii[-1] or math.isinf(precision):
+            return low.item(), not math.isinf(precision)
+        trials = low + (high - low) * TRIALS.to(low.device)
+        if not ((trials > low) & (trials < high)).all():
+            return low.item(), True
+        ends = torch.stack([low, high])
+        radii = torch.cat([ends[:1], trials, ends[1:]])
+        found = certifies(trials)
+        holds = torch.cat([found.new_ones(1), found, found.new_zeros(1)])
+
+
+def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound) -> float:
+    """The median of the radii that the global bound certifies, over some of the points that are labelled rightly."""
+    some = torch.linspace(0, len(x) - 1, min(len(x), 64), device=x.device).round().long()
+    x, y = x[some], y[some]
+    logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x)).detach()
+    last, value = found.blocks[-1].linear, found.hidden()
+    columns = found.blocks[-2].slope.flatten(1) if len(found.blocks) > 1 else value.new_ones(1, last.columns)
+    constants = value * last.between_rows(y, columns)
+    reach = (margins(logits, y) / constants).amin(dim=1)
+    return reach.clamp_min(0).median().item()

@@ -1,0 +1,64 @@
+"""An explorer on a network that ships: for the app, the gallery, the static pictures and what is timed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from torch import Tensor
+
+from lliptools import nets, training
+from lliptools.certificates.certificate import certify
+from lliptools.teach.shared.explorer import Explorer
+
+__all__ = ["Example", "Picture", "labelled"]
+
+# Where a slider stands, a number or the name of an option, the figure there, and the same in words, line by line.
+Picture = tuple[Any, go.Figure, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """An explorer, made when it is asked for, and the control that tells its story when it is moved.
+
+    * lesson: the notebook that it belongs to
+    * control: its name
+    * still: the low, the middle and the high position that stand for it where nothing moves
+    * every: one of how many positions is on its page of the gallery
+    """
+
+    lesson: int
+    title: str
+    question: str
+    make: Callable[[], Explorer]
+    control: str
+    still: tuple[Any, Any, Any]
+    every: int = 1
+
+    def pictures(self, explorer: Explorer) -> Iterator[Picture]:
+        """What the explorer shows while the control runs over its positions; the others stay where they are."""
+        control = explorer.controls[self.control]
+        for position in _positions(control)[:: self.every]:
+            with explorer.held():
+                control.value = position
+            explorer.finish()
+            said = control.label if hasattr(control, "options") else position
+            yield said, explorer._figure(coarse=False), explorer._summary()
+
+
+def _positions(control: Any) -> list[Any]:
+    """Where a slider can stand."""
+    if hasattr(control, "options"):
+        return [value for _, value in control._options_full]
+    steps = round((control.max - control.min) / control.step)
+    if hasattr(control, "base"):
+        return [control.base ** (control.min + k * control.step) for k in range(steps + 1)]
+    return [control.min + k * control.step for k in range(steps + 1)]
+
+
+def labelled(name: str, *, by_margin: bool = False) -> tuple[Any, Tensor, Tensor]:
+    """A shipped network with its test points and labels; by_margin: the smallest margin first."""
+    data, net = training.recipe(name).data(), nets.load(name)
+    x, y = data.x_test, data.y_test
+    order = certify(net, x, y, 0.0).margin.argsort() if by_margin else slice(None)
+    return net, x[order], y[order]
