@@ -15,7 +15,7 @@ from lliptools.nets import check_input
 from lliptools.nets.checks import check_eps, check_labels
 from lliptools.nets.linear import times_root
 from lliptools.norms.kinds import product_above
-from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding, unit
+from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
 
 __all__ = ["Certificate", "Rung", "certify", "worst_margins"]
 
@@ -86,14 +86,32 @@ def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor)
     """
     logits = values[-1]
     own, margin = own_class(logits.value, y), margins(logits.value, y)
-    reach = inflated(product_above(radius[:, None], found.pairwise(y)))
+    change = inflated(product_above(radius[:, None], found.pairwise(y)))
     if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
-        reach = torch.fmin(reach, _last_layer_reach(found, values[-2], y, radius))
-    reach = reach.masked_fill(own, 0.0)
-    if is_outward():
-        doubt = logits.doubt + logits.doubt.gather(1, y[:, None])
-        reach = inflated(reach + doubt + 4 * unit(margin) * (margin.masked_fill(own, 0.0).abs() + reach))
-    return margin, margin - reach
+        change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
+    error = logits.doubt + logits.doubt.gather(1, y[:, None])
+    rounding = enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())
+    return margin, margin - inflated(change.masked_fill(own, 0.0) + rounding, 8)
+
+
+def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -> Tensor:
+    """How far f_j − f_y can rise while the last hidden units move in their ball and in their box: (batch, classes)."""
+    last, before = found.blocks[-1].linear, found.blocks[-2]
+    root = before.slope.flatten(1).sqrt()
+    value, error = hidden.value.flatten(1), hidden.doubt.flatten(1)
+    # A unit moves by the root of its slope times its share of the ball.
+    error = error + enclosed(8 * unit(value) * value.abs())
+    below, above = (
+        torch.where(root > 0, (limit + error) * (1 + 8 * unit(value)) / root, 0.0)
+        for limit in (value - before.output.lower.flatten(1), before.output.upper.flatten(1) - value)
+    )
+    ball = inflated(product_above(radius, found.hidden()))
+    change = []
+    for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
+        direction = times_root(last.weight - last.weight[y[part], None, :], root[part, None, :])
+        change.append(largest_change(direction, ball[part], below=below[part], above=above[part]))
+    rounding = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
+    return torch.cat(change) * (1 + 8 * gamma(last.columns, root)) + rounding[:, None]
 
 
 def _check_bound(found: Bound, radius: Tensor) -> None:
@@ -101,43 +119,13 @@ def _check_bound(found: Bound, radius: Tensor) -> None:
         raise InvalidInput(
             expected=f"a bound on the ball of radius {radius.max().item():g}",
             got=f"one on a ball of radius {found.eps.min().item():g}",
-            cause="a rung that changed eps",
+            cause="a bound that changed eps",
             next_step="return the bound for the radius that was asked for",
         )
-    if found.kind != "upper":
+    if found.kind != "upper" or not found.arithmetic.startswith("float64"):
         raise InvalidInput(
-            expected='a bound of kind "upper"',
-            got=f'kind "{found.kind}"',
-            cause="a norm that converges from below, as power iteration does, or a stage without its mark",
-            next_step="use lliptools.local_bound with its own norm, or mark a sound stage by bounds.errs",
+            expected='a bound of kind "upper", computed in float64',
+            got=f'kind "{found.kind}", {found.arithmetic}',
+            cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
+            next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
         )
-    if not found.arithmetic.startswith("float64"):
-        raise InvalidInput(
-            expected="a bound computed in float64",
-            got=found.arithmetic,
-            cause="dtype=torch.float32, which is for training",
-            next_step="leave dtype at its default",
-        )
-
-
-def _last_layer_reach(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -> Tensor:
-    """How far f_j − f_y can rise while the last hidden units move in their ball and in their box: (batch, classes)."""
-    last, before = found.blocks[-1].linear, found.blocks[-2]
-    root = before.slope.flatten(1).sqrt()
-    value, doubt = hidden.value.flatten(1), hidden.doubt.flatten(1)
-    # A unit moves by the root of its slope times its share of the ball.
-    limits = [before.output.upper.flatten(1) - value, value - before.output.lower.flatten(1)]
-    limits = [torch.where(root > 0, (limit + doubt) / root, 0.0) for limit in limits]
-    if is_outward():
-        rounding = 8 * unit(value) * value.abs()
-        limits = [limit * (1 + 8 * unit(value)) + torch.where(root > 0, rounding / root, 0.0) for limit in limits]
-    ball = inflated(product_above(radius, found.hidden()))
-    reach = []
-    for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
-        direction = times_root(last.weight - last.weight[y[part], None, :], root[part, None, :])
-        reach.append(largest_change(direction, ball[part], below=limits[1][part], above=limits[0][part]))
-    found_reach = torch.cat(reach)
-    if is_outward():
-        slack = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
-        found_reach = found_reach * (1 + 8 * gamma(last.columns, found_reach)) + slack[:, None]
-    return found_reach

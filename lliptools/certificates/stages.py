@@ -1,5 +1,6 @@
 """Certificates in stages: what is cheap decides most points, what is tight is paid for only where it matters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import LanczosNorm, global_bound, local_bound
-from lliptools.certificates.certificate import certify, worst_margins
+from lliptools.certificates.certificate import Rung, certify, worst_margins
 from lliptools.certificates.margins import own_class
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
@@ -59,8 +60,9 @@ def certify_in_stages(
 
     1. The global upper bound by Fourier transform certifies what is far from any other class.
     2. An estimate of the local bound from below drops what even a bound that is too small does not certify.
-    3. The local bound with the norms of large layers as they are and those of small ones struck certifies more.
-    4. In between, upper norms of struck layers, first rough, then as tight as tolerance, certify point by point.
+    3. The local bound with the norms of large layers as they are and those of small ones masked certifies more.
+    4. In between, upper norms of masked layers, first rough, then as tight as tolerance, certify point by point.
+
     x: (batch, *sample), y: (batch,), eps: a number or (batch,). delta: failure probability of all stages together.
     Raises InvalidInput and UnsupportedLayer.
     """
@@ -68,36 +70,35 @@ def certify_in_stages(
     check_tolerance(tolerance)
     radius = check_eps(eps, check_input(net, x))
     tolerances = [*(rough for rough in ROUGH if rough > tolerance), tolerance]
-    by_global = certify(net, x, y, radius, bound=partial(global_bound, norm=whole_norm), outward=outward)
-    holds, stages = by_global.holds.clone(), ["the global bound"]
-    # A point that is misclassified, or whose logits tie, is decided as well.
-    stage = torch.where(holds | ~(by_global.margin > 0), 0, -1)
-    spent = 0.0
-    for steps in LOWER_STEPS:
+    spent = [0.0]
+
+    def certifies(bound: Rung, index: Tensor) -> tuple[Tensor, Tensor]:
+        found = certify(net, x[index], y[index], radius[index], bound=bound, outward=outward)
+        spent.append(found.bound.failure_probability)
+        # A point that is misclassified, or whose logits tie, is decided as well.
+        return found.holds, found.holds | ~(found.margin > 0)
+
+    def drops(steps: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, enabled=False):  # float32, and no less
+            could = _could_hold(net, x[index], y[index], radius[index], steps)
+        return torch.zeros_like(could), ~could
+
+    stages: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+        "the global bound": partial(certifies, partial(global_bound, norm=whole_norm)),
+        **{f"an estimate from below, {n} Lanczos steps": partial(drops, n) for n in LOWER_STEPS},
+        "the local bound with large layers unmasked": partial(certifies, partial(local_bound, norm=whole_norm)),
+    }
+    for rough in tolerances:
+        bound = partial(local_bound, delta=delta / len(tolerances), tolerance=rough)
+        stages[f"upper norms of the masked layers within {rough:g}"] = partial(certifies, bound)
+    holds, stage = torch.zeros_like(radius, dtype=torch.bool), torch.full_like(radius, -1, dtype=torch.int64)
+    for number, decide in enumerate(stages.values()):
         index = (stage < 0).nonzero()[:, 0]
         if len(index):
-            with torch.autocast(x.device.type, enabled=False):  # float32, and no less
-                lost = ~_could_hold(net, x[index], y[index], radius[index], steps)
-            stage[index[lost]] = len(stages)
-        stages.append(f"an estimate from below, {steps} Lanczos steps")
-    index = (stage < 0).nonzero()[:, 0]
-    if len(index):
-        rung = partial(local_bound, norm=whole_norm)
-        found = certify(net, x[index], y[index], radius[index], bound=rung, outward=outward)
-        holds[index] = found.holds
-        stage[index[found.holds]] = len(stages)
-    stages.append("the local bound with large layers unstruck")
-    for number, rough in enumerate(tolerances):
-        index = (stage < 0).nonzero()[:, 0]
-        if len(index):
-            rung = partial(local_bound, delta=delta / len(tolerances), tolerance=rough)
-            found = certify(net, x[index], y[index], radius[index], bound=rung, outward=outward)
-            spent += found.bound.failure_probability
-            holds[index] = found.holds
-            done = found.holds | (number == len(tolerances) - 1)
-            stage[index[done]] = len(stages)
-        stages.append(f"upper norms of the struck layers within {rough:g}")
-    return Cascade(holds, stage, tuple(stages), radius, spent)
+            holds[index], decided = decide(index)
+            stage[index[decided]] = number
+    stage[stage < 0] = len(stages) - 1
+    return Cascade(holds, stage, tuple(stages), radius, sum(spent))
 
 
 @torch.no_grad()
