@@ -305,7 +305,7 @@ def bounds(
     if not leads:
         return
     found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
-    print(table(rows, rungs))
+    print(table(rows))
     _write_json(json_file, found)
 
 
@@ -342,7 +342,7 @@ def certify(
     untrained = None if architecture is None else ll.training.recipe(architecture).network()
     net, x = ll.nets.load(network, untrained, trust=trust), read_array(points, "points")
     rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"])
-    print(table(rows, ["local"]))
+    print(table(rows))
     if to is not None:
         text, held = certificate(net, x, torch.tensor([row["label"] for row in rows]), eps, network)
         _write(to, text)

@@ -13,7 +13,8 @@ from lliptools.certificates.certificate import Rung, certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 
-__all__ = ["AccuracyTable", "AccuracyTables", "Over", "Part", "Work", "accuracy_by_bound", "certified_accuracy"]
+__all__ = ["AccuracyTable", "AccuracyTables", "Over", "Part", "Work", "accuracy_by_bound", "by_bound_text"]
+__all__ += ["certified_accuracy"]
 
 AT_ONCE = 256
 Part = tuple[Tensor, Tensor, float]  # points (batch, *sample), labels (batch,), radius
@@ -33,22 +34,27 @@ class AccuracyTable:
 
     def __str__(self) -> str:
         """One line."""
-        return (
-            f"eps = {radius_text(self.eps, 6)}: clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, "
-            f"certified {self.certified:.4f}"
-        )
+        accuracies = f"clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, certified {self.certified:.4f}"
+        return f"eps = {radius_text(self.eps, 6)}: {accuracies}"
 
 
 class AccuracyTables(tuple[AccuracyTable, ...]):
-    """One AccuracyTable a radius, in the order asked for."""
+    """One AccuracyTable per radius, in the order asked for."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        """One line a radius."""
-        lines = [f"{'eps':>10}{'clean':>10}{'attacked':>10}{'certified':>10}"]
-        lines += [f"{radius_text(t.eps):>10}{t.clean:>10.4f}{t.attacked:>10.4f}{t.certified:>10.4f}" for t in self]
-        return "\n".join(lines)
+        """One line per radius."""
+        return by_bound_text({"certified": self})
+
+
+def by_bound_text(tables: Mapping[str, AccuracyTables]) -> str:
+    """One line per radius, with a column for what each bound certifies. tables: as of accuracy_by_bound."""
+    lines = ["".join(f"{name:>10}" for name in ("eps", "clean", "attacked", *tables))]
+    for same in zip(*tables.values(), strict=True):
+        numbers = (same[0].clean, same[0].attacked, *(each.certified for each in same))
+        lines.append(f"{radius_text(same[0].eps):>10}" + "".join(f"{number:>10.4f}" for number in numbers))
+    return "\n".join(lines)
 
 
 def certified_accuracy(
@@ -62,10 +68,11 @@ def certified_accuracy(
 ) -> AccuracyTable | AccuracyTables:
     """Clean, attacked and certified accuracy at one finite radius, or at several in one pass over the points.
 
-    x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, and y None.
-    eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
-    The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy on the whole ball, whatever
-    domain the bound has. progress: show a bar.
+    * x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, and y None.
+    * eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
+    * The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy on the whole ball, whatever
+      domain the bound has. progress: show a bar.
+
     Raises InvalidInput.
     """
     radii = eps if isinstance(eps, Sequence) else [eps]
@@ -83,24 +90,18 @@ def accuracy_by_bound(
     over: Over = starmap,
     progress: bool = False,
 ) -> dict[str, AccuracyTables]:
-    """AccuracyTables for each of several bounds by name, in one pass over the points with one attack for all.
+    """AccuracyTables for each of several upper bounds by name, in one pass over the points with one attack for all.
 
-    bounds: as ll.BOUNDS has them, upper ones. over: who does the parts, as batchwise.in_rounds; by default this
-    process, one after the other. The others, and what is raised: as of certified_accuracy.
+    over: who does the parts, as batchwise.in_rounds; by default this process, one after the other. The others, and
+    what is raised: as of certified_accuracy.
     """
     from tqdm.auto import tqdm
 
-    def counts(inputs: Tensor, labels: Tensor, radius: float) -> dict[str, Any]:
+    def counts(inputs: Tensor, labels: Tensor, radius: float) -> list[int]:
         right = is_correct(net, inputs, labels)
         attacked = is_correct(net, pgd(net, inputs, labels, radius), labels)
-        held = {name: certify(net, inputs, labels, radius, bound=bound).holds for name, bound in bounds.items()}
-        certified = {name: int(holds.sum()) for name, holds in held.items()}
-        return {
-            "points": len(right),
-            "clean": int(right.sum()),
-            "attacked": int(attacked.sum()),
-            "certified": certified,
-        }
+        certified = (certify(net, inputs, labels, radius, bound=bound).holds for bound in bounds.values())
+        return [len(right), *(int(held.sum()) for held in (right, attacked, *certified))]
 
     radii = list(eps)
     each = tqdm(list(_batches(x, y)) if y is not None else _batches(x, y), disable=not progress)
@@ -112,15 +113,13 @@ def accuracy_by_bound(
             cause="an empty selection, or a loader that was used up",
             next_step="pass the loader itself, not its iterator",
         )
-
-    def table(radius: float, same: list[dict[str, Any]], name: str) -> AccuracyTable:
-        points, clean, attacked = (sum(part[key] for part in same) for key in ("points", "clean", "attacked"))
-        certified = sum(part["certified"][name] for part in same)
-        return AccuracyTable(float(radius), clean / points, attacked / points, certified / points, points)
-
+    totals = [[sum(same) for same in zip(*found[k :: len(radii)], strict=True)] for k in range(len(radii))]
     return {
-        name: AccuracyTables(table(radius, found[k :: len(radii)], name) for k, radius in enumerate(radii))
-        for name in bounds
+        name: AccuracyTables(
+            AccuracyTable(float(radius), clean / points, attacked / points, certified[place] / points, points)
+            for radius, (points, clean, attacked, *certified) in zip(radii, totals, strict=True)
+        )
+        for place, name in enumerate(bounds)
     }
 
 

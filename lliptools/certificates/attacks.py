@@ -23,29 +23,23 @@ def is_correct(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.inference_mode(False)
-def pgd(
-    net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, restarts: int = 3, seed: int = 0
-) -> Tensor:
+def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, restarts: int = 3) -> Tensor:
     """Projected gradient descent on the smallest margin, in the L2 ball of radius eps around each point.
 
-    x: (batch, *sample), y: (batch,), eps: one finite number. Returns points of the ball, in float64 and of x's shape:
-    the one of smallest margin that was seen, so that a point which is misclassified already stays as it is.
+    * x: (batch, *sample), y: (batch,), eps: one finite number.
+    * Returns points of the ball, in float64 and of x's shape: the one of smallest margin that was seen, so that a point
+      which is misclassified already stays as it is.
+
     Raises InvalidInput. Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
     (ICLR 2018), with steps measured in L2.
     """
-    if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < math.inf:
+    is_radius = isinstance(eps, int | float) and not isinstance(eps, bool) and 0 <= eps < math.inf
+    if not (is_radius and isinstance(steps, int) and isinstance(restarts, int) and steps >= 1 and restarts >= 1):
         raise InvalidInput(
-            expected="eps as one finite number >= 0",
-            got=repr(eps)[:80],
-            cause="a tensor of radii, or a radius that is no radius",
-            next_step="attack at one radius at a time",
-        )
-    if not (isinstance(steps, int) and isinstance(restarts, int) and steps >= 1 and restarts >= 1):
-        raise InvalidInput(
-            expected="at least one step and one restart",
-            got=f"steps={steps}, restarts={restarts}",
-            cause="an attack that does nothing",
-            next_step="leave them at their defaults",
+            expected="eps as one finite number >= 0, at least one step and one restart",
+            got=f"eps={eps!r:.60}, steps={steps}, restarts={restarts}",
+            cause="a tensor of radii, or an attack that does nothing",
+            next_step="attack at one radius at a time, and leave steps and restarts at their defaults",
         )
     center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
     with torch.no_grad():
@@ -53,7 +47,7 @@ def pgd(
         logits = forward(blocks, center)
         y = check_labels(y, len(x), logits.shape[1], center.device).clone()
         best, lowest = center.clone(), smallest_margin(logits, y)
-    generator = torch.Generator("cpu").manual_seed(seed)  # of the CPU: the same starts on every device
+    generator = torch.Generator("cpu").manual_seed(0)  # of the CPU: the same starts on every device
     for restart in range(restarts):
         moved = center
         if restart:

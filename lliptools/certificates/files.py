@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, errs, exact_norm, local_bound, outward_rounding
 from lliptools.bounds.reading import read
 from lliptools.certificates.certificate import certify
+from lliptools.certificates.radius import narrowed
 from lliptools.checker import CLAIM, FORMAT, Refused, check
 from lliptools.domains.boxes import input_box
 from lliptools.domains.center import Center, at_center
@@ -28,19 +29,18 @@ AT_ONCE = 64  # points
 def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = "") -> tuple[str, Tensor]:
     """The text of a certificate file, and which points it holds: those that certify and that the checker accepts.
 
-    net: a chain of dense layers and ReLU or ClippedReLU. x: (batch, *sample), y: (batch,) integers, eps: the radius, in
-    the units of x. name: of the network, for the reader. Returns the text and (batch,) bool. The proof is that of the
-    local bound with norms 1e-6 larger: where that takes the rest of a margin, a point that certifies is left out.
+    * net: a chain of dense layers and ReLU or ClippedReLU. name: of the network, for the reader.
+    * x: (batch, *sample), y: (batch,) integers, eps: the radius, in the units of x.
+    * Returns the text and (batch,) bool. The proof is that of the local bound with norms 1e-6 larger: where that takes
+      the rest of a margin, a point that certifies is left out.
+
     Raises UnsupportedLayer for other networks, and InvalidInput where no point is left.
     Source: Huang et al. (NeurIPS 2021); lliptools/checker.py says what is proved and how.
     """
     blocks = read(net, x)
     file = {"format": FORMAT, "claim": CLAIM, "name": name, "network": _network(blocks)}
-    held = certify(net, x, y, eps).holds
-    points = []
-    certified = held.nonzero()[:, 0]
-    for start in range(0, len(certified), AT_ONCE):
-        index = certified[start : start + AT_ONCE]
+    held, points = certify(net, x, y, eps).holds, []
+    for index in held.nonzero()[:, 0].split(AT_ONCE) if held.any() else ():
         for k, point in zip(index.tolist(), _points(net, blocks, x[index], y[index], eps), strict=True):
             try:
                 check(_text(file | {"points": [point]}))
@@ -154,30 +154,32 @@ def _factor(matrix: Any, norm: float) -> list[list[Decimal]]:
 
 def _last_layer(found: Bound, center: Tensor, values: list[Center], y: Tensor) -> tuple[Tensor, Tensor]:
     """The margins over the ball and the multipliers that prove them: (batch, classes) each, of no use at j = y."""
-    weight, radius = found.blocks[-1].linear.weight, found.blocks[-1].radius[:, None]
+    weight = found.blocks[-1].linear.weight
     at_x = values[-2].value.flatten(1) if len(values) > 1 else center
     box = found.blocks[-2].output if len(values) > 1 else input_box(center, found.eps)
-    below, above = (box.lower.flatten(1) - at_x)[:, None], (box.upper.flatten(1) - at_x)[:, None]
-    logits = values[-1]
-    margin = (logits.value - logits.doubt).gather(1, y[:, None]) - logits.value - logits.doubt
-    direction = weight - weight[y][:, None]
-    size = direction.square().sum(dim=2)
+    margin = (values[-1].value - values[-1].doubt).gather(1, y[:, None]) - values[-1].value - values[-1].doubt
+    # One row for each point and class from here on.
+    below, above, radius = (
+        each.repeat_interleave(len(weight), dim=0)
+        for each in (box.lower.flatten(1) - at_x, box.upper.flatten(1) - at_x, found.blocks[-1].radius)
+    )
+    direction = (weight - weight[y][:, None]).flatten(0, 1)
+    size = direction.square().sum(dim=1)
 
-    def moves(multiplier: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(multiplier[:, :, None] * direction, below), above)
+    def moves(index: Tensor, multiplier: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(multiplier[:, None] * direction[index], below[index]), above[index])
+
+    def in_ball(index: Tensor, multiplier: Tensor) -> Tensor:
+        return moves(index, multiplier).square().sum(dim=1) <= radius[index].square()
 
     # The best multiplier takes the moves to the end of the ball, or beyond all bounds where the box lies inside of it.
-    nearest = torch.where(radius > 0, radius / size.sqrt(), 1e-9 * margin / size)
+    nearest = torch.where(radius > 0, radius / size.sqrt(), 1e-9 * margin.flatten() / size)
     nearest = torch.where(nearest.isfinite() & (nearest > 0), nearest, 1.0)
-    low, high = torch.zeros_like(nearest), torch.full_like(nearest, 60.0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        inside = moves(nearest * middle.exp2()).square().sum(dim=2) <= radius.square()
-        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    multiplier = nearest * low.exp2()
-    moved = moves(multiplier)
-    most = radius.square() + (moved * (2 * multiplier[:, :, None] * direction - moved)).sum(dim=2)
-    return (margin - most / (2 * multiplier)) * (1 - RAISED), multiplier
+    multiplier = narrowed(in_ball, nearest, nearest * 2.0**60, 1e-15)
+    moved = moves(torch.arange(len(direction), device=y.device), multiplier)
+    most = radius.square() + (moved * (2 * multiplier[:, None] * direction - moved)).sum(dim=1)
+    proved = (margin - (most / (2 * multiplier)).view_as(margin)) * (1 - RAISED)
+    return proved, multiplier.view_as(margin)
 
 
 def _decimals(numbers: Any) -> Any:

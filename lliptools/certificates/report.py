@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lliptools.bounds import BOUNDS, round_down, round_up
 from lliptools.bounds.reading import read
 from lliptools.certificates.accuracy import Over
-from lliptools.certificates.certificate import Rung, certify
+from lliptools.certificates.certificate import Certificate, certify
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward
 
@@ -53,9 +53,11 @@ def report(
 ) -> list[dict[str, Any]]:
     """A row for every radius and point, of what JSON can hold: the bound on the ball around it, and what it certifies.
 
-    x: (points, *sample). y: labels, (points,); without them what the network predicts is certified. rungs: names of
-    upper bounds in lliptools.BOUNDS. over: who does the parts, as batchwise.in_rounds; by default this process, one
-    after the other. Raises what lliptools.certify raises.
+    * x: (points, *sample). y: labels, (points,); without them what the network predicts is certified.
+    * rungs: names of upper bounds in lliptools.BOUNDS.
+    * over: who does the parts, as batchwise.in_rounds; by default this process, one after the other.
+
+    Raises what lliptools.certify raises.
     """
     center = check_input(net, x)
     x = x.to(torch.float64)
@@ -70,42 +72,41 @@ def report(
         raise InvalidInput(
             expected=f"labels of shape ({len(x)},), one for each point",
             got=f"shape {tuple(y.shape)}",
-            cause="labels of other points, or one row a class",
+            cause="labels of other points, or one row per class",
             next_step="save the labels of these points, in their order",
         )
     with torch.no_grad():
         predicted = forward(read(net, x), center).argmax(dim=1)
     y = predicted if y is None else y
-    bounds: dict[str, Rung] = {name: BOUNDS[name] for name in rungs}
 
     def proved(points: Tensor, labels: Tensor, eps: float) -> list[dict[str, Any]]:
-        found = {name: certify(net, points, labels, eps, bound=bound) for name, bound in bounds.items()}
+        found = {name: certify(net, points, labels, eps, bound=BOUNDS[name]) for name in rungs}
+        margin = found[rungs[0]].margin
         return [
-            {
-                "margin": _number(next(iter(found.values())).margin[k]),
-                "bounds": {
-                    name: {
-                        "lipschitz": _number(each.bound.value[k]),
-                        "kind": each.bound.kind,
-                        "failure_probability": each.bound.failure_probability,
-                        "arithmetic": each.bound.arithmetic,
-                        "worst_margin": _number(each.worst_margin[k]),
-                        "certified": each.holds[k].item(),
-                    }
-                    for name, each in found.items()
-                },
-            }
+            {"margin": _number(margin[k]), "bounds": {name: _proof(each, k) for name, each in found.items()}}
             for k in range(len(points))
         ]
 
     batches = list(zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True))
-    done = over(proved, ((points, labels, eps) for eps in radii for points, labels in batches))
-    places = [
-        {"eps": eps, "point": k, "label": label, "predicted": predicted[k].item()}
+    done = chain.from_iterable(over(proved, ((points, labels, eps) for eps in radii for points, labels in batches)))
+    return [
+        {"eps": eps, "point": k, "label": label, "predicted": predicted[k].item(), **next(done)}
         for eps in radii
         for k, label in enumerate(y.tolist())
     ]
-    return [{**place, **row} for place, row in zip(places, chain.from_iterable(done), strict=True)]
+
+
+def _proof(certificate: Certificate, k: int) -> dict[str, Any]:
+    """What a bound proves about point k."""
+    bound = certificate.bound
+    return {
+        "lipschitz": _number(bound.value[k]),
+        "kind": bound.kind,
+        "failure_probability": bound.failure_probability,
+        "arithmetic": bound.arithmetic,
+        "worst_margin": _number(certificate.worst_margin[k]),
+        "certified": certificate.holds[k].item(),
+    }
 
 
 def _number(value: Tensor) -> float | None:
@@ -113,9 +114,10 @@ def _number(value: Tensor) -> float | None:
     return value.item() if math.isfinite(value.item()) else None
 
 
-def table(rows: list[dict[str, Any]], rungs: Sequence[str]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The first rows, and how many are certified at every radius, as text; bounds are rounded upward."""
-    head = ["eps", "point", "label", "predicted", "margin", *rungs]
+    bounds = rows[0]["bounds"]
+    head = ["eps", "point", "label", "predicted", "margin", *bounds]
     lines = ["".join(f"{name:>12}" for name in head)]
     for row in rows[:SHOWN]:
         cells = [repr(row["eps"]), row["point"], row["label"], row["predicted"], _shown(row["margin"], round_down)]
@@ -126,9 +128,9 @@ def table(rows: list[dict[str, Any]], rungs: Sequence[str]) -> str:
         lines.append(f"… and {len(rows) - SHOWN} more rows, all of them with --json FILE")
     for eps in dict.fromkeys(row["eps"] for row in rows):
         same = [row["bounds"] for row in rows if row["eps"] == eps]
-        counts = (f"{sum(each[name]['certified'] for each in same)} by {name}" for name in rungs)
+        counts = (f"{sum(each[name]['certified'] for each in same)} by {name}" for name in bounds)
         lines.append(f"certified (✔) at eps = {eps!r}: of {len(same)} points {', '.join(counts)}")
-    for name, each in rows[0]["bounds"].items():
+    for name, each in bounds.items():
         lines.append(f"{name}: {each['kind']} bound of the Lipschitz constant on the ball; {each['arithmetic']}")
     return "\n".join(lines)
 

@@ -12,11 +12,12 @@ from lliptools.certificates.certificate import Rung, certify, worst_margins
 from lliptools.certificates.margins import own_class
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
-from lliptools.nets.checks import check_eps, check_probability, check_tolerance
+from lliptools.nets.checks import check_eps, check_tolerance
 from lliptools.norms.auto import whole_norm
 
 __all__ = ["Cascade", "certify_in_stages"]
 
+DELTA = 1e-9  # failure probability of all stages together
 ROUGH = (5e-2,)  # relative tolerances of the norms before the last
 LOWER_STEPS = (4, 12)  # of the estimate that drops points
 
@@ -46,16 +47,7 @@ class Cascade:
         return "\n".join(lines)
 
 
-def certify_in_stages(
-    net: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    eps: float | Tensor,
-    *,
-    tolerance: float = 1e-3,
-    delta: float = 1e-9,
-    outward: bool = True,
-) -> Cascade:
+def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, tolerance: float = 1e-3) -> Cascade:
     """Certify labels as certify with local_bound does, at a fraction of its cost on large convolutions.
 
     1. The global upper bound by Fourier transform certifies what is far from any other class.
@@ -63,17 +55,16 @@ def certify_in_stages(
     3. The local bound with the norms of large layers as they are and those of small ones masked certifies more.
     4. In between, upper norms of masked layers, first rough, then as tight as tolerance, certify point by point.
 
-    x: (batch, *sample), y: (batch,), eps: a number or (batch,). delta: failure probability of all stages together.
+    x: (batch, *sample), y: (batch,), eps: a number or (batch,). All stages together fail with probability 1e-9 at most.
     Raises InvalidInput and UnsupportedLayer.
     """
-    check_probability(delta)
     check_tolerance(tolerance)
     radius = check_eps(eps, check_input(net, x))
     tolerances = [*(rough for rough in ROUGH if rough > tolerance), tolerance]
     spent = [0.0]
 
     def certifies(bound: Rung, index: Tensor) -> tuple[Tensor, Tensor]:
-        found = certify(net, x[index], y[index], radius[index], bound=bound, outward=outward)
+        found = certify(net, x[index], y[index], radius[index], bound=bound)
         spent.append(found.bound.failure_probability)
         # A point that is misclassified, or whose logits tie, is decided as well.
         return found.holds, found.holds | ~(found.margin > 0)
@@ -89,7 +80,7 @@ def certify_in_stages(
         "the local bound with large layers unmasked": partial(certifies, partial(local_bound, norm=whole_norm)),
     }
     for rough in tolerances:
-        bound = partial(local_bound, delta=delta / len(tolerances), tolerance=rough)
+        bound = partial(local_bound, delta=DELTA / len(tolerances), tolerance=rough)
         stages[f"upper norms of the masked layers within {rough:g}"] = partial(certifies, bound)
     holds, stage = torch.zeros_like(radius, dtype=torch.bool), torch.full_like(radius, -1, dtype=torch.int64)
     for number, decide in enumerate(stages.values()):
