@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from lliptools import layers
 from lliptools.errors import InvalidInput
 from lliptools.nets import Activation, Residual
-from lliptools.nets.rules import OWN
+from lliptools.nets.registry import OWN
 
 __all__ = ["export"]
 

@@ -11,7 +11,7 @@ from lliptools.nets import Activation, Chain, Designed, Guarantee
 from lliptools.nets.checked import Checked
 from lliptools.nets.layers import check_layer
 from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Shape, Transposed
-from lliptools.nets.rules import rule
+from lliptools.nets.registry import read_activation
 
 __all__ = [
     "ConvMap",
@@ -44,7 +44,7 @@ def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
 
     shape: of the units that it is applied to; an activation of one's own is looked at for so many.
     """
-    found = rule(activation)
+    found = read_activation(activation)
     if found is not None:
         check_layer(activation, f"{type(activation).__name__} in {layer}")
     reason = "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"

@@ -5,10 +5,10 @@ from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, check_input, forward, read_blocks
 from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
-from lliptools.nets.layers import SUPPORTED
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.programs import read_program
+from lliptools.nets.registry import SUPPORTED
 from lliptools.nets.residual import Residual
 from lliptools.nets.zoo import available, load, provenance
 

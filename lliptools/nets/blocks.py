@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed
-from lliptools.nets.layers import SUPPORTED, changes_input, check_layer, is_tampered, read_affine
+from lliptools.nets.layers import changes_input, check_layer, is_tampered
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Affine, Shape
 from lliptools.nets.process import check_process
+from lliptools.nets.registry import LINEAR, SUPPORTED, read_activation
 from lliptools.nets.residual import Residual
-from lliptools.nets.rules import rule
 
 __all__ = ["NO_FLOAT64", "Block", "check_input", "forward", "home", "read_blocks"]
 
@@ -57,7 +57,7 @@ class _Reader:
         return LinearMap.identity(self.shape, torch.empty((), dtype=self.dtype, device=self.device))
 
     def read(self, layer: nn.Module, name: str) -> None:
-        activation = rule(layer)
+        activation = read_activation(layer)
         if activation is not None:
             activation.check_shape(name, self.shape)
             if not torch.is_grad_enabled():  # later training must not change what was read
@@ -69,7 +69,7 @@ class _Reader:
         elif isinstance(layer, Designed):
             self.read_designed(layer, name)
         else:
-            found = read_affine(layer, name, self.shape, self.dtype)
+            found = LINEAR[type(layer)].read(layer, name, self.shape, self.dtype)
             if isinstance(found, Affine):
                 self.append(found)
             else:

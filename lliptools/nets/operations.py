@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.registry import ACTIVATIONS, LINEAR, MEMORY, OWN
 from lliptools.nets.residual import Residual
 
 __all__ = ["CHAINED", "JOINING", "Compared", "Half", "Value"]
@@ -152,31 +153,39 @@ def _hardtanh(_: fx.Node, low: float = -1.0, high: float = 1.0) -> Layers | None
     return None if clip is None else [clip]
 
 
-CHAINED: dict[Any, Callable[..., Layers | None]] = {
-    aten.linear.default: _linear,
-    aten.conv1d.default: _convolution,
-    aten.conv1d.padding: _convolution,
-    aten.conv2d.default: _convolution,
-    aten.conv2d.padding: _convolution,
-    aten.conv_transpose2d.input: _transposed,
-    aten._native_batch_norm_legit_no_training.default: _normalised,
-    aten.pad.default: _padded,
-    aten.avg_pool2d.default: _averaged,
-    aten.adaptive_avg_pool2d.default: _averaged_to,
-    aten.mean.dim: _mean,
-    aten.pixel_unshuffle.default: _unshuffled,
-    aten.view.default: _viewed,
-    aten.relu.default: lambda _: [nn.ReLU()],
-    aten.relu6.default: lambda _: [nn.ReLU6()],
-    aten.hardtanh.default: _hardtanh,
-    aten.leaky_relu.default: lambda _, slope=0.01: [nn.LeakyReLU(slope)],
-    aten.elu.default: _elu,
-    aten.tanh.default: lambda _: [nn.Tanh()],
-    aten.sigmoid.default: lambda _: [nn.Sigmoid()],
-    aten.softplus.default: lambda _, beta=1.0, threshold=20.0: [nn.Softplus(beta, threshold)],
+BUILDERS: dict[str, Callable[..., Layers | None]] = {
+    "linear.default": _linear,
+    **dict.fromkeys(("conv1d.default", "conv1d.padding", "conv2d.default", "conv2d.padding"), _convolution),
+    "conv_transpose2d.input": _transposed,
+    "_native_batch_norm_legit_no_training.default": _normalised,
+    "pad.default": _padded,
+    "avg_pool2d.default": _averaged,
+    "adaptive_avg_pool2d.default": _averaged_to,
+    "mean.dim": _mean,
+    "pixel_unshuffle.default": _unshuffled,
+    "view.default": _viewed,
+    "hardtanh.default": _hardtanh,
+    "elu.default": _elu,
 }
-"""By operation: what takes the node and the arguments after the first, and gives the layers that follow the first; None
-where no layer does the same."""
+"""By operation: what takes the node and the arguments after the first, and returns the layers that follow the first;
+None where no layer does the same. An operation that is not here has the arguments of its layer."""
+
+
+def _operation(name: str) -> Any:
+    packet, overload = name.split(".")
+    return getattr(getattr(aten, packet), overload)
+
+
+def _builder(name: str, kind: Any) -> Callable[..., Layers | None]:
+    return BUILDERS.get(name) or (lambda _, *arguments, **named: [kind(*arguments, **named)])
+
+
+CHAINED = {
+    _operation(name): _builder(name, kind)
+    for kind, reading in (LINEAR | ACTIVATIONS).items()
+    if kind not in OWN and reading.functions is not MEMORY
+    for name in reading.functions
+}
 
 
 def _clamped(node: fx.Node, value: Any, min: Limit = None, max: Limit = None) -> Value | Compared | None:
@@ -253,8 +262,7 @@ def _added(_: fx.Node, one: Any, other: Any, alpha: float = 1) -> Value | None:
 
 
 JOINING: dict[Any, Callable[..., Any]] = {
-    **dict.fromkeys((aten.clamp.default, aten.clamp.Tensor), _clamped),
-    **dict.fromkeys((aten.clamp_min.default, aten.clamp_min.Tensor), _clamped),
+    **dict.fromkeys((aten.clamp.default, aten.clamp.Tensor, aten.clamp_min.default, aten.clamp_min.Tensor), _clamped),
     **dict.fromkeys(
         (aten.clamp_max.default, aten.clamp_max.Tensor), lambda node, value, max: _clamped(node, value, None, max)
     ),
@@ -263,12 +271,9 @@ JOINING: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default), _halves),
     aten.cat.default: _joined,
     aten.add.Tensor: _added,
-    **dict.fromkeys(
-        (aten.alias.default, aten.clone.default, aten.contiguous.default, aten.detach.default),
-        lambda _, value, **memory: value,
-    ),
+    **dict.fromkeys(map(_operation, MEMORY), lambda _, value, **memory: value),
 }
-"""By operation: what takes the node and all arguments, and gives what stands for the result; None as above."""
+"""By operation: what takes the node and all arguments, and returns what stands for the result; None as above."""
 
 
 def _argument(node: fx.Node) -> Any:

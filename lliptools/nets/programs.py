@@ -17,6 +17,7 @@ from lliptools.nets.operations import CHAINED, JOINING, Compared, Half, Value
 __all__ = ["load_program", "read_program"]
 
 SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
+OPERATIONS = ", ".join(dict.fromkeys(str(operation).split(".")[1] for operation in (*CHAINED, *JOINING)))
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
 
 
@@ -177,9 +178,8 @@ def _batches(program: ExportedProgram, size: Any) -> list[int]:
 
 def _unsupported(what: str) -> UnsupportedLayer:
     return UnsupportedLayer(
-        expected="a chain of linear, conv1d, conv2d, conv_transpose2d, batch_norm in evaluation mode, avg_pool2d, pad "
-        "with zeros or around, reshapings of each sample, relu, relu6, hardtanh, clamp from 0, leaky_relu, elu, tanh, "
-        "sigmoid, softplus, x + block(x), and cat of maximum and minimum of two halves",
+        expected=f"a chain of the operations {OPERATIONS}; clamp from 0, add as x + block(x), and cat of maximum and "
+        "minimum of two halves",
         got=what,
         cause="an operation that the bounds have no rule for, or one in a place where they have none",
         next_step="replace it by one of these, or bound the part of the network without it",

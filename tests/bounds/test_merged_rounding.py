@@ -16,7 +16,7 @@ from lliptools.bounds.ellipsoid import Problem
 from lliptools.bounds.merged import merge
 from lliptools.bounds.steps import Linear, Units
 from lliptools.domains.zonotope import Zonotope
-from lliptools.nets.rules import rule
+from lliptools.nets.registry import read_activation
 
 MERGED = ("path", "merged", "tightest")
 RUNGS = [ll.local_bound, *(ll.BOUNDS[name] for name in MERGED)]
@@ -327,7 +327,7 @@ class Blurred(ll.nets.Activation):
         return torch.zeros_like(lower), torch.ones_like(upper)
 
 
-@pytest.mark.parametrize("activation", [rule(nn.Tanh()), rule(nn.Sigmoid()), Blurred()])
+@pytest.mark.parametrize("activation", [read_activation(nn.Tanh()), read_activation(nn.Sigmoid()), Blurred()])
 def test_the_zonotope_holds_images_of_points_and_of_tiny_balls(activation):
     is_sigmoid = activation(point(0.0)).item() == 0.5
 

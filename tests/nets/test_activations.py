@@ -6,7 +6,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.nets import Activation, ClippedMaxMin, ClippedReLU, MaxMin
-from lliptools.nets.rules import rule
+from lliptools.nets.registry import read_activation
 
 FINITE = st.floats(-5, 5)
 
@@ -45,12 +45,12 @@ def test_threshold_does_not_share_memory():
 
 @pytest.mark.parametrize("layer", [nn.SiLU(), nn.GELU(), nn.Linear(2, 2)])
 def test_no_rule(layer):
-    assert rule(layer) is None
+    assert read_activation(layer) is None
 
 
 def test_relu_is_the_clipped_one_without_a_clip():
     z = torch.randn(4, 5)
-    assert torch.equal(rule(nn.ReLU())(z), z.relu())
+    assert torch.equal(read_activation(nn.ReLU())(z), z.relu())
 
 
 RULES = {
@@ -73,7 +73,7 @@ WIDE = st.floats(-30, 30)
 @pytest.mark.parametrize("name", RULES)
 @given(ends=st.lists(WIDE, min_size=2, max_size=2), places=st.lists(st.floats(0, 1), min_size=2, max_size=2))
 def test_every_rule_holds_between_any_two_points(name, ends, places):
-    layer, act = RULES[name].double(), rule(RULES[name])
+    layer, act = RULES[name].double(), read_activation(RULES[name])
     lower, upper = (torch.tensor([[value]], dtype=torch.float64) for value in sorted(ends))
     a, b = (torch.minimum(lower + place * (upper - lower), upper) for place in places)
     (low, high), (least, greatest) = act.image(lower, upper), act.slopes(lower, upper)
@@ -86,7 +86,7 @@ def test_every_rule_holds_between_any_two_points(name, ends, places):
 
 @pytest.mark.parametrize("name", RULES)
 def test_rules_on_the_whole_line_and_in_a_point(name):
-    act, infinite = rule(RULES[name]), torch.full((1, 1), torch.inf, dtype=torch.float64)
+    act, infinite = read_activation(RULES[name]), torch.full((1, 1), torch.inf, dtype=torch.float64)
     point = torch.zeros_like(infinite)
     for least, greatest in (act.slopes(-infinite, infinite), act.slopes(point, point)):
         assert 0 <= least <= greatest < 2.1
@@ -103,8 +103,8 @@ def test_rules_on_the_whole_line_and_in_a_point(name):
 
 def test_a_smooth_unit_is_never_constant():
     far = torch.full((1, 1), 800.0).double()
-    assert rule(nn.Tanh()).slope(far, far + 1) > 0
-    assert rule(nn.Sigmoid()).slope(-far - 1, -far) > 0
+    assert read_activation(nn.Tanh()).slope(far, far + 1) > 0
+    assert read_activation(nn.Sigmoid()).slope(-far - 1, -far) > 0
 
 
 class Absolute(Activation):

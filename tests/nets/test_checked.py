@@ -6,7 +6,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.nets import Activation, Monotone
-from lliptools.nets.rules import rule
+from lliptools.nets.registry import read_activation
 
 
 class Relu(Activation):
@@ -183,6 +183,6 @@ def test_an_activation_that_writes_over_its_input_is_refused():
 
 
 def test_ends_that_rounding_has_turned_round():
-    act, z = rule(Scaled(1)), torch.ones(1, 1).double()
+    act, z = read_activation(Scaled(1)), torch.ones(1, 1).double()
     low, high = act.image(z, z.nextafter(0 * z))
     assert low <= act(z) <= high

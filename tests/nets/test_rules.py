@@ -10,7 +10,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.nets import ClippedReLU
-from lliptools.nets.rules import rule
+from lliptools.nets.registry import read_activation
 
 
 def changed(layer, **attributes):
@@ -89,7 +89,7 @@ def places(dtype):
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_rule_computes_what_torch_computes(name, dtype):
     layer, z = LAYERS[name], torch.cat([places(dtype), torch.tensor([torch.inf, -torch.inf, torch.nan], dtype=dtype)])
-    wanted, found = layer(z.clone()), rule(layer)(z)
+    wanted, found = layer(z.clone()), read_activation(layer)(z)
     if name == "leaky of 0":  # torch's own is NaN at −inf
         wanted[z == -torch.inf] = 0.0
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
@@ -98,7 +98,7 @@ def test_the_rule_computes_what_torch_computes(name, dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", LAYERS)
 def test_images_and_slopes_hold_in_exact_arithmetic(name, dtype):
-    layer, act, z = LAYERS[name], rule(LAYERS[name]), places(dtype)
+    layer, act, z = LAYERS[name], read_activation(LAYERS[name]), places(dtype)
     with mpmath.workdps(400 if dtype == torch.float64 else 60):
         exact = [mpmath.mpf(value) for value in z.tolist()]
         values = [truth(layer, value, dtype) for value in exact]
@@ -121,7 +121,7 @@ def test_images_and_slopes_hold_in_exact_arithmetic(name, dtype):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_an_end_that_is_not_a_number_tells_nothing(name):
-    act = rule(LAYERS[name])
+    act = read_activation(LAYERS[name])
     nan, inf, three = (torch.full((1, 1), value, dtype=torch.float64) for value in (torch.nan, torch.inf, 3.0))
     for ends, known in (((nan, nan), (-inf, inf)), ((-three, nan), (-three, inf)), ((nan, three), (-inf, three))):
         (least, greatest), (flattest, steepest) = act.slopes(*ends), act.slopes(*known)
@@ -130,13 +130,13 @@ def test_an_end_that_is_not_a_number_tells_nothing(name):
 
 
 def test_where_softplus_jumps():
-    act, z = rule(nn.Softplus()), torch.tensor([[19.0, 21.0, 22.0]]).double()
+    act, z = read_activation(nn.Softplus()), torch.tensor([[19.0, 21.0, 22.0]]).double()
     least, greatest = act.slopes(z[:, :2], z[:, 1:])
     assert least.tolist() == [[-torch.inf, 1.0]]
     assert (greatest <= 1).all()
     assert act.slope(z[:, :1], z[:, 1:2]).isinf()
-    assert not rule(nn.Softplus(threshold=33)).is_smooth
-    assert rule(nn.Softplus(threshold=34)).is_smooth
+    assert not read_activation(nn.Softplus(threshold=33)).is_smooth
+    assert read_activation(nn.Softplus(threshold=34)).is_smooth
 
 
 def jump(beta, threshold, step):

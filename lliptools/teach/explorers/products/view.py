@@ -11,7 +11,7 @@ from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, Designed, Residual, check_input, forward, read_blocks
 from lliptools.nets.checks import check_finite_eps
-from lliptools.nets.rules import rule
+from lliptools.nets.registry import read_activation
 
 __all__ = ["ProductView", "above", "product_view"]
 
@@ -112,7 +112,7 @@ def prefixes(net: nn.Sequential, x: Tensor) -> list[nn.Sequential]:
     cuts: list[int] = []
     first, bent = 0, False
     for number, layer in enumerate(net, start=1):
-        if rule(layer) is not None:
+        if read_activation(layer) is not None:
             bent = True
         elif isinstance(layer, Designed | Residual | nn.Sequential):
             cuts.append(number)

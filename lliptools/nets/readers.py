@@ -1,0 +1,230 @@
+"""torch's linear layers, read as operators: each reader takes a layer, its name, the shape of a sample, a precision."""
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.linear import SMALLEST, TINY, UNIT
+from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Scale, Shape, Transposed
+
+__all__ = [
+    "both",
+    "read_average",
+    "read_convolution",
+    "read_dense",
+    "read_normalisation",
+    "read_padding",
+    "read_phases",
+    "read_shape",
+    "read_transposed",
+    "read_unchanged",
+]
+
+
+def read_unchanged(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> Shape:
+    """Nothing is done to a sample."""
+    return shape
+
+
+def read_shape(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> Shape:
+    """The new shape, where a layer does nothing but reshape."""
+    try:
+        return tuple(layer(torch.empty(1, *shape)).shape[1:])
+    except RuntimeError as error:
+        raise InvalidInput(
+            expected=f"samples that {name} can reshape: {layer}",
+            got=f"shape {shape}",
+            cause="samples of another size",
+            next_step="check the shape that comes out of the layer before it",
+        ) from error
+
+
+def read_dense(layer: nn.Linear, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """A matrix, on flat samples."""
+    if len(shape) != 1:
+        raise InvalidInput(
+            expected=f"flat samples before {name}",
+            got=f"samples of shape {shape}",
+            cause="images given to a dense network that does not flatten them",
+            next_step="put torch.nn.Flatten() first, or pass x.flatten(1)",
+        )
+    check_width(name, layer.in_features, shape[0])
+    return _with_bias(Dense(_copied(layer.weight, dtype), shape), layer.bias)
+
+
+def read_normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """One factor and one shift per channel, by the statistics that were kept; what rounds them is counted."""
+    check_width(name, layer.num_features, shape[0])
+    axes = 1 if isinstance(layer, nn.BatchNorm1d) else 2
+    if len(shape) != axes + 1 and (len(shape), axes) != (1, 1):
+        raise _other_shape(name, layer.num_features, axes, shape)
+    mean, variance = layer.running_mean, layer.running_var
+    assert mean is not None
+    assert variance is not None
+    factor = (variance.detach().double() + layer.eps).rsqrt()
+    shift = -mean.detach().double() * factor
+    if layer.weight is not None:
+        factor, shift = factor * _copied(layer.weight, torch.float64), shift * _copied(layer.weight, torch.float64)
+    # What underflow takes of a shift is counted; a factor that it takes to 0 would leave nothing to count by.
+    size = shift.detach().abs() + TINY
+    if layer.bias is not None:
+        shift = shift + _copied(layer.bias, torch.float64)
+        size = size + layer.bias.detach().double().abs()
+    known = (factor.abs() >= SMALLEST) | (layer.weight == 0 if layer.weight is not None else False)
+    if not (factor.isfinite() & shift.isfinite() & known).all():
+        raise InvalidInput(
+            expected=f"statistics that {name} can normalise by",
+            got=f"a factor or shift that is not finite, or a factor below {SMALLEST:g}",
+            cause="a variance next to 0 or beyond all bounds, or weights that have exploded or vanished",
+            next_step="look at its running_var and weight",
+        )
+    wide = (-1, *[1] * (len(shape) - 1))
+    error = (8 * UNIT * size + TINY).to(dtype).view(wide)
+    return Affine(Scale(factor.to(dtype), shape), shift.to(dtype).view(wide), 8 * UNIT, error)
+
+
+def read_convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """A convolution, padded with zeros or around."""
+    kernel, dilation = tuple(layer.weight.shape[2:]), layer.dilation  # not kernel_size, which forward does not look at
+    _check_images(name, shape, len(kernel), layer.weight.shape[1] * layer.groups)
+    if layer.padding_mode == "circular":
+        # What forward pads by, whatever padding says: the last axis first, before and after.
+        widths = layer._reversed_padding_repeated_twice
+        pads = tuple((widths[k], widths[k + 1]) for k in range(len(widths) - 2, -1, -2))
+    elif layer.padding == "same":
+        # torch puts the odd one after.
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        pads = tuple((total // 2, total - total // 2) for total in totals)
+    else:
+        sides = (0,) * len(kernel) if layer.padding == "valid" else layer.padding
+        pads = tuple((int(width), int(width)) for width in sides)
+    circular = layer.padding_mode == "circular" and any(sum(widths) for widths in pads)
+    operator = Convolution(_copied(layer.weight, dtype), shape, layer.stride, dilation, pads, layer.groups, circular)
+    around = circular and any(max(widths) > size for widths, size in zip(pads, shape[1:], strict=True))
+    return _fitting(operator, name, f"a kernel of {kernel} and padding {pads}", layer.bias, not around)
+
+
+def read_average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """A convolution of each channel whose weights are all the same."""
+    _check_images(name, shape, 2, shape[0])
+    kernel: Shape = shape[1:]
+    stride: Shape = shape[1:]
+    padding: Shape = (0, 0)
+    if isinstance(layer, nn.AvgPool2d):
+        kernel, padding = both(layer.kernel_size), both(layer.padding)
+        stride = both(layer.stride or layer.kernel_size)
+        padded = any(padding) and not (layer.count_include_pad or layer.divisor_override)
+        if layer.ceil_mode or padded:
+            raise UnsupportedLayer(
+                expected="AvgPool2d with ceil_mode=False and count_include_pad=True",
+                got=f"{name}: {layer}",
+                cause="averages that divide by another number at the border",
+                next_step="pad the images explicitly, or choose a window that divides their size",
+            )
+    divisor = getattr(layer, "divisor_override", None) or prod(kernel)
+    weight = torch.full((shape[0], 1, *kernel), 1 / divisor, dtype=dtype, device="cpu")
+    pads = tuple((width, width) for width in padding)
+    operator = Convolution(weight, shape, stride, (1, 1), pads, shape[0])
+    return _fitting(operator, name, f"a window, which needs images of at least {kernel},", rounded=UNIT)
+
+
+def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """The adjoint of a convolution."""
+    weight = _copied(layer.weight, dtype).transpose(0, 1)
+    _check_images(name, shape, 2, weight.shape[1])
+    padding, out_padding, kernel = layer.padding, layer.output_padding, weight.shape[2:]
+    if not all(o < max(s, d) for o, s, d in zip(out_padding, layer.stride, layer.dilation, strict=True)):
+        raise InvalidInput(
+            expected=f"an output padding below the stride or the dilation in {name}",
+            got=f"output_padding={tuple(out_padding)}, stride={tuple(layer.stride)}",
+            cause="a layer that torch itself refuses to run",
+            next_step="build it with output_padding=0, or with a larger stride",
+        )
+    sizes = zip(shape[1:], kernel, layer.stride, layer.dilation, padding, out_padding, strict=True)
+    size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
+    pads = tuple((int(width), int(width)) for width in padding)
+    operator = Transposed(weight, shape, (weight.shape[0], *size), layer.stride, layer.dilation, pads)
+    return _fitting(operator, name, f"padding {padding}", layer.bias)
+
+
+def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """A convolution of each channel with one weight of 1."""
+    _check_images(name, shape, 2, shape[0])
+    left, right, top, bottom = layer.padding
+    circular = isinstance(layer, nn.CircularPad2d)
+    inside = min(layer.padding) >= 0 and max(left, right) <= shape[2] and max(top, bottom) <= shape[1]
+    weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype, device="cpu")
+    operator = Convolution(weight, shape, (1, 1), (1, 1), ((top, bottom), (left, right)), shape[0], circular)
+    return _fitting(operator, name, f"padding {layer.padding}", fits=inside or not circular)
+
+
+def read_phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+    """A convolution whose kernels pick one pixel of every tile each."""
+    _check_images(name, shape, 2, shape[0])
+    factor = layer.downscale_factor
+    tiles = torch.eye(factor**2, dtype=dtype, device="cpu").reshape(factor**2, 1, factor, factor)
+    weight = tiles.repeat(shape[0], 1, 1, 1)
+    operator = Convolution(weight, shape, (factor, factor), (1, 1), ((0, 0), (0, 0)), shape[0])
+    whole = not any(size % factor for size in shape[1:])
+    return _fitting(operator, name, f"{factor} × {factor} tiles", fits=whole)
+
+
+def both(size: Any) -> Shape:
+    """One number for both axes, or two, as two."""
+    sizes = (size, size) if isinstance(size, int) else tuple(size or ())
+    return sizes * 2 if len(sizes) == 1 else sizes
+
+
+def check_width(name: str, wanted: int, got: int) -> None:
+    """Raise InvalidInput where a layer is given samples of another width than it was made for."""
+    if wanted != got:
+        raise InvalidInput(
+            expected=f"samples of {wanted} features before {name}",
+            got=f"{got} features",
+            cause="a point of another data set, or layers whose widths do not fit",
+            next_step=f"pass x of shape (batch, {wanted})",
+        )
+
+
+def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor:
+    """Copies: what was found of the network must not change when the network is trained on."""
+    return (parameter if torch.is_grad_enabled() else parameter.detach()).to(dtype, copy=True)
+
+
+def _with_bias(operator: Operator, bias: Tensor | None, rounded: float = 0.0) -> Affine:
+    """An operator and a bias of one number per output row or channel."""
+    if bias is None:
+        return Affine(operator, operator.weight.new_zeros(()), rounded)
+    wide = (-1, *[1] * (len(operator.out_shape) - 1))
+    return Affine(operator, _copied(bias, operator.weight.dtype).view(wide), rounded)
+
+
+def _fitting(
+    operator: Operator, name: str, what: str, bias: Tensor | None = None, fits: bool = True, rounded: float = 0.0
+) -> Affine:
+    """The operator with its bias. Raises InvalidInput where it leaves nothing of the images."""
+    if not fits or min(operator.out_shape[1:]) < 1:
+        raise InvalidInput(
+            expected=f"samples that {name} fits on",
+            got=f"{what} on shape {operator.in_shape}",
+            cause="images of another data set, or one layer too many that shrinks them",
+            next_step="check the image size at which the network was trained",
+        )
+    return _with_bias(operator, bias, rounded)
+
+
+def _check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
+    if len(shape) != axes + 1 or shape[0] != channels:
+        raise _other_shape(name, channels, axes, shape)
+
+
+def _other_shape(name: str, channels: int, axes: int, shape: Shape) -> InvalidInput:
+    return InvalidInput(
+        expected=f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}",
+        got=f"shape {shape}",
+        cause="flat samples given to a convolution, or images with another number of channels",
+        next_step="put torch.nn.Unflatten(1, …) before it, or pass x with its channel axis",
+    )

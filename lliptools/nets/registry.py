@@ -1,0 +1,231 @@
+"""Every kind of layer that is read: how, what torch.export and ONNX call it, and which of its options are refused.
+
+Messages and docs/supported.md are made from these tables. A new activation is one class and one row.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from lliptools.nets import readers
+from lliptools.nets.activations import Activation, Monotone
+from lliptools.nets.checked import Checked
+from lliptools.nets.clips import Clip, ClippedReLU, Hardtanh, LeakyReLU
+from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.residual import Residual
+from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Tanh
+
+__all__ = ["ACTIVATIONS", "CONTAINERS", "LINEAR", "OWN", "SUPPORTED", "Reading", "Refusal", "read_activation"]
+
+UNKNOWN = "no rule is known for what this layer computes"
+REPLACE = "replace the layer by a supported one, or fold it into its neighbours"
+
+
+class Refusal(NamedTuple):
+    """An option of a layer that is not read: a test of the layer, and what the error says of it.
+
+    said: completed by str.format with the layer, after its name.
+    """
+
+    wrong: Callable[[Any], bool]
+    said: str
+    reason: str = UNKNOWN
+    step: str = REPLACE
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a kind of layer is read.
+
+    read: layer -> Activation; of a linear layer (layer, name, shape, dtype) -> Affine, or the new shape alone.
+    functions: the operations of torch.ops.aten that a program of torch.export has for it. onnx: operators of ONNX.
+    only: the one option that is read, where there is only one.
+    """
+
+    read: Callable[..., Any]
+    functions: tuple[str, ...] = ()
+    onnx: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    only: str = ""
+
+
+def _number(name: str, asked: str, holds: Callable[[Any], bool]) -> Refusal:
+    """A number that a layer was built with, which has to be finite and as asked."""
+    return Refusal(
+        lambda layer: not (holds(layer) and -math.inf < getattr(layer, name) < math.inf),
+        f" with {name}={{0.{name}}}, not {asked}",
+        "a number for which no rule is known to hold",
+        "build the layer with its default, or with a finite number in the range that is asked for",
+    )
+
+
+def _same(layer: Any) -> Any:
+    return layer
+
+
+ENDS = (
+    _number("min_val", "below max_val", lambda layer: layer.min_val < layer.max_val),
+    _number("max_val", "above min_val", lambda layer: layer.max_val > layer.min_val),
+)
+# Beyond its threshold torch turns to z itself; below 20 that is a large jump, and e^710 overflows before it.
+JUMP = _number("threshold", "from 20 to 700", lambda layer: 20 <= layer.threshold <= 700)
+CLAMPS = tuple(f"{name}.{kind}" for name in ("clamp", "clamp_min", "clamp_max") for kind in ("default", "Tensor"))
+HALVES = ("split.Tensor", "split_with_sizes.default", "maximum.default", "minimum.default", "cat.default")
+
+ACTIVATIONS: dict[type[nn.Module], Reading] = {
+    nn.ReLU: Reading(lambda layer: Hardtanh(0.0, math.inf), ("relu.default",), ("Relu",)),
+    nn.LeakyReLU: Reading(
+        lambda layer: LeakyReLU(layer.negative_slope) if layer.negative_slope else Hardtanh(0.0, math.inf),
+        ("leaky_relu.default",),
+        ("LeakyRelu",),
+        (_number("negative_slope", ">= 0", lambda layer: layer.negative_slope >= 0),),
+    ),
+    nn.ReLU6: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), ("relu6.default",), ("Clip",), ENDS),
+    nn.Hardtanh: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), ("hardtanh.default",), ("Clip",), ENDS),
+    nn.Tanh: Reading(lambda layer: Tanh(), ("tanh.default",), ("Tanh",)),
+    nn.Sigmoid: Reading(lambda layer: Sigmoid(), ("sigmoid.default",), ("Sigmoid",)),
+    nn.Softplus: Reading(
+        lambda layer: Softplus(layer.beta, layer.threshold),
+        ("softplus.default",),
+        ("Softplus", "Greater", "Where"),
+        (_number("beta", "> 0", lambda layer: layer.beta > 0), JUMP),
+    ),
+    nn.ELU: Reading(
+        lambda layer: ELU(layer.alpha),
+        ("elu.default",),
+        ("Elu",),
+        (_number("alpha", "> 0", lambda layer: layer.alpha > 0),),
+    ),
+    ClippedReLU: Reading(_same, (*CLAMPS, "maximum.default", "minimum.default"), ("Clip", "Max", "Min")),
+    MaxMin: Reading(_same, HALVES, ("Split", "Max", "Min", "Concat")),
+    ClippedMaxMin: Reading(_same, (*HALVES, *CLAMPS), ("Split", "Max", "Min", "Clip", "Concat")),
+}
+OWN = {ClippedReLU, MaxMin, ClippedMaxMin}
+
+TRAINING = Refusal(
+    lambda layer: layer.training,
+    " in training mode",
+    "in training mode it changes from batch to batch",
+    "call net.eval() first",
+)
+STATISTICS = (
+    TRAINING,
+    Refusal(
+        lambda layer: layer.running_mean is None,
+        " without running statistics",
+        "it normalises by the batch it is given",
+        "build it with track_running_stats=True",
+    ),
+    _number("eps", "> 0", lambda layer: layer.eps > 0),
+)
+MEMORY = ("alias.default", "clone.default", "contiguous.default", "detach.default")
+NORMALISE = ("_native_batch_norm_legit_no_training.default",)
+REPEATED = Refusal(
+    lambda layer: layer.padding_mode not in {"zeros", "circular"},
+    " with padding_mode={0.padding_mode!r}",
+    "a padding that repeats pixels, which raises the norm",
+    'use padding_mode="zeros" or "circular"',
+)
+GROUPS = Refusal(lambda layer: layer.groups != 1, " with groups={0.groups}", "transposed convolutions in groups")
+WINDOWS = Refusal(
+    lambda layer: readers.both(layer.output_size) != (1, 1),
+    " with output_size={0.output_size}",
+    "windows of different sizes",
+    "use AvgPool2d, or AdaptiveAvgPool2d(1)",
+)
+WIDE = Refusal(
+    lambda layer: any(
+        2 * padding > kernel
+        for kernel, padding in zip(readers.both(layer.kernel_size), readers.both(layer.padding), strict=False)
+    ),
+    " with padding={0.padding}, not at most half the kernel",
+    "a number for which no rule is known to hold",
+    "build the layer with its default",
+)
+VALUE = Refusal(
+    lambda layer: layer.value != 0,
+    " with value={0.value}",
+    "a padding that is not zero, which adds a bias",
+    "use value=0",
+)
+WHOLE = Refusal(
+    lambda layer: (layer.start_dim, layer.end_dim) != (1, -1), " with start_dim={0.start_dim}, end_dim={0.end_dim}"
+)
+DROPOUT = Reading(readers.read_unchanged, refusals=(TRAINING,))
+
+LINEAR: dict[type[nn.Module], Reading] = {
+    nn.Linear: Reading(readers.read_dense, ("linear.default",), ("Gemm", "MatMul", "Add")),
+    nn.Conv1d: Reading(readers.read_convolution, ("conv1d.default", "conv1d.padding"), ("Conv",), (REPEATED,)),
+    nn.Conv2d: Reading(readers.read_convolution, ("conv2d.default", "conv2d.padding"), ("Conv",), (REPEATED,)),
+    nn.ConvTranspose2d: Reading(readers.read_transposed, ("conv_transpose2d.input",), ("ConvTranspose",), (GROUPS,)),
+    nn.AvgPool2d: Reading(readers.read_average, ("avg_pool2d.default",), ("AveragePool",), (WIDE,)),
+    nn.AdaptiveAvgPool2d: Reading(
+        readers.read_average,
+        ("adaptive_avg_pool2d.default", "mean.dim"),
+        ("GlobalAveragePool", "ReduceMean"),
+        (WINDOWS,),
+        only="1",
+    ),
+    nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, ("BatchNormalization",), STATISTICS),
+    nn.BatchNorm2d: Reading(readers.read_normalisation, NORMALISE, ("BatchNormalization",), STATISTICS),
+    nn.ZeroPad2d: Reading(readers.read_padding, ("pad.default",), ("Pad",), (VALUE,)),
+    nn.CircularPad2d: Reading(readers.read_padding, ("pad.default",), ("Pad",)),
+    nn.PixelUnshuffle: Reading(readers.read_phases, ("pixel_unshuffle.default",), ("SpaceToDepth",)),
+    nn.Flatten: Reading(readers.read_shape, ("view.default",), ("Flatten", "Reshape"), (WHOLE,)),
+    nn.Unflatten: Reading(
+        readers.read_shape,
+        ("view.default",),
+        ("Reshape",),
+        (Refusal(lambda layer: layer.dim != 1, " with dim={0.dim}"),),
+    ),
+    nn.Identity: Reading(readers.read_unchanged, MEMORY, ("Identity",)),
+    nn.Dropout: DROPOUT,
+    nn.Dropout1d: DROPOUT,
+    nn.Dropout2d: DROPOUT,
+}
+# What holds other layers: read layer by layer.
+CONTAINERS: dict[type[nn.Module], Reading] = {
+    nn.Sequential: Reading(_same),
+    Residual: Reading(_same, ("add.Tensor",), ("Add",)),
+}
+
+
+def _names(table: dict[type[nn.Module], Reading]) -> str:
+    return ", ".join(
+        f"{'' if kind.__module__.startswith('torch') else 'lliptools.nets.'}{kind.__name__}"
+        f"{f'({reading.only})' if reading.only else ''}"
+        for kind, reading in table.items()
+    )
+
+
+SUPPORTED = (
+    f"a torch.nn.Sequential of {_names(LINEAR)}, {_names(CONTAINERS)}, the layers of lliptools.layers, and the "
+    f"activations {_names(ACTIVATIONS)}"
+)
+DEFINED = ("forward", "slopes", "image", "pieces")
+
+
+def read_activation(layer: nn.Module) -> Activation | None:
+    """The activation as which the bounds read a layer, or None where there is none.
+
+    A class that derives from an activation and changes what it computes must say its slopes, image and pieces anew:
+    one that redefines forward alone is not read, and neither is an object of which a method was replaced.
+    """
+    kind = type(layer)
+    if kind in ACTIVATIONS and kind not in OWN:
+        found: Activation = ACTIVATIONS[kind].read(layer)
+        return found
+    if not isinstance(layer, Activation) or any(callable(getattr(kind, name, None)) for name in vars(layer)):
+        return None
+    if kind in OWN:
+        return layer
+    if not isinstance(layer, Clip | MaxMin | Checked):
+        owner = {name: next(c for c in kind.__mro__ if name in vars(c)) for name in DEFINED}
+        forward = owner["forward"]
+        general = {forward, Monotone, Activation}
+        if owner["slopes"] is forward is not Activation and owner["image"] in general and owner["pieces"] in general:
+            return Checked(layer)
+    return None

@@ -1,0 +1,82 @@
+"""One registry of what is read: the lists in docs, README and errors are made from it, and name what readers do."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lliptools as ll
+from lliptools.nets.operations import CHAINED, JOINING
+from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, OWN, SUPPORTED
+
+ROOT = Path(__file__).parents[2]
+TABLES = {"Linear layers": LINEAR, "Containers": CONTAINERS, "Activations": ACTIVATIONS}
+EVERY = LINEAR | CONTAINERS | ACTIVATIONS
+HEAD = """# What is read
+
+Layers of torch.nn and lliptools.nets, the operations of torch.ops.aten that `ll.nets.read_program` reads as them, and
+the operators of ONNX that stand for them. Every other layer or operation is refused by name. A `torch.nn.Sequential`
+may also contain the layers of `lliptools.layers`, and activations of one's own ([extending](extending.md)).
+Made from `lliptools/nets/registry.py`, to which `tests/nets/test_registry.py` holds it equal.
+"""
+
+
+def page():
+    lines = [HEAD]
+    for title, table in TABLES.items():
+        lines += [f"## {title}\n", "| layer | torch.export | ONNX |", "|---|---|---|"]
+        for kind, reading in table.items():
+            names = dict.fromkeys(name.split(".")[0] for name in reading.functions)
+            cells = f"`{kind.__name__}{f'({reading.only})' if reading.only else ''}`", *map(code, (names, reading.onnx))
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def code(names):
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def test_the_page_of_what_is_read():
+    assert (ROOT / "docs" / "supported.md").read_text() == page()
+
+
+@pytest.mark.parametrize(("row", "kinds"), [("layers", LINEAR | CONTAINERS), ("activations", ACTIVATIONS)])
+def test_readme_names_the_same(row, kinds):
+    (line,) = re.findall(rf"^\| {row} \|.*", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {*re.findall(r"`(?:ll\.nets\.)?([A-Z]\w+)[^`]*`", line)} == {kind.__name__ for kind in kinds}
+
+
+def test_errors_name_the_same():
+    with pytest.raises(ll.UnsupportedLayer) as error:
+        ll.local_bound(nn.Sequential(nn.Softmax(dim=1)), torch.zeros(1, 3), 0.1)
+    assert SUPPORTED in str(error.value)
+    assert all(kind.__name__ in SUPPORTED for kind in EVERY)
+
+
+def test_every_operation_of_a_program_is_one_of_the_registry():
+    named = {name for reading in EVERY.values() for name in reading.functions}
+    read = {f"{operation.overloadpacket.__name__}.{operation._overloadname}" for operation in (*CHAINED, *JOINING)}
+    assert read == named
+
+
+def test_own_activations_are_read_as_themselves():
+    for kind in OWN:
+        layer = kind()
+        assert ACTIVATIONS[kind].read(layer) is layer
+
+
+@pytest.mark.filterwarnings("default")  # what torch's exporter imports warns of itself
+def test_operators_of_onnx(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the extra that the tests install is not there")
+    images = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), ll.nets.ClippedReLU(torch.rand(4, 1, 1)), nn.AvgPool2d(2)),
+        *(ll.nets.ClippedMaxMin(0.2, -0.2), nn.ZeroPad2d(1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(nn.Linear(4, 4), nn.Sigmoid(), ll.nets.Residual(nn.Sequential(nn.Linear(4, 4), nn.Tanh())), nn.ELU()),
+        *(nn.LeakyReLU(0.1), nn.ReLU(), nn.Hardtanh(0, 2), nn.Softplus(), nn.Linear(4, 2)),
+    )
+    ll.export(images.eval(), (1, 8, 8), to=tmp_path / "net.onnx")
+    found = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
+    assert found <= {name for reading in EVERY.values() for name in reading.onnx}
