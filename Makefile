@@ -1,5 +1,6 @@
 # make lab [PORT=8888] [BROWSER=no]    set up, check the machine, open JupyterLab on the first notebook
-# make test                            set up with the test tools, then every check
+# make check                           lint, types and the quick tests: two minutes, after every small change
+# make test                            everything: all tests, the notebooks, the explorers in a real browser
 # make notebooks                       run the notebooks and store their key numbers and static pictures
 # make reference                       write the pages of the public names from their docstrings, into reference/
 # Everything is installed into .venv, with the versions in constraints.txt. PYTHON= chooses the interpreter.
@@ -9,24 +10,30 @@ PORT ?= 8888
 BROWSER ?= yes
 
 BIN := .venv/bin
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: lab test notebooks reference clean
+.PHONY: lab check lint test notebooks reference clean
 
 lab: .venv/installed
 	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
 
-# Two processes share the cores already, and the networks of the tests are small. A test in the browser that fails is run
-# once more, for the machine may have been slow; then the last line of all says so.
-test: export OMP_NUM_THREADS := 1
-test: .venv/installed-test
-	@sh tools/ensure_chromium.sh
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not browser and not slow' $(WORKERS)
+
+lint: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m 'not browser' --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+# Two processes share the cores already, and the networks of the tests are small. A test in the browser that fails is run
+# once more, for the machine may have been slow; then the last line of all says so.
+test: export OMP_NUM_THREADS := 1
+test: lint
+	@sh tools/ensure_chromium.sh
+	$(BIN)/pytest -m 'not browser' $(WORKERS)
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default \
-		--numprocesses=auto --maxprocesses=4 --dist=loadfile notebooks
+		$(WORKERS) notebooks
 	$(BIN)/pytest -m browser --reruns=1 -rR --numprocesses=auto --maxprocesses=2 --dist=loadfile
 
 notebooks: .venv/installed-test

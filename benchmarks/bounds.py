@@ -8,6 +8,7 @@ The MNIST sections need LLIPTOOLS_DATA, a folder that holds mnist/; the rivals a
 
 import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def ladder() -> str:
     """Mean ratio of every bound to the exact constant (digits: to the best sampled lower bound), and its cost."""
     torch.set_num_threads(1)
     rows: list[list[object]] = []
-    bounds = {
+    bounds: dict[str, Callable[..., ll.Bound]] = {
         "global": ll.global_bound,
         "local": ll.local_bound,
         "local, prefix boxes": partial(ll.local_bound, prefix=True),
@@ -40,7 +41,7 @@ def ladder() -> str:
     for name in PLAIN:
         net, x, _ = plain_network(name)
         x = x[:POINTS]
-        plain = timed(lambda net=net, x=x: net(x), 20)
+        plain = timed(partial(net, x), 20)
         for eps in (0.05, 0.3) if name.startswith("moons") else (0.02, 0.1):
             if name.startswith("moons"):
                 reference = ll.exact_bound(net, x, eps).value
@@ -48,11 +49,11 @@ def ladder() -> str:
                 reference = ll.sampled_bound(net, x, eps, samples=1024, steps=120).value
             for title, bound in bounds.items():
                 times = 1 if title == "sampled" else 5
-                seconds = timed(lambda bound=bound, net=net, x=x, eps=eps: bound(net, x, eps), times)
+                seconds = timed(partial(bound, net, x, eps), times)
                 ratio = (bound(net, x, eps).value / reference).mean().item()
                 rows.append([name, eps, title, ratio, 1e3 * seconds / POINTS, seconds / plain])
             if name.startswith("moons"):
-                seconds = timed(lambda net=net, x=x, eps=eps: ll.exact_bound(net, x, eps), 1)
+                seconds = timed(partial(ll.exact_bound, net, x, eps), 1)
                 rows.append([name, eps, "exact", 1.0, 1e3 * seconds / POINTS, seconds / plain])
     head = ["net", "ε", "bound", "mean ratio to the reference", "ms per point", "forward passes"]
     return f"{POINTS} held-out points, batched.\n\n" + table(head, rows)
@@ -91,7 +92,7 @@ def norms() -> str:
         LanczosNorm(100)(block.linear, block.row_slope, columns)
         for block, columns in zip(masks.blocks, before, strict=False)
     ]
-    methods = {
+    methods: dict[str, tuple[Callable[..., torch.Tensor], int]] = {
         "power iteration, 2 steps": (PowerNorm(2), 3),
         "Lanczos, 2 steps (estimate for training)": (LanczosNorm(2), 3),
         "Lanczos, 12 steps": (LanczosNorm(12), 1),
@@ -127,8 +128,8 @@ def stages() -> str:
     for name, eps in (("mnist-small-sparse", 0.3), ("mnist-small-local", 0.3), ("mnist-small-standard", 0.02)):
         net = ll.nets.load(name).float()
         with torch.no_grad():
-            plain = timed(lambda net=net: net(x), 15)
-        seconds = timed(lambda net=net, eps=eps: ll.certify_in_stages(net, x, y, eps), 3)
+            plain = timed(partial(net, x), 15)
+        seconds = timed(partial(ll.certify_in_stages, net, x, y, eps), 3)
         staged = ll.certify_in_stages(net, x, y, eps)
         start = time.perf_counter()
         full = torch.cat([ll.certify(net, a, b, eps).holds for a, b in zip(x.split(250), y.split(250), strict=True)])

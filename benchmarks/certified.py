@@ -185,16 +185,12 @@ def page() -> None:
             row.append(f"{statistics.mean(x['local over global'] for x in lines):.3f}")
             rows.append([*row, " / ".join(f"{share:.2f}" for share in units)])
         head = ["trained", "seeds", "epochs", "seconds", "clean", *(f"certified {eps}, local" for eps in names)]
-        head += [
-            "certified, global",
-            "attacked",
-            "certified of those attacked",
-            f"local/global at {names[0]}",
-            f"constant units at {names[0]}",
-        ]
+        head += ["certified, global", "attacked", "certified of those attacked"]
+        head += [f"local/global at {names[0]}", f"constant units at {names[0]}"]
         points = next(line["points"] for line in found if line["family"] == family)
+        trained_for: float = recipe.objective.eps  # type: ignore[attr-defined]
         parts.append(
-            f"## {family}\n\nTrained for eps = {recipe.objective.eps:.4g}; certified on {points} test points, attacked "
+            f"## {family}\n\nTrained for eps = {trained_for:.4g}; certified on {points} test points, attacked "
             f"{min(ATTACKED, points)} of them.\n\n{table(head, rows)}\n\n"
             f"Certified at {nearest(recipe):.3g} by the local bound, in points:\n\n"
             f"{gains(found, family)}\n"

@@ -356,7 +356,10 @@ def epoch_on_mnist(size: Size, captured: bool) -> dict[str, Any]:
     torch.manual_seed(0)
     x = torch.randint(256, (size.images, 1, 28, 28), dtype=torch.uint8)
     y = torch.randint(10, (size.images,))
-    objectives = {"plain": Clean(), "local": GloRo(1.75, ramp=0.0)}  # the first epoch has radius 0, and is not counted
+    objectives: dict[str, Objective] = {
+        "plain": Clean(),
+        "local": GloRo(1.75, ramp=0.0),
+    }  # the first epoch has radius 0, and is not counted
     build = partial(size.build, (1, 28, 28), "2C1F" if size.toy else "4C3F")
     found: dict[str, Any] = {}
     for name, objective in objectives.items():

@@ -34,7 +34,8 @@ def ask(seed: int) -> tuple[Verdict, list[str]]:
     """What is claimed and refuted about the network of a seed, and the kinds of its layers."""
     case = random_network(seed)
     kinds = sorted({type(layer).__name__ for layer in case.net.modules()} - {"Sequential"})
-    return judge(case.net, case.x, seed=seed, **turn(seed)), kinds
+    settings: dict[str, Any] = turn(seed)
+    return judge(case.net, case.x, seed=seed, **settings), kinds
 
 
 def measured(start: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RUN = runpy.run_path(str(ROOT / "mutations" / "run.py"))
+RUN = runpy.run_path(str(ROOT / "mutations" / "mutate.py"))
 PATCHES = sorted((ROOT / "mutations").glob("*.patch"))
 
 

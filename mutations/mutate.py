@@ -1,8 +1,8 @@
 """Hand-made faults, each in a patch file, and the tests that notice them.
 
-    python mutations/run.py                  # measures what is not in mutations/results.md, or has changed since
-    python mutations/run.py --jobs 2 07 48   # these faults, two at a time, whatever was measured before
-    python mutations/run.py --list           # whether every patch applies; nothing is run
+    python mutations/mutate.py                  # measures what is not in mutations/results.md, or has changed since
+    python mutations/mutate.py --jobs 2 07 48   # these faults, two at a time, whatever was measured before
+    python mutations/mutate.py --list           # whether every patch applies; nothing is run
 
 A patch names what is wrong then, and the tests that must fail. It applies by its context, which may have moved. Every
 run goes into mutations/results.md at once, so that a run that was interrupted goes on where it stopped.
@@ -25,7 +25,7 @@ ROOT = HERE.parent
 RESULTS = HERE / "results.md"
 HEAD = """# Hand-made faults, and the tests that notice them
 
-Made by `python mutations/run.py`. With every fault a bound, its failure probability, a guarantee or a certificate is
+Made by `python mutations/mutate.py`. With every fault a bound, its failure probability, a guarantee or a certificate is
 false. Seconds are those until the first failure. The key is that of the patch and of the file it changes; a row without
 one was measured before the code was moved.
 
@@ -39,8 +39,8 @@ GIT_APPLY = ("git", "apply", "--recount", "-C1")
 
 def key(patch: Path) -> str:
     """Of the patch, and of the file that it changes as it is."""
-    changed = ROOT / re.search(r"^--- a/(.+)$", patch.read_text(), re.MULTILINE)[1]
-    return hashlib.sha256(patch.read_bytes() + changed.read_bytes()).hexdigest()[:12]
+    (changed,) = re.findall(r"^--- a/(.+)$", patch.read_text(), re.MULTILINE)
+    return hashlib.sha256(patch.read_bytes() + (ROOT / changed).read_bytes()).hexdigest()[:12]
 
 
 def refusal(patch: Path) -> str:
