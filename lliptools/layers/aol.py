@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from lliptools.layers.bases import ConvMap, DenseMap, guaranteed
+from lliptools.layers.bases import DenseMap
 from lliptools.layers.condition import balanced_scale
+from lliptools.layers.images import ConvMap
 from lliptools.nets import Guarantee
 
 __all__ = ["AOLConv2d", "AOLLinear"]
@@ -19,12 +20,11 @@ class AOLLinear(DenseMap):
 
     def matrix(self) -> Tensor:
         """W T^(−½)."""
-        unit, _, scale = balanced_scale(self.weight.T)
-        return (unit / scale.sqrt()[:, None]).T
+        return _scaled(self.weight)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        return guaranteed(self, 1.0, "on features")
+        return self.guaranteed()
 
 
 class AOLConv2d(ConvMap):
@@ -37,10 +37,14 @@ class AOLConv2d(ConvMap):
 
     def kernel(self) -> Tensor:
         """The kernel, input channels rescaled."""
-        unit, _, scale = balanced_scale(self.weight.transpose(0, 1))
-        return (unit / scale.sqrt()[:, None, None, None]).transpose(0, 1)
+        return _scaled(self.weight)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        self.check_padding()
-        return guaranteed(self, 1.0, self.where())
+        return self.guaranteed()
+
+
+def _scaled(weight: Tensor) -> Tensor:
+    """Every input column, or channel, over the root of its scale: (outputs, inputs, …) -> the same."""
+    unit, _, scale = balanced_scale(weight.transpose(0, 1))
+    return (unit / scale.sqrt().view(-1, *[1] * (unit.dim() - 1))).transpose(0, 1)

@@ -1,11 +1,10 @@
 """Convex potential layers: x − 2/‖W‖² · W σ(Wᵀx + b), a step of a gradient flow."""
 
-import torch
 from torch import Tensor
 
-from lliptools.layers.bases import ConvResidual, DenseResidual, guaranteed
-from lliptools.layers.condition import smallest
-from lliptools.layers.norm import kernel_norm, matrix_norm
+from lliptools.layers.bases import DenseResidual
+from lliptools.layers.images import ConvResidual
+from lliptools.layers.norm import over_norm
 from lliptools.nets import Guarantee
 
 __all__ = ["CPLConv2d", "CPLLinear"]
@@ -22,12 +21,11 @@ class CPLLinear(DenseResidual):
 
     def back(self) -> Tensor:
         """2 Wᵀ/s²."""
-        return _over_square(self.weight, matrix_norm(self.weight))
+        return 2 * over_norm(self.weight, power=2)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        self.check_activation()
-        return guaranteed(self, 1.0, "on features")
+        return self.guaranteed()
 
 
 class CPLConv2d(ConvResidual):
@@ -39,17 +37,8 @@ class CPLConv2d(ConvResidual):
 
     def back(self) -> Tensor:
         """The kernel times 2/s²."""
-        stride = (1, 1) if self.padding_mode == "circular" else (self.stride, self.stride)
-        return _over_square(self.weight, kernel_norm(self.weight, stride))
+        return 2 * over_norm(self.weight, 1 if self.circular else self.stride, power=2)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        self.check_padding()
-        self.check_activation()
-        return guaranteed(self, 1.0, self.where())
-
-
-def _over_square(weight: Tensor, norm: Tensor) -> Tensor:
-    """2 · weight/norm², divided twice, so that no square overflows; next to 0, where norm² < 1, by 1."""
-    norm = torch.where(norm > smallest(weight), norm, 1.0)
-    return 2 * (weight.double() / norm) / norm
+        return self.guaranteed()

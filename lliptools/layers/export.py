@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.layers.bases import ConvResidual, Images
+from lliptools.layers.images import ConvResidual, Images
 from lliptools.layers.isometries import ScaledAvgPool2d
 from lliptools.layers.orthogonal import CayleyConv2d
 from lliptools.nets import Chain, Designed, Residual

@@ -3,7 +3,7 @@
 import torch
 
 from lliptools.errors import InvalidInput
-from lliptools.layers.bases import check_shape, check_widths
+from lliptools.layers.checks import check_shape, check_widths
 from lliptools.nets import Chain, Designed, Guarantee
 from lliptools.nets.operators import Affine, Convolution, Shape
 

@@ -13,7 +13,7 @@ from lliptools.norms.fourier import fourier_error, phases
 from lliptools.norms.krylov import GolubKahan, ScaledMap
 from lliptools.norms.rounding import gamma, inflated, outward_rounding
 
-__all__ = ["kernel_norm", "matrix_norm"]
+__all__ = ["kernel_norm", "matrix_norm", "over_norm"]
 
 SMALL = 64  # rows or columns up to which all eigenvalues are as cheap as the largest
 LANCZOS_STEPS = 24
@@ -57,6 +57,15 @@ def _ritz(wide: Tensor) -> tuple[Tensor, Tensor]:
     process.advance(LANCZOS_STEPS)
     value, vector = process.largest()
     return (value[0] * process.scaled.scale[0]).square(), vector[0]
+
+
+def over_norm(weight: Tensor, stride: int = 1, power: int = 1) -> Tensor:
+    """weight/norm or weight/norm², of a matrix or a kernel with a stride; weights next to 0 stay as they are."""
+    norm = matrix_norm(weight) if weight.dim() == 2 else kernel_norm(weight, (stride, stride))
+    norm, found = torch.where(norm > smallest(weight), norm, 1.0), weight.double()
+    for _ in range(power):  # one by one, so that no square overflows
+        found = found / norm
+    return found
 
 
 @outward_rounding()

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.layers.bases import ConvMap, DenseMap, check_shape, check_widths, guaranteed
+from lliptools.layers.bases import DenseMap, affine
+from lliptools.layers.checks import check_shape, check_widths
 from lliptools.layers.condition import smallest
+from lliptools.layers.images import ConvMap
 from lliptools.nets import Chain, Guarantee
-from lliptools.nets.operators import Affine, Convolution, Shape
+from lliptools.nets.operators import Convolution, Shape
 
 __all__ = ["BROLinear", "CayleyConv2d", "CayleyLinear", "cayley"]
 
@@ -59,9 +61,13 @@ class CayleyLinear(DenseMap):
         """As of every map, and how far QᵀQ was found from the identity."""
         return super().rounding(dtype) + _defect(self.matrix())
 
+    def where(self) -> str:
+        """For which inputs the guarantee holds, in words."""
+        return "on features, all singular values 1"
+
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        return guaranteed(self, 1.0, "on features, all singular values 1")
+        return self.guaranteed()
 
 
 class BROLinear(DenseMap):
@@ -108,11 +114,13 @@ class BROLinear(DenseMap):
         """As of every map of the wider side."""
         return super().rounding(dtype) + 64 * len(self.weight) ** 1.5 * torch.finfo(torch.float64).eps
 
+    def where(self) -> str:
+        """For which inputs the guarantee holds, in words."""
+        return "on features, all singular values 1 unless columns of V nearly depend on each other"
+
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        return guaranteed(
-            self, 1.0, "on features, all singular values 1 unless columns of V nearly depend on each other"
-        )
+        return self.guaranteed()
 
 
 class CayleyConv2d(ConvMap):
@@ -134,11 +142,11 @@ class CayleyConv2d(ConvMap):
     ) -> None:
         padding = (kernel_size - 1) // 2 if padding is None else padding
         super().__init__(in_channels, out_channels, kernel_size, padding, padding_mode)
-        self.check_size()
         nn.init.xavier_normal_(self.weight)
 
-    def check_size(self) -> None:
+    def check(self) -> None:
         """Raise UnsupportedLayer for a padding or stride for which there is no orthogonal convolution."""
+        super().check()
         wanted = (self.kernel_size - 1) // 2
         if (self.padding_mode, self.padding, self.stride) != ("circular", wanted, 1):
             raise UnsupportedLayer(
@@ -165,9 +173,8 @@ class CayleyConv2d(ConvMap):
         kernel = torch.fft.irfft2(symbols.conj().permute(2, 3, 0, 1), s=shape[1:])
         pads = ((0, shape[1] - 1), (0, shape[2] - 1))
         operator = Convolution(kernel.to(dtype), shape, (1, 1), (1, 1), pads, circular=True)
-        bias = self.bias.to(dtype)[:, None, None]
         rounding = 1e3 * operator.terms * torch.finfo(dtype).eps + _defect(symbols)
-        return Chain((Affine(operator, bias),), rounding=rounding)
+        return Chain((affine(operator, self.bias),), rounding=rounding)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, height, width) -> (batch, out_channels, height, width), by Fourier transform."""
@@ -191,12 +198,13 @@ class CayleyConv2d(ConvMap):
             )
         return self.symbols((shape[1], shape[2]))
 
+    def where(self) -> str:
+        """For which inputs the guarantee holds, in words."""
+        return f"on images of every size from {self.kernel_size}, circular padding, singular values 1"
+
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        self.check_size()
-        return guaranteed(
-            self, 1.0, f"on images of every size from {self.kernel_size}, circular padding, singular values 1"
-        )
+        return self.guaranteed()
 
 
 def _defect(Q: Tensor) -> float:

@@ -5,18 +5,19 @@ import math
 import torch
 from torch import nn
 
-from lliptools.layers.bases import check_shape, check_slopes, check_widths, guaranteed, rounding_of
+from lliptools.layers.bases import Layer, affine, rounding_of
+from lliptools.layers.checks import check_shape, check_widths
 from lliptools.layers.condition import check_scales
 from lliptools.layers.orthogonal import cayley
-from lliptools.nets import Chain, Designed, Guarantee
-from lliptools.nets.operators import Affine, Dense, Shape
+from lliptools.nets import Chain, Guarantee
+from lliptools.nets.operators import Dense, Shape
 
 __all__ = ["SandwichLinear"]
 
 WIDEST = 40.0  # |log ψ| counts at most so much: e^40 is a number in every precision, and any Ψ > 0 is sound
 
 
-class SandwichLinear(Designed):
+class SandwichLinear(Layer):
     """x ↦ √2 Aᵀ Ψ σ(√2 Ψ⁻¹ B x + b) on (batch, in_features): an activation between two halves of an orthogonal matrix.
 
     Parameters: weight (out_features, out_features + in_features), whose Cayley transform is [A, B]; bias
@@ -33,12 +34,7 @@ class SandwichLinear(Designed):
         self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(out_features, out_features + in_features)))
         self.bias = nn.Parameter(torch.zeros(out_features))
         self.log_psi = nn.Parameter(torch.zeros(out_features))
-        self.activation = nn.ReLU() if activation is None else activation
-        self.check_activation()
-
-    def check_activation(self) -> None:
-        """Raise UnsupportedLayer for an activation that the theorem does not cover."""
-        check_slopes(self.activation, "SandwichLinear", (len(self.weight),))
+        self.set_activation(activation)
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """Ψ⁻¹B, the activation, AᵀΨ."""
@@ -49,14 +45,12 @@ class SandwichLinear(Designed):
         psi = self.log_psi.double().clamp(-WIDEST, WIDEST).exp()
         into = Dense((math.sqrt(2) * B / psi[:, None]).to(dtype), shape)
         out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (rows,))
-        steps = (Affine(into, self.bias.to(dtype)), self.activation, Affine(out, out.weight.new_zeros(())))
         rounding = 4 * rounding_of(rows + self.in_features, rows, dtype)
-        return Chain(steps, rounding=rounding)
+        return Chain((affine(into, self.bias), self.activation, affine(out)), rounding=rounding)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        self.check_activation()
-        return guaranteed(self, 1.0, "on features")
+        return self.guaranteed()
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""

@@ -3,14 +3,29 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.layers.bases import ConvResidual, DenseResidual, guaranteed
+from lliptools.layers.bases import DenseResidual, Layer
 from lliptools.layers.condition import balanced_scale
+from lliptools.layers.images import ConvResidual
 from lliptools.nets import Guarantee
 
 __all__ = ["SLLConv2d", "SLLLinear"]
 
 
-class SLLLinear(DenseResidual):
+class _SLL(Layer):
+    """The scale that both layers share, with the logarithm of q as a parameter."""
+
+    def set_activation(self, activation: nn.Module | None) -> None:
+        """Keep the activation, and begin with q = 1."""
+        super().set_activation(activation)
+        self.log_q = nn.Parameter(torch.zeros(len(self.weight)))
+
+    def back(self) -> Tensor:
+        """2 T⁻¹ Wᵀ, or the kernel times 2/T."""
+        unit, size, scale = balanced_scale(self.weight, self.log_q)
+        return 2 * unit / (scale * size).view(-1, *[1] * (unit.dim() - 1))
+
+
+class SLLLinear(_SLL, DenseResidual):
     """x ↦ x − 2 W T⁻¹ σ(Wᵀx + b) on (batch, features), 1-Lipschitz for every weight and q.
 
     Parameters: weight Wᵀ (inner, features), bias (inner,), log_q (inner,), the logarithm of q.
@@ -23,51 +38,20 @@ class SLLLinear(DenseResidual):
         1 on features
     """
 
-    def __init__(self, features: int, inner: int, activation: nn.Module | None = None) -> None:
-        super().__init__(features, inner, activation)
-        self.log_q = nn.Parameter(torch.zeros(inner))
-
-    def back(self) -> Tensor:
-        """2 T⁻¹ Wᵀ."""
-        unit, size, scale = balanced_scale(self.weight, self.log_q)
-        return 2 * unit / (scale * size)[:, None]
-
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        self.check_activation()
-        return guaranteed(self, 1.0, "on features")
+        return self.guaranteed()
 
 
-class SLLConv2d(ConvResidual):
+class SLLConv2d(_SLL, ConvResidual):
     """The convolutional SLL layer on (batch, channels, height, width): the way back is the adjoint convolution.
 
-    Parameters: weight (inner, channels, k, k), bias (inner,), log_q (inner,). T holds one number an inner channel.
+    Parameters: weight (inner, channels, k, k), bias (inner,), log_q (inner,). T holds one number per inner channel.
     padding_mode: "zeros" with any padding, or "circular" with 2·padding <= kernel_size − 1. activation: as of
     SLLLinear. The output has the input's shape, whatever kernel, stride and padding are.
     Raises InvalidInput and UnsupportedLayer. Source: Araujo et al. (ICLR 2023), theorem 3 and appendix on convolutions.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        inner: int,
-        kernel_size: int = 3,
-        padding: int = 1,
-        padding_mode: str = "zeros",
-        *,
-        stride: int = 1,
-        activation: nn.Module | None = None,
-    ) -> None:
-        super().__init__(channels, inner, kernel_size, padding, padding_mode, stride=stride, activation=activation)
-        self.log_q = nn.Parameter(torch.zeros(inner))
-
-    def back(self) -> Tensor:
-        """The kernel times 2/T."""
-        unit, size, scale = balanced_scale(self.weight, self.log_q)
-        return 2 * unit / (scale * size)[:, None, None, None]
-
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        self.check_padding()
-        self.check_activation()
-        return guaranteed(self, 1.0, self.where())
+        return self.guaranteed()

@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from lliptools.layers.bases import ConvMap, DenseMap, guaranteed
+from lliptools.layers.bases import DenseMap
 from lliptools.layers.condition import smallest
-from lliptools.layers.norm import kernel_norm, matrix_norm
+from lliptools.layers.images import ConvMap
+from lliptools.layers.norm import over_norm
 from lliptools.nets import Guarantee
 
 __all__ = ["NormalizedLinear", "SpectralConv2d", "SpectralLinear"]
@@ -23,11 +24,11 @@ class SpectralLinear(DenseMap):
 
     def matrix(self) -> Tensor:
         """W/s."""
-        return _over(self.weight, matrix_norm(self.weight))
+        return over_norm(self.weight)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""
-        return guaranteed(self, 1.0, "on features")
+        return self.guaranteed()
 
 
 class SpectralConv2d(ConvMap):
@@ -39,13 +40,11 @@ class SpectralConv2d(ConvMap):
 
     def kernel(self) -> Tensor:
         """The kernel over its norm."""
-        stride = (1, 1) if self.padding_mode == "circular" else (self.stride, self.stride)
-        return _over(self.weight, kernel_norm(self.weight, stride))
+        return over_norm(self.weight, 1 if self.circular else self.stride)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        self.check_padding()
-        return guaranteed(self, 1.0, self.where())
+        return self.guaranteed()
 
 
 class NormalizedLinear(DenseMap):
@@ -66,13 +65,10 @@ class NormalizedLinear(DenseMap):
         # A row of zeros has a length of 1 put in its place: its gradient is finite, and so is that of the others.
         return unit / (unit.square().sum(dim=1, keepdim=True) + ~alive).sqrt()
 
+    def where(self) -> str:
+        """For which inputs the guarantee holds, in words."""
+        return "on features; 1 for one output, 2 for the difference of two"
+
     def lipschitz_bound(self) -> Guarantee:
         """√out_features, the Frobenius norm of rows of length 1."""
-        return guaranteed(
-            self, math.sqrt(len(self.weight)), "on features; 1 for one output, 2 for the difference of two"
-        )
-
-
-def _over(weight: Tensor, norm: Tensor) -> Tensor:
-    """weight/norm; weights next to 0 stay as they are."""
-    return weight.double() / torch.where(norm > smallest(weight), norm, 1.0)
+        return self.guaranteed(math.sqrt(len(self.weight)))

@@ -1,0 +1,104 @@
+"""What layers are refused for: sizes, shapes, activations and numbers that no theorem covers."""
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets import Activation
+from lliptools.nets.checked import Checked
+from lliptools.nets.layers import check_layer
+from lliptools.nets.operators import Shape
+from lliptools.nets.registry import read_activation
+
+__all__ = ["check_numbers", "check_shape", "check_slopes", "check_widths"]
+
+COVERED = (
+    "ReLU, LeakyReLU, ReLU6, Hardtanh, Tanh, Sigmoid, Softplus with threshold=40, ELU with alpha <= 1, ClippedReLU"
+)
+
+
+def check_widths(layer: nn.Module, **widths: int) -> None:
+    """Raise InvalidInput for a width that is not a whole number of at least 1."""
+    for name, width in widths.items():
+        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+            raise InvalidInput(
+                expected=f"{name} of {type(layer).__name__} as a whole number of 1 or more",
+                got=repr(width),
+                cause="a size that was computed by a division, or arguments in another order",
+                next_step=f"look at help(lliptools.layers.{type(layer).__name__})",
+            )
+
+
+def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:
+    """Raise InvalidInput where samples do not have the shape that a layer works on."""
+    if tuple(shape) != tuple(wanted):
+        raise InvalidInput(
+            expected=f"samples of shape {tuple(wanted)} before {type(layer).__name__}",
+            got=f"shape {tuple(shape)}",
+            cause="points of another data set, images without their channel axis, or layers that do not fit together",
+            next_step="check the width of the layer before, or x.shape",
+        )
+
+
+def check_numbers(layer: nn.Module) -> None:
+    """Raise InvalidInput where a layer's own parameters are no finite numbers, or not real."""
+    for name, parameter in layer.named_parameters(recurse=False):
+        if not parameter.is_floating_point() or not parameter.isfinite().all():
+            raise InvalidInput(
+                expected=f"finite real parameters in {type(layer).__name__}",
+                got=f"`{name}` of {parameter.dtype} with NaN or infinite values, or none that are real",
+                cause="training that diverged",
+                next_step="load an earlier checkpoint",
+            )
+
+
+def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
+    """Raise UnsupportedLayer unless an activation is elementwise with slopes in [0, 1]: the theorem needs both.
+
+    shape: of the units that it is applied to; an activation of one's own is looked at for so many.
+    """
+    found = read_activation(activation)
+    if found is not None:
+        check_layer(activation, f"{type(activation).__name__} in {layer}")
+    reason, step = _reason(activation, found, shape), "use torch.nn.ReLU()"
+    if not reason:
+        return
+    if isinstance(activation, nn.Softplus):
+        reason = f"beyond its threshold, {activation.threshold:g}, torch turns to z itself, which is a jump"
+        step = "use torch.nn.Softplus(threshold=40), which has no jump in float64, or torch.nn.ReLU()"
+    raise UnsupportedLayer(
+        expected=f"inside {layer} an elementwise activation with slopes in [0, 1]: {COVERED}",
+        got=str(activation),
+        cause=reason,
+        next_step=step,
+    )
+
+
+def _reason(activation: nn.Module, found: Activation | None, shape: Shape) -> str:
+    """Why an activation is not covered; empty where it is."""
+    if found is None:
+        return "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"
+    if not found.elementwise:
+        return "it compares units with each other, so that it has no diagonal of slopes"
+    least, greatest = found.slopes(*_parts_of_the_line(activation, found, shape))
+    if not ((least >= 0).all() and (greatest <= 1).all()):
+        return f"its slopes reach from {least.min():g} to {greatest.max():g}"
+    return ""
+
+
+def _parts_of_the_line(activation: nn.Module, found: Activation, shape: Shape) -> tuple[Tensor, Tensor]:
+    """The whole line, and parts of it: slopes that an own rule says of them are held against the function in each."""
+    device = next((t.device for t in (*activation.parameters(), *activation.buffers())), torch.device("cpu"))
+    if device.type == "meta":
+        raise InvalidInput(
+            expected=f"{type(activation).__name__} with values",
+            got="parameters on the device meta",
+            cause="an activation that was built without memory",
+            next_step='build it under torch.device("cpu")',
+        )
+    ends = torch.arange(-8.0, 8.25, 0.25, dtype=torch.float64, device=device)
+    infinite = torch.full_like(ends[:1], torch.inf)
+    lower, upper = torch.cat([-infinite, -infinite, ends]), torch.cat([infinite, ends, infinite])
+    units = shape if isinstance(found, Checked) else [1] * len(shape)
+    wide = [1] * len(shape)
+    return lower.view(-1, *wide).expand(-1, *units), upper.view(-1, *wide).expand(-1, *units)
