@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import torch
 from torch import nn
 
 import lliptools
-from lliptools.certificates.accuracy import Part, Work
+from lliptools.certificates.accuracy import Over, Part, Work
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.storage import replacing
 from lliptools.training.checkpoints import damaged, digest, held
 from lliptools.training.distributed import Team
 
-__all__ = ["in_rounds", "remove", "settings"]
+__all__ = ["finish", "in_rounds", "remove", "resumable", "settings", "write_or_print"]
 
 FILE = "parts.jsonl"
 PLAIN = (bool, int, float, str, tuple, type(None))
@@ -39,6 +41,34 @@ def settings(net: nn.Module, bounds: Iterable[str]) -> dict[str, Any]:
         "bounds": [*bounds],
         "versions": {"lliptools": lliptools.__version__, "torch": torch.__version__},
     }
+
+
+def resumable(net: nn.Module, bounds: Iterable[str], path: Path | None) -> Over:
+    """in_rounds for a table that becomes a JSON file, beside which the parts that are done are kept."""
+    return partial(in_rounds, settings=settings(net, bounds), folder=path and _parts(path))
+
+
+def finish(path: Path | None, found: dict[str, Any]) -> None:
+    """Write the JSON file where one is asked for; the parts it was made of are no longer needed then."""
+    if path is not None:
+        write_or_print(path, json.dumps(found, indent=2, allow_nan=False) + "\n")
+        remove(_parts(path))
+
+
+def write_or_print(path: Path, text: str) -> None:
+    """Write a file whole; print it where that fails, since nothing that was computed may be lost."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            unfinished.write_text(text)
+    except OSError:
+        print(text, end="")
+        raise
+
+
+def _parts(path: Path) -> Path:
+    """The folder of what is done already of a JSON file."""
+    return path.with_name(f"{path.name}.parts")
 
 
 def in_rounds(

@@ -4,21 +4,22 @@ lliptools doctor | lab | recipes | train | evaluate | bounds | certify | check |
 """
 
 import io
-import json
 import os
 import platform
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PATIENCE = 15.0  # seconds
 
@@ -58,31 +59,30 @@ def _exit(error: Exception, sentence: str) -> typer.Exit:
 app = typer.Typer(
     cls=_Commands, add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks."
 )
+TrainedBy = StrEnum("TrainedBy", ["global", "local"])
+Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt"])
+Upper = StrEnum("Upper", ["global", "local", "tightest"])
 
 
-class TrainedBy(StrEnum):
-    """The bounds that `train` trains by."""
+def _writable(path: Path | None) -> Path | None:
+    """The path of an option, refused before the work where it cannot be written."""
+    from lliptools.storage import check_writable
 
-    GLOBAL = "global"
-    LOCAL = "local"
-
-
-class Loss(StrEnum):
-    """The losses that `train` knows."""
-
-    CLEAN = "clean"
-    ADVERSARIAL = "adversarial"
-    GLORO = "gloro"
-    BCP = "bcp"
-    LMT = "lmt"
+    if path is not None:
+        check_writable(path)
+    return path
 
 
-class Rung(StrEnum):
-    """The bounds that `evaluate` certifies by."""
-
-    GLOBAL = "global"
-    LOCAL = "local"
-    TIGHTEST = "tightest"
+# What several commands take.
+Network = Annotated[str, typer.Argument(help="A shipped network, a .safetensors file, or a .pt2 file of torch.export.")]
+Points = Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")]
+Labels = Annotated[Path | None, typer.Option(help="An .npy file with their labels; by default the predicted ones.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the numbers as JSON.", callback=_writable)]
+Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")]
+Port = Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)]
+Browser = Annotated[bool, typer.Option(help="Open a browser.")]
 
 
 @app.callback()
@@ -92,31 +92,11 @@ def _commands() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _write(path: Path, text: str) -> None:
-    """Write it whole; print it where that fails, since nothing that was computed may be lost."""
-    from lliptools.storage import replacing
+def _load(network: str, architecture: str | None, trust: bool) -> "nn.Module":
+    import lliptools as ll
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            unfinished.write_text(text)
-    except OSError:
-        print(text, end="")
-        raise
-
-
-def _write_json(path: Path | None, found: dict[str, Any]) -> None:
-    """Write it where it is asked for; the parts it was made of are no longer needed then."""
-    from lliptools.batchwise import remove
-
-    if path is not None:
-        _write(path, json.dumps(found, indent=2, allow_nan=False) + "\n")
-        remove(_parts(path))
-
-
-def _parts(path: Path) -> Path:
-    """The folder of what is done already of a JSON file."""
-    return path.with_name(f"{path.name}.parts")
+    untrained = None if architecture is None else ll.training.recipe(architecture).network()
+    return ll.nets.load(network, untrained, trust=trust)
 
 
 @app.command()
@@ -132,10 +112,7 @@ def recipes() -> None:
     """List the recipes that `train` takes."""
     import lliptools as ll
 
-    for name, each in ll.training.RECIPES.items():
-        build = each.network
-        arguments = ", ".join([*map(str, build.args), *(f"{key}={value}" for key, value in build.keywords.items())])
-        print(f"{name:<24} {each.data.__name__:<13}{each.epochs:>5} epochs  {build.func.__name__}({arguments})")
+    print(*ll.training.RECIPES.values(), sep="\n")
 
 
 @app.command()
@@ -146,7 +123,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Epochs; 0 takes the recipe's own number.", min=0)] = 0,
     loss: Annotated[Loss | None, typer.Option(help="The loss; by default the recipe's own.")] = None,
     bound: Annotated[TrainedBy | None, typer.Option(help="The bound in the loss; by default the recipe's own.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     hold_out: Annotated[int, typer.Option(help="Training points kept as a validation part.", min=0)] = 0,
     checkpoint: Annotated[bool, typer.Option(help="Resume by the same command where it was interrupted.")] = True,
 ) -> None:
@@ -157,45 +134,37 @@ def train(
     import torch
 
     import lliptools as ll
+    from lliptools.certificates.accuracy import accuracy_by_bound
     from lliptools.nets.zoo import check_place, save
     from lliptools.training.checkpoints import remove
     from lliptools.training.distributed import Team, joined
 
-    chosen = ll.training.recipe(name)
-    objective = ll.training.changed(chosen.objective, loss and loss.value, bound and bound.value)
-    epochs, hold_out = epochs or chosen.epochs, hold_out or chosen.hold_out
-    other: dict[str, tuple[object, object]] = {
-        "--epochs": (epochs, chosen.epochs),
-        "--hold-out": (hold_out, chosen.hold_out),
-    }
-    other |= {"--loss": (loss, None), "--bound": (bound, None)}
-    chosen = replace(chosen, epochs=epochs, hold_out=hold_out, objective=objective)
+    own = ll.training.recipe(name)
+    objective = ll.training.changed(own.objective, loss and loss.value, bound and bound.value)
+    recipe = replace(own, epochs=epochs or own.epochs, hold_out=hold_out or own.hold_out, objective=objective)
     check_place(to)
     folder = to / f"{name}.checkpoint" if checkpoint else None
-    data = chosen.data()
-    with joined(device) as own:
+    data = recipe.data()
+    with joined(device) as here:
         torch.manual_seed(seed)
-        net = chosen.network().to(own, chosen.dtype)
-        history = ll.training.fit(net, data, chosen, progress=True, checkpoint=folder)
-        leads = Team.here().leads
-    if not leads:
-        return
+        net = recipe.network().to(here, recipe.dtype)
+        history = ll.training.fit(net, data, recipe, progress=True, checkpoint=folder)
+        if not Team.here().leads:
+            return
     print(history)
-    points = ll.training.as_float(data.x_test[: chosen.measured], chosen.dtype).to(own)
-    labels = data.y_test[: chosen.measured].to(own)
-    tables = ll.certified_accuracy(net, points, labels, chosen.radii, progress=True)
-    assert isinstance(tables, ll.AccuracyTables)
+    points = ll.training.as_float(data.x_test[: recipe.measured], recipe.dtype).to(here)
+    labels = data.y_test[: recipe.measured].to(here)
+    tables = accuracy_by_bound(net, points, labels, recipe.radii, {"": ll.local_bound}, progress=True)[""]
     print(tables)
-    options = "".join(f" {key} {value}" for key, (value, own_value) in other.items() if value != own_value)
-    command = f"lliptools train {name} --seed {seed}{options}"
-    versions = f"lliptools {ll.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    measured = [{"eps": t.eps, "clean": t.clean, "attacked": t.attacked, "certified": t.certified} for t in tables]
-    made = {"recipe": name, "objective": repr(chosen.objective), "seed": seed, "command": command}
-    done = {"device": device, "training_seconds": round(sum(history["seconds"])), "versions": versions}
-    if history.best is not None:
-        done["validation"] = {"last": history.epochs[-1], "best": history.epochs[history.best]}
+    given: dict[str, Any] = {"epochs": recipe.epochs, "hold-out": recipe.hold_out, "loss": loss, "bound": bound}
+    usual = {"epochs": own.epochs, "hold-out": own.hold_out, "loss": None, "bound": None}
+    command = f"lliptools train {name} --seed {seed}"
+    command += "".join(f" --{key} {value}" for key, value in given.items() if value != usual[key])
+    made = {"recipe": name, "objective": repr(objective), "seed": seed, "command": command, "device": device}
+    made["versions"] = f"lliptools {ll.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    made |= history.record() | {"held_out": [asdict(each) for each in tables]}
     try:
-        save(net, name, chosen.network, made | done | {"held_out": measured}, to)
+        save(net, name, recipe.network, made, to)
     except (OSError, InvalidInput):
         if folder:
             typer.echo(f"{folder} holds the trained weights: the same command writes them, without training", err=True)
@@ -209,15 +178,12 @@ def train(
 def evaluate(
     network: Annotated[str, typer.Argument(help="A shipped network's name, or the path of a .safetensors file.")],
     eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
-    bound: Annotated[
-        list[Rung] | None, typer.Option(help="A bound that certifies, repeatable; by default each of them.")
-    ] = None,
+    bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default each of them.")] = None,
     points: Annotated[
-        int | None,
-        typer.Option(help="The first so many test points, 0 for all; by default as the recipe has it.", min=0),
+        int | None, typer.Option(help="The first so many test points, 0 for all; by default the recipe's.", min=0)
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for the same numbers as JSON.")] = None,
+    device: Device = "cpu",
+    json_file: Json = None,
 ) -> None:
     """Clean and attacked accuracy of a trained network on its test points, and what each bound certifies.
 
@@ -227,58 +193,39 @@ def evaluate(
     import torch
 
     import lliptools as ll
-    from lliptools.batchwise import in_rounds, settings
-    from lliptools.certificates.accuracy import accuracy_by_bound
-    from lliptools.digits import radius_text
-    from lliptools.storage import check_writable
+    from lliptools.batchwise import finish, resumable
+    from lliptools.certificates.accuracy import accuracy_by_bound, by_bound_text
     from lliptools.training.distributed import Team, joined
 
-    if json_file is not None:
-        check_writable(json_file)
     with joined(device) as own:
         recipe = ll.training.recipe(str(ll.nets.provenance(network).get("recipe")))
         net, data = ll.nets.load(network).to(own), recipe.data()
         chosen = slice((recipe.measured if points is None else points) or None)
         x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
-        rungs: dict[str, Any] = {rung.value: ll.BOUNDS[rung.value] for rung in bound or Rung}
-        over = partial(in_rounds, settings=settings(net, rungs), folder=json_file and _parts(json_file))
-        tables = accuracy_by_bound(net, x, y, eps or recipe.radii, rungs, over=over)
-        leads = Team.here().leads
-    if not leads:
-        return
+        bounds = {each.value: ll.BOUNDS[each.value] for each in bound or Upper}
+        tables = accuracy_by_bound(net, x, y, eps or recipe.radii, bounds, over=resumable(net, bounds, json_file))
+        if not Team.here().leads:
+            return
     print(f"{network}, {len(x)} test points of {recipe.data.__name__}; certified by the bound that a column names")
-    print("".join(f"{name:>10}" for name in ("eps", "clean", "attacked", *rungs)))
-    rows = []
-    for same in zip(*tables.values(), strict=True):
-        row = {"eps": same[0].eps, "clean": same[0].clean, "attacked": same[0].attacked, "points": same[0].points}
-        row["certified"] = certified = {name: each.certified for name, each in zip(rungs, same, strict=True)}
-        rows.append(row)
-        shown = (f"{number:>10.4f}" for number in (row["clean"], row["attacked"], *certified.values()))
-        print(f"{radius_text(row['eps']):>10}" + "".join(shown))
-    _write_json(json_file, {"network": network, "data": recipe.data.__name__, "radii": rows})
+    print(by_bound_text(tables))
+    rows = [
+        asdict(same[0]) | {"certified": {name: each.certified for name, each in zip(tables, same, strict=True)}}
+        for same in zip(*tables.values(), strict=True)
+    ]
+    finish(json_file, {"network": network, "data": recipe.data.__name__, "radii": rows})
 
 
 @app.command()
 def bounds(
-    network: Annotated[
-        str, typer.Argument(help="A shipped network's name, or a .safetensors file, or a .pt2 file of torch.export.")
-    ],
-    points: Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")],
+    network: Network,
+    points: Points,
     eps: Annotated[list[float], typer.Option(help="Radius, repeatable, in the units of the points.")],
-    labels: Annotated[
-        Path | None, typer.Option(help="An .npy file with their labels; by default what the network predicts.")
-    ] = None,
-    bound: Annotated[
-        list[Rung] | None, typer.Option(help="A bound, repeatable; by default the global and the local one.")
-    ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="The recipe whose network has the weights of a file without provenance.json.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all rows as JSON.")] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
-    ] = False,
+    labels: Labels = None,
+    bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default global and local.")] = None,
+    architecture: Architecture = None,
+    device: Device = "cpu",
+    json_file: Json = None,
+    trust: Trust = False,
 ) -> None:
     """Bound and certify a saved network at points of a file.
 
@@ -286,66 +233,47 @@ def bounds(
     Several processes: torchrun --nproc-per-node=N -m lliptools bounds NETWORK --input FILE --eps RADIUS
     """
     import lliptools as ll
-    from lliptools.batchwise import in_rounds, settings
+    from lliptools.batchwise import finish, resumable
     from lliptools.certificates.report import read_array, report, table
-    from lliptools.storage import check_writable
     from lliptools.training.distributed import Team, joined
 
-    if json_file is not None:
-        check_writable(json_file)
     with joined(device) as own:
-        untrained = None if architecture is None else ll.training.recipe(architecture).network()
-        net = ll.nets.load(network, untrained, trust=trust).to(own)
+        net = _load(network, architecture, trust).to(own)
         x = read_array(points, "points").to(own)
         y = None if labels is None else read_array(labels, "labels").to(own)
-        rungs = [rung.value for rung in bound or (Rung.GLOBAL, Rung.LOCAL)]
-        over = partial(in_rounds, settings=settings(net, rungs), folder=json_file and _parts(json_file))
-        rows = report(net, x, y, eps, rungs, over=over)
-        leads = Team.here().leads
-    if not leads:
-        return
-    found = {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows}
+        names = [each.value for each in bound or (Upper("global"), Upper("local"))]
+        rows = report(net, x, y, eps, names, over=resumable(net, names, json_file))
+        if not Team.here().leads:
+            return
     print(table(rows))
-    _write_json(json_file, found)
+    finish(json_file, {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows})
 
 
 @app.command()
 def certify(
-    network: Annotated[
-        str, typer.Argument(help="A shipped network's name, or a .safetensors file, or a .pt2 file of torch.export.")
-    ],
-    points: Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")],
+    network: Network,
+    points: Points,
     eps: Annotated[float, typer.Option(help="Radius, in the units of the points.")],
-    labels: Annotated[
-        Path | None, typer.Option(help="An .npy file with their labels; by default what the network predicts.")
-    ] = None,
+    labels: Labels = None,
     to: Annotated[
-        Path | None, typer.Option("--certificate", help="File for the proofs, of a dense network; `check` reads it.")
+        Path | None, typer.Option("--certificate", help="File for the proofs; `check` reads it.", callback=_writable)
     ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="The recipe whose network has the weights of a file without provenance.json.")
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
-    ] = False,
+    architecture: Architecture = None,
+    trust: Trust = False,
 ) -> None:
     """Certify a saved network at points of a file by the local bound, and write proofs that any program can check."""
     import torch
 
-    import lliptools as ll
+    from lliptools.batchwise import write_or_print
     from lliptools.certificates.files import certificate
     from lliptools.certificates.report import read_array, report, table
-    from lliptools.storage import check_writable
 
-    if to is not None:
-        check_writable(to)
-    untrained = None if architecture is None else ll.training.recipe(architecture).network()
-    net, x = ll.nets.load(network, untrained, trust=trust), read_array(points, "points")
+    net, x = _load(network, architecture, trust), read_array(points, "points")
     rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"])
     print(table(rows))
     if to is not None:
         text, held = certificate(net, x, torch.tensor([row["label"] for row in rows]), eps, network)
-        _write(to, text)
+        write_or_print(to, text)
         certified = sum(row["bounds"]["local"]["certified"] for row in rows)
         print(f"{held.sum()} of {certified} certified points are in {to}; `lliptools check` checks their proofs")
 
@@ -353,15 +281,9 @@ def certify(
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="A certificate file.", exists=True, dir_okay=False)],
-    model: Annotated[
-        str | None, typer.Option(help="Compare the weights in the file with those of this network, exactly.")
-    ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="The recipe whose network has the weights of a file without provenance.json.")
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")
-    ] = False,
+    model: Annotated[str | None, typer.Option(help="Compare the weights in the file with this network's.")] = None,
+    architecture: Architecture = None,
+    trust: Trust = False,
 ) -> None:
     """Check every number of a certificate file in exact arithmetic; exit 1 where one is not proved."""
     from lliptools.checker import Refused
@@ -370,11 +292,9 @@ def check(
     try:
         proved = checked(text := file.read_bytes())
         if model is not None:
-            import lliptools as ll
             from lliptools.certificates.files import is_network_of
 
-            untrained = None if architecture is None else ll.training.recipe(architecture).network()
-            if not is_network_of(text, ll.nets.load(model, untrained, trust=trust)):
+            if not is_network_of(text, _load(model, architecture, trust)):
                 raise Refused(f"the network in the file is not {model}")
     except Refused as refused:
         typer.echo(f"refused: {refused}", err=True)
@@ -399,8 +319,8 @@ def lab(
     folder: Annotated[Path, typer.Argument(help="Folder for the course; what it holds already is kept.")] = Path(
         "lliptools-course"
     ),
-    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8888,
-    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    port: Port = 8888,
+    browser: Browser = True,
 ) -> None:
     """Check the machine and open the course in JupyterLab, on the first notebook."""
     from lliptools.teach.doctor import main
@@ -410,10 +330,7 @@ def lab(
 
 
 @app.command(name="app")
-def serve(
-    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 8866,
-    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-) -> None:
+def serve(port: Port = 8866, browser: Browser = True) -> None:
     """Serve the explorers as one page without code, on this machine only; needs the extra `app`."""
     from lliptools.teach.publish.app import serve
 

@@ -45,6 +45,13 @@ class History:
         """The same history with one epoch more."""
         return History(self.recipe, self.net, (*self.epochs, epoch))
 
+    def record(self) -> dict[str, Any]:
+        """What provenance.json keeps: how long it took, and the last and the best epoch on the validation part."""
+        found: dict[str, Any] = {"training_seconds": round(sum(self["seconds"]))}
+        if self.best is not None:
+            found["validation"] = {"last": self.epochs[-1], "best": self.epochs[self.best]}
+        return found
+
     def __str__(self) -> str:
         """A table of some twenty epochs, the last and the best among them."""
         lines = [f"{self.recipe}: {len(self)} epochs"]

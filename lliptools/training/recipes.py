@@ -52,6 +52,13 @@ class Recipe:
     norm_steps: int | None = None
     measured: int | None = None
 
+    def __str__(self) -> str:
+        """One line: name, data, epochs and network."""
+        build = self.network
+        arguments = ", ".join([*map(str, build.args), *(f"{key}={value}" for key, value in build.keywords.items())])
+        of = f"{build.func.__name__}({arguments})"
+        return f"{self.name:<24} {self.data.__name__:<13}{self.epochs:>5} epochs  {of}"
+
 
 def _by_design(kind: str) -> Recipe:
     """The same digits, layers, loss and epochs for every kind of 1-Lipschitz layer."""
