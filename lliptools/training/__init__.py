@@ -6,15 +6,7 @@ from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
-from lliptools.training.losses import (
-    bcp,
-    gloro,
-    last_layer_reach,
-    lmt,
-    offset_cross_entropy,
-    sparsity_loss,
-    worst_logits,
-)
+from lliptools.training.losses import bcp, gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
 from lliptools.training.norms import SharedNorm
 from lliptools.training.objectives import LMT, Adversarial, Certified, Clean, GloRo, Objective, Offset, changed
 from lliptools.training.recipes import RECIPES, Recipe, recipe
@@ -46,7 +38,6 @@ __all__ = [
     "digits",
     "fit",
     "gloro",
-    "last_layer_reach",
     "lmt",
     "mnist",
     "moons",

@@ -5,11 +5,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lliptools.bounds import Bound
-from lliptools.certificates.margins import largest_change, own_class
+from lliptools.certificates.margins import own_class
 from lliptools.errors import InvalidInput
 from lliptools.nets.clips import Clipped
 
-__all__ = ["bcp", "gloro", "last_layer_reach", "lmt", "offset_cross_entropy", "sparsity_loss", "worst_logits"]
+__all__ = ["bcp", "gloro", "lmt", "offset_cross_entropy", "sparsity_loss", "worst_logits"]
+
+AT_THETA = 0.1  # weight of the flat zone above θ
 
 
 def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
@@ -32,42 +34,14 @@ def gloro(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> T
     return cross_entropy(torch.cat([logits, worst.amax(dim=1, keepdim=True)], dim=1), y)
 
 
-def bcp(
-    logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor, *, kappa: float = 0.0, reach: Tensor | None = None
-) -> Tensor:
+def bcp(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor, *, kappa: float = 0.0) -> Tensor:
     """κ · CE(f, y) + (1 − κ) · CE(worst, y). 0-dim.
 
-    Arguments as of worst_logits. kappa: κ in [0, 1], the weight of the logits themselves. reach: (batch, classes), by
-    how much f_j − f_y may rise in the last layer (last_layer_reach); taken where it is less than eps · pairwise.
+    Arguments as of worst_logits. kappa: κ in [0, 1], the weight of the logits themselves.
     Source: Lee, Lee, Park (NeurIPS 2020); with the local bound, Huang et al. (NeurIPS 2021).
     """
     worst = worst_logits(logits, pairwise, eps, y)
-    if reach is not None:
-        worst = torch.minimum(worst, logits + reach.to(logits).masked_fill(own_class(logits, y), 0.0))
     return kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y)
-
-
-def last_layer_reach(bound: Bound, hidden: Tensor, y: Tensor) -> Tensor:
-    """How far f_j − f_y can rise while the last hidden units move in their ball cut by their box: (batch, classes).
-
-    hidden: their values at the points, (batch, *units). y: (batch,). In float64, since differences of squares cancel.
-    For activations of slope 0 or 1 only. Raises InvalidInput for a network without hidden units.
-    Source: Lee, Lee, Park (NeurIPS 2020), there by iteration; here exactly (margins.largest_change).
-    """
-    if len(bound.blocks) < 2:
-        raise InvalidInput(
-            expected="a network with hidden units",
-            got="one linear layer",
-            cause="a last layer that reads the inputs, whose ball is all there is",
-            next_step="leave reach out",
-        )
-    last, before = bound.blocks[-1].linear, bound.blocks[-2]
-    at, alive = hidden.flatten(1).double(), before.slope.detach().flatten(1).double()
-    above = (before.output.upper.flatten(1).double() - at).clamp_min(0.0) * alive
-    below = (at - before.output.lower.flatten(1).double()).clamp_min(0.0) * alive
-    weight = last.weight.double()
-    direction = (weight - weight[y, None]) * alive[:, None]
-    return largest_change(direction, (bound.eps * bound.hidden()).double(), below, above)
 
 
 def lmt(logits: Tensor, lipschitz: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
@@ -79,11 +53,11 @@ def lmt(logits: Tensor, lipschitz: Tensor, eps: Tensor | float, y: Tensor) -> Te
     return cross_entropy(worst_logits(logits, 2**0.5 * lipschitz[:, None].expand_as(logits), eps, y), y)
 
 
-def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) -> Tensor:
+def sparsity_loss(net: nn.Sequential, bound: Bound) -> Tensor:
     """What the pre-activation boxes lack to lie in a flat zone of a clipped activation, summed over the blocks. 0-dim.
 
-    ClippedReLU: mean(relu(upper)) + s · mean(relu(θ − lower)), s = at_theta. ClippedMaxMin:
-    mean(relu(θ_max − lower of the larger)) + mean(relu(upper of the smaller − θ_min)), over the pairs.
+    ClippedReLU: mean(relu(upper)) + mean(relu(θ − lower)) / 10. ClippedMaxMin: mean(relu(θ_max − lower of the larger))
+    + mean(relu(upper of the smaller − θ_min)), over the pairs.
     Raises InvalidInput for a network with unclipped activations.
     Source: Huang et al. (NeurIPS 2021), the sparsity-inducing loss.
     """
@@ -98,7 +72,7 @@ def sparsity_loss(net: nn.Sequential, bound: Bound, *, at_theta: float = 0.1) ->
     total = bound.value.new_zeros(())
     for block, layer in zip(bound.blocks[:-1], clipped, strict=True):
         below, above = layer.excess(block.box.lower, block.box.upper)
-        total = total + below.mean() + (at_theta if layer.elementwise else 1.0) * above.mean()
+        total = total + below.mean() + (AT_THETA if layer.elementwise else 1.0) * above.mean()
     return total
 
 

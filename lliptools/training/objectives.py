@@ -17,6 +17,9 @@ from lliptools.training.norms import SharedNorm
 __all__ = ["LMT", "Adversarial", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
 
 
+Net = nn.Sequential
+
+
 class Objective(Protocol):
     """(net, x, y, progress, norm) -> 0-dim loss; progress runs from 0 to 1 over the epochs.
 
@@ -24,9 +27,7 @@ class Objective(Protocol):
     float64.
     """
 
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """The loss of a batch."""
 
 
@@ -41,9 +42,7 @@ def ramped(progress: float, warmup: float, ramp: float) -> float:
 class Clean:
     """Cross-entropy alone."""
 
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """CE(f)."""
         return cross_entropy(net(x), y)
 
@@ -61,25 +60,40 @@ class Adversarial:
     warmup: float = 0.0
     ramp: float = 0.5
 
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """CE(f at the attacked points)."""
         share = ramped(progress, self.warmup, self.ramp)
         attacked = pgd(net, x, y, share * self.eps, steps=self.steps, restarts=1) if share else x
         return cross_entropy(net(attacked.to(x.dtype)), y)
 
 
+class _ByBound:
+    """What the losses by a bound share. Raises InvalidInput for another bound, and for sparsity with the global one."""
+
+    bound: str
+    sparsity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.bound not in ("local", "global") or (self.bound == "global" and self.sparsity):
+            raise InvalidInput(
+                expected='bound "local", or "global" and sparsity=0',
+                got=f"bound {self.bound!r:.60}, sparsity={self.sparsity}",
+                cause="a bound that has no form for training, or a loss of boxes, of which the global bound has none",
+                next_step='take bound="local"',
+            )
+
+
 @dataclass(frozen=True)
-class Certified:
+class Certified(_ByBound):
     """Cross-entropy of the logits that a ball of radius eps allows at worst.
 
-    eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
-    ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it. bound: "local", or "global" for norms
-    of whole layers. sparsity: weight of the sparsity loss, which needs the local bound's boxes. temperature: τ > 0 in
-    τ · CE(logits/τ); the smaller it is, the less points count that are certified with room to spare, and at 0 it would
-    be the hinge of the worst margin.
-    Raises InvalidInput for another bound, and for sparsity with the global one.
+    * eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
+      ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it.
+    * bound: "local", or "global" for norms of whole layers.
+    * sparsity: weight of the sparsity loss, which needs the local bound's boxes.
+    * temperature: τ > 0 in τ · CE(logits/τ); the smaller it is, the less points count that are certified by a wide
+      margin, and at 0 it would be the hinge of the worst margin.
+
     Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
     """
 
@@ -90,12 +104,7 @@ class Certified:
     bound: str = "local"
     temperature: float = 1.0
 
-    def __post_init__(self) -> None:
-        _check_bound(self.bound, self.sparsity)
-
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """κ·CE(f) + (1 − κ)·(CE(worst logits) + sparsity · sparsity loss)."""
         share, tau = ramped(progress, self.warmup, self.ramp), self.temperature
         if share == 0:
@@ -110,12 +119,10 @@ class Certified:
 
 
 @dataclass(frozen=True)
-class GloRo:
+class GloRo(_ByBound):
     """Cross-entropy with one class more, that of all which the ball of radius eps allows at worst.
 
-    eps, warmup, ramp: as of Certified; at eps = 0 the further class is the best of the others. bound: "local", or
-    "global" for norms of whole layers. sparsity: weight of the sparsity loss, which needs the local bound's boxes.
-    Raises InvalidInput for another bound, and for sparsity with the global one.
+    eps, bound, sparsity, warmup, ramp: as of Certified; at eps = 0 the further class is the best of the others.
     Source: Leino, Wang, Fredrikson (ICML 2021); with the local bound, Huang et al. (NeurIPS 2021).
     """
 
@@ -125,12 +132,7 @@ class GloRo:
     warmup: float = 0.0
     ramp: float = 0.5
 
-    def __post_init__(self) -> None:
-        _check_bound(self.bound, self.sparsity)
-
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """CE([f, max worst], y) + share · sparsity · sparsity loss."""
         share = ramped(progress, self.warmup, self.ramp)
         if share == 0:
@@ -142,10 +144,10 @@ class GloRo:
 
 
 @dataclass(frozen=True)
-class LMT:
+class LMT(_ByBound):
     """Cross-entropy of the logits, those of other classes raised by what √2 times the network's constant allows.
 
-    eps, bound, warmup, ramp: as of GloRo. Source: Tsuzuku, Sato, Sugiyama (NeurIPS 2018), with the global bound.
+    eps, bound, warmup, ramp: as of Certified. Source: Tsuzuku, Sato, Sugiyama (NeurIPS 2018), with the global bound.
     """
 
     eps: float
@@ -153,12 +155,7 @@ class LMT:
     warmup: float = 0.0
     ramp: float = 0.5
 
-    def __post_init__(self) -> None:
-        _check_bound(self.bound)
-
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """CE(f + √2 eps L for j ≠ y)."""
         eps = ramped(progress, self.warmup, self.ramp) * self.eps
         if eps == 0:
@@ -177,9 +174,7 @@ class Offset:
     offset: float
     temperature: float = 0.25
 
-    def __call__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None
-    ) -> Tensor:
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """The loss, the same all along."""
         return offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
 
@@ -195,23 +190,6 @@ def _found(
     bound = estimated(net, x, eps, norm, rung=rung, graph=boxes)
     assert bound.outputs is not None
     return bound.outputs, bound  # the pass has been through the network already
-
-
-def _check_bound(bound: str, sparsity: float = 0.0) -> None:
-    if bound not in ("local", "global"):
-        raise InvalidInput(
-            expected='bound "local" or "global"',
-            got=repr(bound)[:80],
-            cause="a rung that has no form for training",
-            next_step="leave it at its default",
-        )
-    if bound == "global" and sparsity:
-        raise InvalidInput(
-            expected="sparsity=0 with the global bound",
-            got=f"{sparsity}",
-            cause="a loss of boxes, of which the global bound has none",
-            next_step='take bound="local"',
-        )
 
 
 def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:

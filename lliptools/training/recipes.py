@@ -1,7 +1,7 @@
 """Recipes by name: everything that a training run depends on but the seed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -60,38 +60,31 @@ class Recipe:
         return f"{self.name:<24} {self.data.__name__:<13}{self.epochs:>5} epochs  {of}"
 
 
+MNIST, CIFAR, TINY = (1, 28, 28), (3, 32, 32), (3, 64, 64)
+MLP, MNIST_MLP = partial(mlp, 64, 128, 128, 10), partial(mlp, 784, 128, 128, 10, flatten=True)
+CLIPPED: dict[str, Any] = {"activation": "clipped_relu"}
+PAIRS: dict[str, Any] = {"activation": "clipped_maxmin"}
+CIFAR_PAIRS = ((0.1, -0.1), (0.1, -0.15), (0.15, -0.15), (0.15, -0.15), (0.2, -0.2), (0.3, -0.3), (1.2, -1.2))
+TINY_PAIRS = tuple((theta, -theta) for theta in (0.8, 1.0, 1.4, 1.4, 1.4, 1.6, 2.0, 3.0, 1.6))
+FLOAT32: dict[str, Any] = {"dtype": torch.float32, "measured": 1000}
+BY_DESIGN: dict[str, Any] = {"learning_rate": 1e-2, "schedule": Triangle(), "betas": (0.5, 0.9)}
+CIFAR_RUN: dict[str, Any] = {"epochs": 800, "learning_rate": 1e-3, "end": 1e-6, "norm_steps": 2}
+TINY_RUN: dict[str, Any] = {"epochs": 250, "end": 5e-7, "batch_size": 128}
+ON_CIFAR, ON_TINY = Certified(0.1551, warmup=20 / 800, ramp=400 / 800), Certified(0.16, sparsity=0.01, ramp=125 / 250)
+
+
 def _by_design(kind: str) -> Recipe:
     """The same digits, layers, loss and epochs for every kind of 1-Lipschitz layer."""
-    return Recipe(
-        f"{kind}-digits",
-        digits,
-        partial(lipschitz_mlp, kind, 64, 10, depth=4),
-        Offset(math.sqrt(2) * 0.5),
-        epochs=60,
-        radii=(0.1, 0.3, 0.5, 1.0),
-        learning_rate=1e-2,
-        schedule=Triangle(),
-        betas=(0.5, 0.9),
-    )
+    network, objective = partial(lipschitz_mlp, kind, 64, 10, depth=4), Offset(math.sqrt(2) * 0.5)
+    return Recipe(f"{kind}-digits", digits, network, objective, 60, radii=(0.1, 0.3, 0.5, 1.0), **BY_DESIGN)
 
 
 def _sll(size: str) -> Recipe:
-    """The paper's run on CIFAR-10."""
-    return Recipe(
-        f"sll-{size}",
-        cifar10,
-        partial(sll_network, size),
-        Offset(3 * math.sqrt(2) / 2),
-        epochs=1000,
-        radii=(36 / 255, 72 / 255, 108 / 255, 1.0),
-        batch_size=256,
-        learning_rate=1e-2,
-        schedule=Triangle(),
-        betas=(0.5, 0.9),
-        augment=crop_and_flip,
-        dtype=torch.float32,
-        measured=1000,
-    )
+    """The paper's run on CIFAR-10. Source: Araujo et al. (ICLR 2023)."""
+    settings: dict[str, Any] = {"radii": (36 / 255, 72 / 255, 108 / 255, 1.0), "augment": crop_and_flip}
+    objective = Offset(3 * math.sqrt(2) / 2)
+    run = {"epochs": 1000, "batch_size": 256, **settings, **FLOAT32, **BY_DESIGN}
+    return Recipe(f"sll-{size}", cifar10, partial(sll_network, size), objective, **run)
 
 
 def _family(
@@ -105,178 +98,83 @@ def _family(
     sparsity: float = 1.0,
     **settings: Any,
 ) -> list[Recipe]:
-    """Trained alike but for one thing: no bound, the global one, the local one, clipped activations, sparsity."""
-    build, clipped = (
-        partial(build, activation=activation),
-        partial(build, activation=f"clipped_{activation}", theta=theta),
-    )
+    """Identical except for one thing: no bound, the global one, the local one, clipped activations, sparsity."""
+    plain = partial(build, activation=activation)
+    clipped = partial(build, activation=f"clipped_{activation}", theta=theta)
     kinds: dict[str, tuple[partial[nn.Sequential], Objective]] = {
-        "standard": (build, Clean()),
-        "global": (build, Certified(eps, bound="global")),
-        "local": (build, Certified(eps)),
+        "standard": (plain, Clean()),
+        "global": (plain, Certified(eps, bound="global")),
+        "local": (plain, Certified(eps)),
         "clipped": (clipped, Certified(eps)),
         "sparse": (clipped, Certified(eps, sparsity=sparsity)),
     }
-    return [
-        Recipe(
-            f"{name}-{kind}",
-            data,
-            *(network, objective),
-            dtype=torch.float32,
-            **{"norm_steps": 6, "radii": (0.1, 0.3, 0.5), "measured": None if data is digits else 1000, **settings},
-        )
-        for kind, (network, objective) in kinds.items()
-    ]
+    common = FLOAT32 | {"norm_steps": 6, "radii": (0.1, 0.3, 0.5)} | ({"measured": None} if data is digits else {})
+    return [Recipe(f"{name}-{kind}", data, *which, **(common | settings)) for kind, which in kinds.items()]
 
 
 def _published(
     name: str, data: Callable[[], Split], network: partial[nn.Sequential], objective: Objective, **settings: Any
 ) -> Recipe:
     """A run of the paper, as its code has it. Source: Huang et al. (NeurIPS 2021), appendix, and the released code."""
-    epochs = settings["epochs"]
-    schedule = HoldThenFall(settings.pop("end"), hold=0.5 + 25 / epochs)
-    augment = None if data is mnist else crop_and_flip
-    common: dict[str, Any] = {"batch_size": 256, "radii": (1.58,) if data is mnist else (36 / 255,)}
-    common |= {"dtype": torch.float32, "schedule": schedule, "augment": augment, "measured": 1000}
+    schedule = HoldThenFall(settings.pop("end"), hold=0.5 + 25 / settings["epochs"])
+    common: dict[str, Any] = {"batch_size": 256, "radii": (1.58,) if data is mnist else (36 / 255,), **FLOAT32}
+    common |= {"schedule": schedule, "augment": None if data is mnist else crop_and_flip}
     return Recipe(name, data, network, objective, **(common | settings))
 
 
-MNIST, CIFAR, TINY = (1, 28, 28), (3, 32, 32), (3, 64, 64)
-CLIPPED: dict[str, Any] = {"activation": "clipped_relu"}
-PAIRS: dict[str, Any] = {"activation": "clipped_maxmin"}
-CIFAR_PAIRS = ((0.1, -0.1), (0.1, -0.15), (0.15, -0.15), (0.15, -0.15), (0.2, -0.2), (0.3, -0.3), (1.2, -1.2))
-TINY_PAIRS = tuple((theta, -theta) for theta in (0.8, 1.0, 1.4, 1.4, 1.4, 1.6, 2.0, 3.0, 1.6))
-CIFAR_RUN: dict[str, Any] = {"epochs": 800, "learning_rate": 1e-3, "end": 1e-6, "norm_steps": 2}
-ON_CIFAR = Certified(0.1551, warmup=20 / 800, ramp=400 / 800)
-ON_TINY = Certified(0.16, sparsity=0.01, ramp=125 / 250)
+def _digits() -> Iterator[Recipe]:
+    clipped = partial(MLP, activation="clipped_relu", theta=0.3)
+    image_net = partial(cnn, "2C1F", (1, 8, 8), activation="clipped_relu", theta=0.3)
+    steps: dict[str, Any] = {"norm_steps": 6, "dtype": torch.float32}
+    yield Recipe("moons", moons, partial(mlp, 2, 16, 16, 2), Clean(), 200, learning_rate=5e-3, weight_decay=1e-3)
+    yield Recipe("digits-relu", digits, MLP, Clean(), 60, weight_decay=1e-3)
+    yield Recipe("digits-clipped", digits, clipped, Certified(eps=0.1, sparsity=3.0), 120)
+    yield Recipe("digits-conv", digit_images, image_net, Certified(eps=0.1, sparsity=0.3), 60, **steps)
+    yield from (_by_design(kind) for kind in ("spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich"))
 
-RECIPES = {
-    each.name: each
-    for each in (
-        Recipe("moons", moons, partial(mlp, 2, 16, 16, 2), Clean(), epochs=200, learning_rate=5e-3, weight_decay=1e-3),
-        Recipe("digits-relu", digits, partial(mlp, 64, 128, 128, 10), Clean(), epochs=60, weight_decay=1e-3),
-        Recipe(
-            "digits-clipped",
-            digits,
-            partial(mlp, 64, 128, 128, 10, activation="clipped_relu", theta=0.3),
-            Certified(eps=0.1, sparsity=3.0),
-            epochs=120,
-        ),
-        Recipe(
-            "digits-conv",
-            digit_images,
-            partial(cnn, "2C1F", (1, 8, 8), activation="clipped_relu", theta=0.3),
-            Certified(eps=0.1, sparsity=0.3),
-            epochs=60,
-            dtype=torch.float32,
-            norm_steps=6,
-        ),
-        *(_by_design(kind) for kind in ("spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich")),
-        Recipe(
-            "sll-mnist",
-            mnist,
-            partial(lipschitz_cnn, "sll", (1, 28, 28), 10, channels=16, convolutions=3, dense=2, inner=256),
-            Offset(3 * math.sqrt(2) / 2),
-            epochs=6,
-            radii=(0.1, 0.3, 0.5, 1.58),
-            batch_size=256,
-            learning_rate=1e-2,
-            schedule=Triangle(),
-            betas=(0.5, 0.9),
-            dtype=torch.float32,
-            measured=1000,
-        ),
-        *(_sll(size) for size in ("small", "medium", "large", "xlarge")),
-        *_family("digits-0.3", digits, partial(mlp, 64, 128, 128, 10), 0.3, 0.3, epochs=60),
-        *_family("digits-0.5", digits, partial(mlp, 64, 128, 128, 10), 0.5, 0.3, epochs=60),
-        *(
-            each
-            for eps in (0.1, 0.3)
-            for each in _family(
-                f"mnist-mlp-{eps}",
-                mnist,
-                partial(mlp, 784, 128, 128, 10, flatten=True),
-                *(eps, 0.1),
-                epochs=10,
-                batch_size=256,
-            )
-        ),
-        *_family(
-            "mnist-mlp-1.58",
-            mnist,
-            partial(mlp, 784, 128, 128, 10, flatten=True),
-            *(1.75, 0.3),
-            epochs=10,
-            batch_size=256,
-            radii=(0.3, 1.0, 1.58),
-        ),
-        *_family(
-            "mnist-maxmin",
-            mnist,
-            partial(mlp, 784, 128, 128, 10, flatten=True),
-            *(0.3, 0.3),
-            activation="maxmin",
-            sparsity=0.1,
-            epochs=10,
-            batch_size=256,
-        ),
-        *_family(
-            "mnist-small",
-            mnist,
-            partial(cnn, "2C1F", MNIST),
-            *(0.3, 1.0),
-            sparsity=0.1,
-            epochs=5,
-            batch_size=256,
-            norm_steps=2,
-            measured=250,
-        ),
-        *_family(
-            "cifar10-small",
-            cifar10,
-            partial(cnn, "2C1F", CIFAR),
-            *(36 / 255, 1.0),
-            sparsity=0.1,
-            epochs=6,
-            batch_size=256,
-            radii=(36 / 255, 72 / 255, 108 / 255),
-            norm_steps=2,
-            measured=250,
-        ),
-        _published(
-            "mnist-4c3f",
-            mnist,
-            partial(cnn, "4C3F", MNIST, theta=1.0, **CLIPPED),
-            GloRo(1.75, ramp=150 / 300),
-            **{"epochs": 300, "learning_rate": 1e-3, "end": 5e-6, "norm_steps": 5},
-        ),
-        _published("cifar10-4c3f", cifar10, partial(cnn, "4C3F", CIFAR, theta=1.0, **CLIPPED), ON_CIFAR, **CIFAR_RUN),
-        _published("cifar10-6c2f", cifar10, partial(cnn, "6C2F", CIFAR, theta=2.0, **CLIPPED), ON_CIFAR, **CIFAR_RUN),
-        _published(
-            "cifar10-6c2f-maxmin",
-            cifar10,
-            partial(cnn, "6C2F", CIFAR, theta=CIFAR_PAIRS, **PAIRS),
-            ON_CIFAR,
-            **CIFAR_RUN,
-        ),
-        _published(
-            "tinyimagenet-8c2f",
-            tiny_imagenet,
-            partial(cnn, "8C2F", TINY, 200, theta=1.0, **CLIPPED),
-            ON_TINY,
-            **{"epochs": 250, "learning_rate": 2.5e-4, "end": 5e-7, "norm_steps": 1, "batch_size": 128},
-        ),
-        _published(
-            "tinyimagenet-8c2f-maxmin",
-            tiny_imagenet,
-            partial(cnn, "8C2F", TINY, 200, theta=TINY_PAIRS, **PAIRS),
-            ON_TINY,
-            **{"epochs": 250, "learning_rate": 1e-4, "end": 5e-7, "norm_steps": 3, "batch_size": 128},
-        ),
+
+def _by_design_on_images() -> Iterator[Recipe]:
+    network = partial(lipschitz_cnn, "sll", MNIST, 10, channels=16, convolutions=3, dense=2, inner=256)
+    run: dict[str, Any] = {"epochs": 6, "radii": (0.1, 0.3, 0.5, 1.58), "batch_size": 256, **FLOAT32, **BY_DESIGN}
+    yield Recipe("sll-mnist", mnist, network, Offset(3 * math.sqrt(2) / 2), **run)
+    yield from (_sll(size) for size in ("small", "medium", "large", "xlarge"))
+
+
+def _families() -> Iterator[Recipe]:
+    ten: dict[str, Any] = {"epochs": 10, "batch_size": 256}
+    small: dict[str, Any] = {"sparsity": 0.1, "batch_size": 256, "norm_steps": 2, "measured": 250}
+    cifar_radii = (36 / 255, 72 / 255, 108 / 255)
+    yield from _family("digits-0.3", digits, MLP, 0.3, 0.3, epochs=60)
+    yield from _family("digits-0.5", digits, MLP, 0.5, 0.3, epochs=60)
+    yield from _family("mnist-mlp-0.1", mnist, MNIST_MLP, 0.1, 0.1, **ten)
+    yield from _family("mnist-mlp-0.3", mnist, MNIST_MLP, 0.3, 0.1, **ten)
+    yield from _family("mnist-mlp-1.58", mnist, MNIST_MLP, 1.75, 0.3, radii=(0.3, 1.0, 1.58), **ten)
+    yield from _family("mnist-maxmin", mnist, MNIST_MLP, 0.3, 0.3, activation="maxmin", sparsity=0.1, **ten)
+    yield from _family("mnist-small", mnist, partial(cnn, "2C1F", MNIST), 0.3, 1.0, epochs=5, **small)
+    cifar_small = partial(cnn, "2C1F", CIFAR)
+    yield from _family("cifar10-small", cifar10, cifar_small, 36 / 255, 1.0, epochs=6, radii=cifar_radii, **small)
+
+
+def _papers() -> Iterator[Recipe]:
+    on_mnist: dict[str, Any] = {"epochs": 300, "learning_rate": 1e-3, "end": 5e-6, "norm_steps": 5}
+    network = partial(cnn, "4C3F", MNIST, theta=1.0, **CLIPPED)
+    yield _published("mnist-4c3f", mnist, network, GloRo(1.75, ramp=150 / 300), **on_mnist)
+    for name, theta, kind in (("4C3F", 1.0, CLIPPED), ("6C2F", 2.0, CLIPPED), ("6C2F", CIFAR_PAIRS, PAIRS)):
+        network = partial(cnn, name, CIFAR, theta=theta, **kind)
+        yield _published(
+            f"cifar10-{name.lower()}{'-maxmin' if kind is PAIRS else ''}", cifar10, network, ON_CIFAR, **CIFAR_RUN
+        )
+    network = partial(cnn, "8C2F", TINY, 200, theta=1.0, **CLIPPED)
+    yield _published(
+        "tinyimagenet-8c2f", tiny_imagenet, network, ON_TINY, learning_rate=2.5e-4, norm_steps=1, **TINY_RUN
     )
-}
+    network = partial(cnn, "8C2F", TINY, 200, theta=TINY_PAIRS, **PAIRS)
+    yield _published(
+        "tinyimagenet-8c2f-maxmin", tiny_imagenet, network, ON_TINY, learning_rate=1e-4, norm_steps=3, **TINY_RUN
+    )
 
 
+RECIPES = {each.name: each for each in (*_digits(), *_by_design_on_images(), *_families(), *_papers())}
 RECIPES["digits"] = replace(RECIPES["digits-0.3-sparse"], name="digits")
 
 

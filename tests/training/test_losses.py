@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import lliptools as ll
+from lliptools.certificates.margins import largest_change
 from lliptools.training import LMT, Certified, Clean, GloRo, Offset, SharedNorm
 from lliptools.training.objectives import ramped
 
@@ -27,9 +28,6 @@ def test_bcp_by_hand():
     clean = cross_entropy(LOGITS, Y).item()
     assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y).item() == pytest.approx(worst)
     assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y, kappa=0.25).item() == pytest.approx(0.25 * clean + 0.75 * worst)
-    reach = torch.tensor([[9.0, 9.0, 1.0], [9.0, 9.0, 9.0]])
-    worst = (math.log(2 + math.exp(-1)) + math.log(math.exp(1) + math.exp(-0.5) + 1)) / 2
-    assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y, reach=reach).item() == pytest.approx(worst)
 
 
 def test_lmt_by_hand():
@@ -48,34 +46,13 @@ def test_sparsity_of_clipped_maxmin_by_hand():
     assert ll.training.sparsity_loss(net, bound).item() == pytest.approx(0.15 + 0.15)
 
 
-def test_last_layer_reach_is_what_the_certificate_takes():
-    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
-    x, y, eps = data.x_test[:12], data.y_test[:12], 0.3
-    bound = ll.local_bound(net, x, eps, differentiable=True)
-    reach = ll.training.last_layer_reach(bound, net[:-1](x), y)
-    certificate = ll.certify(net, x, y, eps, outward=False)
-    taken = torch.minimum(eps * bound.pairwise(y), reach)
-    logits = net(x)
-    own = torch.nn.functional.one_hot(y, 10).bool()
-    left = (logits.gather(1, y[:, None]) - logits - taken).masked_fill(own, torch.inf).amin(dim=1)
-    torch.testing.assert_close(left, certificate.worst_margin)
-    assert (reach < eps * bound.pairwise(y) - 1e-6).any()
-    gradients = torch.autograd.grad(
-        ll.training.bcp(logits, bound.pairwise(y), eps, y, reach=reach), list(net.parameters())
-    )
-    assert all(gradient.isfinite().all() for gradient in gradients)
-    without = ll.local_bound(ll.nets.mlp(64, 10).double(), x, eps)
-    with pytest.raises(ll.InvalidInput, match="hidden"):
-        ll.training.last_layer_reach(without, x, y)
-
-
 def test_gradient_of_the_exact_last_layer():
     """t is taken as given: what it would add is 0."""
     torch.manual_seed(0)
     direction = torch.randn(2, 3, 5).double().requires_grad_()
     radius = torch.tensor([0.5, 1.0]).double().requires_grad_()
     below, above = (torch.rand(2, 5).double().requires_grad_() for _ in range(2))
-    assert torch.autograd.gradcheck(ll.margins.largest_change, (direction, radius, below, above))
+    assert torch.autograd.gradcheck(largest_change, (direction, radius, below, above))
 
 
 def test_ramps():
