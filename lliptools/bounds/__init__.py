@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from lliptools.bounds.exact import ExactBound, adversarial_distance, exact_bound
+from lliptools.bounds.exact import ExactBound, exact_bound
+from lliptools.bounds.exact_distance import adversarial_distance
 from lliptools.bounds.product import global_bound, local_bound
 from lliptools.bounds.record import BlockBound, Bound
 from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, TooManyRegions, as_integers
+from lliptools.bounds.affine import Affine
+from lliptools.bounds.pieces import SPACING, Array, Integers, Layer, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
 __all__ = ["Cell", "Point", "cells", "clip", "nearest", "room"]

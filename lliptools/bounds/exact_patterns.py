@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lliptools.bounds.pieces import SPACING, Affine, Array, Integers, Layer, Planes, TooManyRegions, as_integers
+from lliptools.bounds.affine import Affine, Planes
+from lliptools.bounds.pieces import SPACING, Array, Integers, Layer, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
 __all__ = ["patterns", "point_in"]

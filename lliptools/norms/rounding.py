@@ -11,6 +11,7 @@ is always proved, whatever the caller does, stands in a function with the decora
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -21,6 +22,7 @@ from lliptools.nets.linear import LinearMap
 __all__ = [
     "absolute_with_slack",
     "enclosed",
+    "entry_error",
     "gamma",
     "inflated",
     "is_outward",
@@ -100,12 +102,32 @@ def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> 
     """Norm of what the computed D_row^½ W D_column^½ may lack of the exact one, (batch,); slopes (batch, …) each."""
     if not is_outward():
         return linear.bias.new_zeros(len(row_slope))
-    # The entries are sums where there are several layers, and where a kernel on a small torus meets itself.
-    sums = len(linear.operators) > 1 or any(operator.copies > 1 for operator in linear.operators)
-    summed = sums and linear.matrix_error is None
-    share = linear.relative_error + (gamma(linear.terms, linear.bias) if summed else 0.0)
-    slack = share * linear.largest_size()
+    slack = _entry_share(linear) * linear.largest_size()
     if linear.matrix_error is not None:
         slack = slack + torch.linalg.vector_norm(linear.matrix_error) * (1 + gamma(linear.rows * linear.columns, slack))
     steepest = row_slope.detach().flatten(1).amax(dim=1) * column_slope.detach().flatten(1).amax(dim=1)
     return slack * steepest.sqrt() * (1 + gamma(linear.terms, slack))
+
+
+def entry_error(linear: LinearMap) -> Tensor | None:
+    """How far rounding may have moved the entries of the matrix, (rows, columns).
+
+    None where they are the network's own numbers, and where rounding is not enclosed.
+    """
+    if not is_outward():
+        return None
+    if linear.matrix_error is not None:
+        return linear.matrix_error.detach()
+    share = _entry_share(linear)
+    if share == 0:
+        return None
+    absolute = tuple(operator.with_entries(torch.abs) for operator in linear.operators)
+    return share * replace(linear, operators=absolute).weight.detach()
+
+
+def _entry_share(linear: LinearMap) -> float:
+    """How far rounding may have moved the entries, beside matrix_error, in relation to those of |W|."""
+    # The entries are sums where there are several layers, and where a kernel on a small torus meets itself.
+    sums = len(linear.operators) > 1 or any(operator.copies > 1 for operator in linear.operators)
+    summed = sums and linear.matrix_error is None
+    return linear.relative_error + (gamma(linear.terms, linear.bias) if summed else 0.0)

@@ -10,10 +10,11 @@ from networks import NETWORKS, PIECEWISE, in_ball, jacobians, points, random_mlp
 from torch import nn
 
 import lliptools as ll
-from lliptools.bounds.exact import adversarial_distance, exact_bound
+from lliptools.bounds import adversarial_distance, exact_bound
+from lliptools.bounds.affine import Affine
 from lliptools.bounds.exact_cells import cells, clip, nearest
 from lliptools.bounds.exact_patterns import patterns, point_in
-from lliptools.bounds.pieces import Affine, Layer, read_layers
+from lliptools.bounds.pieces import Layer, read_layers
 from lliptools.nets import forward, read_blocks
 
 ABOVE = 1 + 1e-9
@@ -239,10 +240,10 @@ def test_adversarial_distance():
 
 def test_a_search_that_would_not_finish_says_how_many_units_are_undecided():
     net, x = plane(2, 30, 30, 3), torch.zeros(1, 2).double()
-    with pytest.raises(ll.InvalidInput, match=r"40 cells.*undecided units in the ball of radius 3 around point 0"):
+    with pytest.raises(ll.InvalidInput, match=r"40 cells.*unstable units in the ball of radius 3 around point 0"):
         exact_bound(net, x, 3.0, max_cells=40)
     net, x = random_mlp(5, 16, 16, 3), torch.zeros(2, 5).double()
-    with pytest.raises(ll.InvalidInput, match=r"50 branches.*more than that, with \d+ undecided units"):
+    with pytest.raises(ll.InvalidInput, match=r"50 branches.*more than that, with \d+ unstable units"):
         exact_bound(net, x, 3.0, max_patterns=50)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import lliptools as ll
-from lliptools.bounds.exact import adversarial_distance, exact_bound
+from lliptools.bounds import adversarial_distance, exact_bound
 from lliptools.bounds.exact_cells import clip, nearest, room
 from lliptools.bounds.exact_patterns import point_in
 
