@@ -81,14 +81,14 @@ class _Clipping(torch.autograd.Function):
 
 
 class Hardtanh(Clip):
-    """min(max(z, low), high), low < high."""
+    """min(max(z, low), high), low < high; numbers, or tensors as of Activation.thresholds."""
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: Tensor | float, high: Tensor | float) -> None:
         super().__init__()
         self.low, self.high = low, high
 
-    def thresholds(self, z: Tensor) -> tuple[float, float]:
-        """The two numbers."""
+    def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """The two."""
         return self.low, self.high
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.activations import Activation, F, Pairs, Shape, Units
-from lliptools.nets.clips import Clip, Clipped
+from lliptools.nets.clips import Clipped, Hardtanh
 
 __all__ = ["ClippedMaxMin", "MaxMin"]
 
@@ -88,22 +88,6 @@ def _compared(z: Tensor) -> Tensor:
     return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
 
 
-class PairClip(Clip):
-    """The clip of ClippedMaxMin: the larger outputs from above, the smaller ones from below."""
-
-    def __init__(self, theta_max: Tensor, theta_min: Tensor) -> None:
-        super().__init__()
-        self.theta_max, self.theta_min = theta_max, theta_min
-
-    def thresholds(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """−inf and theta_max for the first half of the channels, theta_min and inf for the second."""
-        half = torch.empty_like(z[:, : z.shape[1] // 2], device=self.theta_max.device)
-        infinite = torch.full_like(half, torch.inf)
-        low = torch.cat([-infinite, self.theta_min.to(z.dtype).expand_as(half)], dim=1)
-        high = torch.cat([self.theta_max.to(z.dtype).expand_as(half), infinite], dim=1)
-        return low, high
-
-
 class ClippedMaxMin(Clipped, MaxMin):
     """MaxMin with flat zones: [min(max(a, b), theta_max), max(min(a, b), theta_min)].
 
@@ -121,40 +105,44 @@ class ClippedMaxMin(Clipped, MaxMin):
     ) -> None:
         super().__init__(learnable, theta_max=theta_max, theta_min=theta_min)
 
-    def _clip(self) -> PairClip:
-        """What follows the comparison, unit by unit."""
-        return PairClip(self.theta_max, self.theta_min)
-
     def thresholds(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """−inf and theta_max for the larger outputs, theta_min and inf for the smaller ones."""
-        return self._clip().thresholds(z)
+        """−inf and theta_max for the larger outputs, theta_min and inf for the smaller ones; (1, *units) each."""
+        half = torch.empty_like(z[:1, : z.shape[1] // 2])
+        infinite = torch.full_like(half, torch.inf)
+        low = torch.cat([-infinite, self.theta_min.to(z).expand_as(half)], dim=1)
+        high = torch.cat([self.theta_max.to(z).expand_as(half), infinite], dim=1)
+        return low, high
+
+    def _clip(self, z: Tensor) -> Hardtanh:
+        """What follows the comparison, unit by unit."""
+        return Hardtanh(*self.thresholds(z))
 
     def forward(self, z: Tensor) -> Tensor:
         """Both outputs of every pair, same shape as z."""
-        return self._clip()(_compared(z))
+        return self._clip(z)(_compared(z))
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """0 and 0 for an output that is constant, 1 and 1 for one that passes its input on, else 0 and 1."""
-        least, greatest = self._clip().slopes(*self.clipped_from(lower, upper))
+        least, greatest = self._clip(lower).slopes(*self.clipped_from(lower, upper))
         return least * super().slopes(lower, upper)[0], greatest
 
     def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
         """0 for an output that is constant, else 1."""
-        return self._clip().slope(*self.clipped_from(lower, upper))
+        return self._clip(lower).slope(*self.clipped_from(lower, upper))
 
     def piece(self, z: Tensor) -> Tensor:
         """The order of the pair, and between which thresholds its output lies."""
-        return super().piece(z) + 2 * self._clip().piece(_compared(z))
+        return super().piece(z) + 2 * self._clip(z).piece(_compared(z))
 
     def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
         """The comparison, and the clip of its outputs."""
-        return [*super().split(lower, upper), *self._clip().split(*self.clipped_from(lower, upper))]
+        return [*super().split(lower, upper), *self._clip(lower).split(*self.clipped_from(lower, upper))]
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
         """The form after the comparison, and after the clip of its outputs."""
         after = super().relax(form, lower, upper)
         known, (low, high) = after.box(), self.clipped_from(lower, upper)
-        return self._clip().relax(after, torch.maximum(low, known.lower), torch.minimum(high, known.upper))
+        return self._clip(lower).relax(after, torch.maximum(low, known.lower), torch.minimum(high, known.upper))
 
     def excess(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Per pair: of its smaller output out of the lower zone, of its larger output out of the upper zone."""
