@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from lliptools.layers.checks import check_numbers, check_shape, check_slopes, check_widths
 from lliptools.nets import Chain, Designed, Guarantee
-from lliptools.nets.operators import Affine, Dense, Operator, Shape
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Dense, Shape
 
-__all__ = ["DenseMap", "DenseResidual", "Layer", "affine", "orthogonal", "rounding_of"]
+__all__ = ["DenseMap", "DenseResidual", "Layer", "orthogonal", "rounding_of"]
 
 
 class Layer(Designed):
@@ -58,7 +59,7 @@ class DenseMap(Layer):
         """One affine map."""
         check_shape(self, shape, (self.in_features,))
         operator = Dense(self.matrix().to(dtype), shape)
-        return Chain((affine(operator, self.bias),), rounding=self.rounding(dtype))
+        return Chain((LinearMap.of(operator, self.bias),), rounding=self.rounding(dtype))
 
     def rounding(self, dtype: torch.dtype) -> float:
         """What rounding may add to the guarantee, relatively."""
@@ -90,7 +91,9 @@ class DenseResidual(Layer):
         there = Dense(self.weight.to(dtype), shape)
         back = Dense(-self.back().T.to(dtype), (len(self.weight),))
         rounding = rounding_of(self.features, len(self.weight), dtype)
-        return Chain((affine(there, self.bias), self.activation, affine(back)), skip=True, rounding=rounding)
+        return Chain(
+            (LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)), skip=True, rounding=rounding
+        )
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""
@@ -112,10 +115,3 @@ def orthogonal(rows: int, columns: int) -> Tensor:
     default = torch.get_default_dtype()
     found = torch.empty(rows, columns, dtype=torch.promote_types(default, torch.float32))
     return nn.init.orthogonal_(found).to(default)
-
-
-def affine(operator: Operator, bias: Tensor | None = None) -> Affine:
-    """An operator with one bias per output row or channel, in its precision; 0 unless given."""
-    if bias is None:
-        return Affine(operator, operator.weight.new_zeros(()))
-    return Affine(operator, bias.to(operator.weight.dtype).view(-1, *[1] * (len(operator.out_shape) - 1)))

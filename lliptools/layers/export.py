@@ -12,7 +12,8 @@ from lliptools.layers.images import ConvResidual, Images
 from lliptools.layers.isometries import ScaledAvgPool2d
 from lliptools.layers.orthogonal import CayleyConv2d
 from lliptools.nets import Chain, Designed, Residual
-from lliptools.nets.operators import Affine, Convolution, Dense, Shape, Transposed
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Convolution, Dense, Shape, Transposed
 
 __all__ = ["export"]
 
@@ -66,7 +67,7 @@ def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
     spelled: Chain = layer.chain(shape, parameter.dtype)
     parts: list[nn.Module] = []
     for step in spelled.steps:
-        parts += _spelled(step) if isinstance(step, Affine) else [deepcopy(step)]
+        parts += _spelled(step) if isinstance(step, LinearMap) else [deepcopy(step)]
     whole = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
     if spelled.skip:
         whole = Residual(whole if isinstance(whole, nn.Sequential) else nn.Sequential(whole))
@@ -100,8 +101,8 @@ def _sample(layer: nn.Module, shape: Shape) -> Tensor:
     return torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
 
 
-def _spelled(step: Affine) -> list[nn.Module]:
-    operator, bias = step.operator, step.bias.flatten()
+def _spelled(step: LinearMap) -> list[nn.Module]:
+    (operator,), bias = step.operators, step.bias.flatten()
     found: list[nn.Module]
     if isinstance(operator, Dense):
         found = [_filled(nn.Linear(operator.weight.shape[1], operator.weight.shape[0]), operator.weight, bias)]

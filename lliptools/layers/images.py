@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.layers.bases import Layer, affine, orthogonal, rounding_of
+from lliptools.layers.bases import Layer, orthogonal, rounding_of
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.nets import Chain
+from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape, Transposed
 
 __all__ = ["ConvMap", "ConvResidual", "Images"]
@@ -123,7 +124,7 @@ class ConvMap(Images):
         operator = self.convolution(self.kernel().to(dtype), shape)
         area = self.kernel_size**2
         rounding = rounding_of(len(self.weight) * area, self.in_channels * area, dtype)
-        return Chain((affine(operator, self.bias),), rounding=rounding)
+        return Chain((LinearMap.of(operator, self.bias),), rounding=rounding)
 
 
 class ConvResidual(Images):
@@ -157,4 +158,6 @@ class ConvResidual(Images):
         back = Transposed(turned, there.out_shape, shape, *settings, circular=there.circular)
         terms = self.channels * self.kernel_size**2
         rounding = rounding_of(terms, len(self.weight) * (2 * self.kernel_size - 1) ** 2, dtype)
-        return Chain((affine(there, self.bias), self.activation, affine(back)), skip=True, rounding=rounding)
+        return Chain(
+            (LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)), skip=True, rounding=rounding
+        )

@@ -5,7 +5,8 @@ import torch
 from lliptools.errors import InvalidInput
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.nets import Chain, Designed, Guarantee
-from lliptools.nets.operators import Affine, Convolution, Shape
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Convolution, Shape
 
 __all__ = ["PadChannels", "ScaledAvgPool2d"]
 
@@ -36,7 +37,7 @@ class PadChannels(Designed):
         """A convolution with a kernel of one pixel, the identity and rows of zeros."""
         check_shape(self, shape, (self.in_channels, *shape[1:]))
         weight = torch.eye(self.out_channels, self.in_channels, dtype=dtype, device=self.place.device)[:, :, None, None]
-        return Chain((Affine(Convolution(weight, shape, (1, 1), (1, 1), ((0, 0), (0, 0))), weight.new_zeros(())),))
+        return Chain((LinearMap.of(Convolution(weight, shape, (1, 1), (1, 1), ((0, 0), (0, 0)))),))
 
     def lipschitz_bound(self) -> Guarantee:
         """1, reached by every difference."""
@@ -75,8 +76,7 @@ class ScaledAvgPool2d(Designed):
         weight = torch.full((shape[0], 1, k, k), 1 / k, dtype=dtype, device=self.place.device)
         operator = Convolution(weight, shape, (k, k), (1, 1), ((0, 0), (0, 0)), shape[0])
         return Chain(
-            (Affine(operator, weight.new_zeros(()), rounded=torch.finfo(dtype).eps),),
-            rounding=4 * torch.finfo(dtype).eps,
+            (LinearMap.of(operator, relative_error=torch.finfo(dtype).eps),), rounding=4 * torch.finfo(dtype).eps
         )
 
     def lipschitz_bound(self) -> Guarantee:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.layers.bases import DenseMap, affine
+from lliptools.layers.bases import DenseMap
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.layers.condition import smallest
 from lliptools.layers.images import ConvMap
 from lliptools.nets import Chain, Guarantee
+from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape
 
 __all__ = ["BROLinear", "CayleyConv2d", "CayleyLinear", "cayley"]
@@ -174,7 +175,7 @@ class CayleyConv2d(ConvMap):
         pads = ((0, shape[1] - 1), (0, shape[2] - 1))
         operator = Convolution(kernel.to(dtype), shape, (1, 1), (1, 1), pads, circular=True)
         rounding = 1e3 * operator.terms * torch.finfo(dtype).eps + _defect(symbols)
-        return Chain((affine(operator, self.bias),), rounding=rounding)
+        return Chain((LinearMap.of(operator, self.bias),), rounding=rounding)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in_channels, height, width) -> (batch, out_channels, height, width), by Fourier transform."""

@@ -5,11 +5,12 @@ import math
 import torch
 from torch import nn
 
-from lliptools.layers.bases import Layer, affine, rounding_of
+from lliptools.layers.bases import Layer, rounding_of
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.layers.condition import check_scales
 from lliptools.layers.orthogonal import cayley
 from lliptools.nets import Chain, Guarantee
+from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense, Shape
 
 __all__ = ["SandwichLinear"]
@@ -46,7 +47,7 @@ class SandwichLinear(Layer):
         into = Dense((math.sqrt(2) * B / psi[:, None]).to(dtype), shape)
         out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (rows,))
         rounding = 4 * rounding_of(rows + self.in_features, rows, dtype)
-        return Chain((affine(into, self.bias), self.activation, affine(out)), rounding=rounding)
+        return Chain((LinearMap.of(into, self.bias), self.activation, LinearMap.of(out)), rounding=rounding)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, whatever finite numbers the parameters are."""

@@ -14,7 +14,7 @@ from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed
 from lliptools.nets.layers import changes_input, check_layer, is_tampered
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.operators import Affine, Shape
+from lliptools.nets.operators import Shape
 from lliptools.nets.process import check_process
 from lliptools.nets.registry import LINEAR, SUPPORTED, read_activation
 from lliptools.nets.residual import Residual
@@ -70,17 +70,16 @@ class _Reader:
             self.read_designed(layer, name)
         else:
             found = LINEAR[type(layer)].read(layer, name, self.shape, self.dtype)
-            if isinstance(found, Affine):
+            if isinstance(found, LinearMap):
                 self.append(found)
             else:
                 before = self.linear or self.nothing()
                 self.shape = found
                 self.linear = before.reshaped(found) if self.linear or self.shape != before.out_shape else None
 
-    def append(self, layer: Affine) -> None:
-        layer = layer.to(self.device)
-        self.linear = (self.linear or self.nothing()).then(layer)
-        self.shape = layer.operator.out_shape
+    def append(self, layer: LinearMap) -> None:
+        self.linear = (self.linear or self.nothing()).then(layer.to(self.device))
+        self.shape = layer.out_shape
 
     def finish_linear(self) -> None:
         if self.linear is not None:
@@ -91,16 +90,17 @@ class _Reader:
         promise = float(layer.lipschitz_bound())
         chain = layer.chain(self.shape, self.dtype)
         # Copies, as of torch's layers: what was read must not change when the layer is trained on.
-        chain = replace(chain, steps=tuple(_copied_step(step) for step in chain.steps))
+        steps = (step.to(self.device, copy=True) if isinstance(step, LinearMap) else step for step in chain.steps)
+        chain = replace(chain, steps=tuple(steps))
         _check_input_kept(chain.steps, name)
         first = chain.steps[0]
-        if len(chain.steps) == 1 and isinstance(first, Affine) and not chain.skip:
+        if len(chain.steps) == 1 and isinstance(first, LinearMap) and not chain.skip:
             self.append(replace(first, lipschitz=promise, lipschitz_error=chain.rounding))
             return
         self.finish_linear()
         inner = _Reader(self.dtype, self.device, self.shape, self.values)
         for step in chain.steps:
-            if isinstance(step, Affine):
+            if isinstance(step, LinearMap):
                 inner.append(step)
             else:
                 check_layer(step, f"{type(step).__name__} in {name}", values=self.values)
@@ -157,13 +157,6 @@ def read_blocks(
             next_step="add a layer",
         )
     return blocks
-
-
-def _copied_step(step: Affine | nn.Module) -> Affine | nn.Module:
-    """The step of a chain with weights of its own, with gradients to those that it was read from."""
-    if not isinstance(step, Affine):
-        return step
-    return replace(step, operator=step.operator.with_entries(Tensor.clone), bias=step.bias.clone())
 
 
 def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -263,7 +256,7 @@ def _check_network(net: nn.Module, what: str = "the network") -> None:
         )
 
 
-def _check_input_kept(layers: Iterable[nn.Module | Affine], name: str) -> None:
+def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> None:
     """Refuse a chain whose input is read once more after a layer in it has written over it."""
     layer = changes_input(layers)
     if layer is not None:

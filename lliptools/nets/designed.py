@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lliptools.nets.operators import Affine, Shape
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Shape
 
 __all__ = ["Chain", "Designed", "Guarantee", "states_its_guarantee"]
 
@@ -37,7 +38,7 @@ class Chain:
     rounding: what float64 may have added, relatively, to the constant that the layer guarantees.
     """
 
-    steps: tuple[Affine | nn.Module, ...]
+    steps: tuple[LinearMap | nn.Module, ...]
     skip: bool = False
     rounding: float = 0.0
 
@@ -70,7 +71,7 @@ class Designed(nn.Module, ABC):
         chain = self.chain(shape, x.dtype)
         y = h
         for step in chain.steps:
-            y = (step.to(x.device) if isinstance(step, Affine) else step)(y)
+            y = (step.to(x.device) if isinstance(step, LinearMap) else step)(y)
         y = h + y if chain.skip else y
         return y.reshape(*x.shape[: -self.axes], *y.shape[1:])
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.designed import Designed, states_its_guarantee
-from lliptools.nets.operators import Affine
+from lliptools.nets.linear import LinearMap
 from lliptools.nets.readers import check_width, read_shape, read_unchanged
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, SUPPORTED, Refusal, read_activation
 from lliptools.nets.residual import Residual
@@ -25,7 +25,7 @@ INHERITED = Refusal(
 )
 
 
-def changes_input(layers: Iterable[nn.Module | Affine]) -> nn.Module | None:
+def changes_input(layers: Iterable[nn.Module | LinearMap]) -> nn.Module | None:
     """The layer of a chain that writes its outputs over the chain's own input, directly or through a view of it.
 
     What reads that input once more, as x + block(x) does, then reads something else.
@@ -43,7 +43,7 @@ def changes_input(layers: Iterable[nn.Module | Affine]) -> nn.Module | None:
     return None
 
 
-def _hands_on(layer: nn.Module | Affine) -> bool:
+def _hands_on(layer: nn.Module | LinearMap) -> bool:
     """Whether a layer returns its input, or a view of it."""
     if isinstance(layer, nn.Sequential):
         return all(map(_hands_on, layer))

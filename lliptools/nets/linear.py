@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Scale, Shape, over_rows
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, over_rows
 
 __all__ = ["LinearMap", "times_root"]
 
@@ -30,7 +30,8 @@ class LinearMap:
     How far rounding may have moved them from the network's own: relative_error of the entries of the operators, in
     relation to their size; matrix_error (rows, columns) of the matrix of several layers; bias_error of the bias.
     layers: the operators that a matrix of several layers was made of.
-    lipschitz, lipschitz_error: an upper bound of the norm of W that the layers vouch for (Affine).
+    lipschitz: an upper bound of the norm of W that the layers guarantee in exact arithmetic; lipschitz_error: what
+    rounding may have added to it, relatively.
     """
 
     operators: tuple[Operator, ...]
@@ -50,10 +51,22 @@ class LinearMap:
         return cls((), like.new_zeros(()), shape, shape, lipschitz=1.0)
 
     @classmethod
+    def of(cls, operator: Operator, bias: Tensor | None = None, relative_error: float = 0.0) -> "LinearMap":
+        """The map of one operator and a bias of one number per output row or channel."""
+        like, wide = operator.weight, (-1, *[1] * (len(operator.out_shape) - 1))
+        shift = like.new_zeros(()) if bias is None else bias.to(like.dtype).view(wide)
+        return cls((operator,), shift, operator.in_shape, operator.out_shape, relative_error=relative_error)
+
+    @classmethod
     def dense(cls, weight: Tensor, bias: Tensor | None = None) -> "LinearMap":
         """The map of a matrix (rows, columns) and a bias (rows,)."""
-        rows, columns = weight.shape
-        return cls((Dense(weight, (columns,)),), weight.new_zeros(rows) if bias is None else bias, (columns,), (rows,))
+        return cls.of(Dense(weight, weight.shape[1:]), bias)
+
+    def to(self, device: torch.device, *, copy: bool = False) -> "LinearMap":
+        """The map of one operator on a device; with copy its numbers are its own, with gradients to those before."""
+        operators = tuple(operator.with_entries(lambda w: w.to(device, copy=copy)) for operator in self.operators)
+        error = self.bias_error.to(device) if isinstance(self.bias_error, Tensor) else self.bias_error
+        return replace(self, operators=operators, bias=self.bias.to(device, copy=copy), bias_error=error)
 
     def reshaped(self, shape: Shape) -> "LinearMap":
         """The same map with outputs of another shape."""
@@ -63,13 +76,13 @@ class LinearMap:
             error = error.expand(self.out_shape).reshape(shape)
         return replace(self, bias=bias, out_shape=shape, bias_error=error)
 
-    def then(self, layer: Affine) -> "LinearMap":
-        """The map followed by a layer: never a product of two norms.
+    def then(self, layer: "LinearMap") -> "LinearMap":
+        """The map followed by that of one operator: never a product of two norms.
 
         Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the
         convolution before it. Raises InvalidInput where the weights are so small that their products underflow.
         """
-        other, rounded = layer.operator, layer.rounded
+        (other,), rounded = layer.operators, layer.relative_error
         bias, bias_error = self._bias_after(other, layer.bias, rounded, layer.bias_error)
         before = self.layers or self.operators
         operators, relative = (*before, other), self.relative_error + rounded
@@ -168,9 +181,13 @@ class LinearMap:
             z = operator.adjoint(z.reshape(len(z), *operator.out_shape))
         return z.reshape(len(z), *self.in_shape)
 
+    def __call__(self, h: Tensor) -> Tensor:
+        """W h + b: (batch, *in_shape) -> (batch, *out_shape)."""
+        return self.linear(h) + self.bias
+
     def apply(self, h: Tensor) -> Tensor:
         """W h + b; NaN where a sum overflowed, since ±inf would say too much."""
-        z = self.linear(h) + self.bias
+        z = self(h)
         # One look at all of them is cheaper than one at each, unless a GPU has to be waited for.
         if z.is_cpu and z.detach().sum().isfinite():
             return z

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, conv_transpose1d, conv_transpose2d, pad
 from torch.nn.grad import conv1d_input, conv2d_input
 
-__all__ = ["Affine", "Convolution", "Dense", "Operator", "Scale", "Transposed"]
+__all__ = ["Convolution", "Dense", "Operator", "Scale", "Transposed"]
 
 Shape = tuple[int, ...]
 
@@ -64,33 +64,6 @@ class Operator(ABC):
 def over_rows(factor: Tensor, dim: int) -> Tensor:
     """One factor a row, made to broadcast over tensors of that many axes: (rows,) -> (rows, 1, …)."""
     return factor.reshape(-1, *[1] * (dim - 1))
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """What a linear layer does: an operator, a bias, and how far rounding may have moved them from the layer's own.
-
-    bias: broadcasts over operator.out_shape. rounded: of the entries, in relation to their size. bias_error: of the
-    bias, absolute. lipschitz: an upper bound of the operator's norm that its maker vouches for, in exact arithmetic;
-    lipschitz_error: what rounding may have added to it, relatively.
-    """
-
-    operator: Operator
-    bias: Tensor
-    rounded: float = 0.0
-    bias_error: Tensor | float = 0.0
-    lipschitz: float = float("inf")
-    lipschitz_error: float = 0.0
-
-    def __call__(self, h: Tensor) -> Tensor:
-        """W h + b: (batch, *in_shape) -> (batch, *out_shape)."""
-        return self.operator(h) + self.bias
-
-    def to(self, device: torch.device) -> "Affine":
-        """The same on a device."""
-        operator = self.operator.with_entries(lambda weight: weight.to(device))
-        error = self.bias_error.to(device) if isinstance(self.bias_error, Tensor) else self.bias_error
-        return replace(self, operator=operator, bias=self.bias.to(device), bias_error=error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,14 +1,15 @@
 """torch's linear layers, read as operators: each reader takes a layer, its name, the shape of a sample, a precision."""
 
+from dataclasses import replace
 from math import prod
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.linear import SMALLEST, TINY, UNIT
-from lliptools.nets.operators import Affine, Convolution, Dense, Operator, Scale, Shape, Transposed
+from lliptools.nets.linear import SMALLEST, TINY, UNIT, LinearMap
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
 
 __all__ = [
     "both",
@@ -42,7 +43,7 @@ def read_shape(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) ->
         ) from error
 
 
-def read_dense(layer: nn.Linear, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_dense(layer: nn.Linear, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A matrix, on flat samples."""
     if len(shape) != 1:
         raise InvalidInput(
@@ -52,10 +53,12 @@ def read_dense(layer: nn.Linear, name: str, shape: Shape, dtype: torch.dtype) ->
             next_step="put torch.nn.Flatten() first, or pass x.flatten(1)",
         )
     check_width(name, layer.in_features, shape[0])
-    return _with_bias(Dense(_copied(layer.weight, dtype), shape), layer.bias)
+    return LinearMap.of(Dense(_copied(layer.weight, dtype), shape), _copied(layer.bias, dtype))
 
 
-def read_normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_normalisation(
+    layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape: Shape, dtype: torch.dtype
+) -> LinearMap:
     """One factor and one shift per channel, by the statistics that were kept; what rounds them is counted."""
     check_width(name, layer.num_features, shape[0])
     axes = 1 if isinstance(layer, nn.BatchNorm1d) else 2
@@ -81,12 +84,11 @@ def read_normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, shape:
             cause="a variance next to 0 or beyond all bounds, or weights that have exploded or vanished",
             next_step="look at its running_var and weight",
         )
-    wide = (-1, *[1] * (len(shape) - 1))
-    error = (8 * UNIT * size + TINY).to(dtype).view(wide)
-    return Affine(Scale(factor.to(dtype), shape), shift.to(dtype).view(wide), 8 * UNIT, error)
+    found = LinearMap.of(Scale(factor.to(dtype), shape), shift, 8 * UNIT)
+    return replace(found, bias_error=(8 * UNIT * size + TINY).to(dtype).view(found.bias.shape))
 
 
-def read_convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A convolution, padded with zeros or around."""
     kernel, dilation = tuple(layer.weight.shape[2:]), layer.dilation  # not kernel_size, which forward does not look at
     _check_images(name, shape, len(kernel), layer.weight.shape[1] * layer.groups)
@@ -104,10 +106,10 @@ def read_convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtyp
     circular = layer.padding_mode == "circular" and any(sum(widths) for widths in pads)
     operator = Convolution(_copied(layer.weight, dtype), shape, layer.stride, dilation, pads, layer.groups, circular)
     around = circular and any(max(widths) > size for widths, size in zip(pads, shape[1:], strict=True))
-    return _fitting(operator, name, f"a kernel of {kernel} and padding {pads}", layer.bias, not around)
+    return _fitting(operator, name, f"a kernel of {kernel} and padding {pads}", _copied(layer.bias, dtype), not around)
 
 
-def read_average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A convolution of each channel whose weights are all the same."""
     _check_images(name, shape, 2, shape[0])
     kernel: Shape = shape[1:]
@@ -131,7 +133,7 @@ def read_average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: S
     return _fitting(operator, name, f"a window, which needs images of at least {kernel},", rounded=UNIT)
 
 
-def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """The adjoint of a convolution."""
     weight = _copied(layer.weight, dtype).transpose(0, 1)
     _check_images(name, shape, 2, weight.shape[1])
@@ -147,10 +149,10 @@ def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: t
     size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
     pads = tuple((int(width), int(width)) for width in padding)
     operator = Transposed(weight, shape, (weight.shape[0], *size), layer.stride, layer.dilation, pads)
-    return _fitting(operator, name, f"padding {padding}", layer.bias)
+    return _fitting(operator, name, f"padding {padding}", _copied(layer.bias, dtype))
 
 
-def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A convolution of each channel with one weight of 1."""
     _check_images(name, shape, 2, shape[0])
     left, right, top, bottom = layer.padding
@@ -161,7 +163,7 @@ def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape
     return _fitting(operator, name, f"padding {layer.padding}", fits=inside or not circular)
 
 
-def read_phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtype) -> Affine:
+def read_phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A convolution whose kernels pick one pixel of every tile each."""
     _check_images(name, shape, 2, shape[0])
     factor = layer.downscale_factor
@@ -189,22 +191,24 @@ def check_width(name: str, wanted: int, got: int) -> None:
         )
 
 
-def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor:
+@overload
+def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor: ...
+
+
+@overload
+def _copied(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None: ...
+
+
+def _copied(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """Copies: what was found of the network must not change when the network is trained on."""
+    if parameter is None:
+        return None
     return (parameter if torch.is_grad_enabled() else parameter.detach()).to(dtype, copy=True)
-
-
-def _with_bias(operator: Operator, bias: Tensor | None, rounded: float = 0.0) -> Affine:
-    """An operator and a bias of one number per output row or channel."""
-    if bias is None:
-        return Affine(operator, operator.weight.new_zeros(()), rounded)
-    wide = (-1, *[1] * (len(operator.out_shape) - 1))
-    return Affine(operator, _copied(bias, operator.weight.dtype).view(wide), rounded)
 
 
 def _fitting(
     operator: Operator, name: str, what: str, bias: Tensor | None = None, fits: bool = True, rounded: float = 0.0
-) -> Affine:
+) -> LinearMap:
     """The operator with its bias. Raises InvalidInput where it leaves nothing of the images."""
     if not fits or min(operator.out_shape[1:]) < 1:
         raise InvalidInput(
@@ -213,7 +217,7 @@ def _fitting(
             cause="images of another data set, or one layer too many that shrinks them",
             next_step="check the image size at which the network was trained",
         )
-    return _with_bias(operator, bias, rounded)
+    return LinearMap.of(operator, bias, rounded)
 
 
 def _check_images(name: str, shape: Shape, axes: int, channels: int) -> None:

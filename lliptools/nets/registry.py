@@ -40,7 +40,7 @@ class Refusal(NamedTuple):
 class Reading:
     """How a kind of layer is read.
 
-    read: layer -> Activation; of a linear layer (layer, name, shape, dtype) -> Affine, or the new shape alone.
+    read: layer -> Activation; of a linear layer (layer, name, shape, dtype) -> LinearMap, or the new shape alone.
     functions: the operations of torch.ops.aten that a program of torch.export has for it. onnx: operators of ONNX.
     only: the one option that is read, where there is only one.
     """

@@ -113,7 +113,7 @@ def test_matrix_inequality_of_residual_layers(kind):
     if kind is ll.layers.SLLLinear:
         layer.log_q.data.normal_()
     there, _, back = layer.chain((5,), torch.float64).steps
-    H, G, w = torch.eye(5).double(), back.operator.weight.detach(), there.operator.weight.detach().T
+    H, G, w = torch.eye(5).double(), back.operators[0].weight.detach(), there.operators[0].weight.detach().T
     multipliers = (-G / w).mean(dim=0)  # G = −WΛ
     assert condition.lmi_slack(H, G, w, multipliers, 1.0) >= -1e-12
     assert condition.lmi_slack(H, G, w, multipliers, 0.99) < 0
@@ -125,7 +125,7 @@ def test_matrix_inequality_of_sandwich_layers():
     layer = ll.layers.SandwichLinear(3, 4).double()
     layer.log_psi.data.normal_()
     there, _, back = layer.chain((3,), torch.float64).steps
-    H, G, w = torch.zeros(4, 3).double(), back.operator.weight.detach(), there.operator.weight.detach().T
+    H, G, w = torch.zeros(4, 3).double(), back.operators[0].weight.detach(), there.operators[0].weight.detach().T
     multipliers = (2 * layer.log_psi.detach()).exp()  # Λ = Ψ²
     assert condition.lmi_slack(H, G, w, multipliers, 1.0) >= -1e-12
     assert condition.lmi_slack(H, 1.2 * G, w, multipliers, 1.0) < 0

@@ -255,5 +255,5 @@ def test_isometries():
 def test_isometries_follow_the_network_to_its_place():
     net = torch.nn.Sequential(L.PadChannels(3, 4), L.ScaledAvgPool2d(2)).to("meta")
     for layer, shape in zip(net, ((3, 4, 4), (4, 4, 4)), strict=True):
-        assert layer.chain(shape, torch.float32).steps[0].operator.weight.device.type == "meta"
+        assert layer.chain(shape, torch.float32).steps[0].operators[0].weight.device.type == "meta"
     assert not net.state_dict()

@@ -59,7 +59,7 @@ def test_rounding_of_large_layers_is_covered(kind, orthogonal):
     if orthogonal:
         nn.init.orthogonal_(layer.weight)
     chain = layer.chain((96,), torch.float64)
-    there, back = (chain.steps[k].operator.weight.detach().numpy() for k in (0, 2))
+    there, back = (chain.steps[k].operators[0].weight.detach().numpy() for k in (0, 2))
     norm = long_norm(there, back, np.random.default_rng(0).normal(size=96))
     assert norm <= 1 + chain.rounding
     assert chain.rounding < 1e-8
@@ -88,7 +88,7 @@ def test_rounding_is_covered_in_exact_arithmetic(kind):
             layer.log_q.data.normal_(std=20.0)
         chain = layer.chain((4,), torch.float64)
         there, back = (
-            [[Fraction(entry) for entry in row] for row in chain.steps[k].operator.weight.tolist()] for k in (0, 2)
+            [[Fraction(entry) for entry in row] for row in chain.steps[k].operators[0].weight.tolist()] for k in (0, 2)
         )
         for pattern in ((1, 1, 1, 1, 1), (1, 0, 1, 0, 1), (0, 1, 1, 0, 0)):
             jacobian = [
@@ -112,7 +112,7 @@ def test_rounding_of_large_maps_is_covered(name):
     layer = MAPS[name](200, 200).double()
     nn.init.orthogonal_(layer.weight.data) if name != "bro" else None
     chain = layer.chain((200,), torch.float64)
-    matrix = chain.steps[0].operator.weight.detach().numpy().astype(np.longdouble)
+    matrix = chain.steps[0].operators[0].weight.detach().numpy().astype(np.longdouble)
     v = np.random.default_rng(0).normal(size=200).astype(np.longdouble)
     for _ in range(100):
         v = matrix.T @ (matrix @ v)

@@ -8,7 +8,8 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.nets import Chain, Designed, Guarantee, forward, read_blocks
-from lliptools.nets.operators import Affine, Dense
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import Dense
 
 L = ll.layers
 RESIDUAL = [L.SLLLinear, L.CPLLinear, L.SandwichLinear, L.SLLConv2d, L.CPLConv2d]
@@ -189,7 +190,7 @@ class Beside(Designed):
 
     def chain(self, shape, dtype):
         twice = Dense(2 * torch.eye(shape[0], dtype=dtype), shape)
-        return Chain((Affine(twice, torch.zeros(shape, dtype=dtype)),), skip=True)
+        return Chain((LinearMap.of(twice),), skip=True)
 
     def lipschitz_bound(self):
         return Guarantee(3.0, "on features")
