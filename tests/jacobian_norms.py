@@ -25,7 +25,7 @@ def worst_norm(layer: Designed, shape, dtype=torch.float64, patterns: int = 40) 
         linear = [step for step in chain.steps if not isinstance(step, nn.Module)]
         maps = []
         for step in linear:
-            operator = step.operator.with_entries(Tensor.double)
+            operator = step.operators[0].with_entries(Tensor.double)
             maps.append(matrix(operator, operator.in_shape))
         if len(maps) == 1:
             return torch.linalg.matrix_norm(maps[0], 2).item()
