@@ -3,7 +3,9 @@
 import hashlib
 import math
 import struct
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +18,18 @@ from lliptools.training.files import Source, damaged, find, read
 __all__ = ["cifar10", "mnist", "tiny_imagenet"]
 
 
-def _mnist(name: str, md5: str) -> Source:
+def _mnist(file: str, md5: str, content: str) -> tuple[Source, str]:
     mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
-    return Source(f"mnist/{name}.gz", md5, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
+    name = f"{file}-ubyte.gz"
+    return Source(f"mnist/{name}", md5, tuple(f"{mirror}{name}" for mirror in mirrors)), content
 
 
-# Each file with the MD5 of what it holds decompressed: a compressed one depends on who compressed it.
+# Each file with its MD5, and that of what it holds decompressed: a compressed one depends on who compressed it.
 MNIST = {
-    "train-images": (
-        _mnist("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-        "6bbc9ace898e44ae57da46a324031adb",
-    ),
-    "train-labels": (
-        _mnist("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432"),
-        "a25bea736e30d166cdddb491f175f624",
-    ),
-    "test-images": (
-        _mnist("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3"),
-        "2646ac647ad5339dbf082846283269ea",
-    ),
-    "test-labels": (
-        _mnist("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c"),
-        "27ae3e4e09519cfbb04c329615203637",
-    ),
+    "train-images": _mnist("train-images-idx3", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels": _mnist("train-labels-idx1", "d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
+    "test-images": _mnist("t10k-images-idx3", "9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
+    "test-labels": _mnist("t10k-labels-idx1", "ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
 }
 CIFAR10 = Source(
     "cifar10/cifar-10-batches-bin",
@@ -49,8 +40,7 @@ CIFAR10_RECORDS = 10_000  # in each of the six files
 TINY_IMAGENET = Source(
     "tiny-imagenet-200", "90528d7ca1a48142e341f4ef8d21d0de", ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",)
 )
-TINY_IMAGENET_CLASSES = 200
-TINY_IMAGENET_PER_CLASS = 500
+TINY_IMAGENET_CLASSES, TINY_IMAGENET_PER_CLASS = 200, 500
 
 CUT_SHORT = "a download or copy that stopped early, or another version of the set"
 OTHER = "another file under this name"
@@ -90,14 +80,12 @@ def tiny_imagenet() -> Split:
     """
     there = find(TINY_IMAGENET)
     names = sorted(set(read(there / "wnids.txt", TINY_IMAGENET).decode(errors="replace").split()))
-    expected = f"{TINY_IMAGENET_CLASSES} classes"
-    _require(len(names) == TINY_IMAGENET_CLASSES, there / "wnids.txt", TINY_IMAGENET, expected, f"{len(names)}", OTHER)
+    _require_count(TINY_IMAGENET_CLASSES, "classes", names, there / "wnids.txt", OTHER)
     paths: list[Path] = []
     for name in names:
-        images = there / "train" / name / "images"
-        found = sorted(images.glob("*.JPEG"))
-        expected, got = f"{TINY_IMAGENET_PER_CLASS} JPEG images", f"{len(found)}"
-        _require(len(found) == TINY_IMAGENET_PER_CLASS, images, TINY_IMAGENET, expected, got, CUT_SHORT)
+        folder = there / "train" / name / "images"
+        found = sorted(folder.glob("*.JPEG"))
+        _require_count(TINY_IMAGENET_PER_CLASS, "JPEG images", found, folder, CUT_SHORT)
         paths += found
     y_train = torch.arange(len(names)).repeat_interleave(TINY_IMAGENET_PER_CLASS)
     test_paths, y_test = _annotated(there / "val", names)
@@ -109,6 +97,10 @@ def _require(holds: bool, path: Path, source: Source, expected: str, got: str, c
         raise damaged(path, source, expected, got, cause)
 
 
+def _require_count(count: int, of: str, found: Sequence[object], path: Path, cause: str) -> None:
+    _require(len(found) == count, path, TINY_IMAGENET, f"{count} {of}", f"{len(found)}", cause)
+
+
 def _idx(name: str) -> Tensor:
     """The images (samples, 28, 28) or labels (samples,) of an IDX file: a magic number, the sizes, the bytes."""
     source, md5 = MNIST[name]
@@ -116,15 +108,16 @@ def _idx(name: str) -> Tensor:
     content = read(path, source)
     magic, shape = (2051, (28, 28)) if name.endswith("images") else (2049, ())
     head = struct.Struct(f">{2 + len(shape)}I")
-    _require(len(content) >= head.size, path, source, "an IDX file", f"{len(content)} bytes", CUT_SHORT)
+    require = partial(_require, path=path, source=source)
+    require(len(content) >= head.size, expected="an IDX file", got=f"{len(content)} bytes", cause=CUT_SHORT)
     found, samples, *rest = head.unpack_from(content)
     expected, got = f"an IDX file that starts with {magic}, sizes {shape}", f"{found}, sizes {tuple(rest)}"
-    _require((found, *rest) == (magic, *shape), path, source, expected, got, OTHER)
+    require((found, *rest) == (magic, *shape), expected=expected, got=got, cause=OTHER)
     length = head.size + samples * math.prod(shape)
     expected, got = f"{length} bytes for {samples} samples", f"{len(content)}"
-    _require(len(content) == length, path, source, expected, got, CUT_SHORT)
+    require(len(content) == length, expected=expected, got=got, cause=CUT_SHORT)
     got = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    _require(got == md5, path, source, f"content with MD5 {md5}", got, "a file that was changed, or another set")
+    require(got == md5, expected=f"content with MD5 {md5}", got=got, cause="a file that was changed, or another set")
     return torch.tensor(np.frombuffer(content, np.uint8, offset=head.size).reshape(-1, *shape))
 
 
@@ -154,8 +147,7 @@ def _annotated(folder: Path, names: list[str]) -> tuple[list[Path], Tensor]:
     path = folder / "val_annotations.txt"
     numbers = {name: number for number, name in enumerate(names)}
     rows = [line.split("\t") for line in read(path, TINY_IMAGENET).decode(errors="replace").splitlines() if line]
-    wanted = TINY_IMAGENET_CLASSES * TINY_IMAGENET_PER_CLASS // 10
-    _require(len(rows) == wanted, path, TINY_IMAGENET, f"{wanted} lines", f"{len(rows)}", CUT_SHORT)
+    _require_count(TINY_IMAGENET_CLASSES * TINY_IMAGENET_PER_CLASS // 10, "lines", rows, path, CUT_SHORT)
     strange = next((row for row in rows if len(row) < 2 or row[1] not in numbers), None)
     _require(strange is None, path, TINY_IMAGENET, "a name and a class of wnids.txt a line", f"{strange}", OTHER)
     return [folder / "images" / row[0] for row in rows], torch.tensor([numbers[row[1]] for row in rows])
