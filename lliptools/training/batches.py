@@ -36,15 +36,16 @@ def batches(
     shuffle: bool = True,
     augment: Callable[..., Tensor] | None = None,
     generator: torch.Generator | None = None,
-    drop_last: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Every point once, as pairs (batch, *shape), (batch,): floats (see as_float) on the device of x.
 
-    The last batch is smaller where batch_size does not divide the number of points; drop_last leaves it out.
-    augment: called as augment(x, generator=generator) with the batch as it is stored, so on uint8 pixels of images.
-    generator: what order and augmentation are drawn from; torch's own by default, a CPU generator for the same
-    order on every device. Raises InvalidInput for a batch_size below 1, and for x and y of different lengths.
+    * The last batch is smaller where batch_size does not divide the number of points.
+    * augment: called as augment(x, generator=generator) with the batch as it is stored, so on uint8 pixels of images.
+    * generator: what order and augmentation are drawn from; torch's own by default, a CPU generator for the same
+      order on every device.
+
+    Raises InvalidInput for a batch_size below 1, and for x and y of different lengths.
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidInput(
@@ -60,25 +61,13 @@ def batches(
             cause="points and labels of different parts of a split",
             next_step="pass x_train with y_train, x_validation with y_validation, x_test with y_test",
         )
-    return _batches(x, y, batch_size, shuffle, augment, generator, drop_last, dtype)
 
+    def each() -> Iterator[tuple[Tensor, Tensor]]:
+        order, source = None, generator.device if generator else None
+        if shuffle:
+            order = torch.randperm(len(x), generator=generator, device=source).to(x.device)
+        for start in range(0, len(x), batch_size):
+            batch = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
+            yield as_float(x[batch] if augment is None else augment(x[batch], generator=generator), dtype), y[batch]
 
-def _batches(
-    x: Tensor,
-    y: Tensor,
-    batch_size: int,
-    shuffle: bool,
-    augment: Callable[..., Tensor] | None,
-    generator: torch.Generator | None,
-    drop_last: bool,
-    dtype: torch.dtype | None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    order = None
-    if shuffle:
-        order = torch.randperm(len(x), generator=generator, device=generator.device if generator else None).to(x.device)
-    stop = len(x) - len(x) % batch_size if drop_last else len(x)
-    for start in range(0, stop, batch_size):
-        batch = slice(start, start + batch_size)
-        points = x[batch] if order is None else x[order[batch]]
-        labels = y[batch] if order is None else y[order[batch]]
-        yield as_float(points if augment is None else augment(points, generator=generator), dtype), labels
+    return each()

@@ -13,29 +13,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lliptools.errors import InvalidInput
 from lliptools.storage import check_writable, locked, put, read_json, write_tensors
+from lliptools.training.norms import SharedNorm
 
 __all__ = ["Kept", "damaged", "described", "digest", "held", "packed", "read", "remove", "unpack", "write"]
 
 RECORD, LOCK = "checkpoint.json", ".lock"
-
-
-class Kept(Protocol):
-    """What a checkpoint can hold by its tensors: networks, and whatever else learns along the way."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The tensors by name."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> object:
-        """Put them back."""
+Kept = nn.Module | SharedNorm  # what a checkpoint holds by its tensors: whatever learns along the way
 
 
 @contextmanager
@@ -106,12 +98,10 @@ def described(value: Any) -> Any:
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     if is_dataclass(value):
-        parts = {field.name: described(getattr(value, field.name)) for field in fields(value)}
-        return {"type": described(type(value)), **parts}
+        return {"type": described(type(value))} | {f.name: described(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, partial):
-        arguments = [described(each) for each in value.args]
-        keywords = {key: described(each) for key, each in value.keywords.items()}
-        return {"function": described(value.func), "arguments": arguments, "keywords": keywords}
+        parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
+        return {name: described(part) for name, part in parts.items()}
     if isinstance(value, dict):
         return {str(key): described(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -44,18 +44,19 @@ def fit(
 ) -> History:
     """Train a network in place on data by a recipe, and leave it in evaluation mode; History.net is the same network.
 
-    device: where to train; by default where the network is.
-    seed: of order and augmentation, which are then the same on every device. By default they are drawn from torch's
-    random numbers: with torch.manual_seed before the network is built, weights and batches are the same each time.
-    progress: show a bar. checkpoint: a folder of its own, which after every epoch holds where the run stands; the same
-    call resumes there, and on a CPU ends, bit by bit, as a run that was not interrupted.
-    callback: called with the history after each epoch, the network in evaluation mode; True ends the run.
-    recipe.hold_out training points are held out first. A validation part is measured after every epoch, with the local
-    bound at recipe.radii[0].
-    Where torch.distributed is initialised all its processes have to call; see training.distributed.
+    * device: where to train; by default where the network is.
+    * seed: of order and augmentation, which are then the same on every device. By default they are drawn from torch's
+      random numbers: with torch.manual_seed before the network is built, weights and batches are the same each time.
+    * progress: show a bar. callback: called with the history after each epoch, the network in evaluation mode; True
+      ends the run.
+    * checkpoint: a folder of its own, which after every epoch contains where the run stands; the same call resumes
+      there, and on a CPU ends, bit by bit, as a run that was not interrupted.
+    * recipe.hold_out training points are held out first. A validation part is measured after every epoch, with the
+      local bound at recipe.radii[0].
+    * Where torch.distributed is initialised all its processes have to call; see training.distributed.
+
     Raises FloatingPointError where the loss or a weight stops being finite, and InvalidInput for the checkpoint of
-    another recipe, seed, network, version, number of processes or other data, for a damaged one, for a folder in which
-    another process trains, for a seed that is none and a device that is not here.
+    another run, a damaged one, a folder in which another process trains, a bad seed and a device that is not here.
     """
     from tqdm.auto import tqdm
 
@@ -108,7 +109,7 @@ class _Run:
             self.parameters, recipe.learning_rate, recipe.betas, weight_decay=recipe.weight_decay
         )
         self.norm = SharedNorm(recipe.norm_steps) if recipe.norm_steps else None
-        self.kept: dict[str, checkpoints.Kept] = {"weights": net} | ({"norm": self.norm} if self.norm else {})
+        self.kept: dict[str, checkpoints.Kept] = {"weights": net, **({"norm": self.norm} if self.norm else {})}
         self.seed = f"{torch.initial_seed()} (torch's)" if seed is None else f"{seed}"
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
         if self.team.size > 1:
@@ -128,13 +129,8 @@ class _Run:
         every = max(1, len(data.x_train) // recipe.batch_size // MEASURED)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
-        each = batches(
-            *(data.x_train, data.y_train, recipe.batch_size),
-            augment=recipe.augment,
-            generator=self.generator,
-            dtype=self.dtype,
-        )
-        for step, (x, y) in enumerate(each):
+        drawn: dict[str, Any] = {"augment": recipe.augment, "generator": self.generator, "dtype": self.dtype}
+        for step, (x, y) in enumerate(batches(data.x_train, data.y_train, recipe.batch_size, **drawn)):
             if step % every == 0:
                 right, seen = right + self._right(x, y), seen + len(x)
             loss = loss + len(x) * self._step(x, y, number, step)
@@ -185,35 +181,28 @@ class _Run:
         )
 
     @cached_property
-    def _content(self) -> dict[str, str]:
-        """A digest of the points and labels that the run sees."""
-        data = self.data
-        return {
-            "train": checkpoints.digest(data.x_train, data.y_train),
-            "validation": checkpoints.digest(data.x_validation, data.y_validation),
-        }
-
     def _identity(self) -> dict[str, Any]:
         """What a run has to agree on with the checkpoint it resumes."""
-        parts = {part: getattr(self.data, f"x_{part}") for part in ("train", "validation")}
+        data = self.data
+        parts = {"train": (data.x_train, data.y_train), "validation": (data.x_validation, data.y_validation)}
         return {
             "recipe": checkpoints.described(self.recipe),
             "seed": self.seed,
             "processes": self.team.size,
             "versions": {"lliptools": lliptools.__version__, "torch": torch.__version__},
-            "data": {part: None if x is None else [*x.shape] for part, x in parts.items()},
-            "content": self._content,
+            "data": {part: None if x is None else [*x.shape] for part, (x, _) in parts.items()},
+            "content": {part: checkpoints.digest(x, y) for part, (x, y) in parts.items()},
             "weights": {name: [*value.shape] for name, value in self.net.state_dict().items()},
         }
 
     def store(self, folder: Path, history: History) -> None:
         """Write the checkpoint."""
         tensors = checkpoints.packed(self.kept, self.optimizer, self.generator, self.device)
-        checkpoints.write(folder, self._identity(), {"history": history.epochs}, tensors)
+        checkpoints.write(folder, self._identity, {"history": history.epochs}, tensors)
 
     def resumed(self, folder: Path) -> History:
         """The history of the checkpoint, after all has been put back as it was; an empty one where there is none."""
-        found = checkpoints.read(folder, self._identity())
+        found = checkpoints.read(folder, self._identity)
         if found is None:
             return History(self.recipe.name, self.net)
         record, tensors = found
