@@ -1,4 +1,7 @@
-"""1-Lipschitz by design: one condition T ⪰ WᵀW, one file an idea."""
+"""1-Lipschitz by design: one condition T ⪰ WᵀW, one idea per file.
+
+A guarantee, and every certificate that rests on it, is about the weights that the layer derives in float64.
+"""
 
 from lliptools.layers import condition
 from lliptools.layers.aol import AOLConv2d, AOLLinear

@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from lliptools.layers.bases import DenseMap
+from lliptools.layers.bases import DenseMap, one_lipschitz
 from lliptools.layers.condition import balanced_scale
 from lliptools.layers.images import ConvMap
-from lliptools.nets import Guarantee
 
 __all__ = ["AOLConv2d", "AOLLinear"]
 
 
+@one_lipschitz
 class AOLLinear(DenseMap):
     """x ↦ W T^(−½) x + b on (batch, in_features), T_j = Σ_i |WᵀW|_ij: 1-Lipschitz for every weight.
 
@@ -22,11 +22,8 @@ class AOLLinear(DenseMap):
         """W T^(−½)."""
         return _scaled(self.weight)
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
-
+@one_lipschitz
 class AOLConv2d(ConvMap):
     """The convolution whose input channels are divided by the roots of their T: 1-Lipschitz for every weight.
 
@@ -38,10 +35,6 @@ class AOLConv2d(ConvMap):
     def kernel(self) -> Tensor:
         """The kernel, input channels rescaled."""
         return _scaled(self.weight)
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        return self.guaranteed()
 
 
 def _scaled(weight: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from lliptools.nets import Chain, Designed, Guarantee
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense, Shape
 
-__all__ = ["DenseMap", "DenseResidual", "Layer", "orthogonal", "rounding_of"]
+__all__ = ["DenseMap", "DenseResidual", "Layer", "one_lipschitz", "orthogonal", "rounding_of"]
 
 
 class Layer(Designed):
@@ -34,11 +35,27 @@ class Layer(Designed):
         """For which inputs the guarantee holds, in words."""
         return "on features"
 
-    def guaranteed(self, value: float = 1.0) -> Guarantee:
-        """What the layer guarantees. Raises UnsupportedLayer and InvalidInput for what was set since it was built."""
+    def guaranteed(self, value: float) -> Guarantee:
+        """A constant for the inputs of where(), after the checks."""
         self.check()
         check_numbers(self)
         return Guarantee(value, self.where())
+
+    def lipschitz_bound(self) -> Guarantee:
+        """1, whatever finite numbers the parameters are.
+
+        Raises UnsupportedLayer and InvalidInput for what was set since the layer was built, and was not covered.
+        """
+        return self.guaranteed(1.0)
+
+
+Kind = TypeVar("Kind", bound=type[Layer])
+
+
+def one_lipschitz(kind: Kind) -> Kind:
+    """The statement of a class that it is 1-Lipschitz; one that derives from it does not inherit the guarantee."""
+    setattr(kind, "lipschitz_bound", Layer.lipschitz_bound)  # noqa: B010 - methods are not assigned to
+    return kind
 
 
 class DenseMap(Layer):

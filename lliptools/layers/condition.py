@@ -55,8 +55,8 @@ def gershgorin_scale(W: Tensor, q: Tensor) -> Tensor:
     q = 1 is the scale of AOL, any other q one of SLL. Raises InvalidInput where q does not fit or is not positive.
     Source: Araujo et al. (ICLR 2023), theorem 3, by Gershgorin's discs of the matrix scaled by q.
     """
-    _check_matrix(W, "W", 2)
-    return _scale(W.T, q, overlap)
+    check_matrix(W, "W", 2, finite=True)
+    return _scale(W.T, q)
 
 
 def conv_gershgorin_scale(K: Tensor, q: Tensor) -> Tensor:
@@ -66,8 +66,8 @@ def conv_gershgorin_scale(K: Tensor, q: Tensor) -> Tensor:
     size and every stride: for zero padding of any width, and for circular padding where the output is no larger than
     the input. It does not hold where padding repeats pixels otherwise. Raises InvalidInput.
     """
-    _check_matrix(K, "K", 4)
-    return _scale(K, q, conv_overlap)
+    check_matrix(K, "K", 4, finite=True)
+    return _scale(K, q)
 
 
 def slack(W: Tensor, T: Tensor) -> Tensor:
@@ -75,11 +75,11 @@ def slack(W: Tensor, T: Tensor) -> Tensor:
 
     Raises InvalidInput where T does not fit.
     """
-    _check_matrix(W, "W", 2)
+    check_matrix(W, "W", 2, finite=True)
     T = torch.diag(T) if T.dim() == 1 else T
     if T.shape != (W.shape[1], W.shape[1]):
         raise _misfit("T", (W.shape[1],), T)
-    _check_matrix(T, "T", 2)
+    check_matrix(T, "T", 2, finite=True)
     return _smallest_eigenvalue(T - W.T @ W)
 
 
@@ -90,13 +90,12 @@ def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Ten
     Returns (features + inner, features + inner). Its slack is lmi_slack. Raises InvalidInput where shapes do not fit or
     a multiplier is negative. Source: Araujo et al. (ICLR 2023), theorem 2.
     """
-    _check_matrix(H, "H", 2)
-    _check_matrix(W, "W", 2)
+    for name, found in (("H", H), ("G", G), ("W", W)):
+        check_matrix(found, name, 2, finite=True)
     outputs, features, inner = len(H), H.shape[1], W.shape[1]
     for name, found, wanted in (("G", G, (outputs, inner)), ("W", W, (features, inner))):
         if found.shape != wanted:
             raise _misfit(name, wanted, found)
-        _check_matrix(found, name, 2)
     if multipliers.shape != (inner,) or not ((multipliers >= 0) & multipliers.isfinite()).all():
         raise _misfit("multipliers >= 0", (inner,), multipliers)
     if not -torch.inf < gamma < torch.inf:
@@ -135,24 +134,27 @@ def balanced_scale(rows: Tensor, log_q: Tensor | None = None) -> tuple[Tensor, T
     dead = size <= floor
     size = torch.where(dead, 1.0, size)
     unit = rows / size.reshape(-1, *[1] * (rows.dim() - 1))
-    size_of_overlap = overlap(unit) if rows.dim() == 2 else conv_overlap(unit)
     if log_q is not None:
         check_scales("log_q", log_q, len(rows))
     logarithm = size.log() if log_q is None else size.log() + log_q.double()
     q = (logarithm - logarithm.detach().amax()).clamp_min(-WIDEST).exp()
-    return unit, size, (size_of_overlap @ q) / q + dead
+    return unit, size, (_overlap(unit) @ q) / q + dead
 
 
-def _scale(rows: Tensor, q: Tensor, overlap_of: object) -> Tensor:
-    assert callable(overlap_of)
+def _overlap(rows: Tensor) -> Tensor:
+    """The overlap of rows or of kernels."""
+    return overlap(rows) if rows.dim() == 2 else conv_overlap(rows)
+
+
+def _scale(rows: Tensor, q: Tensor) -> Tensor:
     if q.shape != (len(rows),) or not (q > 0).all() or not q.isfinite().all():
         raise InvalidInput(
             expected=f"q as {len(rows)} positive finite numbers",
             got=f"shape {tuple(q.shape)}, smallest {q.min().item() if q.numel() else float('nan'):g}",
-            cause="a weight that was not exponentiated, or one a feature instead of one an inner unit",
+            cause="a weight that was not exponentiated, or one per feature instead of one per inner unit",
             next_step="pass log_q.exp()",
         )
-    found: Tensor = (overlap_of(rows) @ q) / q
+    found = (_overlap(rows) @ q) / q
     # Of rows that are not 0 the scale is not 0 either, even where their products are below the smallest number.
     alive = (rows != 0).flatten(1).any(dim=1)
     return torch.where(alive, found.clamp_min(torch.finfo(found.dtype).tiny), found)
@@ -164,25 +166,21 @@ def check_scales(name: str, found: Tensor, count: int) -> None:
         raise _misfit(name, (count,), found)
 
 
-def _check_matrix(found: Tensor, name: str, axes: int) -> None:
-    check_matrix(found, name, axes)
-    if not found.isfinite().all():
-        raise InvalidInput(
-            expected=f"{name} of finite numbers",
-            got="NaN or infinite values",
-            cause="weights that have exploded",
-            next_step="load an earlier checkpoint",
-        )
-
-
-def check_matrix(found: Tensor, name: str, axes: int) -> None:
-    """Raise InvalidInput for anything but real numbers, at least one, on so many axes."""
+def check_matrix(found: Tensor, name: str, axes: int, *, finite: bool = False) -> None:
+    """Raise InvalidInput for anything but real numbers, at least one, on so many axes; finite ones if asked for."""
     if found.dim() != axes or not found.numel() or not found.is_floating_point():
         raise InvalidInput(
             expected=f"{name} as a tensor of {axes} axes of real numbers",
             got=f"shape {tuple(found.shape)} of {found.dtype}",
             cause="an axis that was dropped, or integers",
             next_step="look at it with print(tensor)",
+        )
+    if finite and not found.isfinite().all():
+        raise InvalidInput(
+            expected=f"{name} of finite numbers",
+            got="NaN or infinite values",
+            cause="weights that have exploded",
+            next_step="load an earlier checkpoint",
         )
 
 

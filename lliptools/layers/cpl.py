@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from lliptools.layers.bases import DenseResidual
+from lliptools.layers.bases import DenseResidual, one_lipschitz
 from lliptools.layers.images import ConvResidual
 from lliptools.layers.norm import over_norm
-from lliptools.nets import Guarantee
 
 __all__ = ["CPLConv2d", "CPLLinear"]
 
 
+@one_lipschitz
 class CPLLinear(DenseResidual):
     """x ↦ x − 2/s² · W σ(Wᵀx + b) on (batch, features), with s an upper bound of ‖W‖ found anew at every call.
 
@@ -23,11 +23,8 @@ class CPLLinear(DenseResidual):
         """2 Wᵀ/s²."""
         return 2 * over_norm(self.weight, power=2)
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
-
+@one_lipschitz
 class CPLConv2d(ConvResidual):
     """The convolutional CPL layer on (batch, channels, height, width), divided by the norm on images of every size.
 
@@ -38,7 +35,3 @@ class CPLConv2d(ConvResidual):
     def back(self) -> Tensor:
         """The kernel times 2/s²."""
         return 2 * over_norm(self.weight, 1 if self.circular else self.stride, power=2)
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        return self.guaranteed()

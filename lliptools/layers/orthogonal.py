@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.layers.bases import DenseMap
+from lliptools.layers.bases import DenseMap, one_lipschitz
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.layers.condition import smallest
 from lliptools.layers.images import ConvMap
-from lliptools.nets import Chain, Guarantee
+from lliptools.nets import Chain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape
 
@@ -43,6 +43,7 @@ def cayley(weight: Tensor) -> Tensor:
     return Q @ (3 * eye - Q.mH @ Q) / 2
 
 
+@one_lipschitz
 class CayleyLinear(DenseMap):
     """x ↦ Q x + b on (batch, in_features) with Q orthogonal: orthonormal rows, or columns, or both.
 
@@ -66,11 +67,8 @@ class CayleyLinear(DenseMap):
         """For which inputs the guarantee holds, in words."""
         return "on features, all singular values 1"
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
-
+@one_lipschitz
 class BROLinear(DenseMap):
     """x ↦ (I − 2V(VᵀV)⁻¹Vᵀ) x + b: a reflection in the space of V's columns, cut to size where widths differ.
 
@@ -119,11 +117,8 @@ class BROLinear(DenseMap):
         """For which inputs the guarantee holds, in words."""
         return "on features, all singular values 1 unless columns of V nearly depend on each other"
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
-
+@one_lipschitz
 class CayleyConv2d(ConvMap):
     """An orthogonal convolution on a torus: the Cayley transform of the kernel, frequency by frequency.
 
@@ -202,10 +197,6 @@ class CayleyConv2d(ConvMap):
     def where(self) -> str:
         """For which inputs the guarantee holds, in words."""
         return f"on images of every size from {self.kernel_size}, circular padding, singular values 1"
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        return self.guaranteed()
 
 
 def _defect(Q: Tensor) -> float:

@@ -5,11 +5,11 @@ import math
 import torch
 from torch import nn
 
-from lliptools.layers.bases import Layer, rounding_of
+from lliptools.layers.bases import Layer, one_lipschitz, rounding_of
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.layers.condition import check_scales
 from lliptools.layers.orthogonal import cayley
-from lliptools.nets import Chain, Guarantee
+from lliptools.nets import Chain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense, Shape
 
@@ -18,6 +18,7 @@ __all__ = ["SandwichLinear"]
 WIDEST = 40.0  # |log ψ| counts at most so much: e^40 is a number in every precision, and any Ψ > 0 is sound
 
 
+@one_lipschitz
 class SandwichLinear(Layer):
     """x ↦ √2 Aᵀ Ψ σ(√2 Ψ⁻¹ B x + b) on (batch, in_features): an activation between two halves of an orthogonal matrix.
 
@@ -48,10 +49,6 @@ class SandwichLinear(Layer):
         out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (rows,))
         rounding = 4 * rounding_of(rows + self.in_features, rows, dtype)
         return Chain((LinearMap.of(into, self.bias), self.activation, LinearMap.of(out)), rounding=rounding)
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
     def extra_repr(self) -> str:
         """The sizes, for print()."""

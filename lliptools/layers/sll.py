@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.layers.bases import DenseResidual, Layer
+from lliptools.layers.bases import DenseResidual, Layer, one_lipschitz
 from lliptools.layers.condition import balanced_scale
 from lliptools.layers.images import ConvResidual
-from lliptools.nets import Guarantee
 
 __all__ = ["SLLConv2d", "SLLLinear"]
 
@@ -25,6 +24,7 @@ class _SLL(Layer):
         return 2 * unit / (scale * size).view(-1, *[1] * (unit.dim() - 1))
 
 
+@one_lipschitz
 class SLLLinear(_SLL, DenseResidual):
     """x ↦ x − 2 W T⁻¹ σ(Wᵀx + b) on (batch, features), 1-Lipschitz for every weight and q.
 
@@ -38,11 +38,8 @@ class SLLLinear(_SLL, DenseResidual):
         1 on features
     """
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
-
+@one_lipschitz
 class SLLConv2d(_SLL, ConvResidual):
     """The convolutional SLL layer on (batch, channels, height, width): the way back is the adjoint convolution.
 
@@ -51,7 +48,3 @@ class SLLConv2d(_SLL, ConvResidual):
     SLLLinear. The output has the input's shape, whatever kernel, stride and padding are.
     Raises InvalidInput and UnsupportedLayer. Source: Araujo et al. (ICLR 2023), theorem 3 and appendix on convolutions.
     """
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        return self.guaranteed()

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lliptools.layers.bases import DenseMap
+from lliptools.layers.bases import DenseMap, one_lipschitz
 from lliptools.layers.condition import smallest
 from lliptools.layers.images import ConvMap
 from lliptools.layers.norm import over_norm
@@ -14,6 +14,7 @@ from lliptools.nets import Guarantee
 __all__ = ["NormalizedLinear", "SpectralConv2d", "SpectralLinear"]
 
 
+@one_lipschitz
 class SpectralLinear(DenseMap):
     """x ↦ W x/s + b on (batch, in_features), with s an upper bound of ‖W‖ found anew at every call.
 
@@ -26,11 +27,8 @@ class SpectralLinear(DenseMap):
         """W/s."""
         return over_norm(self.weight)
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are."""
-        return self.guaranteed()
 
-
+@one_lipschitz
 class SpectralConv2d(ConvMap):
     """The convolution divided by an upper bound of its norm on images of every size.
 
@@ -41,10 +39,6 @@ class SpectralConv2d(ConvMap):
     def kernel(self) -> Tensor:
         """The kernel over its norm."""
         return over_norm(self.weight, 1 if self.circular else self.stride)
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are. Raises UnsupportedLayer for what was set since."""
-        return self.guaranteed()
 
 
 class NormalizedLinear(DenseMap):
