@@ -40,7 +40,7 @@ ll.training.digits()
 # What a framed slider shows is made while the controls rest.
 FRAMES = """
 import asyncio
-while explorer.frames is not None and not explorer.frames.shown:
+while explorer.framed and not explorer.screen.ready:
     await asyncio.sleep(0.1)
 """
 # Runs the second cell and gives the milliseconds until its figure is painted.
@@ -96,7 +96,7 @@ def in_lab(lab: Lab, name: str) -> list[object]:
     latency = explorer.latency(control.description, presses=min(20, steps - 1), rest=REST)
     settle = explorer.drag(control.description, -0.3)
     page.close()
-    who = "kernel" if made.frames is None else "browser"
+    who = "kernel" if made.framed is None else "browser"
     return [name, who, latency.median, latency.tail, GOALS[who], settle, first]
 
 

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from lliptools.teach.shared.frames import Place, parts, same
+from lliptools.teach.shared.transport import Place, parts, same
 
 __all__ = ["differences"]
 

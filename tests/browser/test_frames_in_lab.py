@@ -45,7 +45,7 @@ class Light(Explorer):
         return {"t": self.t.value, "a": self.a.value}
 
     def _frames(self):
-        for t in self.frames.positions:
+        for t in self.screen.positions:
             yield self._at(t)
 
 
@@ -55,7 +55,7 @@ light.add_class('light')
 # The end of a cell in which the browser has got what it needs.
 READY = """
 import asyncio
-while not light.frames.shown:
+while not light.screen.ready:
     await asyncio.sleep(0.05)
 """
 # The kernel is away until there is a file, and not for ever.
@@ -153,7 +153,9 @@ def test_a_leap_is_seen_as_a_movement(explorer, lab):
 
 def test_a_control_there_and_back(explorer, lab):
     """The kernel answers for where the control has been, and the browser may not take that for what is there now."""
+    explorer.press("t", "Home", "ArrowRight")
     explorer.press("a", *TWO)
+    explorer.wait_call("t=0.01, a=2")  # none of what is waited for stands there already
     for t, keys in 3 * [("0.00", ["Home"]), ("0.01", ["Home", "ArrowRight"])]:
         explorer.press("t", "End")
         explorer.press("a", "ArrowRight", "ArrowLeft")

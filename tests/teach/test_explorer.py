@@ -1,15 +1,17 @@
 """Figures and the explorer without a browser: numbers, extremes, and what a slider changes."""
 
+import zlib
 from math import inf, nan
 from threading import Event, Thread
 
-import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import said
 import torch
 from networks import NETWORKS, points
 from pictures import differences
+from test_frames import same, unpack
 
 import lliptools as ll
 from lliptools.teach.explorers.neurons.figure import neurons
@@ -17,10 +19,9 @@ from lliptools.teach.explorers.neurons.view import neuron_view
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.shared.controls import nice
 from lliptools.teach.shared.efforts import scale_thresholds
-from lliptools.teach.shared.figure_widget import figure_widget
 from lliptools.teach.shared.plane import plane_view
-from lliptools.teach.shared.redraw import redraw
-from lliptools.teach.shared.style import CONFIG, STATES
+from lliptools.teach.shared.style import CONFIG, LAYOUT, STATES
+from lliptools.teach.shared.transport import Screen, parts
 from lliptools.teach.shared.units import ON, UNDECIDED
 
 DIGITS = ll.training.digits()
@@ -240,44 +241,58 @@ def test_one_constant_point():
     explorer.eps.value = explorer.eps.max
 
 
+def whole(screen):
+    """What a page gets that asks for the whole state."""
+    return unpack(zlib.compress(screen.get_state()["whole"]))
+
+
 def test_nothing_is_uploaded():
-    widget = figure_widget(go.Figure())
-    assert widget._config == CONFIG
+    assert whole(Screen(go.Figure()))["config"] == CONFIG
     assert CONFIG["modeBarButtonsToRemove"] == ["sendChartToCloud"]
     assert CONFIG["displaylogo"] is False
 
 
 def test_figures_share_one_plotly_js():
-    """plotly's own figures bring 5 MB each to the browser, which has to read all of them."""
-    one, other = figure_widget(go.Figure()), figure_widget(go.Figure())
+    """It is 5 MB, which a browser has to read."""
+    one, other = Screen(go.Figure(layout=LAYOUT)), Screen(go.Figure(layout=LAYOUT))
     assert one.carrier is other.carrier
     assert len(one.carrier.code) > 1e6
     assert max(len(str(value)) for value in one.get_state().values()) < 1e4
     one.carrier.close()
-    assert figure_widget(go.Figure()).carrier.comm is not None
+    assert Screen(go.Figure()).carrier.comm is not None
 
 
 def test_the_browser_is_told_of_a_whole_figure(view, monkeypatch):
     told = []
-    monkeypatch.setattr(ipywidgets.Widget, "open", lambda widget: told.append(widget.get_state()))
-    figure_widget(neurons(view, 5))
-    states = [state for state in told if "_widget_data" in state]
-    assert len(states) == 1
-    assert len(states[0]["_widget_data"]) == len(neurons(view, 5).data)
-    assert states[0]["_config"] == CONFIG
-    assert states[0]["_widget_layout"]["annotations"]
+    monkeypatch.setattr(Screen, "open", lambda screen: told.append(screen.get_state()))
+    drawn = neurons(view, 5)
+    Screen(drawn)
+    (state,) = told
+    head = unpack(zlib.compress(state["whole"]))
+    given = {(each["trace"], each["path"]): each["values"] for each in head["properties"]}
+    assert dict.fromkeys(parts(drawn), 1) == {place: len(values) for place, values in given.items()}
+    assert all(same(given[place][0], value) for place, value in parts(drawn).items())
 
 
-def test_redraw_sends_one_message_of_what_changed(view, monkeypatch):
-    widget, sent = figure_widget(neurons(view, 5)), []
-    monkeypatch.setattr(widget, "_send_update_msg", lambda **what: sent.append(what))
-    redraw(widget, neurons(view, 5))
+def test_a_page_that_has_missed_a_message_gets_all(view, monkeypatch):
+    screen, sent = Screen(neurons(view, 5)), []
+    screen.show(neurons(view, 6))
+    assert (screen.count, whole(screen)["count"]) == (1, 1)
+    monkeypatch.setattr(screen, "send", lambda _, buffers: sent.append(unpack(zlib.compress(buffers[0]))))
+    said.say(screen, {"method": "custom", "content": {"missed": True}}, second=0)
+    assert len(sent[0]["properties"]) == len(parts(neurons(view, 6)))
+
+
+def test_a_redrawn_figure_is_one_message_of_what_changed(view, monkeypatch):
+    screen, sent = Screen(neurons(view, 5)), []
+    monkeypatch.setattr(screen, "send", lambda _, buffers: sent.append(unpack(zlib.compress(buffers[0]))))
+    screen.show(neurons(view, 5))
     assert not sent
-    redraw(widget, neurons(view, 6))
+    screen.show(neurons(view, 6))
     (message,) = sent
-    assert message["restyle_data"]
-    assert "annotations" in str(message["relayout_data"])
-    assert "colorscale" not in str(message["restyle_data"].keys())
+    paths = [each["path"] for each in message["properties"]]
+    assert "annotations" in str(paths)
+    assert "colorscale" not in paths
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from lliptools.teach.explorers.condition.widget import ConditionExplorer
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.explorers.norms.widget import NormExplorer
 from lliptools.teach.explorers.products.widget import ProductExplorer
-from lliptools.teach.shared.frames import pack, parts
+from lliptools.teach.shared.transport import pack, parts
 
 
 @pytest.mark.parametrize(("name", "index"), [("digits-clipped", 3), ("digits-clipped", 15), ("moons", 7)])
@@ -16,7 +16,7 @@ def test_neurons_fit_in_a_small_parcel(name, index):
     data = ll.training.recipe(name).data()
     explorer = NeuronExplorer(ll.nets.load(name), data.x_test, data.y_test, index=index, eps_max=0.4)
     shown = [parts(drawn) for drawn, _ in explorer._frames()]
-    parcel = pack(shown, [""] * len(shown), explorer.frames.positions)
+    parcel = pack(shown, [""] * len(shown), explorer.screen.positions)
     assert len(parcel) < 3_000_000
     for each in unpack(parcel)["properties"]:
         for k in (0, 25, 100):
@@ -41,7 +41,7 @@ def moons_points():
 def test_frames_are_what_the_kernel_shows(make):
     """At every position figure and words are those of the slider there: the browser may show no other."""
     explorer = make()
-    slider, positions = explorer.controls[explorer.framed], explorer.frames.positions
+    slider, positions = explorer.controls[explorer.framed], explorer.screen.positions
     frames = list(explorer._frames())
     assert len(frames) == len(positions) > 8
     for k in (0, 1, len(frames) // 2, len(frames) - 2, len(frames) - 1):

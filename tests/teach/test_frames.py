@@ -3,7 +3,6 @@
 import asyncio
 import json
 import zlib
-from dataclasses import dataclass
 from math import nan
 
 import numpy as np
@@ -17,8 +16,8 @@ from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.shared import explorer as base
 from lliptools.teach.shared.controls import choice, slider
 from lliptools.teach.shared.explorer import Explorer
-from lliptools.teach.shared.frames import pack, parts
 from lliptools.teach.shared.style import LAYOUT
+from lliptools.teach.shared.transport import pack, parts
 
 
 def unpack(parcel):
@@ -93,22 +92,23 @@ class Small(Explorer):
             yield figure(t, self.a.value, self.b.value), (f"t = {t} & a = {self.a.value}", f"b = {self.b.value}")
 
 
-@dataclass
-class Sent:
-    """What goes to the browser of a figure."""
+def sent(explorer, monkeypatch):
+    """What goes to the browser of a figure: by message, values at places."""
+    messages = []
 
-    messages: list
+    def keep(_, buffers):
+        head = unpack(zlib.compress(buffers[0]))
+        messages.append({(each["trace"], each["path"]): each["values"][0] for each in head["properties"]})
 
-    def __init__(self, explorer, monkeypatch):
-        self.messages = []
-        monkeypatch.setattr(type(explorer.figure), "_send_update_msg", lambda _, **what: self.messages.append(what))
+    monkeypatch.setattr(explorer.screen, "send", keep)
+    return messages
 
 
 @pytest.fixture
 def at_once(monkeypatch):
     """No waiting for the hand to rest."""
     monkeypatch.setattr(base, "QUIET", 0.0)
-    monkeypatch.setattr(base, "BREATH", 0.0)
+    monkeypatch.setattr(base, "DELAY", 0.0)
 
 
 async def until(condition):
@@ -148,14 +148,14 @@ def test_a_picture_with_other_traces_is_refused():
 def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
     async def hand():
         explorer = Small()
-        assert not explorer.frames.shown
-        await until(lambda: explorer.frames.shown)
-        head = unpack(explorer.frames.parcel)
+        assert not explorer.screen.ready
+        await until(lambda: explorer.screen.ready)
+        head = unpack(explorer.screen.parcel)
         assert head["positions"] == [k / 8 for k in range(9)]
         assert head["given"] == [1, 0]
         assert head["keys"] == ["value", "index"]
         assert head["texts"][8] == "<div role='status' style='line-height: 1.5'>t = 1.0 &amp; a = 1<br>b = 0</div>"
-        sent = Sent(explorer, monkeypatch)
+        messages = sent(explorer, monkeypatch)
         words = []
         monkeypatch.setattr(explorer.summary, "send_state", lambda *names, **_: words.append(names))
         # The browser's: nothing is sent, and the kernel follows in silence.
@@ -164,38 +164,40 @@ def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
         assert "t = 0.75" in explorer.summary.value
         await until(lambda: explorer.figure.layout.annotations[0].text == "t = 0.75, a = 1, b = 0")
         assert explorer.figure.data[0].marker.line.width == 2
-        assert not sent.messages
+        assert not messages
         assert not words
         # Another control: the kernel's again, and all that the browser may have changed is told.
         explorer.a.value = 2
-        assert not explorer.frames.shown
-        last = sent.messages[-1]
-        assert set(last["restyle_data"]) == {"y", "marker.color", "marker.size", "marker.line.width", "z"}
-        assert last["restyle_data"]["marker.color"][0] == "#FFFFFF"  # the same as before, and told
-        assert last["relayout_data"] == {"annotations[0].text": "t = 0.75, a = 2, b = 0"}
-        assert last["trace_indexes"] == [0, 1, 2]  # the bars depend on a
+        assert not explorer.screen.ready
+        last = messages[-1]
+        assert set(last) == {
+            *((0, path) for path in ("y", "marker.color", "marker.size", "marker.line.width")),
+            *((1, "z"), (2, "y"), (None, "annotations[0].text")),  # the bars depend on a
+        }
+        assert last[0, "marker.color"] == "#FFFFFF"  # the same as before, and told
+        assert last[None, "annotations[0].text"] == "t = 0.75, a = 2, b = 0"
         assert words
         # The next parcel is for the new view, and back to the old one its pictures are not taken for true.
-        count = len(sent.messages)
-        await until(lambda: explorer.frames.shown)
-        assert unpack(explorer.frames.parcel)["given"] == [2, 0]
+        count = len(messages)
+        await until(lambda: explorer.screen.ready)
+        assert unpack(explorer.screen.parcel)["given"] == [2, 0]
         explorer.t.value = 0.25
-        assert len(sent.messages) == count
+        assert len(messages) == count
         explorer.b.value = 1
-        assert not explorer.frames.shown
-        assert len(sent.messages) > count
+        assert not explorer.screen.ready
+        assert len(messages) > count
         assert explorer.figure.layout.annotations[0].text == "t = 0.25, a = 2, b = 1"
         # There and back, in one breath: the browser has dropped its pictures, so the kernel draws.
-        await until(lambda: explorer.frames.shown)
+        await until(lambda: explorer.screen.ready)
         with explorer.held():
             explorer.t.value, explorer.b.value = 0.5, 0
             explorer.b.value = 1
-        assert not explorer.frames.shown
-        assert sent.messages[-1]["relayout_data"] == {"annotations[0].text": "t = 0.50, a = 2, b = 1"}
+        assert not explorer.screen.ready
+        assert messages[-1][None, "annotations[0].text"] == "t = 0.50, a = 2, b = 1"
         # The same pictures as those that it has dropped are sent once more.
-        assert explorer.frames.parcel == b""
-        await until(lambda: explorer.frames.shown)
-        assert unpack(explorer.frames.parcel)["given"] == [2, 1]
+        assert explorer.screen.parcel == b""
+        await until(lambda: explorer.screen.ready)
+        assert unpack(explorer.screen.parcel)["given"] == [2, 1]
 
     asyncio.run(hand())
 
@@ -205,12 +207,12 @@ def test_moves_while_pictures_are_made(at_once, monkeypatch):
 
     async def hand():
         explorer = Small()
-        await until(lambda: len(explorer.frames._pictures) >= 3)
+        await until(lambda: len(explorer.screen._pictures) >= 3)
         explorer.t.value = 0.5
-        assert len(explorer.frames._pictures) >= 3
+        assert len(explorer.screen._pictures) >= 3
         explorer.a.value = 3
-        await until(lambda: explorer.frames.shown)
-        texts = unpack(explorer.frames.parcel)["texts"]
+        await until(lambda: explorer.screen.ready)
+        texts = unpack(explorer.screen.parcel)["texts"]
         assert len(texts) == 9
         assert all("a = 3" in text for text in texts)
 
@@ -221,8 +223,8 @@ def test_without_a_kernel_nothing_is_made():
     explorer = Small()
     explorer.t.value = 0.75
     assert explorer.figure.layout.annotations[0].text == "t = 0.75, a = 1, b = 0"
-    assert not explorer.frames.shown
-    assert explorer.frames.parcel == b""
+    assert not explorer.screen.ready
+    assert explorer.screen.parcel == b""
 
 
 def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
@@ -237,13 +239,13 @@ def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
     async def hand():
         explorer = NeuronExplorer(net, x, y, eps_max=1.0)
         monkeypatch.setattr(explorer, "_first_look", lambda *what: looks.append(what) or look(explorer, *what))
-        await until(lambda: explorer.frames.shown)
+        await until(lambda: explorer.screen.ready)
         explorer.point.value = 3
         explorer.eps.value = 0.4
         await asyncio.sleep(0)
         explorer.point.value = 4
         explorer.eps.value = 0.7
-        await until(lambda: explorer.frames.shown)
+        await until(lambda: explorer.screen.ready)
         explorer.eps.value = 0.6
         assert "ε = 0.6 ·" in explorer.summary.value  # at once, though nothing is drawn here yet
         explorer.eps.value = 0.9
@@ -251,7 +253,7 @@ def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
         fresh = NeuronExplorer(net, x, y, index=4, eps=0.9, eps_max=1.0)
         assert explorer.summary.value == fresh.summary.value
         assert not differences(explorer.figure, fresh.figure)
-        head, shown = unpack(explorer.frames.parcel), parts(fresh.figure)
+        head, shown = unpack(explorer.screen.parcel), parts(fresh.figure)
         k = int(np.argmin(np.abs(np.array(head["positions"]) - 0.9)))
         assert head["given"] == [4, 1.0, 1]
         assert head["texts"][k] == fresh.summary.value

@@ -15,8 +15,8 @@ from lliptools.cli import app
 from lliptools.teach.explorers.neurons.figure import neurons
 from lliptools.teach.explorers.neurons.view import neuron_view
 from lliptools.teach.publish import gallery
-from lliptools.teach.shared.frames import parts
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED, WEIGHTS, dark, dark_color
+from lliptools.teach.shared.transport import parts
 
 
 @pytest.fixture(scope="module")

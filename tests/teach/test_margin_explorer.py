@@ -4,6 +4,7 @@ from fractions import Fraction
 from math import inf, isnan, nan, sqrt
 
 import pytest
+import said
 import torch
 from networks import NETWORKS, points, random_mlp
 
@@ -172,10 +173,11 @@ def test_controls_change_figure_and_text(explorer):
 
 
 def test_a_click_moves_the_point(explorer):
-    explorer._move([0.4212], [0.9871])
+    said.say(explorer.screen, {"method": "custom", "content": {"clicked": [0, 0.4212, 0.9871]}}, second=0)
+    said.say(explorer.screen, {"method": "custom", "content": {"clicked": [3, 1.0, 1.0]}}, second=1)  # not the map
     assert (explorer.x0.value, explorer.x1.value) == (pytest.approx(0.42), pytest.approx(0.98, abs=0.011))
     assert "point (0.42, " in explorer.summary.value
-    explorer._move([99.0], [-99.0])
+    said.say(explorer.screen, {"method": "custom", "content": {"clicked": [0, 99.0, -99.0]}}, second=2)
     assert (explorer.x0.value, explorer.x1.value) == (explorer.x0.max, explorer.x1.min)
 
 

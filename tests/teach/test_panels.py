@@ -24,5 +24,4 @@ def test_the_state_of_an_explorer_is_json():
     digits = ll.training.digits()
     nets = {"mine": ll.nets.load("digits-0.5-sparse")}
     explorer = ll.teach.AccuracyExplorer(nets, digits.x_test[:5], digits.y_test[:5], eps_max=1.0)
-    state = explorer.figure.get_state()
-    json.dumps([state["_widget_data"], state["_widget_layout"]], allow_nan=False, default=lambda array: array.tolist())
+    json.dumps(explorer.figure.to_plotly_json(), allow_nan=False, default=lambda array: array.tolist())

@@ -11,8 +11,8 @@ from string import Template
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.shared.example import Example, Picture
-from lliptools.teach.shared.frames import SCRIPT, pack, parts
 from lliptools.teach.shared.style import CONFIG, dark, dark_colors
+from lliptools.teach.shared.transport import SCRIPT, pack, parts
 
 __all__ = ["strip", "write"]
 

@@ -8,7 +8,7 @@ import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_start", "choice", "key", "log_slider", "moves", "nice", "slider", "state"]
+__all__ = ["check_start", "choice", "key", "log_slider", "moves", "nice", "positions", "slider", "state"]
 
 NARROW, WIDE = "400px", "720px"
 
@@ -68,6 +68,14 @@ def key(control: ipywidgets.ValueWidget) -> str:
 def state(control: ipywidgets.ValueWidget) -> dict[str, Any]:
     """What a control stands at, as the browser says it."""
     return {key(control): getattr(control, key(control))}
+
+
+def positions(control: Any) -> list[Any]:
+    """Where a control can stand."""
+    if hasattr(control, "options"):
+        return [value for _, value in control._options_full]
+    steps = [control.min + k * control.step for k in range(round((control.max - control.min) / control.step) + 1)]
+    return [control.base**step for step in steps] if hasattr(control, "base") else steps
 
 
 def _place(wide: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lliptools import nets, training
 from lliptools.certificates.certificate import certify
+from lliptools.teach.shared.controls import positions
 from lliptools.teach.shared.explorer import Explorer
 
 __all__ = ["Example", "Picture", "labelled"]
@@ -38,22 +39,12 @@ class Example:
     def pictures(self, explorer: Explorer) -> Iterator[Picture]:
         """What the explorer shows while the control runs over its positions; the others stay where they are."""
         control = explorer.controls[self.control]
-        for position in _positions(control)[:: self.every]:
+        for position in positions(control)[:: self.every]:
             with explorer.held():
                 control.value = position
             explorer.finish()
             said = control.label if hasattr(control, "options") else position
             yield said, explorer._figure(coarse=False), explorer._summary()
-
-
-def _positions(control: Any) -> list[Any]:
-    """Where a slider can stand."""
-    if hasattr(control, "options"):
-        return [value for _, value in control._options_full]
-    steps = round((control.max - control.min) / control.step)
-    if hasattr(control, "base"):
-        return [control.base ** (control.min + k * control.step) for k in range(steps + 1)]
-    return [control.min + k * control.step for k in range(steps + 1)]
 
 
 def labelled(name: str, *, by_margin: bool = False) -> tuple[Any, Tensor, Tensor]:

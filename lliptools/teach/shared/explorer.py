@@ -7,50 +7,53 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 import ipywidgets
 import plotly.graph_objects as go
 
 from lliptools.teach.shared.button import Button
 from lliptools.teach.shared.controls import moves, state
-from lliptools.teach.shared.figure_widget import figure_widget
-from lliptools.teach.shared.frames_widget import Frames
-from lliptools.teach.shared.redraw import redraw
 from lliptools.teach.shared.style import dark
+from lliptools.teach.shared.transport import Screen, plotly_js
 
-__all__ = ["Explorer"]
+__all__ = ["Explorer", "running_loop"]
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
-BREATH = 0.01  # seconds between two pictures that are made beforehand, for what a hand asks meanwhile
+DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
 
 
 class Explorer(ipywidgets.VBox):
     """A figure, its controls, a summary in words and the call that opens the present view.
 
-    A class that derives from it says what is shown: _figure, _summary and _keywords. Where the whole picture takes
-    longer than a hand waits it says slow = True and draws something coarser for _figure(coarse=True); the whole picture
-    follows when the controls have been at rest.
+    A class that derives from it implements `_figure`, `_summary` and `_keywords`, and where the whole picture takes
+    longer than a hand waits, one of these:
 
-    Where one slider is moved most, it says framed = the name of that slider, and _frames gives the figure at each of
-    its positions: they are made while the controls rest, and from then on the browser shows them without the kernel.
+    * `slow = True`: `_figure(coarse=True)` is drawn at once, the whole picture when the controls are at rest
+    * `_next_part`: what is known is drawn at once, the rest part by part
+    * `framed = "name"` of a slider: `_frames` are made at all its positions, and the browser shows them by itself
 
-    Explorer.dark = True, set before one is made, draws all of them for a dark page.
+    Arguments:
 
-    controls: by name, each with a description and a tooltip; they become attributes. rows: the names of the controls,
-    row by row; one that is in none, or that cannot move, is not shown. source: how what is explored is called where the
-    explorer is made, as code, which as a rule is what the class names as usual; empty where it is nothing but the
-    controls.
+    * controls: by name, each with a description and a tooltip; they become attributes
+    * rows: the names of the controls, row by row; one that is in none, or that cannot move, is not shown
+    * source: how what is explored is called in code; `usual` as a rule, empty where it is nothing but the controls
 
-    JupyterLab lets a kernel that is busy answer controls in a second thread. One of the two draws at a time; what a
-    control says may change meanwhile, and is drawn next. So what is kept for later has to be computed from values that
-    were read once.
+    Explorer.dark = True, set before one is made, draws all of them for a dark page. In a script all is drawn at once.
+
+    JupyterLab lets a busy kernel answer controls in a second thread. One of the two draws at a time; a control may move
+    meanwhile, and is drawn next. So what is kept for later is computed from values that were read once.
     """
 
     usual = "net, x, y"
     slow = False
     framed: str | None = None
     dark = False
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
+        """Have the browser read plotly.js while the explorer is computed."""
+        plotly_js()
+        return super().__new__(cls, *arguments, **keywords)
 
     def __init__(
         self, controls: Mapping[str, ipywidgets.ValueWidget], rows: Sequence[Sequence[str]], source: str
@@ -60,11 +63,12 @@ class Explorer(ipywidgets.VBox):
             setattr(self, name, control)
         self._source, self._held, self._moved, self._turn = source, False, False, RLock()
         self._later: asyncio.Handle | None = None
+        self._behind = False  # whether what is drawn here lacks something that is known
         self._pressed: dict[str, datetime] = {}  # when a button was pressed last, on each page that shows the explorer
         self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
-        self.figure = figure_widget(self._colored(self._figure(coarse=False)))
         others = [control for name, control in self.controls.items() if name != self.framed]
-        self.frames = Frames(self.figure, self.controls[self.framed], self.summary, others) if self.framed else None
+        followed = (self.controls[self.framed], self.summary, others) if self.framed else ()
+        self.screen = Screen(self._colored(self._figure(coarse=False)), *followed)
         self._write()
         for control in self.controls.values():
             control.observe(self._update, names="value")
@@ -77,11 +81,16 @@ class Explorer(ipywidgets.VBox):
             layout={"width": "80px", "margin": "2px 2px 2px 16px"},
         )
         # A window narrower than the figure scrolls it.
-        framed = ipywidgets.Box([self.figure], layout={"overflow": "auto hidden"})
+        scrolled = ipywidgets.Box([self.screen], layout={"overflow": "auto hidden"})
         lines = [[self.controls[name] for name in row if moves(self.controls[name])] for row in rows]
         lines[0].append(self.reset)
-        super().__init__([*map(ipywidgets.HBox, lines), self.summary, framed, self.call])
-        self._rest(_running_loop(), drawn=True)
+        super().__init__([*map(ipywidgets.HBox, lines), self.summary, scrolled, self.call])
+        self._rest(QUIET if self.framed else DELAY)
+
+    @property
+    def figure(self) -> go.Figure:
+        """The figure as it was drawn last."""
+        return self.screen.figure
 
     def _button(self, description: str, tooltip: str, press: Callable[[], None], **look: Any) -> Button:
         """A button that brings the controls to what they show when it is pressed, and then calls press."""
@@ -131,6 +140,10 @@ class Explorer(ipywidgets.VBox):
         """Figure and summary at every position of the framed slider, while the other controls stand as they do."""
         raise NotImplementedError
 
+    def _next_part(self) -> Callable[[], object] | None:
+        """What computes the next part that the present view lacks, in a second at most; None where it is whole."""
+        return None
+
     def reproduce(self) -> str:
         """The one-line call that opens the present view."""
         keywords = self._keywords()
@@ -153,32 +166,29 @@ class Explorer(ipywidgets.VBox):
                 self._update(None)
 
     def finish(self) -> None:
-        """Draw the whole picture of the present view now, where it was left for later."""
-        waits = self._later is not None
-        self._cancel()
-        if waits:
-            self._draw(coarse=False)
+        """Compute and draw what the present view still lacks, now."""
+        with self._turn:
+            self._cancel()
+            while part := self._next_part():
+                part()
+                self._behind = True
+            if self._behind:
+                self._draw()
 
     def _update(self, change: Any) -> None:
         with self._turn:
-            if self.frames and change and change.owner in self.frames.others:
-                self.frames.drop()
+            if self.framed and change and change.owner in self.screen.others:
+                self.screen.drop()
             if self._held:
                 self._moved = True
+                return
+            self._cancel()
+            if self.screen.ready:  # the browser shows it already
+                self._behind = True
+                self._write(silently=True)
             else:
-                self._cancel()
-                self._follow()
-
-    def _follow(self) -> None:
-        """Bring the explorer to what its controls say now: at once what is quick, the rest when they are at rest."""
-        loop = _running_loop()
-        if self.frames and self.frames.shown:
-            self._write(silently=True)
-            self._rest(loop, drawn=False)
-            return
-        coarse = self.slow and loop is not None
-        self._draw(coarse=coarse)
-        self._rest(loop, drawn=not coarse)
+                self._draw(coarse=self.slow and running_loop() is not None)
+            self._rest(QUIET)
 
     def _cancel(self) -> None:
         """Have nothing done later."""
@@ -186,35 +196,34 @@ class Explorer(ipywidgets.VBox):
             self._later.cancel()
             self._later = None
 
-    def _rest(self, loop: asyncio.AbstractEventLoop | None, *, drawn: bool) -> None:
+    def _rest(self, pause: float) -> None:
         """Have what can wait done when the controls have been at rest."""
+        loop = running_loop()
         if loop is None:
-            if not drawn:
-                self._draw(coarse=False)
-        elif self.frames or not drawn:
-            self._later = loop.call_later(QUIET, self._at_rest, loop, drawn)
+            self.finish()
+        elif self._behind or (self.framed and not self.screen.ready) or self._next_part():
+            self._later = loop.call_later(pause, self._go_on)
 
-    def _at_rest(self, loop: asyncio.AbstractEventLoop, drawn: bool) -> None:
+    def _go_on(self) -> None:
+        """Do one thing that could wait."""
         with self._turn:
-            if not drawn:
-                self._draw(coarse=False)
-            if self.frames and not self.frames.shown:
-                coming = ((self._colored(figure), _spoken(lines)) for figure, lines in self._frames())
-                self.frames.make(coming)
-                self._later = loop.call_later(BREATH, self._at_rest, loop, True)
+            if part := self._next_part():
+                part()
+                self._behind = True
+            if self._behind:
+                self._draw()
+            if self.framed and not self.screen.ready:
+                self.screen.make((self._colored(figure), _spoken(lines)) for figure, lines in self._frames())
+            self._rest(DELAY)
 
-    def _draw(self, *, coarse: bool) -> None:
+    def _draw(self, *, coarse: bool = False) -> None:
         """Bring figure and words to the present view; in silence where the browser shows it already."""
+        self._behind = coarse
         figure = self._colored(self._figure(coarse=coarse))
-        if self.frames and self.frames.shown:
-            redraw(self.figure, figure, send=False)
-            self._write(silently=True)
-            return
-        redraw(self.figure, figure, again=self.frames.owed if self.frames else ())
-        self._write()
-        if self.frames and self.frames.owed:
+        behind = self.screen.show(figure, silently=self.screen.ready)
+        self._write(silently=self.screen.ready)
+        if behind:
             self.summary.send_state("value")
-            self.frames.owed = []
 
     def _colored(self, figure: go.Figure) -> go.Figure:
         return dark(figure) if self.dark else figure
@@ -224,6 +233,14 @@ class Explorer(ipywidgets.VBox):
         with self.summary._lock_property(value=summary) if silently else nullcontext():
             self.summary.value = summary
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of a kernel; None where there is none, as in a script."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _spoken(lines: Sequence[str]) -> str:
@@ -239,11 +256,3 @@ def _spelled(value: object) -> str:
         return f"float('{value}')"
     short = f"{value:.6g}"
     return short if math.isclose(float(short), value, rel_tol=1e-12) else repr(value)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of a kernel; None where there is none, as in a script."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -15,7 +15,7 @@ from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.accuracy.figure import accuracy
 from lliptools.teach.explorers.accuracy.view import AccuracyView, broken_at, certified_radii, pictures
 from lliptools.teach.shared.controls import check_start, choice, nice, slider
-from lliptools.teach.shared.staged import StagedExplorer
+from lliptools.teach.shared.explorer import Explorer
 
 __all__ = ["AccuracyExplorer"]
 
@@ -26,7 +26,7 @@ ATTACKS = 6  # radii at which every point is attacked
 METHODS = ("global", "local")
 
 
-class AccuracyExplorer(StagedExplorer):
+class AccuracyExplorer(Explorer):
     """Certified accuracy against radius of several networks, attacked and clean beside it, and their points one by one.
 
     nets: networks by name, all for the same points. x: (points, *sample), y: (points,). eps, method, net: where the

@@ -14,7 +14,7 @@ from lliptools.teach.explorers.clipping.figure import LAYERS, clipping
 from lliptools.teach.explorers.clipping.view import ClipView, Member, ThetaCurve, clip_view, family, theta_curve
 from lliptools.teach.shared.controls import check_start, choice, nice, slider
 from lliptools.teach.shared.efforts import Effort, effort, everywhere, typical_radius
-from lliptools.teach.shared.staged import StagedExplorer
+from lliptools.teach.shared.explorer import Explorer
 from lliptools.teach.shared.units import stations
 
 __all__ = ["ClipExplorer"]
@@ -24,7 +24,7 @@ POINTS = 32  # over which means are taken
 OCTAVES = 4  # the thresholds go up and down by so many factors of two
 
 
-class ClipExplorer(StagedExplorer):
+class ClipExplorer(Explorer):
     """Which neurons clipping makes constant, and what that does to the local and to the global bound.
 
     net: any network that lliptools.local_bound takes, or several for the same points by name, such as those of one

@@ -94,7 +94,7 @@ class ConditionExplorer(Explorer):
 
     def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
         name = self.controls["matrix"].value
-        for log_q in self.frames.positions if self.frames else ():
+        for log_q in self.screen.positions:
             view = self._view(name, log_q)
             yield condition(view, self._reach(name)), view.summary()
 

@@ -14,7 +14,7 @@ from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.lattice.figure import lattice
 from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView, lattice_row
 from lliptools.teach.shared.controls import check_start, nice, slider
-from lliptools.teach.shared.staged import StagedExplorer
+from lliptools.teach.shared.explorer import Explorer
 
 __all__ = ["LatticeExplorer"]
 
@@ -24,7 +24,7 @@ ONE_BY_ONE = ("exact",)
 PART = 7  # radii of the others that are computed before the kernel answers again
 
 
-class LatticeExplorer(StagedExplorer):
+class LatticeExplorer(Explorer):
     """All bounds of lliptools.BOUNDS near a point: their order, their values, what they certify, what they cost.
 
     net: any network that lliptools.local_bound takes. x: (points, *sample), y: (points,) the points to pick from and

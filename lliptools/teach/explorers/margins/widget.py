@@ -68,7 +68,7 @@ class MarginExplorer(Explorer):
         # Whoever moves L by hand means that L.
         controls["L"].observe(lambda _: self._assume(), names="value")
         if self._flat:
-            self.figure.data[0].on_click(lambda _trace, clicked, _state: self._move(clicked.xs, clicked.ys))
+            self.screen.on_click(0, self._move)
 
     @property
     def view(self) -> MarginView:
@@ -176,10 +176,10 @@ class MarginExplorer(Explorer):
         if not self._held:
             self.controls["rung"].value = ASSUMED
 
-    def _move(self, across: list[float], up: list[float]) -> None:
+    def _move(self, across: float, up: float) -> None:
         """Move the point to where the map was clicked."""
         with self.held():
-            for name, value in zip(("x0", "x1"), (across[0], up[0]), strict=True):
+            for name, value in zip(("x0", "x1"), (across, up), strict=True):
                 control = self.controls[name]
                 control.value = min(max(control.step * round(value / control.step), control.min), control.max)
 

@@ -14,7 +14,7 @@ from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.shared.controls import check_start, choice, slider
-from lliptools.teach.shared.explorer import Explorer, _running_loop
+from lliptools.teach.shared.explorer import Explorer, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, fit, moons
 from lliptools.training.devices import as_device
 
@@ -133,7 +133,7 @@ class TrainingExplorer(Explorer):
             return
         self._run = run = Run(recipe, History(recipe.name, net), Event())
         self._shown()
-        loop = _running_loop()
+        loop = running_loop()
         if loop is None:
             _train(run, net, data, self.device, self.controls["seed"].value, self._shown)
         else:
@@ -158,7 +158,7 @@ class TrainingExplorer(Explorer):
             self.halt.disabled = not going or (self._run is not None and self._run.stop.is_set())
             if self._run is not None:
                 self.progress.max, self.progress.value = self._run.recipe.epochs, len(self._run.history)
-            self._draw(coarse=False)
+            self._draw()
 
     def _figure(self, *, coarse: bool) -> go.Figure:
         if self._run is None:
