@@ -37,13 +37,13 @@ class Spoiled(TorchFunctionMode):
 
 
 BOUNDS = {  # and of how many functions one is spoiled
-    "local": (ll.local_bound, 13),
-    "prefix": (partial(ll.local_bound, prefix=True), 31),
-    "tightest": (ll.tightest_bound, 101),
-    "gram": (partial(ll.local_bound, norm=ll.bounds.GramNorm(3)), 31),
-    "cholesky": (partial(ll.local_bound, norm=ll.bounds.CholeskyNorm()), 31),
-    "aposteriori": (partial(ll.local_bound, norm=ll.bounds.AposterioriNorm()), 31),
-    "fft": (partial(ll.local_bound, norm=ll.bounds.torus_norm), 31),
+    "local": (ll.local_bound, 29),
+    "prefix": (partial(ll.local_bound, prefix=True), 61),
+    "tightest": (ll.tightest_bound, 199),
+    "gram": (partial(ll.local_bound, norm=ll.bounds.GramNorm(3)), 61),
+    "cholesky": (partial(ll.local_bound, norm=ll.bounds.CholeskyNorm()), 61),
+    "aposteriori": (partial(ll.local_bound, norm=ll.bounds.AposterioriNorm()), 61),
+    "fft": (partial(ll.local_bound, norm=ll.bounds.torus_norm), 61),
 }
 NETS = {
     "clipped": lambda: random_mlp(3, 6, 5, 3, activation="clipped_relu"),
@@ -58,7 +58,8 @@ def test_a_spoiled_number_makes_no_bound_smaller_and_certifies_nothing(name, bou
     net, (rung, every) = NETS[name](), BOUNDS[bound]
     x = points(net, 2)
     y = net(x).argmax(dim=1)
-    close = 1e-5 if bound == "aposteriori" else 1e-9  # another matrix has another random start
+    # Another matrix has another random start; and where one proof is lost, the next one has no margin of 1e-9 a layer.
+    close = {"aposteriori": 1e-5, "cholesky": 1e-8}.get(bound, 1e-9)
 
     def certified(number):
         with Spoiled(number) as mode:

@@ -9,7 +9,7 @@ from torch import nn
 
 import lliptools as ll
 
-BATCH, BATCHES = 100, 10
+BATCH, BATCHES = 50, 10
 SHAPES = {"moons": (2,), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits-conv": (1, 8, 8), "": (64,)}
 
 
