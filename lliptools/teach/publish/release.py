@@ -118,7 +118,7 @@ def _with_region(task: Task, line: int) -> str:
 def _hidden_test(task: Task, call: ast.Call, seeds: random.Random) -> NotebookNode:
     """A cell that gives the marks of an exercise: as many as its difficulty, for right answers on other cases."""
     hidden = copy.deepcopy(call)
-    if getattr(getattr(check, _name(call)), "seeded", False):
+    if getattr(check, _name(call)).seeded:
         hidden.keywords.append(ast.keyword("seed", ast.Constant(seeds.randrange(1, 2**31))))
     text = f"""\
 # Marks for this exercise: {task.difficulty}, given here, on cases other than those above.

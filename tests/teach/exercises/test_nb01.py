@@ -1,4 +1,4 @@
-"""The checks of notebook 01 against right answers and the classic wrong ones."""
+"""The exercises of notebook 01: answers that are written differently, and what is said and drawn of wrong ones."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 import lliptools as ll
 
 
-def ours(W, b, x, y):
+def by_loop(W, b, x, y):
     logits = W @ x + b
     radii = [(logits[y] - logits[j]) / (W[y] - W[j]).norm() for j in range(len(b)) if j != y]
     return max(min(radii), 0)
@@ -25,44 +25,17 @@ def margin(W, b, x, y):
     return (logits[y] - logits[torch.arange(len(b)) != y]).min()
 
 
-def runner_up(W, b, x, y):
-    """The border to the class with the second largest logit: another may be nearer."""
-    logits = W @ x + b
-    logits[y] = -torch.inf
-    j = logits.argmax()
-    logits = W @ x + b
-    return ((logits[y] - logits[j]) / (W[y] - W[j]).norm()).clamp(min=0)
-
-
-def with_itself(W, b, x, y):
-    logits = W @ x + b
-    return ((logits[y] - logits) / (W[y] - W).norm(dim=1)).min().clamp(min=0)
-
-
-def signed(W, b, x, y):
-    logits = W @ x + b
-    return min((logits[y] - logits[j]) / (W[y] - W[j]).norm() for j in range(len(b)) if j != y)
-
-
-@pytest.mark.parametrize("answer", [ours, by_projection, lambda *given: ours(*given).item() if ours(*given) else 0])
+@pytest.mark.parametrize(
+    "answer", [by_loop, by_projection, lambda *given: by_loop(*given).item() if by_loop(*given) else 0]
+)
 def test_pairwise_radius_right(answer):
-    assert ll.check.pairwise_radius(answer).status == "right"
+    outcome = ll.check.pairwise_radius(answer)
+    assert (outcome.status, outcome.message) == ("right", "on 29 cases")
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda *given: ours(*given) / 2**0.5, "Exactly √2 less"),
-        (lambda W, b, x, y: margin(W, b, x, y) / torch.linalg.matrix_norm(W, 2), "unsound"),
-        (
-            lambda W, b, x, y: max(margin(W, b, x, y) / (2**0.5 * torch.linalg.matrix_norm(W, 2)), 0),
-            "√2 ‖W‖), the same",
-        ),
-        (lambda W, b, x, y: margin(W, b, x, y), "unsound"),
-        (runner_up, "label 2 wins"),
-        (signed, "label 0 does not win at x itself"),
-        (lambda W, b, x, y: abs(signed(W, b, x, y)), "label 0 does not win at x itself"),
-        (with_itself, "your radius is nan"),
         (lambda *given: torch.inf, "your radius is inf"),
         (lambda W, b, x, y: W @ x, "expected a number"),
         (lambda W, b, x, y: 1 / 0, "raised ZeroDivisionError"),
@@ -90,14 +63,14 @@ def test_the_point_that_breaks_a_radius_is_drawn():
     assert before.y.argmax() != after.y.argmax()
 
 
-@pytest.mark.parametrize("answer", [lambda *_: None, lambda *_: ...])
-def test_pairwise_radius_not_attempted(answer):
-    assert ll.check.pairwise_radius(answer).status == "not attempted"
-
-
 @pytest.mark.parametrize(
     "W",
-    [[[1, 0], [0, 1]], torch.tensor([[0.6, 0.8, 0.0], [0.8, -0.6, 0.0], [0.0, 0.0, 1.0]]), [[0.0, -1.0], [1.0, 0.0]]],
+    [
+        [[1, 0], [0, 1]],
+        torch.tensor([[0.6, 0.8, 0.0], [0.8, -0.6, 0.0], [0.0, 0.0, 1.0]]),
+        [[0.0, -1.0], [1.0, 0.0]],
+        [[2**-0.5], [-(2**-0.5)]],  # one column of length 1, two rows that are √2 apart
+    ],
 )
 def test_why_sqrt2_right(W):
     assert ll.check.why_sqrt2(W).status == "right"
@@ -106,25 +79,15 @@ def test_why_sqrt2_right(W):
 @pytest.mark.parametrize(
     ("W", "said"),
     [
-        ([[1.0], [-1.0]], "‖W‖ = 1.414: more than 1"),
-        ([[2**0.5, 0], [0, 0]], "‖W‖ = 1.414: more than 1"),
-        ([[1.0, 0], [0, 0]], "changes by 1 at most"),
-        ([[2**-0.5], [-(2**-0.5)]], ""),
-        ([[0.5, 0.5], [0.5, 0.5]], "changes by 0 at most"),
         ([1.0, 2.0], "a row for each"),
         ([[1.0, float("nan")], [0, 1]], "expected a finite matrix"),
         ("identity", "got identity"),
     ],
 )
 def test_why_sqrt2_wrong(W, said):
-    """The fourth is not wrong: its one column has length 1, and its rows are √2 apart."""
     outcome = ll.check.why_sqrt2(W)
-    assert (outcome.status == "right") == (not said)
+    assert outcome.status == "wrong"
     assert said in outcome.message
-
-
-def test_why_sqrt2_not_attempted():
-    assert ll.check.why_sqrt2(None).status == "not attempted"
 
 
 def test_a_matrix_that_stretches_is_drawn():

@@ -1,4 +1,4 @@
-"""How an outcome is shown: text for print and nbval, a picture below it in a notebook."""
+"""What all exercises share: how an answer is asked for, how an outcome is shown, text first and a picture below it."""
 
 import subprocess
 import sys
@@ -8,12 +8,27 @@ import pytest
 import torch
 
 import lliptools as ll
-from lliptools.teach.checks.answers import ask, number
-from lliptools.teach.exercise import Exercise, Fault, Finding, NotAttempted, Outcome
+from lliptools.teach.exercises.answers import ask, ask_number
+from lliptools.teach.exercises.exercise import PLOTLY, Exercise, NotAttempted, Outcome, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of
 from lliptools.teach.shared.pair_figure import counter_example
 
-PLOTLY = "application/vnd.plotly.v1+json"
+PAIR = Pair("a claim", torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2))
+
+
+class TwiceTheNumber(Exercise):
+    """twice_the_number(x): 2 x."""
+
+    hints = ("first", "second")
+    reference = staticmethod(lambda x: 2 * x)
+
+    def cases(self, seed):
+        yield from ((x,) for x in (0, 1, 7 + seed))
+
+    def check(self, answer, x):
+        if ask_number(answer, self.described(x), x) != 2 * x:
+            raise Wrong(f"on {self.described(x)} 2 x is {2 * x}", PAIR)
+        return Outcome("right", "all of them", PAIR) if x > 1 else None
 
 
 def shown(outcome, monkeypatch, capsys):
@@ -22,6 +37,18 @@ def shown(outcome, monkeypatch, capsys):
     monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
     outcome._ipython_display_()
     return capsys.readouterr().out, bundles
+
+
+def test_an_exercise_of_ones_own():
+    exercise = TwiceTheNumber()
+    assert (exercise.name, exercise.seeded) == ("twice_the_number", True)
+    wrong = exercise(lambda x: x * x)
+    assert wrong.message == "on x = 1 2 x is 2\nA hint: ll.check.twice_the_number.hint()"
+    assert wrong.counter_example is PAIR
+    right = exercise(lambda x: x + x)
+    assert (right.status, right.message) == ("right", "all of them")
+    assert exercise(lambda x: 2 * x if x in (0, 1, 7) else 0.0).status == "right"
+    assert "x = 9" in exercise(lambda x: 2 * x if x in (0, 1, 7) else 0.0, seed=2).message
 
 
 def test_the_message_is_printed_and_the_picture_follows(monkeypatch, capsys):
@@ -36,10 +63,11 @@ def test_the_message_is_printed_and_the_picture_follows(monkeypatch, capsys):
 def test_without_a_picture_there_is_the_message_alone(monkeypatch, capsys):
     outcome = ll.check.break_spectral_norm(None)
     assert shown(outcome, monkeypatch, capsys) == (f"{outcome!r}\n", [])
+    assert outcome.picture() is None
 
 
 def test_the_text_does_not_depend_on_the_picture():
-    with_one, without = Outcome("wrong", "no", lambda: None), Outcome("wrong", "no")
+    with_one, without = Outcome("wrong", "no", PAIR), Outcome("wrong", "no")
     assert repr(with_one) == repr(without) == "✘ wrong: no"
     assert with_one == without
 
@@ -53,33 +81,35 @@ def test_a_check_loads_no_plotly_until_it_draws():
     assert done.stdout.split() == ["False", "wrong", "True"]
 
 
-def test_what_is_found_last_is_said_of_a_right_answer():
-    found = [Finding("one", right=True), "", Finding("all", lambda: "drawn", right=True)]
-    outcome = Exercise("example", lambda answer: iter(found), ("hint",))(0)
-    assert (outcome.status, outcome.message) == ("right", "all")
-    assert outcome.picture() == "drawn"
-
-
-def test_the_first_fault_counts():
-    outcome = Exercise("example", lambda answer: iter(["", Finding("bad"), "worse"]), ("hint",))(0)
-    assert outcome.status == "wrong"
-    assert outcome.message.startswith("bad\n")
-
-
 def test_ask_reads_an_answer():
-    assert ask(lambda: torch.tensor([3.0], requires_grad=True), "x", read=number, wanted="a number") == 3.0
-    with pytest.raises(NotAttempted):
-        ask(lambda: None, "x", read=number, wanted="a number")
-    with pytest.raises(Fault, match="on x your function raised KeyError: 'a'"):
-        ask(lambda: {}["a"], "x", read=number, wanted="a number")
-    with pytest.raises(Fault, match="on x expected a number; got hello"):
-        ask(lambda: "hello", "x", read=number, wanted="a number")
+    assert ask_number(lambda: torch.tensor([3.0], requires_grad=True), "x") == 3.0
+    for empty in (None, ...):
+        with pytest.raises(NotAttempted):
+            ask_number(lambda empty=empty: empty, "x")
+    with pytest.raises(Wrong, match="on x your function raised KeyError: 'a'"):
+        ask_number(lambda: {}["a"], "x")
+    with pytest.raises(Wrong, match="on x expected a number; got hello"):
+        ask_number(lambda: "hello", "x")
 
 
 def test_an_answer_cannot_change_what_it_is_given():
     given = [torch.ones(2)]
-    assert ask(lambda weights: weights[0].mul_(5).sum(), "x", given, read=number, wanted="a number") == 10.0
+    assert ask(lambda weights: weights[0].mul_(5).sum(), "x", given) == 10.0
     assert given[0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.tensor([[1.0, -2.123456], [1e-5, 123456.0]]), "[[1.0, -2.123], [1e-05, 123500.0]]"),
+        ([torch.tensor([True, False]), torch.zeros(5, 7)], "[1, 0], one of shape (5, 7)"),
+        (0.5, "0.5"),
+        (3, "3"),
+        (torch.tensor(torch.nan), "nan"),
+    ],
+)
+def test_a_value_in_words(value, said):
+    assert show(value) == said
 
 
 @pytest.mark.parametrize(

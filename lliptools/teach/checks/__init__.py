@@ -1,1 +1,0 @@
-"""How the exercises are checked, one file a notebook."""

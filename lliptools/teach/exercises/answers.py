@@ -1,0 +1,135 @@
+"""What checks ask of an answer, and how they tell what is wrong with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong
+
+__all__ = ["Question", "Questions", "ask", "ask_number", "ask_numbers", "given", "numbers"]
+
+
+def ask(
+    function: Answer,
+    described: str,
+    *arguments: Any,
+    read: Callable[[Any], Any] = lambda value: value,
+    wanted: str = "",
+) -> Any:
+    """read(the function's answer), tensors copied with their graphs, the random numbers the same in every call.
+
+    described: the case, and wanted: what read takes, in words. Raises NotAttempted for an empty function, and Wrong
+    for whatever else fails.
+    """
+    try:
+        torch.manual_seed(0)  # a check runs with random numbers of its own
+        answer = function(*map(_copied, arguments))
+    except NotImplementedError:
+        raise NotAttempted from None
+    except Exception as error:  # whatever an answer raises is a fault of the answer
+        raise Wrong(f"on {described} your function raised {type(error).__name__}: {error}") from error
+    if answer is None or answer is Ellipsis:
+        raise NotAttempted
+    try:
+        return read(answer)
+    except Exception:
+        raise Wrong(f"on {described} expected {wanted}; got {str(answer)[:200]}") from None
+
+
+def _copied(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_copied(each) for each in argument]
+    return argument.clone() if isinstance(argument, Tensor) else argument
+
+
+def ask_number(function: Answer, described: str, *arguments: Any) -> float:
+    """The function's answer as a number, NaN and infinity included. Raises Wrong."""
+
+    def read(value: Any) -> float:
+        return torch.as_tensor(value, dtype=torch.float64).detach().item()
+
+    found: float = ask(function, described, *arguments, read=read, wanted="a number")
+    return found
+
+
+def ask_numbers(function: Answer, described: str, shape: tuple[int, ...], *arguments: Any) -> Tensor:
+    """The function's answer as finite float64 numbers of that shape, with its graph. Raises Wrong."""
+    return numbers(ask(function, described, *arguments), shape, described)
+
+
+def numbers(answer: Any, shape: tuple[int, ...], described: str) -> Tensor:
+    """The answer as finite float64 numbers of that shape, with its graph where it has one. Raises Wrong."""
+    wanted = f"on {described} numbers of shape {shape} are expected; got"
+    try:
+        # What is no tensor yet is read in float64: torch would round it to float32.
+        found = answer if isinstance(answer, Tensor) else torch.as_tensor(answer, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"{wanted} {str(answer)[:80]}") from None
+    if found.shape != shape or found.is_complex():
+        raise Wrong(f"{wanted} shape {tuple(found.shape)}")
+    if not found.isfinite().all():
+        raise Wrong(f"on {described} your answer is not finite: {str(found.tolist())[:120]}")
+    return found.double().cpu()
+
+
+def given(answer: Any, wanted: str, fits: Callable[[Tensor], Any]) -> Tensor:
+    """An example as finite float64 numbers that fit; wanted: what fits, in words. Raises Wrong."""
+    try:
+        found = torch.as_tensor(answer, dtype=torch.float64).detach()
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.tensor(torch.nan)
+    if not (found.isfinite().all() and fits(found)):
+        raise Wrong(f"expected {wanted}; got {str(answer)[:200]}")
+    return found
+
+
+@dataclass(frozen=True)
+class Question:
+    """One number: the keyword, the right answer, what is said of a wrong one, and by what fraction it may be off.
+
+    slips: the classic wrong numbers.
+    """
+
+    name: str
+    truth: float
+    gap: str
+    tolerance: float = 1e-9
+    slips: tuple[float, ...] = ()
+
+    def met(self, value: float) -> bool:
+        """Whether the number is right; NaN is not."""
+        return abs(value - self.truth) <= self.tolerance * (abs(self.truth) or 1.0)
+
+
+class Questions(Exercise):
+    """An exercise whose answers are numbers by keyword; it names every gap, and what is still to be answered."""
+
+    questions: ClassVar[tuple[Question, ...]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reference = {each.name: each.truth for each in self.questions}
+        self.wrong = tuple(
+            ({**self.reference, each.name: slip}, each.gap) for each in self.questions for slip in each.slips
+        )
+
+    def __call__(self, **answers: float | None) -> Outcome:  # type: ignore[override]
+        """Check the answers."""
+        return self.outcome(answers)
+
+    def check(self, answers: dict[str, Any]) -> Outcome:
+        """Raise for every gap at once, then for what is left."""
+        names = [each.name for each in self.questions]
+        if unknown := sorted(set(answers) - set(names)):
+            raise Wrong(f"there is no question {unknown}; they are {names}")
+        filled = {name: value for name, value in answers.items() if value is not None}
+        if numberless := [name for name, value in filled.items() if not isinstance(value, int | float)]:
+            raise Wrong(f"{', '.join(numberless)}: a number is wanted")
+        if gaps := [each.gap for each in self.questions if each.name in filled and not each.met(filled[each.name])]:
+            raise Wrong("\n".join(gaps))
+        if left := [name for name in names if name not in filled]:
+            raise NotAttempted(f"put a number for {', '.join(left)}")
+        return Outcome("right", f"on {len(names)} cases")

@@ -1,0 +1,226 @@
+"""The exercises of notebook 05 on masks: which units of a clipped activation vary."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lliptools.nets import ClippedMaxMin, ClippedReLU
+from lliptools.teach.exercises.answers import ask
+from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
+from lliptools.teach.shared.pair import pair_of
+
+__all__ = ["ClippedMaxminMask", "ReluThetaMask"]
+
+NAN = float("nan")
+Masks = tuple[Tensor, Tensor]
+
+
+def _mask(value: Any) -> Tensor:
+    """True and False, or 1 and 0; a NaN or anything between is no mask."""
+    mask = torch.as_tensor(value).detach()
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError
+    return mask.bool()
+
+
+def _box(lower: Tensor, upper: Tensor, unit: int) -> str:
+    return f"[{lower[unit].item():.4g}, {upper[unit].item():.4g}]"
+
+
+class ReluThetaMask(Exercise):
+    """relu_theta_mask(lower, upper, theta): which units of min(max(z, 0), theta) vary on their box, (units,) of bool.
+
+    A unit whose box is NaN varies: nothing is known of it.
+    """
+
+    hints = (
+        "min(max(z, 0), θ) is flat below 0 and above θ. When does all of [lower, upper] lie in one flat zone?",
+        "Constant: upper <= 0, or lower >= theta; touching counts. And with θ <= 0 there is nothing between the zones.",
+        "Ask for constant and negate it: a comparison with NaN is False, so an unknown box comes out varying. "
+        "~((upper <= 0) | (lower >= theta) | (theta <= 0)).",
+    )
+
+    @staticmethod
+    def reference(lower: Tensor, upper: Tensor, theta: Tensor) -> Tensor:
+        """Not constant."""
+        return ~((upper <= 0) | (lower >= theta) | (theta <= 0))
+
+    wrong = (
+        (lambda *case: ~ReluThetaMask.reference(*case), "is constant: [-2, -1], θ = 1"),
+        (lambda lower, upper, theta: (upper > 0) & (lower < theta), "is constant: [-1, 2], θ = 0"),
+        (lambda lower, upper, theta: (upper > 0) & (lower < theta) & (theta > 0), "nothing is known of it"),
+        (lambda lower, upper, theta: ~(upper <= 0), "is constant: [2, 3], θ = 1"),
+        (lambda lower, upper, theta: ~((upper < 0) | (lower > theta)), "is constant: [-1, 0], θ = 1"),
+        (lambda lower, upper, theta: ~((lower <= 0) | (upper >= theta)), "0 at one end and 0.5 at the other"),
+        (lambda *case: ReluThetaMask.reference(*case).double() / 2, "expected True or False"),
+    )
+
+    def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """One unit: boxes that touch a zone, no zone, no threshold, no box; then random ones."""
+        for low, high, threshold in (
+            *((-2.0, -1.0, 1.0), (2.0, 3.0, 1.0), (-1.0, 0.5, 1.0), (0.5, 2.0, 1.0), (0.25, 0.75, 1.0)),
+            *((-1.0, 2.0, 1.0), (-1.0, 0.0, 1.0), (1.0, 2.0, 1.0), (-1.0, 2.0, 0.0), (1.0, 2.0, -1.0)),
+            *((-2.0, 2.0, -1.0), (1.0, 9.0, torch.inf), (-9.0, -1.0, torch.inf), (-torch.inf, torch.inf, 1.0)),
+            (NAN, NAN, 1.0),
+        ):
+            yield torch.tensor([low]).double(), torch.tensor([high]).double(), torch.tensor(threshold).double()
+        generator = torch.Generator().manual_seed(seed)
+        for units in (2, 5, 50):
+            lower = torch.randn(units, generator=generator).double()
+            upper = lower + torch.rand(units, generator=generator).double() + 0.01
+            yield lower, upper, torch.rand(units, generator=generator).double()
+            yield lower, upper, torch.tensor(0.5).double()
+
+    def check(self, answer: Answer, lower: Tensor, upper: Tensor, theta: Tensor) -> None:
+        """Compare with the smallest mask; a unit that varies and is called constant is shown at the ends of its box."""
+        case, truth = self.described(lower, upper, theta), self.reference(lower, upper, theta)
+        got = ask(answer, case, lower, upper, theta, read=_mask, wanted="True or False per unit")
+        if got.shape != lower.shape:
+            raise Wrong(f"on {case} expected a mask of shape {tuple(lower.shape)}; got {tuple(got.shape)}")
+        if (got == truth).all():
+            return
+        unit = int((got != truth).nonzero()[0, 0])
+        limit = theta.expand_as(lower)[unit].item()
+        ends = f"{_box(lower, upper, unit)}, θ = {limit:.4g}"
+        if not truth[unit]:
+            raise Wrong(f"sound, but not the smallest mask. On {case} unit {unit} is constant: {ends}")
+        if not lower[unit] <= upper[unit]:
+            raise Wrong(f"unsound. The box of unit {unit} is {ends}: nothing is known of it, and you call it constant")
+        z = torch.stack([lower[unit], upper[unit]]).clamp(-9, 9)  # a picture has no room for infinity
+        clipped = ClippedReLU(limit, learnable=False)
+        pair = pair_of(clipped, f"constant, you say: θ = {limit:.4g}", z[:1], z[1:])
+        raise Wrong(
+            f"unsound. On {case} you call unit {unit} constant, but its box is {ends}: its output is "
+            f"{pair.f_x.item():.4g} at one end and {pair.f_other.item():.4g} at the other",
+            pair,
+        )
+
+
+def _of_outputs(larger: Tensor, smaller: Tensor) -> Masks:
+    """The masks that follow from which outputs vary."""
+    return torch.cat([larger, smaller]), torch.cat([larger | smaller] * 2)
+
+
+def _neighbours(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
+    """Takes units 2k and 2k + 1 for a pair."""
+    larger = ~(torch.maximum(lower[::2], lower[1::2]) >= theta_max)
+    return _of_outputs(larger, ~(torch.minimum(upper[::2], upper[1::2]) <= theta_min))
+
+
+def _wrong_ends(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
+    return ClippedMaxminMask.reference(upper, lower, theta_max, theta_min)
+
+
+def _nan_is_constant(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
+    larger, smaller = torch.maximum(*lower.chunk(2)), torch.minimum(*upper.chunk(2))
+    return _of_outputs(larger < theta_max, smaller > theta_min)
+
+
+def _each_by_itself(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
+    return _of_outputs(~(lower.chunk(2)[0] >= theta_max), ~(upper.chunk(2)[1] <= theta_min))
+
+
+def _any_constant(*case: Tensor) -> Masks:
+    """Masks the inputs of a pair as soon as one of its outputs is constant."""
+    outputs, _ = ClippedMaxminMask.reference(*case)
+    return outputs, torch.cat([torch.logical_and(*outputs.chunk(2))] * 2)
+
+
+class ClippedMaxminMask(Exercise):
+    """clipped_maxmin_mask(lower, upper, theta_max, theta_min): which (outputs, inputs) vary, each (units,) of bool.
+
+    Unit k and unit k + units/2 are a pair; its outputs are min(max(a, b), theta_max) and max(min(a, b), theta_min).
+    """
+
+    hints = (
+        "a, b = z.chunk(2). max(a, b) is at least which number, when a and b move in their boxes? min(a, b) at most?",
+        "The larger is at least max(lower_a, lower_b): constant where that reaches theta_max. And the smaller?",
+        "outputs = torch.cat([~(max(lower_a, lower_b) >= theta_max), ~(min(upper_a, upper_b) <= theta_min)]); an input "
+        "feeds both outputs of its pair: inputs = torch.cat([larger | smaller] * 2). torch.maximum keeps a NaN.",
+    )
+
+    @staticmethod
+    def reference(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
+        """An output by the nearer end of its pair, an input by both outputs."""
+        larger = ~(torch.maximum(*lower.chunk(2)) >= theta_max)
+        return _of_outputs(larger, ~(torch.minimum(*upper.chunk(2)) <= theta_min))
+
+    wrong = (
+        (lambda *case: (ClippedMaxminMask.reference(*case)[0],) * 2, "inputs["),
+        (_any_constant, "inputs["),
+        (_neighbours, "outputs["),
+        (_wrong_ends, "you call outputs[0] constant"),
+        (_nan_is_constant, "nothing is known of"),
+        (_each_by_itself, "is constant"),
+    )
+
+    def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
+        """One pair in whole and half numbers, then no box, then random ones."""
+        high, low = torch.tensor(1.0).double(), torch.tensor(-1.0).double()
+        for a, b in (
+            *(((0.0, 0.5), (-0.5, 0.0)), ((2.0, 3.0), (-0.5, 0.5)), ((-0.5, 0.5), (-3.0, -2.0))),
+            *(((2.0, 3.0), (-3.0, -2.0)), ((0.0, 3.0), (-3.0, 0.0)), ((1.0, 2.0), (-2.0, -1.0))),
+            *(((-3.0, -2.0), (2.0, 3.0)), ((2.0, 3.0), (2.5, 4.0)), ((-3.0, 3.0), (2.0, 4.0))),
+            *(((NAN, NAN), (-3.0, -2.0)), ((2.0, 3.0), (NAN, NAN))),
+        ):
+            yield torch.tensor([a[0], b[0]]).double(), torch.tensor([a[1], b[1]]).double(), high, low
+        generator = torch.Generator().manual_seed(seed)
+        for pairs in (2, 3, 30):
+            lower = torch.randn(2 * pairs, generator=generator).double()
+            upper = lower + torch.rand(2 * pairs, generator=generator).double() + 0.01
+            limits = torch.rand(2, pairs, generator=generator).double() / 2
+            yield lower, upper, limits[0], -limits[1]
+            yield lower, upper, high / 4, low / 4
+
+    def check(self, answer: Answer, lower: Tensor, upper: Tensor, high: Tensor, low: Tensor) -> None:
+        """Compare with the smallest masks; what is called constant and is not is shown by two points of the box."""
+        case, truth = self.described(lower, upper, high, low), self.reference(lower, upper, high, low)
+        got = ask(answer, case, lower, upper, high, low, read=_two, wanted="(outputs, inputs), True or False per unit")
+        if any(mask.shape != lower.shape for mask in got):
+            shapes = [tuple(mask.shape) for mask in got]
+            raise Wrong(f"on {case} expected two masks of shape {tuple(lower.shape)}; got {shapes}")
+        for name, mine, varies in zip(("outputs", "inputs"), got, truth, strict=True):
+            if (mine != varies).any():
+                unit = int((mine != varies).nonzero()[0, 0])
+                k, pairs = unit % (len(lower) // 2), len(lower) // 2
+                both = torch.tensor([k, k + pairs])
+                where = f"the pair of units {both.tolist()} with boxes {_box(lower, upper, k)} and "
+                where += _box(lower, upper, k + pairs)
+                if not varies[unit]:
+                    rest = "; an input is masked where both outputs of its pair are constant" * (name == "inputs")
+                    said = f"{name}[{unit}] is constant: {where}{rest}"
+                    raise Wrong(f"sound, but not the smallest mask. On {case} {said}")
+                if not (lower[both] <= upper[both]).all():
+                    said = f"you call {name}[{unit}] constant; nothing is known of {where}"
+                    raise Wrong(f"unsound. On {case} {said}")
+                limits = (torch.broadcast_to(limit, (pairs,))[k] for limit in (high, low))
+                moved = torch.ones(2, dtype=torch.bool) if name == "outputs" else both == unit
+                box = lower[both], upper[both]
+                raise _moving(case, f"{name}[{unit}]", where, ClippedMaxMin(*limits, learnable=False), *box, moved)
+
+
+def _moving(
+    case: str, name: str, where: str, activation: ClippedMaxMin, lower: Tensor, upper: Tensor, moved: Tensor
+) -> Wrong:
+    """Two points of a pair's box with different outputs, which differ only where they are moved."""
+    found = []
+    for rest in torch.linspace(0, 1, 41).double():  # where the input that is not moved stands still
+        ends = (torch.where(moved, side, torch.lerp(lower, upper, rest)) for side in (lower, upper))
+        found.append(pair_of(lambda z: activation(z[None])[0], f"you call {name} constant", *ends))
+    pair = max(found, key=lambda pair: pair.change)
+    if not pair.change:
+        return Wrong(f"on {case} the other input of {name} changes an output: {where}; mask both or none")
+    return Wrong(
+        f"unsound. On {case} you call {name} constant, but {where} can go from {show(pair.x)} to {show(pair.other)}, "
+        f"and return {show(pair.f_x)} and {show(pair.f_other)}",
+        pair,
+    )
+
+
+def _two(value: Any) -> Masks:
+    outputs, inputs = (_mask(mask) for mask in value)
+    if not outputs.dim():
+        raise ValueError
+    return outputs, inputs
