@@ -30,7 +30,7 @@ def first_not_finite(net: nn.Sequential, x: Tensor) -> str:
 @torch.no_grad()
 def largest_weight(net: nn.Sequential) -> str:
     """The finite weight of largest norm, in words. Frobenius norms: they need no shapes, and are upper bounds."""
-    found = [(value.double().norm().item(), name) for name, value in net.named_parameters() if value.dim() > 1]
+    found = ((value.double().norm().item(), name) for name, value in net.named_parameters() if value.dim() > 1)
     finite = [each for each in found if each[0] < torch.inf]  # false for NaN
     if not finite:
         return "no weight is finite"

@@ -1,10 +1,9 @@
 """Several processes as one: each takes its share of every batch, and all take the same step.
 
-torch's DistributedDataParallel does not fit. It sums gradients by hooks that its own forward prepares, but a bound
-reads the parameters of the bare network, which has to be a Sequential, and its share of the gradient would be left out;
-and it averages over processes, while the shares of a batch differ in size. So the gradients are summed here after the
-backward pass, each weighted by its share: the gradient of the whole batch, for every loss that is a mean over points.
-The vectors of estimated norms (training.SharedNorm) are summed likewise: every process starts from those of all.
+Gradients are summed after the backward pass, each weighted by its share: the gradient of the whole batch, for every
+loss that is a mean over points. torch's DistributedDataParallel sums them by hooks of its own forward, which a bound
+does not call, and averages over processes, while the shares of a batch differ in size.
+The vectors of estimated norms (training.SharedNorm) are summed likewise.
 """
 
 import os

@@ -17,15 +17,16 @@ NOISE = 16  # what is left of a vector after so many units of rounding is nothin
 
 @errs("estimate")
 class SharedNorm:
-    """‖D_row^½ W D_column^½‖ of every sample, from below: a few Lanczos steps from one vector a layer.
+    """‖D_row^½ W D_column^½‖ of every sample, from below: a few Lanczos steps from one vector per layer.
 
-    steps: how often W and its transpose are applied before the norm is read off as ‖A v‖. The vector is masked by every
-    sample, and moves once in a pass over the network to the mean of what the samples found. The gradient flows to W
-    only: σ = uᵀ A v with both vectors held, which is exact where they have converged.
-    Layers are told apart by their place in the network that a bound reads. A map of no network starts from a random
-    vector and leaves nothing behind. First vectors are the same in every run and process.
-    Where several processes share a batch, assign `total` a function that sums a tensor over them: then every one keeps
-    the vectors of the whole batch.
+    * steps: how often W and its transpose are applied before the norm is read off as ‖A v‖.
+    * The vector is masked by every sample, and moves once in a pass over the network to the mean of what the samples
+      found. First vectors are the same in every run and process.
+    * The gradient flows to W only: σ = uᵀ A v with both vectors held, which is exact where they have converged.
+    * Layers are told apart by their place in the network that a bound reads. A map of no network starts from a random
+      vector and leaves nothing behind.
+    * Where several processes share a batch, assign `total` a function that sums a tensor over them.
+
     Raises InvalidInput for fewer steps than 1, and for another network than the one whose vectors are kept.
     Source: Huang et al. (NeurIPS 2021) keep one vector for every training sample and layer.
     """
@@ -39,7 +40,7 @@ class SharedNorm:
                 next_step="leave it at 2; 6 is closer and costs about twice as much",
             )
         self.steps = steps
-        self.total: Callable[[Tensor], Tensor] = _alone
+        self.total: Callable[[Tensor], Tensor] = lambda value: value
         self.vectors: dict[int, Tensor] = {}
         self._places: WeakKeyDictionary[LinearMap, int] = WeakKeyDictionary()
         self._moved: WeakSet[LinearMap] = WeakSet()
@@ -105,11 +106,6 @@ class SharedNorm:
         self.vectors[place] = self.vectors[place].copy_(moved) if place in self.vectors else moved
 
 
-def _alone(value: Tensor) -> Tensor:
-    """The sum over one process."""
-    return value
-
-
 def _maps(blocks: tuple[Block, ...]) -> list[LinearMap]:
     """The linear maps whose norms a pass asks for, in order."""
     return [linear for block in blocks for linear in (_maps(block.inner) if block.inner else [block.linear])]
@@ -119,9 +115,9 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
     """h, (batch, *columns), whose v = C^½ h is of those in a Krylov space one that R^½ W C^½ stretches most.
 
     R and C are the slopes, row and column. Lanczos on C^½ Wᵀ R W C^½, written in h, so that no root is taken and the
-    slopes are applied once each way; so few steps need no reorthogonalisation. Where a column is struck, h holds what
-    its entry would be were it not. It is 0 where nothing is left of the matrix.
-    No value is looked at on the way, so that a GPU need not be waited for, and the whole can be captured as a graph.
+    slopes are applied once each way; so few steps need no reorthogonalisation. In a masked column h is what its entry
+    would be without the mask. It is 0 where nothing is left of the matrix.
+    No value is looked at, so that a GPU need not be waited for, and the whole can be captured as a graph.
     """
     h = start.expand_as(column).clone()
     v = column * h

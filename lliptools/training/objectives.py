@@ -1,7 +1,8 @@
 """What a training run minimises: a loss of a network, a batch and how far the run has come."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +19,9 @@ __all__ = ["LMT", "Adversarial", "Certified", "Clean", "GloRo", "Objective", "Of
 
 
 Net = nn.Sequential
-
-
-class Objective(Protocol):
-    """(net, x, y, progress, norm) -> 0-dim loss; progress runs from 0 to 1 over the epochs.
-
-    norm: how norms are estimated, with boxes made for speed and in the network's precision; None for exact norms in
-    float64.
-    """
-
-    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
-        """The loss of a batch."""
+# (net, x, y, progress, norm) -> 0-dim loss of a batch; progress runs from 0 to 1 over the epochs. norm: how norms are
+# estimated, with boxes made for speed and in the network's precision; None for exact norms in float64.
+Objective = Callable[[Net, Tensor, Tensor, float, SharedNorm | None], Tensor]
 
 
 def ramped(progress: float, warmup: float, ramp: float) -> float:
@@ -193,11 +186,10 @@ def _found(
 
 
 def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:
-    """An objective with another loss, of those in LOSSES, or another bound, "local" or "global".
+    """An objective with another loss, of those in LOSSES, or another bound, "local" or "global"; None changes nothing.
 
-    None leaves what there is; radius and ramps stay, and the sparsity loss where the other loss and bound know it.
-    Raises InvalidInput for a name that is none of these, where the objective has no radius to keep, and for a bound
-    where the loss has none.
+    Radius and ramps stay, and the sparsity loss where the other loss and bound know it. Raises InvalidInput for another
+    name, where the objective has no radius to keep, and for a bound where the loss has none.
     """
     if loss is None and bound is None:
         return objective
