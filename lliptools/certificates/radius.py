@@ -68,15 +68,19 @@ def _bracketed(holds: Holds, certified: Tensor, trial: Tensor, then: Tensor) -> 
     return certified, refuted
 
 
-def narrowed(holds: Holds, certified: Tensor, refuted: Tensor, tolerance: float, *, trials: int = 1) -> Tensor:
+def narrowed(
+    holds: Holds, certified: Tensor, refuted: Tensor, tolerance: float, *, trials: int = 1, least: float = 0.0
+) -> Tensor:
     """The largest radius that holds between two, (points,) each, to the relative tolerance; it was itself tried.
 
-    refuted: inf where nothing is to be searched. trials: how many radii of a point are tried at once.
+    refuted: inf where nothing is to be searched. trials: how many radii of a point are tried at once. least: what is
+    refuted down to this radius is searched no further.
     """
     certified, refuted = certified.clone(), refuted.clone()
     share = torch.arange(1, trials + 1, dtype=certified.dtype, device=certified.device) / (trials + 1)
     for _ in range(ROUNDS):
-        index = (refuted.isfinite() & (refuted - certified > tolerance * certified)).nonzero()[:, 0]
+        wide = refuted - certified > tolerance * certified
+        index = (wide & refuted.isfinite() & (refuted > least)).nonzero()[:, 0]
         low, high = certified[index, None], refuted[index, None]
         # Evenly, and while the two are of different orders of magnitude, evenly between those.
         orders = (low > 0) & (high > 4 * low)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, Box, global_bound, local_bound, outward_rounding
 from lliptools.certificates.certificate import Rung
 from lliptools.certificates.margins import margins
+from lliptools.certificates.radius import narrowed
 from lliptools.nets import check_input, forward, read_blocks
 from lliptools.nets.clips import Clipped
 from lliptools.norms.auto import UpperNorm
@@ -20,7 +21,7 @@ from lliptools.teach.shared.units import stations
 __all__ = ["Effort", "Everywhere", "effort", "everywhere", "largest_radius", "scale_thresholds", "typical_radius"]
 
 DELTA = 5e-10  # failure probability of one norm of a large layer, where one is needed
-TRIALS = torch.arange(1, 12, dtype=torch.float64) / 12
+TRIALS = 11  # radii that are tried together
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,14 @@ def largest_radius(
     certifies: radii (11,) -> bool (11,). radii, holds: (count,), ascending from 0, what is known already. False where
     all of them hold: there may be more.
     """
-    while True:
-        first = int(holds.logical_not().nonzero()[0, 0]) if not holds.all() else len(holds)
-        if first == 0:
-            return 0.0, True
-        if first == len(holds):
-            return radii[-1].item(), False
-        low, high = radii[first - 1], radii[first]
-        if high - low <= precision * low or high <= 1e-12 * radii[-1] or math.isinf(precision):
-            return low.item(), not math.isinf(precision)
-        trials = low + (high - low) * TRIALS.to(low.device)
-        if not ((trials > low) & (trials < high)).all():
-            return low.item(), True
-        ends = torch.stack([low, high])
-        radii = torch.cat([ends[:1], trials, ends[1:]])
-        found = certifies(trials)
-        holds = torch.cat([found.new_ones(1), found, found.new_zeros(1)])
+    first = int(holds.long().cumprod(0).sum())
+    if first == 0:
+        return 0.0, True
+    if first == len(holds) or math.isinf(precision):
+        return radii[first - 1].item(), False
+    ends, least = radii[first - 1 : first + 1], 1e-12 * radii[-1].item()
+    found = narrowed(lambda index, trials: certifies(trials), ends[:1], ends[1:], precision, trials=TRIALS, least=least)
+    return found.item(), True
 
 
 def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound) -> float:
