@@ -1,8 +1,7 @@
 """What a training run minimises: a loss of a network, a batch and how far the run has come."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,16 @@ __all__ = ["LMT", "Adversarial", "Certified", "Clean", "GloRo", "Objective", "Of
 
 
 Net = nn.Sequential
-# (net, x, y, progress, norm) -> 0-dim loss of a batch; progress runs from 0 to 1 over the epochs. norm: how norms are
-# estimated, with boxes made for speed and in the network's precision; None for exact norms in float64.
-Objective = Callable[[Net, Tensor, Tensor, float, SharedNorm | None], Tensor]
+
+
+class Objective(Protocol):
+    """(net, x, y, progress, norm) -> 0-dim loss of a batch; progress runs from 0 to 1 over the epochs.
+
+    norm: how norms are estimated, in the network's precision; None for exact norms in float64.
+    """
+
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
+        """The loss of a batch."""
 
 
 def ramped(progress: float, warmup: float, ramp: float) -> float:

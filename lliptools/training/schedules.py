@@ -1,11 +1,16 @@
 """How the learning rate changes over the epochs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 __all__ = ["HoldThenFall", "Schedule", "Triangle"]
 
-Schedule = Callable[[float, int, int], float]  # (peak, epoch, epochs) -> the learning rate of that epoch, from 0
+
+class Schedule(Protocol):
+    """(peak, epoch, epochs) -> the learning rate of that epoch, counted from 0."""
+
+    def __call__(self, peak: float, epoch: int, epochs: int) -> float:
+        """The learning rate."""
 
 
 @dataclass(frozen=True)
