@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lliptools import bounds, layers, nets, teach, training
+    from lliptools import bounds, domains, layers, nets, paper, teach, training
     from lliptools.bounds import (
         BOUNDS,
         BlockBound,
@@ -51,6 +51,7 @@ __all__ = [
     "certify",
     "certify_in_stages",
     "check",
+    "domains",
     "exact_bound",
     "export",
     "global_bound",
@@ -58,6 +59,7 @@ __all__ = [
     "local_bound",
     "merged_bound",
     "nets",
+    "paper",
     "sampled_bound",
     "spectral_norm",
     "teach",
@@ -65,7 +67,7 @@ __all__ = [
     "training",
 ]
 
-_ROOMS = {name: f"lliptools.{name}" for name in ("nets", "bounds", "layers", "training", "teach")}
+_ROOMS = {name: f"lliptools.{name}" for name in ("paper", "nets", "domains", "bounds", "layers", "training", "teach")}
 _ROOMS |= {"attacks": "lliptools.certificates.attacks", "check": "lliptools.teach.check"}
 _HOMES = {
     "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),

@@ -1,8 +1,67 @@
 """Small networks as steps, with the slopes that interval boxes give, for the tests of merging."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 
-from lliptools.bounds.steps import Linear, Pairs, Residual, Units
+from lliptools.bounds.merged import by_groups, by_multipliers, pairs_by_multipliers
+from lliptools.domains import Slopes
+
+
+@dataclass
+class Linear:
+    weight: torch.Tensor
+
+
+@dataclass
+class Units:
+    least: torch.Tensor
+    greatest: torch.Tensor
+
+
+@dataclass
+class Pairs:
+    resolved: torch.Tensor
+
+
+@dataclass
+class Residual:
+    steps: Sequence
+
+
+def after(slopes, steps):
+    for step in steps:
+        if isinstance(step, Linear):
+            slopes = slopes.times(step.weight)
+        elif isinstance(step, Units):
+            slopes = slopes.units(step.least, step.greatest)
+        elif isinstance(step, Pairs):
+            slopes = slopes.pairs(step.resolved)
+        else:
+            slopes = after(slopes.branch(), step.steps).add(slopes.branch())
+    return slopes
+
+
+def inputs(batch, features):
+    return Slopes.start(torch.zeros(batch, features, dtype=torch.float64), torch.ones(batch, dtype=torch.float64))
+
+
+def merge(steps, batch, features):
+    return after(inputs(batch, features), steps)
+
+
+def center_and_radius(steps, batch, features):
+    return by_groups(merge(steps, batch, features), lambda index, group: group.path())
+
+
+def multipliers_bound(steps, batch, features, optimization_steps=8):
+    return by_multipliers(merge(steps, batch, features), optimization_steps)
+
+
+def multipliers_pairwise(steps, batch, features, y, optimization_steps=8):
+    return pairs_by_multipliers(merge(steps, batch, features), y, optimization_steps)
+
 
 SLACK = 1 + 1e-9
 FEATURES, BATCH = 3, 4

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
 import lliptools as ll
+from lliptools.bounds.merged import FULL
 
 # What only looks at a tensor, or fills one with a number that is known.
 QUIET = {"detach", "view", "reshape", "expand", "empty", "new_empty", "zeros", "full", "full_like", "ones_like"}
@@ -38,7 +39,7 @@ class Spoiled(TorchFunctionMode):
 
 BOUNDS = {  # and of how many functions one is spoiled
     "local": (ll.local_bound, 29),
-    "prefix": (partial(ll.local_bound, prefix=True), 61),
+    "prefix": (partial(ll.local_bound, domain=FULL), 61),
     "tightest": (ll.tightest_bound, 199),
     "gram": (partial(ll.local_bound, norm=ll.bounds.GramNorm(3)), 61),
     "cholesky": (partial(ll.local_bound, norm=ll.bounds.CholeskyNorm()), 61),
@@ -158,7 +159,7 @@ def nothing(*tensors):
 
 
 def local(net, x, y, eps, kappa):
-    bound = ll.local_bound(net, x, eps, differentiable="norms")
+    bound = ll.local_bound(net, x, eps, differentiable=True)
     worst = net(x) + eps * bound.pairwise(y)
     return kappa * cross_entropy(net(x), y) + (1 - kappa) * cross_entropy(worst, y)
 

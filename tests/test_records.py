@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import lliptools as ll
+from lliptools.domains import Ball, Interval
 
 NET, X = ll.nets.load("moons"), ll.training.moons().x_test[:2]
 Y = NET(X).argmax(dim=1)
@@ -77,12 +78,11 @@ def test_rounding_for_print_errs_outward(value):
 
 def test_the_default_box_lies_in_both():
     linear = ll.nets.read_blocks(NET, X.shape[1:])[0].linear
-    radius, slope = torch.tensor([0.1, 0.2]).double(), torch.ones_like(X)
-    inputs = ll.Box(X - radius[:, None], X + radius[:, None])
-    center = linear.apply(X)
-    both = ll.bounds.interval_and_ball(linear, inputs, center, slope, radius)
-    for one in (ll.bounds.interval_box, ll.bounds.ball_box):
-        box = one(linear, inputs, center, slope, radius)
+    radius = torch.tensor([0.1, 0.2]).double()
+    center = ll.domains.Center(linear.apply(X), torch.zeros_like(linear.apply(X)))
+    both = (Interval & Ball).start(X, radius).linear(linear).box(center)
+    for one in (Interval, Ball):
+        box = one.start(X, radius).linear(linear).box(center)
         assert (box.lower <= both.lower).all()
         assert (both.upper <= box.upper).all()
 

@@ -1,16 +1,15 @@
-"""How it is bounded: every rung is a function (net, x, eps) -> Bound that says which way it errs."""
+"""How it is bounded: every bound is a function (net, x, eps) -> Bound that says which way it errs."""
 
 from collections.abc import Callable
 
 from lliptools.bounds.exact import ExactBound, exact_bound
 from lliptools.bounds.exact_distance import adversarial_distance
-from lliptools.bounds.product import global_bound, local_bound
-from lliptools.bounds.record import BlockBound, Bound
-from lliptools.bounds.rungs import merged_bound, path_bound, tightest_bound
+from lliptools.bounds.local import global_bound, local_bound
+from lliptools.bounds.merged import merged_bound, path_bound, tightest_bound
+from lliptools.bounds.record import Bound
 from lliptools.bounds.sampled import sampled_bound
 from lliptools.digits import round_down, round_up
-from lliptools.domains.box import Box
-from lliptools.domains.boxes import ball_box, interval_and_ball, interval_box, light_boxes
+from lliptools.domains import BlockBound, Box
 from lliptools.norms.aposteriori import AposterioriNorm
 from lliptools.norms.auto import UpperNorm
 from lliptools.norms.cholesky import CholeskyNorm
@@ -23,7 +22,7 @@ from lliptools.norms.power import PowerNorm
 from lliptools.norms.rounding import outward_rounding
 from lliptools.norms.spectral import METHODS, spectral_norm
 
-# Every rung, from the loosest upper bound to the truth, and the lower bound that comes to meet it.
+# Every bound, from the loosest upper bound to the truth, and the lower bound that comes to meet it.
 BOUNDS: dict[str, Callable[..., Bound]] = {
     "global": global_bound,
     "local": local_bound,
@@ -48,14 +47,10 @@ __all__ = [
     "PowerNorm",
     "UpperNorm",
     "adversarial_distance",
-    "ball_box",
     "errs",
     "exact_bound",
     "exact_norm",
     "global_bound",
-    "interval_and_ball",
-    "interval_box",
-    "light_boxes",
     "local_bound",
     "merged_bound",
     "outward_rounding",

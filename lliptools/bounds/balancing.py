@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds.ellipsoid import Problem
-from lliptools.bounds.merged import Merged
+from lliptools.domains.slopes import Slopes
 
 __all__ = ["BALANCING", "improve", "start"]
 
@@ -19,9 +19,9 @@ SMALL = 1e-30  # against division by 0
 RATE = 0.1  # of Adam, falling to a tenth of it
 
 
-def start(problem: Problem, merged: Merged, norm: Tensor) -> Tensor:
+def start(problem: Problem, slopes: Slopes, norm: Tensor) -> Tensor:
     """The better of two closed forms, per unit and per layer; norm: (batch,), a bound of the outputs' constant."""
-    by_unit, by_layer = _by_unit(problem, norm), _by_layer(merged)
+    by_unit, by_layer = _by_unit(problem, norm), _by_layer(slopes)
     better = problem.worst(by_unit, 4.0)[0] <= problem.worst(by_layer, 4.0)[0]
     return torch.where(better[:, None], by_unit, by_layer)
 
@@ -42,23 +42,23 @@ def _by_unit(problem: Problem, norm: Tensor) -> Tensor:
     return multipliers
 
 
-def _by_layer(merged: Merged) -> Tensor:
+def _by_layer(slopes: Slopes) -> Tensor:
     """t = w_i / J_i in layer i, J_i = ‖Z_ix‖ + Σ_k ‖Z_ik‖ J_k and w_i = ‖O_i‖ / L + Σ_k w_k ‖Z_ki‖.
 
     L = ‖O_x‖ + Σ_i ‖O_i‖ J_i is centre plus radius. By Cauchy and Schwarz ‖z_k‖² <= J_k (‖Z_kx‖ ‖Δx‖² +
     Σ_i ‖Z_ki‖ ‖p_i‖² / J_i), and likewise for the outputs; these weights add it all up to ‖Δf‖² <= L² ‖Δx‖². So these
     are feasible, up to rounding, and the best multipliers are never worse than centre plus radius.
     """
-    links = merged.part_norms()
+    links = slopes.part_norms()
     joint = [torch.ones_like(links[:, 0])]
-    for read in merged.links:
+    for read in slopes.links:
         joint.append((read * torch.stack(joint, dim=1)).sum(dim=1))
     fed = list((links / (links * torch.stack(joint, dim=1)).sum(dim=1, keepdim=True)).unbind(dim=1))
     for one in reversed(range(1, len(fed))):
         for later in range(one + 1, len(fed)):
-            fed[one] = fed[one] + fed[later] * merged.links[later - 1][:, one]
+            fed[one] = fed[one] + fed[later] * slopes.links[later - 1][:, one]
     # In the problem's variables p is divided by its own bound.
-    parts = [(fed[k] / joint[k])[:, None] * own.square() for k, own in enumerate(merged.own, start=1)]
+    parts = [(fed[k] / joint[k])[:, None] * own.square() for k, own in enumerate(slopes.own, start=1)]
     return _positive(torch.cat([links[:, :0], *parts], dim=1))
 
 
@@ -67,7 +67,7 @@ def _positive(multipliers: Tensor) -> Tensor:
 
 
 def improve(problem: Problem, multipliers: Tensor, steps: int) -> Tensor:
-    """The best multipliers met in so many steps of one Cholesky each: (batch, undecided) -> (batch, undecided)."""
+    """The best multipliers met in so many steps of one Cholesky each: (batch, unstable) -> (batch, unstable)."""
     if steps == 0 or multipliers.shape[1] == 0:
         return multipliers
     multipliers = balance(problem, multipliers, min(steps, BALANCING))

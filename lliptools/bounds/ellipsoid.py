@@ -1,7 +1,7 @@
 """What diagonal multipliers prove: an ellipsoid that holds every reachable difference, and a Cholesky that checks it.
 
-Every Δz_k and Δf is a fixed matrix times v = [Δx; p], and |p_j| <= |z_jᵀv| for every undecided unit (merged.py). Weigh
-these inequalities with any t > 0:
+Every Δz_k and Δf is a fixed matrix times v = [Δx; p], and |p_j| <= |z_jᵀv| for every unstable unit (domains.slopes).
+Weigh these inequalities with any t > 0:
 
     vᵀPv = ‖Δx‖² + Σ_j t_j (p_j² − (z_jᵀv)²) <= ‖Δx‖².
 
@@ -9,7 +9,7 @@ If P is positive definite, v lies in the ellipsoid vᵀPv <= ‖Δx‖², and �
 either a bound or infeasible, and a Cholesky says which.
 
 With D = diag(t)^½ and K = [Z_x D; D⁻¹ Z_p D], k = [O_x; D⁻¹ O_p]: OᵀP⁻¹O = kᵀk + bᵀN⁻¹b, N = I − KᵀK, b = Kᵀk. N is
-as large as the number of undecided units; the features only enter through the Gram matrices of Z_x and O_x.
+as large as the number of unstable units; the features only enter through the Gram matrices of Z_x and O_x.
 
 What is proved, in exact arithmetic: if A = [[I − KᵀK, −b/μ], [−bᵀ/μ, I − kᵀk/μ²]] ⪰ 0, then ‖[K, k/μ]‖ <= 1, and at
 w = [Δx; Dp], whatever v is, ‖D Zᵀv‖² + ‖Oᵀv‖²/μ² <= ‖w‖², which says ‖Oᵀv‖² <= μ² vᵀPv. With L Lᵀ = N − shift·I,
@@ -18,7 +18,7 @@ and A ⪰ 0 where ‖R‖ <= shift. R is what rounding leaves in the three equat
 out may be an eighth of the shift each, and the shift has room for what does not show (Problem.of). How the factors
 were found does not matter.
 
-Source: LipSDP-Neuron (Fazlyab et al., NeurIPS 2019) on the undecided units, in the form of a reachable ellipsoid.
+Source: LipSDP-Neuron (Fazlyab et al., NeurIPS 2019) on the unstable units, in the form of a reachable ellipsoid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lliptools.bounds.merged import Merged
+from lliptools.domains.slopes import Slopes
 from lliptools.norms.rounding import inflated
 from lliptools.norms.scaled import length, or_one
 
@@ -59,9 +59,9 @@ class Solved(NamedTuple):
 class Problem:
     """What is known of a group of samples, in variables of size about 1.
 
-    zz, zo, oo: Gram matrices of Z_x and O_x. between: Z_p, (batch, undecided, undecided); entry (j, k) is what p_j adds
-    to the k-th undecided unit. out: O_p, (batch, undecided, outputs). scale: (batch,) or (batch, outputs), by which the
-    outputs were divided. layers: number of undecided units of every layer. known: (batch,), False where nothing can be
+    zz, zo, oo: Gram matrices of Z_x and O_x. between: Z_p, (batch, unstable, unstable); entry (j, k) is what p_j adds
+    to the k-th unstable unit. out: O_p, (batch, unstable, outputs). scale: (batch,) or (batch, outputs), by which the
+    outputs were divided. layers: number of unstable units of every layer. known: (batch,), False where nothing can be
     said. shift: what is taken off N, more than what rounding can hide. error: (batch, outputs), how far the outputs may
     be from Oᵀv, over ‖Δx‖ and not divided.
     """
@@ -78,18 +78,18 @@ class Problem:
     error: Tensor
 
     @classmethod
-    def of(cls, merged: Merged, *, each: bool = False) -> Problem:
+    def of(cls, slopes: Slopes, *, each: bool = False) -> Problem:
         """The problem that a state poses; each: every output is scaled by itself, to be bounded by itself."""
-        batch, features = len(merged.lost), merged.features
-        own = torch.cat([merged.lost.new_zeros(batch, 0, dtype=torch.float64), *merged.own], dim=1)
-        undecided, outputs = own.shape[1], merged.state.shape[2]
-        padded = [torch.nn.functional.pad(r, (0, 0, 0, features + undecided - r.shape[1])) for r in merged.rows]
-        rows = torch.cat([merged.state.new_zeros(batch, features + undecided, 0), *padded], dim=2)
-        out = merged.state.expand(batch, -1, -1)
+        batch, features = len(slopes.lost), slopes.features
+        own = torch.cat([slopes.lost.new_zeros(batch, 0, dtype=torch.float64), *slopes.own], dim=1)
+        unstable, outputs = own.shape[1], slopes.state.shape[2]
+        padded = [torch.nn.functional.pad(r, (0, 0, 0, features + unstable - r.shape[1])) for r in slopes.rows]
+        rows = torch.cat([slopes.state.new_zeros(batch, features + unstable, 0), *padded], dim=2)
+        out = slopes.state.expand(batch, -1, -1)
         # reach() is not finite where a number is not, or where underflow took its digits
-        known = own.isfinite().all(dim=1) & merged.reach().isfinite().all(dim=1)
+        known = own.isfinite().all(dim=1) & slopes.reach().isfinite().all(dim=1)
         known = known & rows.isfinite().all(dim=2).all(dim=1) & out.isfinite().all(dim=2).all(dim=1)
-        own, error = torch.where(known[:, None], own, 0.0), torch.where(known[:, None], merged.error_of(0), 0.0)
+        own, error = torch.where(known[:, None], own, 0.0), torch.where(known[:, None], slopes.error_of(0), 0.0)
         rows, out = torch.where(known[:, None, None], rows, 0.0), torch.where(known[:, None, None], out, 0.0)
         # Divided by its own bound, p is at most 1 for ‖Δx‖ = 1; a p that is 0 rightly, or fills up, feeds nothing.
         rows = rows / torch.where(own > 0, own, 1.0)[:, None, :]
@@ -99,13 +99,13 @@ class Problem:
         scale = both if each else both.amax(dim=1)
         divisor = torch.where(scale > 0, scale, 1.0).reshape(batch, 1, -1)
         out_x, out_p = out_x / divisor, out_p / divisor
-        size = undecided + outputs
+        size = unstable + outputs
         # The columns of [K, k/μ] and the rows of F are at most 1 long: their squared Frobenius norms are at most size.
-        # KᵀK, b and kᵀk err by (features + undecided + 16) u times that, L Lᵀ, L h, hᵀh and C Cᵀ by (size + 16) u times
+        # KᵀK, b and kᵀk err by (features + unstable + 16) u times that, L Lᵀ, L h, hᵀh and C Cᵀ by (size + 16) u times
         # that: at most half of the shift, and what shows of R is a quarter of it (√(1 + 2 + 1) eighths).
-        shift = 2 * EPSILON * size * (size + features + undecided + 16)
+        shift = 2 * EPSILON * size * (size + features + unstable + 16)
         gram = (rows_x.mT @ rows_x, rows_x.mT @ out_x, out_x.mT @ out_x)
-        layers = tuple(r.shape[2] for r in merged.rows)
+        layers = tuple(r.shape[2] for r in slopes.rows)
         return cls(*gram, between, out_p, scale, layers, known, shift, error)
 
     def single(self) -> Problem:
@@ -119,7 +119,7 @@ class Problem:
         return Problem(zz, single[0], oo, between, single[1], scale, self.layers, known, self.shift, error)
 
     def solve(self, multipliers: Tensor) -> Solved:
-        """OᵀP⁻¹O and what it was made of, with N − shift·I in the place of N; multipliers: t, (batch, undecided)."""
+        """OᵀP⁻¹O and what it was made of, with N − shift·I in the place of N; multipliers: t, (batch, unstable)."""
         root = multipliers.clamp(LEAST, MOST).sqrt()
         between = self.between * root[:, None, :] / root[:, :, None]
         out = self.out / root[:, :, None]

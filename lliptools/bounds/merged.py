@@ -1,330 +1,185 @@
-"""Units that are provably linear in the ball are merged with the matrices around them; only undecided units cost.
+"""Bounds that merge: units that are provably linear in the ball are part of the matrices, only unstable ones cost."""
 
-Between any two points of the ball every unit has a slope mid + rad·e with |e| <= 1. Each undecided unit adds one
-variable p = rad·e·Δz, so |p| <= rad·|Δz|, and all else is linear: every Δz_k and Δf is a fixed matrix times [Δx; p].
-
-Inside bounds.outward_rounding() every unit knows how far its column of the state, times v = [Δx; p], may be from its
-true difference. With S = ‖s_x‖ ‖Δx‖ + Σ |s_k| |p_k| >= |sᵀv| for every column s, the rounding of a sum of n columns,
-w_1 s_1 + … + w_n s_n, moves it by at most γ_n Σ |w_i| S_i (Cauchy and Schwarz). The variable of an undecided unit is
-e times its column, as rounded, times v: no more than that column allows, and what it lacks of the true p is added to
-the unit's error. Outside, these errors are 0.
-"""
-
-from __future__ import annotations
-
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lliptools.bounds.steps import Linear, Pairs, Residual, Step, Units, count_undecided, select, widest
-from lliptools.norms.kinds import errs
-from lliptools.norms.rounding import gamma, inflated, is_outward
-from lliptools.norms.scaled import length, norm, times_power_of_two
+from lliptools.bounds.balancing import improve, start
+from lliptools.bounds.ellipsoid import Problem
+from lliptools.bounds.local import local_bound
+from lliptools.bounds.record import Bound, by_product
+from lliptools.domains import Ball, Intersection, Interval, Slopes, Zonotope
+from lliptools.nets import Block, check_input, read_blocks
+from lliptools.nets.checks import check_labels, check_steps
+from lliptools.norms.scaled import or_one, times_power_of_two
 
-__all__ = ["Merged", "center_and_radius", "in_groups", "in_order", "merge"]
+__all__ = [
+    "FULL",
+    "by_groups",
+    "by_multipliers",
+    "groups",
+    "merged_bound",
+    "pairs_by_multipliers",
+    "path_bound",
+    "tightest_bound",
+]
 
-LOST = 1e-200  # a sum of products below this may have lost digits to underflow, or all of them
-FAINT = 1e-100  # as little for a slope
-TINY = torch.finfo(torch.float64).tiny
-STEP = 32  # samples that have about as many undecided units are worked on together, so many at a time
+FULL = Interval & Ball & Slopes & Zonotope
+UNSTABLE = 256  # beyond so many the cubic cost of the multipliers is not cheap
+ENTRIES = 2**21  # of a layer as a matrix
+GROUP = 32  # samples that have about as many unstable units are worked on together, so many at a time
 ROOM = 2**23  # and so many times the largest matrix fits in memory
 
 
-@dataclass(frozen=True, eq=False)
-class Merged:
-    """The state after some steps: Δh = 2^exponent · stateᵀ [Δx; p], as long as |p_k| <= |Z_kᵀ [Δx; p_1 … p_{k−1}]|.
+@torch.no_grad()
+def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor) -> Bound:
+    """Centre plus radius: the Jacobian with every open slope at its middle, plus what the slopes can add, path by path.
 
-    state: (batch or 1, variables, units); its first `features` variables stand for Δx, up to a rotation.
-    error: (batch or 1, units), how far Δh / 2^exponent may be from that, over ‖Δx‖, but for underflow in the last step.
-    rows: the Z_k of every layer with undecided units, (batch, variables before it, undecided); samples with fewer of
-    them are filled up with 0.
-    own: (batch, undecided) upper bounds of |p| / ‖Δx‖, and joint: (batch,) of ‖p_k‖ / ‖Δx‖.
-    links: norms of the parts of every Z_k that read Δx, p_1, p_2, …, (batch, 1 + layers before it).
-    alive: (batch or 1, units), False where a unit depends on nothing. lost: (batch,), True where underflow took digits.
+    ‖C‖ + Σ_k ‖B_k‖ ‖p_k‖ with p_k what the open slopes of layer k add (Slopes.path, where the proof stands). Cheap, and
+    above merged_bound everywhere.
+
+    - x: (batch, *sample). eps: a number or (batch,).
+    - Returns a Bound of kind "upper"; its blocks are those of the local bound that its slopes were read from.
+    - Raises UnsupportedLayer and InvalidInput.
+    """
+    local = local_bound(net, x, eps, domain=FULL)
+    slopes = _slopes(local)
+    value = by_groups(slopes, lambda index, group: group.path())
+    return replace(local, value=value, pairs=partial(_path_pairs, slopes))
+
+
+def _path_pairs(slopes: Slopes, bound: Bound, y: Tensor) -> Tensor:
+    y = _labels(bound, y)
+    return by_groups(slopes, lambda index, group: group.differences(y[index]).reach())
+
+
+@torch.no_grad()
+def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 0) -> Bound:
+    """Bound by merging: units that pass their input on all over the ball are linear, only unstable ones cost.
+
+    Every slope that the boxes leave open is weighed by a multiplier (LipSDP-Neuron on the unstable units); the
+    multipliers have a closed form, and `steps` improve them. Each value is certified by a Cholesky factorisation, and
+    is never above centre plus radius. At eps = ∞ this is the global semidefinite bound, found without a solver.
+    The cost is cubic in the number of unstable units, not in the widths; the layers have to be small enough for their
+    matrices. Not always below local_bound: see tightest_bound.
+
+    - x: (batch, *sample). eps: a number or (batch,).
+    - Returns a Bound of kind "upper". The multipliers of the whole serve every pair of classes.
+    - Raises UnsupportedLayer and InvalidInput.
+
+    Source: Fazlyab et al., "Efficient and accurate estimation of Lipschitz constants for deep neural networks"
+    (NeurIPS 2019), and lliptools.bounds.ellipsoid for the form and the proof.
+    """
+    check_steps(steps)
+    local = local_bound(net, x, eps, domain=FULL)
+    slopes = _slopes(local)
+    return replace(local, value=by_multipliers(slopes, steps), pairs=partial(_merged_pairs, slopes, steps))
+
+
+def _merged_pairs(slopes: Slopes, steps: int, bound: Bound, y: Tensor) -> Tensor:
+    return pairs_by_multipliers(slopes, _labels(bound, y), steps)
+
+
+@torch.no_grad()
+def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 8) -> Bound:
+    """The smallest upper bound that is affordable: the local bound, and the merged one where few units are unstable.
+
+    No bound is below all others everywhere: merging wins at small radii, the masked product at large ones and on large
+    layers. On layers too large for their matrices it is the local bound.
+
+    - x: (batch, *sample). eps: a number or (batch,). steps: of the multipliers (merged_bound).
+    - Returns a Bound of kind "upper". Raises UnsupportedLayer and InvalidInput.
+    """
+    check_steps(steps)
+    check_input(net, x)
+    if _widest(read_blocks(net, x.shape[1:])) > ENTRIES:
+        return local_bound(net, x, eps)
+    local = local_bound(net, x, eps, domain=FULL)
+    slopes = _slopes(local)
+    points = affordable(local).nonzero()[:, 0]
+    if not len(points):
+        return local
+    chosen = slopes.select(points)
+    merged = torch.minimum(local.value[points], by_multipliers(chosen, steps))
+    value = local.value.index_put((points,), merged)
+    return replace(local, value=value, pairs=partial(_tightest_pairs, chosen, points, steps))
+
+
+def _tightest_pairs(slopes: Slopes, points: Tensor, steps: int, bound: Bound, y: Tensor) -> Tensor:
+    found = by_product(bound, y)
+    merged = pairs_by_multipliers(slopes, _labels(bound, y)[points], steps)
+    return found.index_put((points,), torch.minimum(found[points], merged))
+
+
+def affordable(bound: Bound) -> Tensor:
+    """Where few enough units are unstable for multipliers, (batch,) bool; of a tightest bound."""
+    if not isinstance(bound.known, Intersection):
+        return torch.zeros_like(bound.value, dtype=torch.bool)
+    return _unstable(_slopes(bound)) <= UNSTABLE
+
+
+def _slopes(bound: Bound) -> Slopes:
+    assert isinstance(bound.known, Intersection)
+    return bound.known.part(Slopes)
+
+
+def _labels(bound: Bound, y: Tensor) -> Tensor:
+    return check_labels(y, len(bound.value), bound.blocks[-1].linear.rows, bound.value.device)
+
+
+def _widest(blocks: tuple[Block, ...]) -> int:
+    """The most entries that a layer has as a matrix."""
+    return max(_widest(block.inner) if block.inner else block.linear.rows * block.linear.columns for block in blocks)
+
+
+def _unstable(slopes: Slopes) -> Tensor:
+    """How many unstable units each sample has, (batch,)."""
+    return sum(slopes.counts, torch.zeros_like(slopes.lost, dtype=torch.int64))
+
+
+def by_groups(slopes: Slopes, of_group: Callable[[Tensor, Slopes], Tensor]) -> Tensor:
+    """What is found of groups of samples with about as many unstable units, in the order of the samples."""
+    found = [(index, of_group(index, group)) for index, group in groups(slopes)]
+    values = torch.cat([value for _, value in found])
+    return values[torch.cat([index for index, _ in found]).argsort()]
+
+
+def groups(slopes: Slopes) -> Iterator[tuple[Tensor, Slopes]]:
+    """Samples with about as many unstable units, as indices and state, one group at a time."""
+    largest = max([1, *(rows.shape[1] * rows.shape[2] for rows in slopes.rows)])
+    for index in _unstable(slopes).argsort(stable=True).split(max(1, min(GROUP, ROOM // largest))):
+        yield index, slopes.select(index)
+
+
+def by_multipliers(slopes: Slopes, steps: int) -> Tensor:
+    """Bound of the constant by diagonal multipliers, (batch,); never above centre plus radius."""
+
+    def of_group(index: Tensor, group: Slopes) -> Tensor:
+        path, problem = group.path(), Problem.of(group)
+        value = problem.certify(_multipliers(problem, group, path, steps))
+        return torch.minimum(path, times_power_of_two(value, group.exponent, upward=True))
+
+    return by_groups(slopes, of_group)
+
+
+def pairs_by_multipliers(slopes: Slopes, y: Tensor, steps: int) -> Tensor:
+    """Bounds of the constants of f_y − f_j for every class j, (batch, classes); 0 for j = y.
+
+    One ellipsoid, found for all outputs together, serves every pair.
     """
 
-    state: Tensor
-    error: Tensor
-    alive: Tensor
-    lost: Tensor
-    features: int
-    fresh: bool = True
-    exponent: int = 0
-    rows: tuple[Tensor, ...] = ()
-    own: tuple[Tensor, ...] = ()
-    joint: tuple[Tensor, ...] = ()
-    links: tuple[Tensor, ...] = ()
+    def of_group(index: Tensor, group: Slopes) -> Tensor:
+        pairs = group.differences(y[index])
+        multipliers = _multipliers(Problem.of(group), group, group.path(), steps)
+        value = Problem.of(pairs, each=True).certify_each(multipliers)
+        return torch.minimum(times_power_of_two(value, group.exponent, upward=True), pairs.reach())
 
-    @classmethod
-    def start(cls, batch: int, features: int, device: torch.device | str = "cpu") -> Merged:
-        """The input itself."""
-        state = torch.eye(features, dtype=torch.float64, device=device)[None]
-        alive = torch.ones(1, features, dtype=torch.bool, device=device)
-        lost = torch.zeros(batch, dtype=torch.bool, device=device)
-        return cls(state, torch.zeros_like(state[:, 0]), alive, lost, features)
-
-    def then(self, step: Step) -> Merged:
-        """The state after one step more."""
-        if isinstance(step, Linear):
-            return self.linear(step)
-        if isinstance(step, Units):
-            return self.units(step.least, step.greatest)
-        if isinstance(step, Pairs):
-            return self.pairs(step.resolved)
-        inner = replace(self, fresh=False)
-        for inner_step in step.steps:
-            inner = inner.then(inner_step)
-        return inner.plus(self)
-
-    def linear(self, step: Linear) -> Merged:
-        """The state after h -> W h."""
-        weight = step.weight
-        largest = weight.abs().max().item() if weight.numel() else 0.0
-        exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
-        scaled = times_power_of_two(weight, -exponent)
-        beside = torch.zeros_like(scaled) if step.error is None else step.error
-        beside = times_power_of_two(beside, -exponent, upward=True)
-        if is_outward():  # beside a weight of 1e300, one of 1e-10 loses digits
-            beside = beside + TINY * ((weight != 0) & (scaled.abs() < TINY))
-        reads = ((weight != 0) | (beside > 0)).T.double()
-        alive = (self.alive | (self.error > 0)).double() @ reads > 0
-        if self.fresh:
-            state, error = _first(scaled, beside)
-        else:
-            state, error = self.state @ scaled.T, self._error_of_product(scaled, beside)
-        lost, small = self.lost, alive & (state.abs().amax(dim=1) < LOST) & (error < LOST)
-        if small.any():  # a sum that cancels is 0 rightly; one whose terms underflow is not
-            small = small & ((self.state.abs() @ scaled.abs().T).amax(dim=1) < LOST)
-            lost = lost | small.any(dim=1)
-        features = state.shape[1] if self.fresh else self.features
-        after = replace(self, state=state, error=error, alive=alive, lost=lost, features=features, fresh=False)
-        return replace(after, exponent=self.exponent + exponent)
-
-    def units(self, least: Tensor, greatest: Tensor) -> Merged:
-        """The state after units whose slopes lie in [least, greatest], each (batch, units)."""
-        middle, radius = (least + greatest) / 2, (greatest - least).abs() / 2
-        which, kept = _undecided(radius != 0)
-        fed = torch.zeros(*which.shape, radius.shape[1], dtype=torch.float64, device=radius.device)
-        fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
-        steepest = torch.maximum(least.abs(), greatest.abs())
-        lost = self.lost | ((steepest > 0) & (steepest < FAINT)).any(dim=1)
-        # |middle| + radius is steepest, so that this holds what the new variables lack, and how both were rounded.
-        after = replace(
-            self,
-            state=self.state * middle[:, None, :],
-            error=self.error_of(0) * steepest,
-            alive=self.alive & (steepest != 0),
-            lost=lost,
-        )
-        return after._with(self._chosen(which, radius.gather(1, which) * kept), fed)
-
-    def pairs(self, resolved: Tensor) -> Merged:
-        """The state after MaxMin on the two halves of the units; resolved: (batch, pairs)."""
-        one, other = self.state.chunk(2, dim=2)
-        one_error, other_error = self.error_of(0).chunk(2, dim=1)
-        first, second = self.alive.chunk(2, dim=1)
-        share = (1 + resolved.double()) / 2  # of the first half in the maximum: 1, 0, or ½
-        which, kept = _undecided(resolved == 0)
-        between = replace(self, state=(one - other) / 2, alive=first | second)
-        fed = torch.zeros(*which.shape, resolved.shape[1], dtype=torch.float64, device=resolved.device)
-        fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
-        of_first, of_second = share[:, None, :], (1 - share)[:, None, :]
-        state = torch.cat([of_first * one + of_second * other, of_second * one + of_first * other], dim=2)
-        upper, lower = torch.where(resolved < 0, second, first), torch.where(resolved < 0, first, second)
-        either = (resolved == 0) & (first | second)
-        # An unresolved pair has half of both errors in its mean, and half in its variable.
-        error = [
-            (resolved >= 0) * one_error + (resolved <= 0) * other_error,
-            (resolved <= 0) * one_error + (resolved >= 0) * other_error,
-        ]
-        alive = torch.cat([upper | either, lower | either], dim=1)
-        after = replace(self, state=state, error=torch.cat(error, dim=1), alive=alive)
-        return after._with(between._chosen(which, kept.double()), torch.cat([fed, -fed], dim=2))
-
-    def plus(self, earlier: Merged) -> Merged:
-        """The sum of this state and an earlier one on its way, as a residual connection makes it."""
-        exponent = max(self.exponent, earlier.exponent)
-        # Beyond 2^300 the smaller of the two may underflow in a unit that only it feeds.
-        lost = self.lost | (abs(self.exponent - earlier.exponent) > 300)
-        one = times_power_of_two(self.state, self.exponent - exponent)
-        other = times_power_of_two(earlier.state, earlier.exponent - exponent)
-        other = torch.nn.functional.pad(other, (0, 0, 0, one.shape[1] - other.shape[1]))
-        error = times_power_of_two(self.error_of(0), self.exponent - exponent, upward=True)
-        error = error + times_power_of_two(earlier.error_of(0), earlier.exponent - exponent, upward=True)
-        alive = self.alive | earlier.alive
-        return replace(self, state=one + other, error=error, alive=alive, lost=lost, exponent=exponent)
-
-    def differences(self, y: Tensor) -> Merged:
-        """The state whose unit j is unit y minus unit j; y: (batch,)."""
-        parts = self.state, self.error_of(0), self.alive
-        state, error, alive = (part.expand(len(y), *part.shape[1:]) for part in parts)
-        chosen = state.gather(2, y[:, None, None].expand(-1, state.shape[1], 1))
-        same = torch.arange(state.shape[2], device=y.device) == y[:, None]
-        error = (error + error.gather(1, y[:, None])).masked_fill(same, 0.0)
-        alive = (alive | alive.gather(1, y[:, None])) & ~same
-        return replace(self, state=chosen - state, error=error, alive=alive, fresh=False)
-
-    def reach(self) -> Tensor:
-        """Upper bound of the Lipschitz constant of every unit over the ball, (batch, units).
-
-        Unit j is aᵀΔx + Σ_k b_kᵀp_k. ‖p_k‖ <= joint_k ‖Δx‖ and |p_ki| <= own_ki ‖Δx‖ elementwise, so its constant is at
-        most ‖a‖ + Σ_k min(‖b_k‖ joint_k, |b_k|ᵀ own_k).
-        """
-        total = self._reach()
-        return times_power_of_two(total, self.exponent, upward=True)
-
-    def path(self) -> Tensor:
-        """Upper bound of the Lipschitz constant of the state over the ball, (batch,): centre plus radius over paths.
-
-        Δf = C Δx + Σ_k B_k p_k, so the constant is at most ‖C‖ + Σ_k ‖B_k‖ joint_k. C has the middle slopes everywhere;
-        B_k those of the layers above k. joint_k itself is ‖Z_kx‖ + Σ_{i<k} ‖Z_ki‖ joint_i: written out, one product of
-        norms for every chain of layers in which p is taken, and between two of them all is merged in one matrix.
-        """
-        total = torch.minimum(self._sum(self.part_norms()), length(self._reach(), dim=1))
-        return times_power_of_two(total, self.exponent, upward=True)
-
-    def error_of(self, terms: int) -> Tensor:
-        """How far a sum of so many entries in every column of the state may be from the true one, over ‖Δx‖.
-
-        (batch or 1, units). With weights w, the sum errs by at most Σ |w| times this; with 0 terms, up to 8 operations
-        on every entry are counted, and in any case up to 8 on the error itself. 0 outside bounds.outward_rounding().
-        """
-        if not is_outward():
-            return self.error
-        # Products that underflow lose at most 2^−1075 of each variable, a 2^53rd of TINY.
-        variables = 1 + self.features + sum(own.sum(dim=1, keepdim=True) for own in self.own)
-        size = self._sizes[1]
-        return inflated(self.error + gamma(terms, size) * size + TINY * variables * self.alive, 8)
-
-    def _error_of_product(self, weight: Tensor, beside: Tensor) -> Tensor:
-        """The error of state @ weightᵀ, where the entries of weight may be wrong by as much as those of beside."""
-        if not is_outward():
-            return torch.zeros_like(weight[:, 0])[None]
-        error = self.error_of(len(weight.T)) @ weight.abs().T + (self._sizes[1] + self.error) @ beside.T
-        return inflated(error, len(weight.T))
-
-    def _chosen(self, which: Tensor, share: Tensor) -> Merged:
-        """The state of some of the units, times their shares, to which new variables keep; both (batch, chosen)."""
-        index = which[:, None, :].expand(-1, self.state.shape[1], -1)
-        state = self.state.expand(len(which), -1, -1).gather(2, index) * share[:, None, :]
-        alive = self.alive.expand(len(which), -1).gather(1, which) & (share > 0)
-        return replace(self, state=state, error=torch.zeros_like(share), alive=alive)
-
-    def _with(self, rows: Merged, fed: Tensor) -> Merged:
-        """The state with one variable more for each column of rows, which feeds the units as fed says."""
-        merged = replace(self, fresh=False)
-        if not rows.state.shape[2]:
-            return merged
-        own, links = rows._reach(), rows.part_norms()
-        joint = torch.minimum(rows._sum(links), length(own, dim=1))
-        merged = replace(merged, rows=(*self.rows, rows.state), own=(*self.own, own))
-        merged = replace(merged, joint=(*self.joint, joint), links=(*self.links, links))
-        return replace(merged, state=torch.cat([self.state.expand(len(fed), -1, -1), fed], dim=1))
-
-    def _parts(self, state: Tensor) -> tuple[Tensor, ...]:
-        """The rows of a state that belong to Δx, p_1, p_2, …"""
-        return state.split([self.features, *(part.shape[1] for part in self.own)], dim=1)
-
-    @cached_property
-    def _sizes(self) -> tuple[Tensor, Tensor]:
-        """Bounds of |stateᵀ[Δx; p]| / ‖Δx‖, and of what its products add up to whatever their signs are.
-
-        Both (batch or 1, units), and not widened by their own rounding.
-        """
-        first, *others = self._parts(self.state)
-        total = size = length(first, dim=1)
-        for part, own, joint in zip(others, self.own, self.joint, strict=True):
-            separately = (part.abs() * own[:, :, None]).sum(dim=1)
-            total = total + torch.minimum(length(part, dim=1) * joint[:, None], separately)
-            size = size + separately
-        return total, size
-
-    def _reach(self) -> Tensor:
-        total = self._sizes[0].expand(len(self.lost), -1)
-        small = (total < LOST) & (self.state != 0).any(dim=1)
-        total = total + self.error_of(self.state.shape[1])
-        return torch.where(self.lost[:, None] | small | ~total.isfinite(), torch.inf, total)
-
-    def part_norms(self) -> Tensor:
-        """Norms of what the state reads of Δx, p_1, p_2, …, (batch, 1 + layers)."""
-        return torch.stack([norm(part).expand(len(self.lost)) for part in self._parts(self.state)], dim=1)
-
-    def _sum(self, links: Tensor) -> Tensor:
-        total = links[:, 0]
-        for number, joint in enumerate(self.joint, start=1):
-            total = total + links[:, number] * joint
-        total = inflated(total, 2 * len(self.joint)) + length(self.error_of(0), dim=1)
-        return torch.where(self.lost | ~total.isfinite(), torch.inf, total)
+    return by_groups(slopes, of_group)
 
 
-def merge(steps: Sequence[Step], batch: int, features: int) -> Merged:
-    """The state after all the steps, from inputs of so many features."""
-    return _after(steps, Merged.start(batch, features, _device(steps[0])))
-
-
-def _device(step: Step) -> torch.device:
-    if isinstance(step, Residual):
-        return _device(step.steps[0])
-    if isinstance(step, Linear):
-        return step.weight.device
-    return (step.least if isinstance(step, Units) else step.resolved).device
-
-
-def _after(steps: Sequence[Step], merged: Merged) -> Merged:
-    for step in steps:
-        merged = merged.then(step)
-    return merged
-
-
-def in_groups(steps: Sequence[Step], batch: int, features: int) -> Iterator[tuple[Tensor, Merged]]:
-    """(indices, state) of groups of samples with about as many undecided units, one group at a time."""
-    shared = next((at for at, step in enumerate(steps) if not isinstance(step, Linear)), len(steps))
-    head = _after(steps[:shared], Merged.start(batch, features, _device(steps[0])))
-    count = max(1, min(STEP, ROOM // widest(steps)))
-    for index in count_undecided(steps, batch).argsort(stable=True).split(count):
-        there = index.to(head.lost.device)
-        yield index, _after(select(steps[shared:], there), replace(head, lost=head.lost[there]))
-
-
-def in_order(groups: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The values of the groups, in the order of the samples."""
-    values = torch.cat([value for _, value in groups])
-    return values[torch.cat([index for index, _ in groups]).argsort().to(values.device)]
-
-
-@errs("upper")
-def center_and_radius(steps: Sequence[Step], batch: int, features: int) -> Tensor:
-    """Bound of the Lipschitz constant over the ball by centre plus radius, (batch,); see Merged.path."""
-    groups = [(index, merged.path()) for index, merged in in_groups(steps, batch, features)]
-    return in_order(groups)
-
-
-def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
-    """The state after the first matrix W, and its error; beside: how far the entries of weight may be from those of W.
-
-    With fewer rows than features W = RᵀQᵀ, where Q has orthonormal columns, and QᵀΔx, no longer than Δx, takes the
-    place of Δx. A computed Q with ‖QᵀQ − I‖ <= tilt is at most 1 + tilt long, and QᵀΔx / ‖Q‖ takes its place.
-    """
-    if len(weight) >= len(weight.T) or not weight.isfinite().all():
-        return weight.T[None], inflated(length(beside, dim=1))[None]
-    Q, R = torch.linalg.qr(weight.T)
-    if not is_outward():
-        return R[None], length(beside, dim=1)[None]
-    square, rows = length(Q.flatten(), dim=0).square(), length(R, dim=0)
-    tilt = (
-        length((Q.T @ Q - torch.eye(len(R), dtype=Q.dtype, device=Q.device)).flatten(), dim=0)
-        + gamma(len(Q), Q) * square
-    )
-    missed = length(weight.T - Q @ R, dim=0) + gamma(len(R), Q) * square.sqrt() * rows
-    return R[None], inflated(missed + tilt * rows + length(beside, dim=1))[None]
-
-
-def _undecided(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the undecided units, for as many as the sample with most of them has, and which of them are real."""
-    most = int(mask.count_nonzero(dim=1).max()) if mask.numel() else 0
-    which = mask.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return which, mask.gather(1, which)
+def _multipliers(problem: Problem, slopes: Slopes, path: Tensor, steps: int) -> Tensor:
+    norm = times_power_of_two(path, -slopes.exponent) / or_one(problem.scale)
+    return improve(problem, start(problem, slopes, norm), steps)

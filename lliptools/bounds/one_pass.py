@@ -1,4 +1,4 @@
-"""The pass through the blocks: boxes, slopes, norms, product, and the radius of the next ball."""
+"""The pass through the blocks: box, slopes, masked norm, and the radius of the next ball."""
 
 import math
 from collections.abc import Callable
@@ -7,92 +7,98 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lliptools.bounds.merged import Merged
-from lliptools.bounds.record import BlockBound, slopes_everywhere
-from lliptools.bounds.steps import Linear, activation_steps
-from lliptools.domains.box import Box
-from lliptools.domains.center import Center
-from lliptools.domains.zonotope import Zonotope
+from lliptools.domains import BlockBound, Box, Center, Domain
+from lliptools.domains.ball import steepest
 from lliptools.nets import Activation, Block, LinearMap
-from lliptools.norms.auto import UpperNorm
-from lliptools.norms.kinds import Norm, norm_by, product_above
-from lliptools.norms.rounding import inflated, is_outward, unit
+from lliptools.norms.kinds import Norm, product_above
+from lliptools.norms.rounding import enclosed, inflated
 
-__all__ = ["Boxes", "Stages", "State", "norm_inside", "pass_through"]
-
-Boxes = Callable[[LinearMap, Box, Tensor, Tensor, Tensor], Box]
+__all__ = ["Pass", "Place", "times_above"]
 
 
-@dataclass(frozen=True)
-class Stages:
-    """How the pass finds boxes and norms."""
-
-    boxes: Boxes
-    norm: Norm
-    global_radii: bool
-    eps: Tensor
-    boxes_have_graph: bool
+def times_above(one: Tensor, other: Tensor) -> Tensor:
+    """A product of bounds >= 0 that is one itself."""
+    return inflated(product_above(one, other))
 
 
-@dataclass(frozen=True)
-class State:
-    """What the pass knows of the units it has reached.
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the pass is: the units at the centre, what is known of them, their slopes, and the product of norms.
 
-    Their values at the centre, their box, their slopes, the radius of their ball, the product of the norms so far, and
-    where it is asked for what they are as linear functions of the input and of the undecided units before, by slopes
-    (merged) and by values (zonotope), and their
-    slopes (1, *units) on the whole space.
+    center: of the ball. known: a domain. columns: (batch, *units), slopes that scale the next matrix's columns.
+    radius: (batch,) of the units' ball. value: (batch,), product of the norms so far.
     """
 
     center: Center
-    box: Box
-    slope: Tensor
+    known: Domain
+    columns: Tensor
     radius: Tensor
     value: Tensor
-    merged: Merged | None
-    zonotope: Zonotope | None
-    everywhere: Tensor
 
 
-def pass_through(blocks: tuple[Block, ...], state: State, stages: Stages) -> tuple[list[BlockBound], State]:
-    """What is found of every block, in order, and what is known after the last."""
-    passed: list[BlockBound] = []
-    for block in blocks:
-        step = _nested if block.inner else _plain
-        bound, state = step(block, state, stages)
-        passed.append(bound)
-    return passed, state
+@dataclass(frozen=True)
+class Pass:
+    """How a pass finds norms and multiplies them.
 
+    norm: of a layer. inside: of the parts of a layer that guarantees a constant for the whole, where it only serves
+    the boxes between the parts. graph: whether boxes keep their graph to the parameters.
+    """
 
-def _plain(block: Block, state: State, stages: Stages) -> tuple[BlockBound, State]:
-    linear, activation = block.linear, block.activation
-    before, after = state.center.through(block)
-    center = before.value
-    merged, zonotope = state.merged, state.zonotope
-    with torch.set_grad_enabled(stages.boxes_have_graph):
-        box = stages.boxes(linear, state.box, center, state.slope, state.radius)
-        if merged is not None and zonotope is not None:
-            zonotope = zonotope.linear(linear)
-            merged = merged.linear(Linear.of(linear))
-            reach = inflated(product_above(stages.eps[:, None], merged.reach())).reshape(center.shape)
-            box = box.intersect(Box.outward(center - reach, center + reach)).intersect(zonotope.box())
-        if is_outward():
-            box = Box.outward(box.lower - before.doubt, box.upper + before.doubt)
-        if merged is not None and zonotope is not None:
-            zonotope = zonotope.after(activation, box)
-            for step in activation_steps(activation, box):
-                merged = merged.then(step)
-        output, slope, row_slope = _through(activation, box)
-    norm = _at_most(norm_by(stages.norm, linear, row_slope, state.slope), linear, row_slope, state.slope)
-    bound = BlockBound(linear, activation, box, output, slope, row_slope, norm, state.radius)
-    grown, everywhere = norm, state.everywhere
-    if stages.global_radii:
-        rows, columns = slopes_everywhere(activation, slope)
-        whole = _at_most(norm_by(stages.norm, linear, rows, state.everywhere), linear, rows, state.everywhere)
-        grown, everywhere = whole.expand_as(norm), columns
-    radius = inflated(product_above(state.radius, grown))
-    value = inflated(product_above(state.value, norm))
-    return bound, State(after, output, slope, radius, value, merged, zonotope, everywhere)
+    norm: Norm
+    inside: Norm
+    graph: bool = False
+    times: Callable[[Tensor, Tensor], Tensor] = times_above
+
+    def through(self, blocks: tuple[Block, ...], place: Place) -> tuple[list[BlockBound], Place]:
+        """What is found of every block, in order, and where the pass ends."""
+        found: list[BlockBound] = []
+        for block in blocks:
+            one, center, known = (self._residual if block.inner else self._plain)(block, place)
+            radius, value = self.times(place.radius, one.norm), self.times(place.value, one.norm)
+            with torch.set_grad_enabled(self.graph):
+                known = known.after(one, radius)
+            place = Place(center, known, one.slope, radius, value)
+            found.append(one)
+        return found, place
+
+    def _plain(self, block: Block, place: Place) -> tuple[BlockBound, Center, Domain]:
+        """activation(linear(h))."""
+        before, after = place.center.through(block)
+        with torch.set_grad_enabled(self.graph):
+            known = place.known.linear(block.linear)
+            box = known.box(before)
+            output, columns, rows = _through(block.activation, box)
+        norm = self._at_most(self.norm(block.linear, rows, place.columns), block.linear, rows, place.columns)
+        one = BlockBound(block.linear, block.activation, box, output, columns, rows, norm, place.radius)
+        return one, after, known
+
+    def _residual(self, block: Block, place: Place) -> tuple[BlockBound, Center, Domain]:
+        """h + inner(h), or inner(h) of a layer that guarantees a constant for the whole."""
+        arm = replace(place, value=torch.ones_like(place.value))
+        if block.skip:
+            arm = replace(arm, known=place.known.branch())
+        parts = replace(self, norm=self.inside) if math.isfinite(block.lipschitz) else self
+        blocks, end = parts.through(block.inner, arm)
+        norm, center, known = end.value, end.center, end.known
+        if block.skip:
+            norm = inflated(steepest(place.columns.detach()) + norm)
+            center = place.center.plus(center)
+        norm = self._at_most(norm, block, place.columns)
+        with torch.set_grad_enabled(self.graph):
+            known = known.add(arm.known) if block.skip else known
+            box = known.within(self.times(place.radius, norm)).box(center)
+        one = torch.ones_like(center.value)
+        whole = BlockBound(block.linear, None, box, box, one, one, norm, place.radius, tuple(blocks), block.skip)
+        return whole, center, known
+
+    def _at_most(self, norm: Tensor, step: LinearMap | Block, *slopes: Tensor) -> Tensor:
+        """The norm, or less where the layer guarantees less, with rows and columns scaled by slopes: (batch,)."""
+        if math.isinf(step.lipschitz):
+            return norm
+        guaranteed = torch.full_like(norm, step.lipschitz * (1 + enclosed(step.lipschitz_error)))
+        for slope in slopes:
+            guaranteed = self.times(guaranteed, steepest(slope.detach()))
+        return torch.minimum(norm, guaranteed)
 
 
 def _through(activation: Activation | None, box: Box) -> tuple[Box, Tensor, Tensor]:
@@ -104,64 +110,3 @@ def _through(activation: Activation | None, box: Box) -> tuple[Box, Tensor, Tens
     if type(activation).row_slope is Activation.row_slope:  # then it would be found a second time
         return output, slope, slope
     return output, slope, activation.row_slope(box.lower, box.upper)
-
-
-def _nested(block: Block, state: State, stages: Stages) -> tuple[BlockBound, State]:
-    """h + inner(h), or inner(h): the boxes and centres of the inside, and the constant that the layer vouches for."""
-    merged = None if state.merged is None or not block.skip else replace(state.merged, fresh=False)
-    start = replace(state, value=torch.ones_like(state.value), merged=merged if block.skip else state.merged)
-    # Where the layer vouches for the whole, the norms of its parts serve the boxes between them only.
-    rough = replace(stages, norm=norm_inside(block, stages.norm))
-    inner, end = pass_through(block.inner, start, rough)
-    norm, grown, after, box = end.value, end.radius, end.center, end.box
-    zonotope, merged_after = end.zonotope, end.merged
-    if block.skip:
-        # At most ‖D^½‖ and the norm of the inside.
-        norm = inflated(_steepest(state.slope) + norm)
-        grown = inflated(product_above(state.radius, norm))
-        if stages.global_radii:
-            grown = inflated(product_above(state.radius, _steepest(state.everywhere)) + end.radius)
-        if end.merged is not None and merged is not None and zonotope is not None and state.zonotope is not None:
-            merged_after, zonotope = end.merged.plus(merged), zonotope.plus(state.zonotope)
-        after = state.center.plus(end.center)
-        shape = after.value.shape
-        lower = state.box.lower.reshape(shape) + end.box.lower
-        upper = state.box.upper.reshape(shape) + end.box.upper
-        if is_outward():
-            lower, upper = lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()
-        box = Box(lower, upper)
-    norm = _at_most(norm, block, state.slope)
-    radius = grown
-    if math.isfinite(block.lipschitz):
-        everywhere = state.everywhere if stages.global_radii else state.slope
-        vouched = _at_most(torch.full_like(norm, torch.inf), block, everywhere)
-        radius = torch.minimum(grown, inflated(product_above(state.radius, vouched)))
-    center = after.value
-    with torch.set_grad_enabled(stages.boxes_have_graph):
-        reach = inflated(radius.view(-1, *[1] * (center.dim() - 1)) + after.doubt)
-        box = Box.outward(box.lower, box.upper).intersect(Box.outward(center - reach, center + reach))
-    one = torch.ones_like(center)
-    bound = BlockBound(block.linear, None, box, box, one, one, norm, state.radius, tuple(inner), block.skip)
-    value = inflated(product_above(state.value, norm))
-    return bound, State(after, box, one, radius, value, merged_after, zonotope, one[:1])
-
-
-def _steepest(slope: Tensor) -> Tensor:
-    """‖D^½‖ for D = diag(slope): (batch, *units) -> (batch,)."""
-    return slope.flatten(1).amax(dim=1).sqrt()
-
-
-def _at_most(norm: Tensor, step: LinearMap | Block, *slopes: Tensor) -> Tensor:
-    """The norm, or less where the layer itself vouches for less, with rows and columns scaled by slopes: (batch,)."""
-    if math.isinf(step.lipschitz):
-        return norm
-    value = step.lipschitz * (1 + step.lipschitz_error) if is_outward() else step.lipschitz
-    vouched = norm.new_tensor(value)
-    for slope in slopes:
-        vouched = inflated(product_above(vouched, _steepest(slope.detach())))
-    return torch.minimum(norm, vouched)
-
-
-def norm_inside(block: Block, norm: Norm) -> Norm:
-    """The norm of what is inside of a block."""
-    return replace(norm, rough=True) if isinstance(norm, UpperNorm) and math.isfinite(block.lipschitz) else norm

@@ -1,56 +1,48 @@
 """What a bound leaves behind: frozen, batched, printable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lliptools.digits import radius_text, round_up
-from lliptools.domains.box import Box
-from lliptools.nets.activations import Activation
+from lliptools.domains import BlockBound, Domain
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import Norm, norm_by, product_above
-from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack
+from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding
 
-__all__ = ["BlockBound", "Bound", "slopes_everywhere"]
+__all__ = ["Bound", "by_product"]
 
 
-@dataclass(frozen=True, eq=False)
-class BlockBound:
-    """One block of the bound.
+def by_product(bound: "Bound", y: Tensor) -> Tensor:
+    """The hidden blocks' norms times ‖(w_y − w_j) D^½‖, with D the slopes of the last hidden layer: (batch, classes).
 
-    linear: its linear map. activation: its rule, or None for the identity. box: pre-activations, (batch, *unit shape).
-    output: box of the activation's outputs. slope: (batch, *unit shape), how much an output can move with its input; 0
-    where it is provably constant. row_slope: the same of the inputs of the activation, which scales the rows.
-    norm: (batch,) norm of the linear map with rows and columns scaled by the root of their slopes.
-    radius: (batch,) radius of the ball around the centre that holds the block's input.
-    inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that of
-    the whole.
+    It is never more than √2 times the bound itself.
     """
-
-    linear: LinearMap
-    activation: Activation | None
-    box: Box
-    output: Box
-    slope: Tensor
-    row_slope: Tensor
-    norm: Tensor
-    radius: Tensor
-    inner: tuple["BlockBound", ...] = ()
-    skip: bool = True
+    last = bound.blocks[-1].linear
+    y = check_labels(y, len(bound.value), last.rows, bound.value.device)
+    if len(bound.blocks) > 1:
+        columns = bound.blocks[-2].slope.flatten(1)
+    else:
+        columns = torch.ones_like(bound.value)[:, None].expand(-1, last.columns)
+    return product_above(bound.hidden()[:, None], between_rows(last, y, columns))
 
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """A bound of the Lipschitz constant of the network on the ball of radius eps around each of a batch of points.
+    """Bound of the Lipschitz constant of the network on the ball of radius eps around each of a batch of points.
 
-    value: (batch,), in units of the output over units of the input.
-    kind: "upper" (a theorem), "lower" or "estimate"; certificates take only "upper".
-    eps: (batch,) radius of the ball, in the network's input units.
-    failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
-    deterministic. arithmetic: whether rounding is enclosed. domain: the box of inputs it is restricted to, or None.
-    outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
+    - value: (batch,), in units of the output over units of the input.
+    - kind: "upper" (a theorem), "lower" or "estimate"; certificates take only "upper".
+    - eps: (batch,) radius of the ball, in the network's input units.
+    - blocks: what one pass has found of every block.
+    - failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
+      deterministic. arithmetic: whether rounding is enclosed.
+    - norm: the method that found the norms of the blocks. known: what its domain knows of the outputs.
+    - outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
+    - pairs: (bound, y) -> (batch, classes), how `pairwise` is found.
     """
 
     value: Tensor
@@ -59,9 +51,10 @@ class Bound:
     blocks: tuple[BlockBound, ...]
     failure_probability: float = 0.0
     arithmetic: str = "float64, rounding not enclosed"
-    domain: tuple[float, float] | None = None
     norm: Norm | None = None
+    known: Domain | None = None
     outputs: Tensor | None = None
+    pairs: Callable[["Bound", Tensor], Tensor] = by_product
 
     def hidden(self) -> Tensor:
         """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""
@@ -73,16 +66,10 @@ class Bound:
     def pairwise(self, y: Tensor) -> Tensor:
         """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes).
 
-        The hidden blocks' norms times ‖(w_y − w_j) D^½‖, with D the slopes of the last hidden layer: never more than
-        √2 times the bound itself. It is 0 for j = y. Raises InvalidInput where y does not fit.
+        It is 0 for j = y, and encloses rounding where the bound does. Raises InvalidInput where y does not fit.
         """
-        last = self.blocks[-1]
-        y = check_labels(y, len(self.value), last.linear.rows, self.value.device)
-        if len(self.blocks) > 1:
-            columns = self.blocks[-2].slope.flatten(1)
-        else:
-            columns = torch.ones_like(self.value)[:, None].expand(-1, last.linear.columns)
-        return product_above(self.hidden()[:, None], between_rows(last.linear, y, columns))
+        with outward_rounding(is_outward() or self.arithmetic.endswith(", rounding enclosed")):
+            return self.pairs(self, y)
 
     def __str__(self) -> str:
         """A blackboard's table: of the one point, or of the mean over the batch."""
@@ -110,10 +97,8 @@ class Bound:
 def between_rows(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:
     """‖(row_y − row_j) D^½‖ with its rounding: y (batch,), column_slope (batch, columns) -> (batch, rows)."""
     found = linear.between_rows(y, column_slope)
-    if is_outward():
-        slack = matrix_slack(linear, torch.ones_like(column_slope[:, :1]), column_slope)
-        found = found * (1 + gamma(linear.columns, found)) + 2 * slack[:, None]
-    return found
+    slack = matrix_slack(linear, torch.ones_like(column_slope[:, :1]), column_slope)
+    return found * (1 + gamma(linear.columns, found)) + 2 * slack[:, None]
 
 
 def _kept(slope: Tensor) -> float:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.product import local_bound
+from lliptools.bounds.local import local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
 from lliptools.errors import InvalidInput

@@ -14,8 +14,8 @@ from lliptools.bounds.reading import read
 from lliptools.certificates.certificate import certify
 from lliptools.certificates.radius import narrowed
 from lliptools.checker import CLAIM, FORMAT, Refused, check
-from lliptools.domains.boxes import input_box
 from lliptools.domains.center import Center, at_center
+from lliptools.domains.interval import input_box
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, LinearMap, check_input
 from lliptools.nets.operators import Dense

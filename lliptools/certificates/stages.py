@@ -7,9 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import LanczosNorm, global_bound, local_bound
+from lliptools.bounds import LanczosNorm, UpperNorm, global_bound, local_bound
+from lliptools.bounds.local import passed
 from lliptools.certificates.certificate import Rung, certify, worst_margins
 from lliptools.certificates.margins import own_class
+from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
 from lliptools.nets.checks import check_eps, check_tolerance
@@ -80,7 +82,7 @@ def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor,
         "the local bound with large layers unmasked": partial(certifies, partial(local_bound, norm=whole_norm)),
     }
     for rough in tolerances:
-        bound = partial(local_bound, delta=DELTA / len(tolerances), tolerance=rough)
+        bound = partial(local_bound, norm=UpperNorm(DELTA / len(tolerances), rough))
         stages[f"upper norms of the masked layers within {rough:g}"] = partial(certifies, bound)
     holds, stage = torch.zeros_like(radius, dtype=torch.bool), torch.full_like(radius, -1, dtype=torch.int64)
     for number, decide in enumerate(stages.values()):
@@ -99,9 +101,9 @@ def _could_hold(net: nn.Module, x: Tensor, y: Tensor, radius: Tensor, steps: int
     Norms from below make smaller balls, so smaller boxes, fewer varying units and a smaller bound. In float32, with
     room for its rounding.
     """
-    found = local_bound(net, x, radius, norm=LanczosNorm(steps), dtype=torch.float32)
-    center = check_input(net, x).float()
-    values = at_center(read_blocks(net, x.shape[1:], torch.float32), Center(center, torch.zeros_like(center)))
+    center, blocks = check_input(net, x).float(), read_blocks(net, x.shape[1:], torch.float32)
+    found = passed(blocks, center, radius.float(), Interval & Ball, LanczosNorm(steps))
+    values = at_center(blocks, Center(center, torch.zeros_like(center)))
     margin, worst = worst_margins(found, values, y.to(center.device, torch.int64), radius.float())
     other = ~own_class(margin, y.to(center.device, torch.int64))
     return ((worst > -1e-3 * margin.abs()) | ~other).all(dim=1)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.norms.rounding import unit
+
 __all__ = ["Box"]
 
 
@@ -23,6 +25,12 @@ class Box:
             return cls(lower, upper)
         nothing = torch.full_like(lower, torch.inf)
         return cls(torch.where(lower.isfinite(), lower, -nothing), torch.where(upper.isfinite(), upper, nothing))
+
+    @classmethod
+    def around(cls, middle: Tensor, half_width: Tensor) -> "Box":
+        """middle ± half_width, widened by the rounding of both and of this sum."""
+        half_width = half_width * (1 + 8 * unit(middle)) + 4 * unit(middle) * middle.abs()
+        return cls.outward(middle - half_width, middle + half_width)
 
     def intersect(self, other: "Box") -> "Box":
         """The box of what lies in both."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lliptools.nets.activations import Activation
 from lliptools.nets.blocks import Block
-from lliptools.norms.rounding import absolute_with_slack, is_outward, unit
+from lliptools.norms.rounding import is_outward, running_error, unit
 
 __all__ = ["Center", "at_center"]
 
@@ -22,20 +22,16 @@ class Center:
     def through(self, block: Block) -> tuple["Center", "Center"]:
         """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
         z = block.linear.apply(self.value)
-        outward, size = is_outward(), self.value.abs() + self.doubt
-        before = Center(z, absolute_with_slack(block.linear, self.doubt, size) if outward else torch.zeros_like(z))
+        before = Center(z, running_error(block.linear, self.doubt, self.value.abs() + self.doubt))
         if block.activation is None:
             return before, before
-        h = block.activation(z)
-        return before, Center(h, _image_doubt(block.activation, before) if outward else torch.zeros_like(h))
+        return before, Center(block.activation(z), _image_error(block.activation, before))
 
     def plus(self, other: "Center") -> "Center":
         """The sum of both, in the other's shape."""
         value = self.value.reshape(other.value.shape) + other.value
         doubt = self.doubt.reshape(other.doubt.shape) + other.doubt
-        if is_outward():
-            doubt = doubt * (1 + 4 * unit(value)) + 2 * unit(value) * value.abs()
-        return Center(value, doubt)
+        return Center(value, doubt * (1 + 4 * unit(value)) + 2 * unit(value) * value.abs())
 
 
 def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
@@ -51,7 +47,10 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
     return found
 
 
-def _image_doubt(activation: Activation, before: Center) -> Tensor:
+def _image_error(activation: Activation, before: Center) -> Tensor:
+    """How far the outputs may be from the exact ones; 0, without work, where rounding is not enclosed."""
+    if not is_outward():
+        return torch.zeros_like(before.value)
     value = activation(before.value)
     infinite = torch.full_like(value, torch.inf)
     low, high = activation.image(

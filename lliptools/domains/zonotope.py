@@ -14,11 +14,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lliptools.domains.block import BlockBound
 from lliptools.domains.box import Box
+from lliptools.domains.center import Center
+from lliptools.domains.domain import Domain
 from lliptools.nets.activations import Activation
 from lliptools.nets.clips import Absolute
 from lliptools.nets.linear import LinearMap
-from lliptools.norms.rounding import absolute_with_slack, gamma, inflated, is_outward, unit
+from lliptools.norms.kinds import errs
+from lliptools.norms.rounding import gamma, inflated, is_outward, running_error, unit
 from lliptools.norms.scaled import length
 
 __all__ = ["Zonotope"]
@@ -26,8 +30,9 @@ __all__ = ["Zonotope"]
 LOST = 1e-290  # a product below this may have lost digits to underflow
 
 
+@errs("upper", encloses=True)
 @dataclass(frozen=True, eq=False)
-class Zonotope:
+class Zonotope(Domain):
     """The units of one place in the network, (batch, *units) by `shape`.
 
     offset: (batch, units). of_input: A, (batch, features, units). of_noise: B, (batch, noises, units). eps: (batch,).
@@ -70,26 +75,25 @@ class Zonotope:
         return inflated(self.error + gamma(terms, size) * size + torch.finfo(size.dtype).tiny * variables, 8)
 
     def _error_after(self, linear: LinearMap) -> Tensor:
-        if not is_outward():
-            return self.offset.new_zeros(len(self.offset), linear.rows)
         error, size = self.error_of(linear.columns), self.offset.abs() + self._reach + self.error
         shape = (-1, *linear.in_shape)
-        return absolute_with_slack(linear, error.reshape(shape), size.reshape(shape)).flatten(1).detach()
+        return running_error(linear, error.reshape(shape), size.reshape(shape)).flatten(1).detach()
 
     @cached_property
     def _reach(self) -> Tensor:
         """How far the form reaches from the offset, (batch, units), not widened by its own rounding."""
         return self.eps[:, None] * length(self.of_input, dim=1) + self.of_noise.abs().sum(dim=1)
 
-    def box(self) -> Box:
+    def box(self, center: Center | None = None) -> Box:
         """The smallest box of the form, open where a number is not finite; (batch, *units) each."""
         reach = self._reach + self.error_of(self.of_input.shape[1] + self.of_noise.shape[1])
         box = Box.outward(self.offset - reach, self.offset + reach)
         shape = (len(self.offset), *self.shape)
         return Box(box.lower.reshape(shape), box.upper.reshape(shape))
 
-    def after(self, activation: Activation | None, box: Box) -> "Zonotope":
-        """The units after an activation whose inputs lie in the box, (batch, *units)."""
+    def after(self, block: BlockBound, radius: Tensor) -> "Zonotope":
+        """The units after an activation."""
+        activation, box = block.activation, block.box
         return self if activation is None else activation.relax(self, box.lower, box.upper)
 
     def bent(self, activation: Activation, lower: Tensor, upper: Tensor) -> "Zonotope":
@@ -115,7 +119,7 @@ class Zonotope:
             error=torch.cat([mean.error_of(0) + size.error_of(0) / 2] * 2, dim=1),
         )
 
-    def plus(self, earlier: "Zonotope") -> "Zonotope":
+    def add(self, earlier: "Zonotope") -> "Zonotope":
         """The sum of these units and earlier ones on their way, as a residual connection makes it."""
         missing = self.of_noise.shape[1] - earlier.of_noise.shape[1]
         return replace(
@@ -179,11 +183,17 @@ def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[
     decided = least == greatest
     middle = torch.where(decided, low - chord * lower, (top + bottom) / 2)
     radius = torch.where(decided, 0.0, (top - bottom) / 2)
-    error = torch.zeros_like(radius)
-    if is_outward():
-        images = activation.image(places.flatten(0, 1), places.flatten(0, 1))
-        below, above = (image.reshape(places.shape) for image in images)
-        size = values.abs() + torch.maximum(least.abs(), greatest.abs()) * places.abs()
-        error = torch.maximum(above - values, values - below) + 16 * unit(size) * size
-        error = error.amax(dim=0) + 16 * unit(size) * radius
+    steepest = torch.maximum(least.abs(), greatest.abs())
+    error = _relaxed_error(activation, places, values, steepest, radius)
     return tuple(part.flatten(1) for part in (chord, middle, radius, error))  # type: ignore[return-value]
+
+
+def _relaxed_error(activation: Activation, places: Tensor, values: Tensor, steepest: Tensor, radius: Tensor) -> Tensor:
+    """What rounding can hide of a relaxation found from values at places; 0, without work, where it is not enclosed."""
+    if not is_outward():
+        return torch.zeros_like(radius)
+    images = activation.image(places.flatten(0, 1), places.flatten(0, 1))
+    below, above = (image.reshape(places.shape) for image in images)
+    size = values.abs() + steepest * places.abs()
+    error = torch.maximum(above - values, values - below) + 16 * unit(size) * size
+    return error.amax(dim=0) + 16 * unit(size) * radius

@@ -7,13 +7,11 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 
 __all__ = [
-    "check_differentiable",
     "check_domain",
     "check_eps",
     "check_finite_eps",
     "check_labels",
     "check_probability",
-    "check_radii",
     "check_stages",
     "check_steps",
     "check_tolerance",
@@ -95,17 +93,6 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     return radius.expand(len(x)).clone()
 
 
-def check_radii(radii: str) -> None:
-    """Raises InvalidInput for anything but "local" and "global"."""
-    if not isinstance(radii, str) or radii not in ("local", "global"):
-        raise InvalidInput(
-            expected='radii "local" or "global"',
-            got=repr(radii)[:80],
-            cause="numbers, which are what eps is for",
-            next_step='leave it at "local"',
-        )
-
-
 def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
     """Raises InvalidInput for a domain that is not (low, high), or that does not hold x."""
     if domain is None:
@@ -127,32 +114,14 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
         )
 
 
-def check_differentiable(differentiable: bool | str) -> None:
-    """Raises InvalidInput for anything but False, True and "norms"."""
-    if not isinstance(differentiable, bool) and not (isinstance(differentiable, str) and differentiable == "norms"):
+def check_stages(domain: object, norm: object) -> None:
+    """Raises InvalidInput unless a domain can start and a norm can be called."""
+    if not callable(getattr(domain, "start", None)) or not (norm is None or callable(norm)):
         raise InvalidInput(
-            expected='differentiable as False, True or "norms"',
-            got=repr(differentiable)[:80],
-            cause="a spelling that differs",
-            next_step='pass "norms" where the loss asks nothing of the boxes, else True',
-        )
-
-
-def check_stages(boxes: object, norm: object, dtype: object) -> None:
-    """Raises InvalidInput unless boxes and norm can be called and dtype is float32 or float64."""
-    if not callable(boxes) or not (norm is None or callable(norm)):
-        raise InvalidInput(
-            expected="boxes and norm as functions",
-            got=f"{boxes!r:.40}, {norm!r:.40}",
-            cause="the name of a method",
-            next_step="pass lliptools.bounds.exact_norm itself, or one of lliptools.bounds.METHODS",
-        )
-    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
-        raise InvalidInput(
-            expected="dtype torch.float64, or torch.float32 for training",
-            got=repr(dtype)[:80],
-            cause="a precision in which boxes and norms mean nothing",
-            next_step="leave it at torch.float64",
+            expected="domain as a domain such as Interval & Ball, norm as a function",
+            got=f"{domain!r:.40}, {norm!r:.40}",
+            cause="the name of a method, or a pair (low, high), for which there is Interval.confined",
+            next_step="pass lliptools.domains.Interval, or lliptools.bounds.exact_norm itself",
         )
 
 

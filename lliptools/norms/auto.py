@@ -1,10 +1,12 @@
 """The cheapest norm of a masked layer that is an upper bound: what bounds use by default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from lliptools.nets.blocks import Block
+from lliptools.nets.checks import check_probability, check_tolerance
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.aposteriori import AposterioriNorm
 from lliptools.norms.exact import exact_norm
@@ -23,14 +25,25 @@ LARGE_MATRIX = 2**22
 class UpperNorm:
     """The exact norm where the matrix is small, else the smaller of two upper bounds.
 
-    A large layer has the smaller of the Fourier bound of the whole and the a-posteriori bound of what is not masked,
-    which fails with probability at most delta for the whole batch. rough: row and column sums instead, for layers whose
-    norm hardly matters.
+    A large layer has the smaller of the Fourier bound of the whole and the a-posteriori bound of what is not masked.
+
+    - delta: the most that the bound of a network may fail with, for the whole batch; its layers share it (begin).
+    - tolerance: how close, relatively, the norms of large layers come to the truth, which costs time.
+    - rough: row and column sums instead, for layers whose norm hardly matters.
+    - Raises InvalidInput for a delta or a tolerance out of range.
     """
 
     delta: float = 1e-9
     tolerance: float = 1e-3
     rough: bool = False
+
+    def __post_init__(self) -> None:
+        check_probability(self.delta)
+        check_tolerance(self.tolerance)
+
+    def begin(self, blocks: tuple[Block, ...]) -> "UpperNorm":
+        """The norm for a network of these blocks: delta is shared by all of its layers."""
+        return replace(self, delta=self.delta / max(1, _count(blocks)))
 
     def is_exact(self, linear: LinearMap) -> bool:
         """Whether the layer is small enough for the exact norm."""
@@ -49,6 +62,10 @@ class UpperNorm:
         whole = torus_norm(linear, row_slope, column_slope)
         local = AposterioriNorm(self.delta, self.tolerance).bracket(linear, row_slope, column_slope, whole)[1]
         return torch.minimum(whole, local)
+
+
+def _count(blocks: tuple[Block, ...]) -> int:
+    return sum(_count(block.inner) if block.inner else 1 for block in blocks)
 
 
 @errs("upper", encloses=True)

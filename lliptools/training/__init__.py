@@ -1,5 +1,6 @@
 """Training: data, augmentation and batches, losses and objectives, recipes, the loop."""
 
+from lliptools.bounds.estimated import estimated_bound
 from lliptools.training.augmentation import crop_and_flip
 from lliptools.training.batches import as_float, batches
 from lliptools.training.data import Split, digit_images, digits, moons
@@ -36,6 +37,7 @@ __all__ = [
     "crop_and_flip",
     "digit_images",
     "digits",
+    "estimated_bound",
     "fit",
     "gloro",
     "lmt",

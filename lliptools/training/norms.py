@@ -45,10 +45,11 @@ class SharedNorm:
         self._places: WeakKeyDictionary[LinearMap, int] = WeakKeyDictionary()
         self._moved: WeakSet[LinearMap] = WeakSet()
 
-    def begin(self, blocks: tuple[Block, ...]) -> None:
-        """A pass over these blocks begins."""
+    def begin(self, blocks: tuple[Block, ...]) -> "SharedNorm":
+        """A pass over these blocks begins; the same norm."""
         for place, linear in enumerate(_maps(blocks)):
             self._places[linear] = place
+        return self
 
     def state_dict(self) -> dict[str, Tensor]:
         """One vector a layer, by its place: what a checkpoint has to hold besides steps."""

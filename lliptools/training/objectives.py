@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lliptools.bounds import Bound, global_bound, local_bound
+from lliptools.bounds.estimated import estimated_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.errors import InvalidInput
-from lliptools.training.estimates import estimated
 from lliptools.training.losses import gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
 from lliptools.training.norms import SharedNorm
 
@@ -179,14 +179,12 @@ class Offset:
 
 
 def _found(
-    rung: str, net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None, *, boxes: bool
+    kind: str, net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None, *, boxes: bool
 ) -> tuple[Tensor, Bound]:
     """The logits and the bound, "local" or "global"; boxes: whether the loss needs the gradient of the local one's."""
-    if norm is None and rung == "global":
-        return net(x), global_bound(net, x, eps, differentiable="norms")
     if norm is None:
-        return net(x), local_bound(net, x, eps, differentiable=True if boxes else "norms")
-    bound = estimated(net, x, eps, norm, rung=rung, graph=boxes)
+        return net(x), (global_bound if kind == "global" else local_bound)(net, x, eps, differentiable=True)
+    bound = estimated_bound(net, x, eps, norm, is_global=kind == "global", graph=boxes)
     assert bound.outputs is not None
     return bound.outputs, bound  # the pass has been through the network already
 

@@ -8,6 +8,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import exact_norm
+from lliptools.domains import Interval
 
 
 def dense(weight, bias) -> nn.Linear:
@@ -36,7 +37,7 @@ def test_global_radii_count_steep_slopes(residual):
     net = nn.Sequential(eye, nn.LeakyReLU(3.0), *between, sink, nn.ReLU(), dense([[1.0], [0.0]], [0.0, 1.0]))
     x, y = -5 * torch.ones(1, n, dtype=torch.float64), torch.tensor([1])
     assert net(x - 2.5 / 4).argmax() == 0
-    assert not ll.certify(net, x, y, 2.5, bound=lambda *a: ll.local_bound(*a, radii="global")).holds.any()
+    assert not ll.certify(net, x, y, 2.5, bound=ll.tightest_bound).holds.any()
 
 
 def test_large_layers_whose_squares_underflow():
@@ -156,11 +157,10 @@ def test_gradient_through_soft_slopes():
 def test_bad_stages():
     net, x = ll.nets.mlp(2, 3, 2), torch.zeros(1, 2)
     for options, said in (
-        ({"norm": "exact"}, "as functions"),
-        ({"boxes": 3}, "as functions"),
-        ({"dtype": torch.float16}, "dtype"),
-        ({"domain": 5}, "tuple"),
-        ({"domain": (0, 1, 2)}, "tuple"),
+        ({"norm": "exact"}, "as a function"),
+        ({"domain": 3}, "as a domain"),
+        ({"domain": (0, 1)}, "confined"),
+        ({"domain": Interval.confined(0, "1")}, "tuple"),
     ):
         with pytest.raises(ll.InvalidInput, match=said):
             ll.local_bound(net, x, 0.1, **options)

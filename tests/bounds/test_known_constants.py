@@ -129,7 +129,7 @@ def test_a_residual_step_adds_its_input():
     layer = nn.Linear(2, 2, bias=False).double()
     layer.weight.data = torch.tensor([1.0, 3.0], dtype=torch.float64).diag()
     net, x = nn.Sequential(ll.nets.Residual(nn.Sequential(layer))), torch.zeros(1, 2).double()
-    for bound in (ll.local_bound(net, x, 0.1), ll.global_bound(net, x), ll.local_bound(net, x, 0.1, radii="global")):
+    for bound in (ll.local_bound(net, x, 0.1), ll.global_bound(net, x)):
         assert bound.value.item() == pytest.approx(4, rel=1e-12)
 
 
@@ -214,7 +214,7 @@ def test_struck_columns_narrow_the_ball():
     """Unit 1 reads 3·h₁ + 4·h₂ at h = (1, off): its ball has the radius of 3·h₁ alone, not 5."""
     net = plain([[1.0, 0.0], [0.0, 1.0]], [[3.0, 4.0]], [[1.0]])
     x = torch.tensor([[1.0, -1.0]]).double()
-    box = ll.local_bound(net, x, 0.5, boxes=ll.bounds.ball_box).blocks[1].box
+    box = ll.local_bound(net, x, 0.5, domain=ll.domains.Ball).blocks[1].box
     assert (box.lower.item(), box.upper.item()) == pytest.approx((3 - 1.5, 3 + 1.5), rel=1e-12)
 
 

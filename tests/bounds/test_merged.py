@@ -4,13 +4,30 @@ import math
 
 import pytest
 import torch
-from stepwise import BATCH, FEATURES, NETS, RADII, SLACK, centers, run, sampled, steps_of
+from stepwise import (
+    BATCH,
+    FEATURES,
+    NETS,
+    RADII,
+    SLACK,
+    Linear,
+    Residual,
+    Units,
+    after,
+    center_and_radius,
+    centers,
+    inputs,
+    merge,
+    multipliers_bound,
+    multipliers_pairwise,
+    run,
+    sampled,
+    steps_of,
+)
 
 from lliptools.bounds.balancing import start
 from lliptools.bounds.ellipsoid import Problem
-from lliptools.bounds.merged import Merged, center_and_radius, in_groups, merge
-from lliptools.bounds.multipliers import multipliers_bound, multipliers_pairwise
-from lliptools.bounds.steps import Linear, Residual, Units
+from lliptools.bounds.merged import groups
 
 
 @pytest.mark.parametrize("eps", RADII)
@@ -31,11 +48,10 @@ def test_no_sampled_slope_is_above_any_rung(name, eps):
         previous = value
     y = torch.arange(BATCH) % jacobians.shape[2]
     differences = (jacobians[:, torch.arange(BATCH), y][:, :, None] - jacobians).norm(dim=3).amax(dim=0)
-    shared, own = (multipliers_pairwise(steps, BATCH, FEATURES, y, own_steps=count) for count in (0, 3))
-    assert (differences <= own * SLACK).all()
-    assert (own <= shared * SLACK).all()
+    shared = multipliers_pairwise(steps, BATCH, FEATURES, y)
+    assert (differences <= shared * SLACK).all()
     assert (shared <= merge(steps, BATCH, FEATURES).differences(y).reach() * SLACK).all()
-    assert (own[torch.arange(BATCH), y] == 0).all()
+    assert (shared[torch.arange(BATCH), y] == 0).all()
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -63,7 +79,7 @@ def test_many_samples_come_back_in_their_order():
     layers = NETS["relu"]
     x = torch.randn(100, FEATURES, dtype=torch.float64)
     steps = steps_of(layers, x, 0.2)
-    assert len(list(in_groups(steps, 100, FEATURES))) > 1
+    assert len(list(groups(merge(steps, 100, FEATURES)))) > 1
     turned = steps_of(layers, x.flip(0), 0.2)
     one = multipliers_bound(steps, 100, FEATURES)
     assert torch.allclose(one, multipliers_bound(turned, 100, FEATURES).flip(0), rtol=1e-6)
@@ -204,11 +220,11 @@ def test_boxes_come_block_by_block():
     """The reach of a block's units needs only the slopes before it, and is the bound of each by itself."""
     layers, x = NETS["relu"], centers()
     steps = steps_of(layers, x, 0.2)
-    merged = Merged.start(BATCH, FEATURES)
+    merged = inputs(BATCH, FEATURES)
     for count, step in enumerate(steps, start=1):
-        merged = merged.then(step)
+        merged = after(merged, [step])
         assert torch.equal(merged.reach(), merge(steps[:count], BATCH, FEATURES).reach())
-    first = Merged.start(BATCH, FEATURES).linear(steps[0]).reach()
+    first = merge(steps[:1], BATCH, FEATURES).reach()
     assert torch.allclose(first, steps[0].weight.norm(dim=1).expand(BATCH, -1), rtol=1e-12)
 
 

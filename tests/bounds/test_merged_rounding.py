@@ -5,22 +5,23 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise, permutations
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
 from networks import NETWORKS, points
+from stepwise import Linear, Units, merge
 from torch import nn
 
 import lliptools as ll
 from lliptools.bounds.ellipsoid import Problem
-from lliptools.bounds.merged import merge
-from lliptools.bounds.steps import Linear, Units
+from lliptools.bounds.merged import FULL
 from lliptools.domains.zonotope import Zonotope
 from lliptools.nets.registry import read_activation
 
 MERGED = ("path", "merged", "tightest")
 RUNGS = [ll.local_bound, *(ll.BOUNDS[name] for name in MERGED)]
-RUNGS += [lambda *a: ll.merged_bound(*a, steps=8), lambda *a: ll.local_bound(*a, prefix=True)]
+RUNGS += [lambda *a: ll.merged_bound(*a, steps=8), lambda *a: ll.local_bound(*a, domain=FULL)]
 LABEL = torch.tensor([0])
 
 
@@ -135,11 +136,11 @@ def zonotopes(blocks, zonotope):
     found = []
     for block in blocks:
         if block.inner:
-            zonotope = zonotopes(block.inner, zonotope)[-1].plus(zonotope)
+            zonotope = zonotopes(block.inner, zonotope)[-1].add(zonotope)
             continue
         before = zonotope.linear(block.linear)
         found.append(before)
-        zonotope = before.after(block.activation, before.box())
+        zonotope = before.after(SimpleNamespace(activation=block.activation, box=before.box()), None)
     return [*found[:-1], zonotope] if blocks[-1].inner else found
 
 
@@ -339,7 +340,7 @@ def test_the_zonotope_holds_images_of_points_and_of_tiny_balls(activation):
     for eps in (0.0, 1e-17, 1e-15, 1e-3):
         with ll.bounds.outward_rounding(), localcontext(prec=60):
             start = Zonotope.start(center, torch.full((300,), eps, dtype=torch.float64))
-            box = start.after(activation, start.box()).box()
+            box = start.after(SimpleNamespace(activation=activation, box=start.box()), None).box()
             for z, lower, upper in zip(*(t.flatten().tolist() for t in (center, box.lower, box.upper)), strict=True):
                 for end in (Decimal(z) - Decimal(eps), Decimal(z), Decimal(z) + Decimal(eps)):
                     assert Decimal(lower) <= exactly(end) <= Decimal(upper)

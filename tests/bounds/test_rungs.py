@@ -8,6 +8,8 @@ from networks import NETWORKS, PIECEWISE, RADII, in_ball, jacobians, points, ran
 from torch import nn
 
 import lliptools as ll
+from lliptools.bounds.merged import FULL
+from lliptools.domains import Ball, Interval
 
 SLACK = 1 + 1e-9
 DRAWN = (
@@ -23,7 +25,7 @@ def test_no_rung_falls_below_a_sample(name, eps):
     x = points(net)
     y = net(x).argmax(dim=1)
     upper = [ll.BOUNDS[rung](net, x, eps) for rung in ("global", "local", "path", "merged", "tightest")]
-    upper += [ll.local_bound(net, x, eps, prefix=True), ll.local_bound(net, x, eps, radii="global")]
+    upper += [ll.local_bound(net, x, eps, domain=FULL)]
     values = torch.stack([bound.value for bound in upper])
     pairs = torch.stack([bound.pairwise(y) for bound in upper])
     exact = net.double()
@@ -48,7 +50,7 @@ def test_the_order_of_the_rungs(name, eps):
     values = [ll.BOUNDS[rung](net, x, eps).value for rung in rungs]
     for smaller, larger in pairwise(values):
         assert (smaller <= larger * SLACK).all()
-    prefix = ll.local_bound(net, x, eps, prefix=True)
+    prefix = ll.local_bound(net, x, eps, domain=FULL)
     local = ll.local_bound(net, x, eps)
     for one, other in zip(prefix.blocks, local.blocks, strict=True):
         assert (one.box.lower >= other.box.lower - 1e-12 * (1 + other.box.lower.abs())).all()
@@ -102,9 +104,10 @@ def test_large_layers_leave_the_tightest_at_the_masks():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 32 * 32, 3))
     x = torch.rand(2, 1, 32, 32)
-    assert ll.tightest_bound(net, x, 0.1).steps == ()
     y = torch.zeros(2, dtype=torch.int64)
-    assert ll.tightest_bound(net, x, 0.1).pairwise(y).shape == (2, 3)
+    found, local = ll.tightest_bound(net, x, 0.1), ll.local_bound(net, x, 0.1)
+    assert torch.equal(found.value, local.value)
+    assert torch.equal(found.pairwise(y), local.pairwise(y))
 
 
 def test_multipliers_keep_to_their_points():
@@ -112,7 +115,8 @@ def test_multipliers_keep_to_their_points():
     net = random_mlp(3, 400, 4)
     x, y = points(net, 2), torch.tensor([0, 1])
     bound = ll.tightest_bound(net, x, torch.tensor([10.0, 1e-6]))
-    assert bound.points.tolist() == [1]
+    local = ll.local_bound(net, x, torch.tensor([10.0, 1e-6])).value
+    assert (bound.value < local * (1 - 1e-6)).tolist() == [False, True]
     slopes = jacobians(net, x).detach()
     between = (slopes[torch.arange(2), y][:, None] - slopes).norm(dim=2)
     assert (between <= bound.pairwise(y) * SLACK).all()
@@ -126,32 +130,38 @@ def test_domain():
         net[0].bias.copy_(torch.tensor([-0.5, 0.0]))
         net[2].weight.fill_(1.0)
     x = torch.tensor([[0.1]]).double()
-    free, confined = ll.local_bound(net, x, 1.0), ll.local_bound(net, x, 1.0, domain=(0.0, 1.0))
+    free, confined = ll.local_bound(net, x, 1.0), ll.local_bound(net, x, 1.0, domain=Interval.confined(0.0, 1.0) & Ball)
     assert free.blocks[0].slope.tolist() == [[1.0, 1.0]]
     assert confined.blocks[0].slope.tolist() == [[0.0, 1.0]]
     assert confined.value < free.value
-    assert (free.domain, confined.domain) == (None, (0.0, 1.0))
     with pytest.raises(ll.InvalidInput, match="domain"):
-        ll.local_bound(net, x - 1, 1.0, domain=(0.0, 1.0))
+        ll.local_bound(net, x - 1, 1.0, domain=Interval.confined(0.0, 1.0) & Ball)
 
 
-def test_global_radii_are_wider_and_need_no_mask():
-    net, x = ll.nets.load("digits-clipped"), ll.training.digits().x_test[:20]
-    local, everywhere = ll.local_bound(net, x, 0.1), ll.local_bound(net, x, 0.1, radii="global")
-    assert (everywhere.blocks[2].radius >= local.blocks[2].radius * (1 - 1e-12)).all()
-    assert (everywhere.value >= local.value * (1 - 1e-12)).all()
-    with pytest.raises(ll.InvalidInput, match="radii"):
-        ll.local_bound(net, x, 0.1, radii="both")
-    for delta in (0, 1.0, float("nan")):
-        with pytest.raises(ll.InvalidInput, match="probability"):
-            ll.local_bound(net, x, 0.1, delta=delta)
+@pytest.mark.parametrize("delta", [0, 1.0, float("nan")])
+def test_a_probability_that_is_none_is_refused(delta):
+    with pytest.raises(ll.InvalidInput, match="probability"):
+        ll.bounds.UpperNorm(delta=delta)
 
 
-def test_float32_is_for_training_and_certifies_nothing():
+def test_the_global_bound_masks_nothing():
+    """A clip bounds what comes after it, so that its units may be constant on the whole space: not in ∏ ‖W_k‖."""
+    net = nn.Sequential(
+        nn.Linear(3, 5), ll.nets.ClippedReLU(0.5), nn.Linear(5, 4), ll.nets.ClippedReLU(0.5), nn.Linear(4, 2)
+    ).double()
+    net[2].bias.data.fill_(-100.0)
+    x = torch.zeros(2, 3).double()
+    product = torch.stack([torch.linalg.matrix_norm(net[k].weight, 2) for k in (0, 2, 4)]).prod()
+    torch.testing.assert_close(ll.global_bound(net, x).value, product.expand(2), rtol=1e-12, atol=0)
+    assert (ll.local_bound(net, x, torch.inf).value == 0).all()
+
+
+def test_estimates_are_for_training_and_certify_nothing():
     net = NETWORKS["float32"]()
     x = points(net)
-    bound = ll.local_bound(net, x, 0.1, dtype=torch.float32)
+    bound = ll.training.estimated_bound(net, x, 0.1, ll.bounds.exact_norm)
     assert bound.value.dtype == torch.float32
-    torch.testing.assert_close(bound.value.double(), ll.local_bound(net, x, 0.1).value, rtol=1e-4, atol=0)
-    with pytest.raises(ll.InvalidInput, match="float64"):
-        ll.certify(net, x, torch.zeros(6, dtype=torch.int64), 0.1, lambda *a: ll.local_bound(*a, dtype=torch.float32))
+    torch.testing.assert_close(bound.value.double(), ll.local_bound(net, x, 0.1).value, rtol=1e-2, atol=0)
+    y = torch.zeros(6, dtype=torch.int64)
+    with pytest.raises(ll.InvalidInput, match="estimate"):
+        ll.certify(net, x, y, 0.1, lambda *a: ll.training.estimated_bound(*a[:2], 0.1, ll.bounds.exact_norm))

@@ -37,13 +37,10 @@ NOTHING = {
     "decimals in an array": np.array([Decimal("0.1")] * 3),
 }
 CHECKS = {
-    "radii": checks.check_radii,
     "domain": lambda value: checks.check_domain(value if isinstance(value, tuple) else (value, 1.0), X + 2),
     "domain, high": lambda value: checks.check_domain((-1.0, value), X),
-    "differentiable": lambda value: checks.check_differentiable("" if isinstance(value, bool) else value),
-    "boxes": lambda value: checks.check_stages(value, None, torch.float64),
-    "norm": lambda value: checks.check_stages(max, "" if value is None else value, torch.float64),
-    "dtype": lambda value: checks.check_stages(max, None, value),
+    "stage": lambda value: checks.check_stages(value, None),
+    "norm": lambda value: checks.check_stages(ll.domains.Ball, "" if value is None else value),
     "steps": lambda value: checks.check_steps(-1 if isinstance(value, int) else value),
     "tolerance": checks.check_tolerance,
     "probability": checks.check_probability,

@@ -10,6 +10,7 @@ from oracle import Oracle, Refutation, margins, norm
 from torch import Tensor, nn
 
 import lliptools as ll
+from lliptools.bounds.merged import FULL
 
 # Every bound that certificates take, and the local one with each norm that errs upward.
 RUNGS: dict[str, Callable[..., ll.Bound]] = {
@@ -20,8 +21,7 @@ RUNGS: dict[str, Callable[..., ll.Bound]] = {
         for name, method in ll.bounds.METHODS.items()
         if name != "auto" and method.kind in ("upper", "exact")
     },
-    "local, prefix boxes": partial(ll.local_bound, prefix=True),
-    "local, radii by global norms": partial(ll.local_bound, radii="global"),
+    "local, prefix boxes": partial(ll.local_bound, domain=FULL),
 }
 TINY = (0.0, 1e-300, 1e-12)
 SHARES = (0.3, 0.7, 0.95, 1.0, 1.5)  # of the distance at which an attack breaks a point, of 1 where none does

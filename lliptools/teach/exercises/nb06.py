@@ -123,7 +123,7 @@ def _loss_by(constants: Pairwise, net: nn.Sequential, x: Tensor, y: Tensor, eps:
 
 
 def _local(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    return local_bound(net, x, eps, differentiable="norms").pairwise(y)
+    return local_bound(net, x, eps, differentiable=True).pairwise(y)
 
 
 def _exchanged(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, kappa: float) -> Tensor:
@@ -136,7 +136,7 @@ LOSSES: dict[str, Answer] = {
         _loss_by, lambda net, x, y, eps: _local(net, x, y, 0.0)
     ),
     "that is the global bound, with no unit masked": partial(
-        _loss_by, lambda net, x, y, eps: global_bound(net, x, differentiable="norms").pairwise(y)
+        _loss_by, lambda net, x, y, eps: global_bound(net, x, differentiable=True).pairwise(y)
     ),
     "the first point's bound serves all points": partial(
         _loss_by, lambda net, x, y, eps: _local(net, x[:1].expand_as(x), y, eps)
@@ -155,7 +155,7 @@ class LocalLoss(Exercise):
         "The loss wants, for every point, the constants of f_y − f_j on *its* ball of radius eps: one call of "
         "ll.local_bound does it for the whole batch.",
         "Bound.pairwise(y) is (batch, classes), 0 at j = y: logits + eps · pairwise are the worst logits.",
-        'Training has to see through the norms: ll.local_bound(net, x, eps, differentiable="norms"). Then '
+        'Training has to see through the norms: ll.local_bound(net, x, eps, differentiable=True). Then '
         "kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y).",
     )
 

@@ -37,7 +37,7 @@ class Effort:
 
     def rung(self) -> Rung:
         """The local bound at this effort."""
-        return partial(local_bound, tolerance=self.tolerance)
+        return partial(local_bound, norm=UpperNorm(tolerance=self.tolerance))
 
 
 def effort(found: Bound) -> Effort:

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, local_bound, round_up
+from lliptools.bounds import Bound, UpperNorm, global_bound, round_up
 from lliptools.certificates.certificate import Certificate, certify
 from lliptools.digits import radius_text
 from lliptools.nets import forward, read_blocks
@@ -173,7 +173,7 @@ def clip_view(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale:
     net = scale_thresholds(net, theta_scale)
     with torch.no_grad():
         logits = forward(read_blocks(net, x.shape[1:]), x.double())
-    everywhere = local_bound(net, x[:1], math.inf, tolerance=effort.tolerance)
+    everywhere = global_bound(net, x[:1], norm=UpperNorm(tolerance=effort.tolerance))
     found = certify(net, x, y, eps, bound=effort.rung())
     return ClipView(eps, theta_scale, int(y[0]), found, everywhere, logits.argmax(dim=1) == y)
 

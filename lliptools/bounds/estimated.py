@@ -1,0 +1,70 @@
+"""A bound for training: norms by a few steps, boxes made for speed, and no value looked at on the way.
+
+The pass is that of a theorem without what only a theorem needs. To look at a value is to wait for a GPU, and ends the
+capture of a CUDA graph; what is not finite shows in the loss.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds.one_pass import Pass, Place
+from lliptools.bounds.record import Bound
+from lliptools.domains import Center, Light, Unknown
+from lliptools.nets import Block, read_blocks
+from lliptools.norms.kinds import Norm
+
+__all__ = ["estimated_bound"]
+
+
+def estimated_bound(
+    net: nn.Module, x: Tensor, eps: float, norm: Norm, *, is_global: bool = False, graph: bool = False
+) -> Bound:
+    """Estimate of the local or the global bound of a batch in the network's precision, with a graph to its parameters.
+
+    - x: (batch, *sample) of finite floats. eps: radius of the balls, in input units.
+    - norm: (linear, row_slope, column_slope) -> (batch,), as training.SharedNorm.
+    - is_global: of norms of whole layers, where no unit is masked. graph: whether the local bound's boxes have a
+      gradient too, as the sparsity loss needs.
+    - Returns a Bound of kind "estimate", which trains and certifies nothing, with the outputs at the points. The box of
+      the last block is left open. Of the global bound, what its blocks hold is (1, ...) for the whole batch.
+    - Raises UnsupportedLayer and InvalidInput where the network cannot be read, for no value whatever.
+    """
+    radius = x.new_full((len(x),), eps)
+    blocks = read_blocks(net, x.shape[1:], x.dtype, values=False)
+    norm = getattr(norm, "begin", lambda blocks: norm)(blocks)
+    h = (x[:1] if is_global else x).detach().flatten(1)
+    ball = torch.full_like(radius[:1], torch.inf) if is_global else radius
+    known = Unknown.start(h, ball) if is_global else Light.start(h, ball)
+    start = Place(_Plain(h, h), known, torch.ones_like(h), ball, torch.ones_like(ball))
+    walk = Pass(norm, norm, graph, torch.mul)
+    found, place = walk.through(blocks[:-1], start)
+    last, end = walk.through(blocks[-1:], Place(place.center, Unknown(), place.columns, place.radius, place.value))
+    outputs = net(x) if is_global else end.center.value
+    value = end.value.expand(len(x))
+    return Bound(value, "estimate", radius, (*found, *last), norm=norm, outputs=outputs, pairs=_pairs)
+
+
+def _pairs(bound: Bound, y: Tensor) -> Tensor:
+    """As record.by_product, for ordinary numbers and labels that are known to fit."""
+    last = bound.blocks[-1].linear
+    columns = bound.blocks[-2].slope.flatten(1) if len(bound.blocks) > 1 else bound.value.new_ones(1, last.columns)
+    between = (last.weight[y, None] - last.weight) * columns.sqrt()[:, None]
+    hidden = math.prod((block.norm for block in bound.blocks[:-1]), start=torch.ones_like(bound.value))
+    return torch.linalg.vector_norm(between, dim=2) * hidden[:, None]
+
+
+@dataclass(frozen=True)
+class _Plain(Center):
+    """The values at the centre, without their rounding error."""
+
+    def through(self, block: Block) -> tuple["_Plain", "_Plain"]:
+        z = block.linear.linear(self.value) + block.linear.bias
+        h = z if block.activation is None else block.activation(z)
+        return _Plain(z, z), _Plain(h, h)
+
+    def plus(self, other: Center) -> "_Plain":
+        value = other.value + self.value.reshape(other.value.shape)
+        return _Plain(value, value)

@@ -1,0 +1,138 @@
+"""The global and the local bound: the product of the norms that one pass through the network finds."""
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds.one_pass import Pass, Place
+from lliptools.bounds.reading import read
+from lliptools.bounds.record import Bound
+from lliptools.domains import Ball, BlockBound, Box, Center, Interval, Start, Unknown
+from lliptools.nets import Block, check_input
+from lliptools.nets.checks import check_eps, check_stages
+from lliptools.norms.auto import UpperNorm
+from lliptools.norms.kinds import Norm, mark_of, norm_by
+from lliptools.norms.rounding import is_outward
+
+__all__ = ["global_bound", "local_bound"]
+
+
+def local_bound(
+    net: nn.Module,
+    x: Tensor,
+    eps: float | Tensor,
+    *,
+    domain: Start = Interval & Ball,
+    norm: Norm | None = None,
+    differentiable: bool = False,
+) -> Bound:
+    """Bound of the Lipschitz constant of net on the closed ball of radius eps around each point of a batch.
+
+    The rows and columns of units that are provably constant in the ball are masked in every weight matrix; the bound is
+    the product of the norms of what is left. The norm of one block gives the radius of the next block's ball.
+
+    - x: (batch, *sample). eps: a number or (batch,), in the units of x; math.inf for the whole space.
+    - domain: what is known of the units. `Interval & Ball & Slopes & Zonotope` knows more of a small network, and
+      `Interval.confined(0, 1) & Ball` that pixels lie in [0, 1]: the bound is then one on that part of the ball.
+    - norm: (linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm; bounds.UpperNorm() by default. Domains
+      and norms without the mark of bounds.errs make a bound of kind "estimate", which certifies nothing.
+    - differentiable: whether the graph to the network's parameters is kept.
+    - Returns a Bound: value (batch,), kind "upper", and the box, slope, norm and radius of every block.
+    - Raises UnsupportedLayer and InvalidInput.
+
+        >>> import torch, lliptools as ll
+        >>> x = torch.tensor([[1.0, -2.0, 0.5]])
+        >>> ll.local_bound(ll.nets.fold(3, 4), x, eps=0.4).value.item()
+        1.0
+
+    Source: Huang et al. (NeurIPS 2021), the local bound with one mask per layer.
+    """
+    check_stages(domain, norm)
+    center = check_input(net, x)
+    eps = check_eps(eps, center)
+    with torch.set_grad_enabled(differentiable):
+        return passed(read(net, x), center, eps, domain, norm or UpperNorm(), graph=differentiable)
+
+
+def passed(
+    blocks: tuple[Block, ...], center: Tensor, eps: Tensor, domain: Start, norm: Norm, *, graph: bool = False
+) -> Bound:
+    """The bound that one pass finds of a network that has been read: center (batch, features), eps (batch,)."""
+    norm = getattr(norm, "begin", lambda blocks: norm)(blocks)
+    inside = replace(norm, rough=True) if isinstance(norm, UpperNorm) else norm
+    start = Place(
+        center=Center(center, torch.zeros_like(center)),
+        known=domain.start(center, eps),
+        columns=torch.ones_like(center),
+        radius=eps,
+        value=torch.ones_like(eps),
+    )
+    found, end = Pass(partial(norm_by, norm), partial(norm_by, inside), graph).through(blocks, start)
+    stages = (*getattr(domain, "parts", (domain,)), norm)
+    kinds = {mark_of(stage, "kind") for stage in stages}
+    encloses = is_outward() and all(mark_of(stage, "encloses") for stage in stages)
+    return Bound(
+        value=end.value,
+        kind="upper" if kinds <= {"exact", "upper"} else "estimate",
+        eps=eps,
+        blocks=tuple(found),
+        failure_probability=_failure(blocks, norm, inside),
+        arithmetic=f"{str(center.dtype).removeprefix('torch.')}, rounding {'' if encloses else 'not '}enclosed",
+        norm=norm,
+        known=end.known,
+        outputs=end.center.value,
+    )
+
+
+def _failure(blocks: tuple[Block, ...], norm: Norm, inside: Norm) -> float:
+    """The failure probabilities of all norms, summed."""
+    of_one = getattr(norm, "failure_probability", lambda linear: 0.0)
+    return float(
+        sum(
+            _failure(block.inner, inside if math.isfinite(block.lipschitz) else norm, inside)
+            if block.inner
+            else of_one(block.linear)
+            for block in blocks
+        )
+    )
+
+
+def global_bound(
+    net: nn.Module, x: Tensor, eps: float | Tensor = math.inf, *, norm: Norm | None = None, differentiable: bool = False
+) -> Bound:
+    """Product of the norms of the layers, ∏ ‖W_k‖: no unit is masked, and the bound holds on the whole space.
+
+    - x: (batch, *sample) gives the input shape. eps is checked and kept for the record, and changes nothing.
+    - norm, differentiable: as of local_bound. An activation counts with its steepest slope.
+    - Returns a Bound of kind "upper". Raises UnsupportedLayer and InvalidInput.
+    """
+    radius = check_eps(eps, check_input(net, x))
+    one = local_bound(net, x[:1], math.inf, domain=Unknown, norm=norm, differentiable=differentiable)
+    batch = len(x)
+    return replace(
+        one, value=one.value.expand(batch), eps=radius, blocks=_repeated(one.blocks, batch), known=None, outputs=None
+    )
+
+
+def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, ...]:
+    """The blocks of one sample, for so many."""
+
+    def expand(values: Tensor) -> Tensor:
+        return values.expand(batch, *values.shape[1:])
+
+    return tuple(
+        replace(
+            block,
+            box=Box(expand(block.box.lower), expand(block.box.upper)),
+            output=Box(expand(block.output.lower), expand(block.output.upper)),
+            slope=expand(block.slope),
+            row_slope=expand(block.row_slope),
+            norm=expand(block.norm),
+            radius=expand(block.radius),
+            inner=_repeated(block.inner, batch),
+        )
+        for block in blocks
+    )

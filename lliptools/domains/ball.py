@@ -1,0 +1,77 @@
+"""The ball of the units: no unit moves further from its value at the centre than its row allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lliptools.domains.block import BlockBound
+from lliptools.domains.box import Box
+from lliptools.domains.center import Center
+from lliptools.domains.domain import Domain
+from lliptools.nets.linear import LinearMap
+from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.rounding import enclosed, gamma, inflated
+
+__all__ = ["Ball", "steepest"]
+
+
+@errs("upper", encloses=True)
+@dataclass(frozen=True, eq=False)
+class Ball(Domain):
+    """The change of the units is D^½ times a vector of length at most radius; D = diag(columns).
+
+    radius: (batch,). columns: (batch, *units), slopes of the units. reach: (batch, *units), how far each unit can move
+    after a linear map, radius · ‖row of W D^½‖; None where no linear map is pending.
+    """
+
+    radius: Tensor
+    columns: Tensor
+    reach: Tensor | None = None
+
+    @classmethod
+    def start(cls, center: Tensor, eps: Tensor) -> Ball:
+        """The ball itself."""
+        return cls(eps, torch.ones_like(center))
+
+    def linear(self, linear: LinearMap) -> Ball:
+        """Norms of the rows, masked columns left out."""
+        norms = linear.row_norms(self.columns)
+        norms = norms * (1 + 2 * gamma(linear.terms, norms) + enclosed(linear.relative_error))
+        if linear.matrix_error is not None:
+            wrong = torch.linalg.vector_norm(linear.matrix_error, dim=1).reshape(norms.shape[1:])
+            norms = norms + enclosed(wrong)
+        reach = product_above(_each(self.radius, norms), norms)
+        return replace(self, reach=reach + (reach > 0).to(reach.dtype) * linear.underflow)
+
+    def box(self, center: Center) -> Box:
+        """The values at the centre ± how far each unit can move."""
+        reach = self.reach
+        if reach is None:
+            reach = inflated(product_above(_each(self.radius, center.value), self.columns.sqrt()))
+        return Box.around(center.value, inflated(reach + center.doubt))
+
+    def after(self, block: BlockBound, radius: Tensor) -> Ball:
+        """The ball of the outputs."""
+        return Ball(radius, block.slope)
+
+    def add(self, earlier: Ball) -> Ball:
+        """The sum of both balls."""
+        radius = [inflated(product_above(ball.radius, steepest(ball.columns))) for ball in (self, earlier)]
+        return Ball(inflated(radius[0] + radius[1]), torch.ones_like(self.columns))
+
+    def within(self, radius: Tensor) -> Ball:
+        """The smaller ball."""
+        whole = inflated(product_above(self.radius, steepest(self.columns)))
+        return Ball(torch.minimum(whole, radius), torch.ones_like(self.columns))
+
+
+def steepest(slope: Tensor) -> Tensor:
+    """‖D^½‖ for D = diag(slope): (batch, *units) -> (batch,)."""
+    return slope.flatten(1).amax(dim=1).sqrt()
+
+
+def _each(radius: Tensor, like: Tensor) -> Tensor:
+    return radius.view(-1, *[1] * (like.dim() - 1))

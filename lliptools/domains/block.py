@@ -1,0 +1,37 @@
+"""What one pass finds of one block of the network."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lliptools.domains.box import Box
+from lliptools.nets.activations import Activation
+from lliptools.nets.linear import LinearMap
+
+__all__ = ["BlockBound"]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockBound:
+    """One block of the bound.
+
+    - linear: its linear map. activation: its rule, or None for the identity.
+    - box: of the pre-activations, (batch, *unit shape). output: of the activation's outputs.
+    - slope: (batch, *unit shape), how much an output can move with its input; 0 where it is provably constant.
+    - row_slope: the same of the inputs of the activation, which scales the rows.
+    - norm: (batch,) norm of the linear map with rows and columns scaled by the roots of their slopes.
+    - radius: (batch,) radius of the ball around the centre that contains the block's input.
+    - inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that
+      of the whole.
+    """
+
+    linear: LinearMap
+    activation: Activation | None
+    box: Box
+    output: Box
+    slope: Tensor
+    row_slope: Tensor
+    norm: Tensor
+    radius: Tensor
+    inner: tuple["BlockBound", ...] = ()
+    skip: bool = True

@@ -1,0 +1,144 @@
+"""An abstract domain: what is known of the units at one place of the network, and how it moves on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from lliptools.domains.block import BlockBound
+from lliptools.domains.box import Box
+from lliptools.domains.center import Center
+from lliptools.nets.linear import LinearMap
+from lliptools.norms.kinds import errs
+
+__all__ = ["Domain", "Intersection", "Start", "Unknown"]
+
+Known = TypeVar("Known", bound="Domain")
+
+
+class Start(Protocol):
+    """Where a pass starts: start(center, eps) is what is known of the inputs, (batch, features) and (batch,)."""
+
+    def start(self, center: Tensor, eps: Tensor) -> Domain:
+        """What is known of the inputs in the ball."""
+        ...
+
+
+class _Combines(type):
+    """Classes of domains combine as their objects do: (Interval & Ball).start(center, eps)."""
+
+    def __and__(cls, other: Any) -> Intersection:
+        return _both(cls, other)
+
+
+class Domain(metaclass=_Combines):
+    """What is known of the units at one place of the network, for a batch of balls around their centres.
+
+    To write one: derive from it, say by the decorator lliptools.bounds.errs("upper") that its boxes contain every value
+    that the units take on the ball, and give it the methods below that raise. Combine it by `&` with others.
+    """
+
+    @classmethod
+    def start(cls, center: Tensor, eps: Tensor) -> Domain:
+        """What is known of the inputs in the ball: center (batch, features), eps (batch,)."""
+        raise NotImplementedError
+
+    def linear(self, linear: LinearMap) -> Self:
+        """What is known of the units after a linear map."""
+        raise NotImplementedError
+
+    def box(self, center: Center) -> Box:
+        """The box of the units; center: their values at the centre."""
+        raise NotImplementedError
+
+    def after(self, block: BlockBound, radius: Tensor) -> Self:
+        """What is known after the activation of a block; radius: (batch,) of the ball of its outputs."""
+        raise NotImplementedError
+
+    def add(self, earlier: Self) -> Self:
+        """What is known of h + g(h), from what is known of g(h) and, earlier, of h."""
+        raise NotImplementedError
+
+    def branch(self) -> Self:
+        """What both arms of a residual block start from."""
+        return self
+
+    def within(self, radius: Tensor) -> Self:
+        """What is known once the units are known to stay in the ball of a radius (batch,) around the centre."""
+        return self
+
+    def __and__(self, other: Any) -> Intersection:
+        return _both(self, other)
+
+
+@dataclass(frozen=True, eq=False)
+class Intersection(Domain):
+    """Several domains of the same units: all of them hold. Before a pass starts, the parts may be classes."""
+
+    parts: tuple[Any, ...]
+
+    def start(self, center: Tensor, eps: Tensor) -> Intersection:  # type: ignore[override]
+        """What each of them knows of the inputs."""
+        return Intersection(tuple(part.start(center, eps) for part in self.parts))
+
+    def linear(self, linear: LinearMap) -> Intersection:
+        """What each of them knows after a linear map."""
+        return Intersection(tuple(part.linear(linear) for part in self.parts))
+
+    def box(self, center: Center) -> Box:
+        """What lies in all boxes."""
+        return reduce(Box.intersect, (part.box(center) for part in self.parts))
+
+    def after(self, block: BlockBound, radius: Tensor) -> Intersection:
+        """What each of them knows after an activation."""
+        return Intersection(tuple(part.after(block, radius) for part in self.parts))
+
+    def add(self, earlier: Intersection) -> Intersection:
+        """What each of them knows of a sum."""
+        return Intersection(tuple(one.add(other) for one, other in zip(self.parts, earlier.parts, strict=True)))
+
+    def branch(self) -> Intersection:
+        """What each of them starts from."""
+        return Intersection(tuple(part.branch() for part in self.parts))
+
+    def within(self, radius: Tensor) -> Intersection:
+        """What each of them knows in the ball."""
+        return Intersection(tuple(part.within(radius) for part in self.parts))
+
+    def part(self, kind: type[Known]) -> Known:
+        """The part that is of a class."""
+        return next(part for part in self.parts if isinstance(part, kind))
+
+
+def _both(one: Any, other: Any) -> Intersection:
+    return Intersection(tuple(part for each in (one, other) for part in getattr(each, "parts", (each,))))
+
+
+@errs("upper", encloses=True)
+class Unknown(Domain):
+    """Nothing is known: every unit may be anything, and no unit is masked."""
+
+    @classmethod
+    def start(cls, center: Tensor, eps: Tensor) -> Unknown:
+        """Nothing."""
+        return cls()
+
+    def linear(self, linear: LinearMap) -> Unknown:
+        """Nothing."""
+        return self
+
+    def box(self, center: Center) -> Box:
+        """Everything."""
+        return Box(torch.full_like(center.value, -torch.inf), torch.full_like(center.value, torch.inf))
+
+    def after(self, block: BlockBound, radius: Tensor) -> Unknown:
+        """Nothing."""
+        return self
+
+    def add(self, earlier: Unknown) -> Unknown:
+        """Nothing."""
+        return self

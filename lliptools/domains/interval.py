@@ -1,0 +1,95 @@
+"""Interval bound propagation (IBP): every unit lies in an interval of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lliptools.domains.block import BlockBound
+from lliptools.domains.box import Box
+from lliptools.domains.center import Center
+from lliptools.domains.domain import Domain, Intersection
+from lliptools.nets.checks import check_domain
+from lliptools.nets.linear import SAFE, LinearMap
+from lliptools.norms.kinds import errs
+from lliptools.norms.rounding import absolute_with_slack, unit
+
+__all__ = ["Confined", "Interval", "input_box"]
+
+
+@errs("upper", encloses=True)
+@dataclass(frozen=True, eq=False)
+class Interval(Domain):
+    """The box of the units, moved on by interval arithmetic: middle W m + b, half-width |W| d."""
+
+    known: Box
+
+    @classmethod
+    def start(cls, center: Tensor, eps: Tensor) -> Interval:
+        """The smallest box around the ball."""
+        return cls(input_box(center, eps))
+
+    @staticmethod
+    def confined(low: float, high: float) -> Confined:
+        """A start that also knows that every input value lies in [low, high], such as [0, 1] for pixels."""
+        return Confined(low, high)
+
+    def linear(self, linear: LinearMap) -> Interval:
+        """Interval arithmetic through a linear map."""
+        inputs = self.known
+        tiny = torch.finfo(inputs.lower.dtype).tiny
+        between = inputs.lower / 2 + inputs.upper / 2
+        half = inputs.upper / 2 - inputs.lower / 2
+        moves = inputs.upper > inputs.lower
+        smallest = torch.where(moves, half, torch.inf).amin()
+        if smallest < tiny:  # half of 5e-324 would be 0
+            half = torch.where(moves, half.clamp_min(tiny), half)
+        half = half + 2 * unit(half) * (inputs.lower.abs() + inputs.upper.abs())
+        reach = absolute_with_slack(linear, half, between.abs() + half)
+        if linear.has_tiny_entries or smallest < SAFE:
+            reach = reach + linear.reached(half > 0).to(half.dtype) * linear.underflow
+        return Interval(Box.around(linear.apply(between), reach))
+
+    def box(self, center: Center) -> Box:
+        """The box."""
+        return self.known
+
+    def after(self, block: BlockBound, radius: Tensor) -> Interval:
+        """The image of the box."""
+        return Interval(block.output)
+
+    def add(self, earlier: Interval) -> Interval:
+        """The sum of both boxes."""
+        shape, one, other = self.known.lower.shape, self.known, earlier.known
+        lower, upper = one.lower + other.lower.reshape(shape), one.upper + other.upper.reshape(shape)
+        return Interval(Box.outward(lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()))
+
+
+@errs("upper", encloses=True)
+@dataclass(frozen=True)
+class Confined:
+    """Where an Interval starts whose inputs lie in [low, high]: the bound is one on that part of the ball."""
+
+    low: float
+    high: float
+
+    def start(self, center: Tensor, eps: Tensor) -> Interval:
+        """The smallest box around that part of the ball. Raises InvalidInput where a centre lies outside."""
+        check_domain((self.low, self.high), center)
+        box = input_box(center, eps)
+        return Interval(Box(box.lower.clamp_min(self.low), box.upper.clamp_max(self.high)))
+
+    def __and__(self, other: object) -> Intersection:
+        return Intersection((self, *getattr(other, "parts", (other,))))
+
+
+def input_box(center: Tensor, radius: Tensor) -> Box:
+    """The smallest box around the ball: center (batch, features), radius (batch,)."""
+    reach = radius[:, None].expand_as(center)
+    lower, upper = center - reach, center + reach
+    # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
+    lower = lower.nextafter(torch.full_like(lower, -torch.inf))
+    upper = upper.nextafter(torch.full_like(upper, torch.inf))
+    return Box.outward(torch.where(reach == 0, center, lower), torch.where(reach == 0, center, upper))
