@@ -20,6 +20,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import LanczosNorm, PowerNorm, UpperNorm, adversarial_distance
+from lliptools.bounds.merged import FULL
 
 HERE = Path(__file__).parent
 POINTS = 64
@@ -32,7 +33,7 @@ def ladder() -> str:
     bounds: dict[str, Callable[..., ll.Bound]] = {
         "global": ll.global_bound,
         "local": ll.local_bound,
-        "local, prefix boxes": partial(ll.local_bound, prefix=True),
+        "local, prefix boxes": partial(ll.local_bound, domain=FULL),
         "merged, closed form": ll.merged_bound,
         "tightest": ll.tightest_bound,
         "tightest, 68 steps": partial(ll.tightest_bound, steps=68),
@@ -84,7 +85,7 @@ def norms() -> str:
     x, eps = torch.rand(32, 3, 32, 32), 36 / 255
     with torch.no_grad():
         plain = timed(lambda: net(x), 15)
-    bound = partial(ll.local_bound, net, x, eps, dtype=torch.float32)
+    bound = partial(ll.local_bound, net, x, eps)
     with ll.bounds.outward_rounding(False):
         masks = bound(norm=UpperNorm(1e-9 / 8, 1e-2))
     before = [torch.ones_like(x), *(block.slope for block in masks.blocks)]
@@ -169,10 +170,10 @@ def boxes() -> str:
     for name, eps in (("digits-relu", 0.1), ("digits-clipped", 0.1)):
         net, x = ll.nets.load(name), ll.training.digits().x_test[:32]
         found = {
-            "intervals": ll.local_bound(net, x, eps, boxes=ll.bounds.interval_box).blocks[1].box,
-            "balls": ll.local_bound(net, x, eps, boxes=ll.bounds.ball_box).blocks[1].box,
+            "intervals": ll.local_bound(net, x, eps, domain=ll.domains.Interval).blocks[1].box,
+            "balls": ll.local_bound(net, x, eps, domain=ll.domains.Ball).blocks[1].box,
             "intervals ∩ balls": ll.local_bound(net, x, eps).blocks[1].box,
-            "∩ prefix rows": ll.local_bound(net, x, eps, prefix=True).blocks[1].box,
+            "∩ prefix rows": ll.local_bound(net, x, eps, domain=FULL).blocks[1].box,
         }
         widths = {method: (box.upper - box.lower).mean().item() for method, box in found.items()}
         rows += [[name, eps, method, width] for method, width in widths.items()]

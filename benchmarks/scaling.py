@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import lliptools as ll
+from lliptools.bounds.merged import affordable
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale
 
 HERE = Path(__file__).parent
@@ -177,13 +178,12 @@ def costs(axis: Axis, size: int) -> dict[str, Cost]:
     y = net(x).argmax(dim=1)
     radius = ll.certified_radius(net, x, y, bound=ll.global_bound).median().item()
     forward = torch.no_grad()(lambda: net(x))
-    tightest = ll.tightest_bound(net, x, EPS).points
-    affordable = tightest is not None and len(tightest) == len(x)  # otherwise it is the local bound
+    few = affordable(ll.tightest_bound(net, x, EPS)).all()  # otherwise it is the local bound
     return {
         PLAIN: cost(forward),
         "global": cost(lambda: ll.global_bound(net, x)),
         "local": cost(lambda: ll.local_bound(net, x, EPS)),
-        **({"tightest": cost(lambda: ll.tightest_bound(net, x, EPS))} if affordable else {}),
+        **({"tightest": cost(lambda: ll.tightest_bound(net, x, EPS))} if few else {}),
         "in stages": cost(lambda: ll.certify_in_stages(net, x, y, radius)),
     }
 

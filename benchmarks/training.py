@@ -70,7 +70,7 @@ def tightness(name: str, net: nn.Sequential, x: Tensor, eps: float) -> list[list
             ratios.append(norm(linear, row_slope, column_slope) / truth)  # noqa: B023 - called before the next round
             return truth
 
-        both.begin = norm.begin  # type: ignore[attr-defined]
+        both.begin = lambda blocks: norm.begin(blocks) and both  # type: ignore[attr-defined]  # noqa: B023
         for _ in range(PASSES):
             ll.local_bound(net, x[torch.randperm(len(x))[:32]], eps, norm=norm)
         ll.local_bound(net, x[:POINTS], eps, norm=both)

@@ -95,7 +95,7 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     """
     check_steps(steps)
     check_input(net, x)
-    if _widest(read_blocks(net, x.shape[1:])) > ENTRIES:
+    if widest(read_blocks(net, x.shape[1:])) > ENTRIES:
         return local_bound(net, x, eps)
     local = local_bound(net, x, eps, domain=FULL)
     slopes = _slopes(local)
@@ -116,23 +116,23 @@ def _tightest_pairs(slopes: Slopes, points: Tensor, steps: int, bound: Bound, y:
 
 def affordable(bound: Bound) -> Tensor:
     """Where few enough units are unstable for multipliers, (batch,) bool; of a tightest bound."""
-    if not isinstance(bound.known, Intersection):
-        return torch.zeros_like(bound.value, dtype=torch.bool)
-    return _unstable(_slopes(bound)) <= UNSTABLE
+    slopes = bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
+    return torch.zeros_like(bound.value, dtype=torch.bool) if slopes is None else _unstable(slopes) <= UNSTABLE
 
 
 def _slopes(bound: Bound) -> Slopes:
-    assert isinstance(bound.known, Intersection)
-    return bound.known.part(Slopes)
+    found = bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
+    assert found is not None  # of the domains in FULL
+    return found
 
 
 def _labels(bound: Bound, y: Tensor) -> Tensor:
     return check_labels(y, len(bound.value), bound.blocks[-1].linear.rows, bound.value.device)
 
 
-def _widest(blocks: tuple[Block, ...]) -> int:
+def widest(blocks: tuple[Block, ...]) -> int:
     """The most entries that a layer has as a matrix."""
-    return max(_widest(block.inner) if block.inner else block.linear.rows * block.linear.columns for block in blocks)
+    return max(widest(block.inner) if block.inner else block.linear.rows * block.linear.columns for block in blocks)
 
 
 def _unstable(slopes: Slopes) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lliptools.digits import radius_text, round_up
 from lliptools.domains import BlockBound, Domain
+from lliptools.nets.activations import Activation
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import Norm, norm_by, product_above

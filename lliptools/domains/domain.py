@@ -109,9 +109,9 @@ class Intersection(Domain):
         """What each of them knows in the ball."""
         return Intersection(tuple(part.within(radius) for part in self.parts))
 
-    def part(self, kind: type[Known]) -> Known:
-        """The part that is of a class."""
-        return next(part for part in self.parts if isinstance(part, kind))
+    def part(self, kind: type[Known]) -> Known | None:
+        """The part that is of a class, or None."""
+        return next((part for part in self.parts if isinstance(part, kind)), None)
 
 
 def _both(one: Any, other: Any) -> Intersection:

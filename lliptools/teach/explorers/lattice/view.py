@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import BOUNDS, Bound, exact_bound, local_bound, merged_bound, path_bound, round_up, sampled_bound
-from lliptools.bounds.rungs import ENTRIES, widest
+from lliptools.bounds import BOUNDS, Bound, exact_bound, merged_bound, path_bound, round_up, sampled_bound
+from lliptools.bounds.merged import ENTRIES, affordable, widest
 from lliptools.certificates.certificate import certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets import read_blocks
 
 __all__ = ["RUNGS", "THEOREMS", "LatticeRow", "LatticeView", "lattice_row", "theorem_holds"]
 
@@ -38,7 +39,7 @@ def _of_small_layers(bound: Callable[..., Bound]) -> Callable[..., Bound]:
     """The bound, refused where a layer as a matrix is so large that a view would wait for minutes."""
 
     def patient(net: nn.Module, x: Tensor, eps: float | Tensor) -> Bound:
-        if widest(local_bound(net, x[:1], 0.0).blocks) > ENTRIES:
+        if widest(read_blocks(net, x.shape[1:])) > ENTRIES:
             raise InvalidInput(
                 expected=f"layers of at most {ENTRIES} entries as matrices",
                 got="a larger one",
@@ -201,7 +202,7 @@ def lattice_row(
             break
         seconds, done, kind = seconds + perf_counter() - start, done + len(part), found.kind
         values[part] = found.value.detach().double().cpu()
-        if (tried := getattr(found, "points", None)) is not None:
+        if (tried := affordable(found)).any():
             merged[part[tried.cpu()]] = True
         if kind == "upper":
             holds[part] = certify(net, points, labels, radii[part], bound=bound).holds.cpu()
