@@ -7,8 +7,8 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor, nn
 
+from lliptools.bounds.local import local_bound
 from lliptools.bounds.pieces import Array, Layer, TooManyRegions, read_layers
-from lliptools.bounds.product import local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
 from lliptools.errors import InvalidInput
