@@ -155,7 +155,7 @@ class LocalLoss(Exercise):
         "The loss wants, for every point, the constants of f_y − f_j on *its* ball of radius eps: one call of "
         "ll.local_bound does it for the whole batch.",
         "Bound.pairwise(y) is (batch, classes), 0 at j = y: logits + eps · pairwise are the worst logits.",
-        'Training has to see through the norms: ll.local_bound(net, x, eps, differentiable=True). Then '
+        "Training has to see through the norms: ll.local_bound(net, x, eps, differentiable=True). Then "
         "kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y).",
     )
 
