@@ -22,7 +22,7 @@ class Planes:
     offset: Array
     slack: Array
 
-    def undecided(self) -> list[int]:
+    def unstable(self) -> list[int]:
         """Units of which a hyperplane comes to the ball."""
         return np.flatnonzero(np.isfinite(self.offset).any(axis=0)).tolist()
 

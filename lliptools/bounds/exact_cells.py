@@ -10,7 +10,7 @@ from lliptools.bounds.affine import Affine
 from lliptools.bounds.pieces import SPACING, Array, Integers, Layer, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
-__all__ = ["Cell", "Point", "cells", "clip", "nearest", "room"]
+__all__ = ["Cell", "Point", "cells", "clip", "clip_error", "nearest"]
 
 Point = tuple[float, float]
 Polygon = list[Point]
@@ -49,12 +49,12 @@ def cells(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Cell]:
     return found
 
 
-def room(clips: int) -> float:
+def clip_error(clips: int) -> float:
     """By how much more than its slack a line is moved outward where it meets a polygon that was clipped so many times.
 
-    By induction the computed vertices lie within 12 u k of those of an exactly convex polygon that holds the region: a
-    clip evaluates a·u₁ + b·u₂ + c to within ρ = 10 u, puts a new vertex within 12 u of a point of its edge, and so cuts
-    away only what lies below ρ + 12 u k + 14 u on the new line. (For slack s, ρ has 8 s u more, which s holds.)
+    By induction the computed vertices lie within 12 u k of those of an exactly convex polygon around the region: a clip
+    evaluates a·u₁ + b·u₂ + c to within ρ = 10 u, puts a new vertex within 12 u of a point of its edge, and so cuts away
+    only what lies below ρ + 12 u k + 14 u on the new line. (For slack s, ρ has 8 s u more, which s contains.)
     """
     return 16 * SPACING * (clips + 2)
 
@@ -65,7 +65,7 @@ def _cut(
     """A cell, cut along the lines of the next layer: polygons, their sides, and the piece (rows,) of every unit."""
     planes = before.planes(layers[len(cell.pieces)].breakpoints, eps)
     values = np.einsum("pf,rf->pr", np.array(cell.polygon), planes.normal)[:, None] + planes.offset
-    sure = planes.slack + room(len(cell.sides))
+    sure = planes.slack + clip_error(len(cell.sides))
     above, below = (values > sure).all(axis=0), (values < -sure).all(axis=0)
     piece = above.sum(axis=0)
     parts: list[Part] = [(cell.polygon, cell.sides, {})]
@@ -94,7 +94,7 @@ def _cut_by_unit(whole: Part, crossing: list[Plane]) -> list[Part]:
     polygon, sides, own = whole
     known, parts = sides, []
     for plane in crossing:
-        side, moved, (a, b, t) = known.prove(plane), plane.slack + room(len(sides)), plane.row.tolist()
+        side, moved, (a, b, t) = known.prove(plane), plane.slack + clip_error(len(sides)), plane.row.tolist()
         left = [] if side > 0 else clip(polygon, -a, -b, moved - t)
         if left and _meets_the_disc(left, len(sides) + 1):
             parts.append((left, sides.plus(plane, -1), own | {plane.unit: plane.number}))
@@ -109,7 +109,7 @@ def _cut_by_unit(whole: Part, crossing: list[Plane]) -> list[Part]:
 
 def _meets_the_disc(polygon: Polygon, clips: int) -> bool:
     """Whether a polygon, clipped so many times, has points in the disc; one around it has edges in RIM as well."""
-    return math.hypot(*nearest(polygon)) <= RIM + room(clips)
+    return math.hypot(*nearest(polygon)) <= RIM + clip_error(clips)
 
 
 def clip(polygon: Polygon, a: float, b: float, c: float) -> Polygon:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.exact_cells import Cell, Point, cells, clip, nearest, room
+from lliptools.bounds.exact_cells import Cell, Point, cells, clip, clip_error, nearest
 from lliptools.bounds.exact_search import Search
 from lliptools.bounds.pieces import SPACING
 from lliptools.errors import InvalidInput
@@ -61,8 +61,8 @@ def _nearest_loss(cell: Cell, label: int, radius: float) -> tuple[float, Point]:
     """
     margins = cell.affine.against(label)  # f_j − f_y, whose unit breaks where the classes tie
     planes = margins.planes(np.zeros((1, len(margins.map))), radius)
-    extra = room(len(cell.sides))
-    around = bool((cell.sides.rows[:, -2:].sum(axis=1) + extra >= 0).all())  # whether the cell may hold the centre
+    extra = clip_error(len(cell.sides))
+    around = bool((cell.sides.rows[:, -2:].sum(axis=1) + extra >= 0).all())  # whether the cell may contain the centre
     best, shortest = (np.inf, np.inf), np.inf
     offsets, slacks = planes.offset[0].tolist(), planes.slack[0].tolist()
     for normal, offset, slack in zip(planes.normal.tolist(), offsets, slacks, strict=True):
@@ -71,7 +71,7 @@ def _nearest_loss(cell: Cell, label: int, radius: float) -> tuple[float, Point]:
         step = (0.0, 0.0) if around and moved >= 0 else nearest(lost) if lost else (np.inf, np.inf)
         if (far := float(np.hypot(*step))) < shortest:
             best, shortest = step, far
-    return max(shortest - room(len(cell.sides) + 1), 0.0), best
+    return max(shortest - clip_error(len(cell.sides) + 1), 0.0), best
 
 
 def _check_ties(blocks: tuple[Block, ...], points: Tensor, y: Tensor, change: Tensor) -> None:

@@ -44,7 +44,7 @@ def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affi
         layer = layers[len(passed)]
         before = affine.linear(layer)
         planes = before.planes(layer.breakpoints, eps)
-        return _Node(before, planes, planes.undecided(), planes.pieces(), passed, sides, witness)
+        return _Node(before, planes, planes.unstable(), planes.pieces(), passed, sides, witness)
 
     stack = [enter(Affine.start(x), (), Sides.none(features), np.zeros(features))]
     center = as_integers(np.append(x, 1.0))[0]
@@ -113,7 +113,7 @@ def point_in(normals: Array, offsets: Array, otherwise: Array) -> Array | None:
     pull, asked = normals.T @ y, float(-offsets @ y)
     # Sums of so many products, each pull of at most ‖n‖ y; the norm of as many squares as there are features.
     rounding = (sum(normals.shape) + 8) * SPACING
-    doubt = rounding * float((np.abs(offsets) + np.linalg.norm(normals, axis=1)) @ y)
-    if asked > np.linalg.norm(pull) * (1 + rounding) + doubt:
+    error = rounding * float((np.abs(offsets) + np.linalg.norm(normals, axis=1)) @ y)
+    if asked > np.linalg.norm(pull) * (1 + rounding) + error:
         return None
     return pull / (1 - asked) if asked < 1 else otherwise

@@ -9,6 +9,7 @@ from lliptools.bounds.record import Bound
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
 from lliptools.nets.checks import check_finite_eps
+from lliptools.norms.scaled import unit_vectors
 
 __all__ = ["sampled_bound"]
 
@@ -82,22 +83,18 @@ def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps:
     norm, vector = look(offset)
     norm, best = norm.topk(min(STARTS, samples), dim=1)
     offset, vector = (part.gather(1, best[:, :, None].expand(-1, -1, features)) for part in (offset, vector))
-    highest, top = norm, offset
-    for step in range(steps):
-        left = 1 - step / steps
-        apart = SPREAD * left * inside
-        scattered = 2 * apart[:, None] * draw(PROBES * offset.shape[1]).view(1, PROBES, -1, features)
-        gradient = _slope_gradient(blocks, center[:, None] + inside * offset, scattered, apart * vector)
-        offset = offset + STRIDE * left * gradient
+    highest, top, count = norm, offset, offset.shape[1]
+    for step in range(2 * steps):
+        if step < steps:  # climb
+            left = 1 - step / steps
+            apart = SPREAD * left * inside
+            scattered = 2 * apart[:, None] * draw(PROBES * count).view(1, PROBES, -1, features)
+            gradient = _slope_gradient(blocks, center[:, None] + inside * offset, scattered, apart * vector)
+            offset = offset + STRIDE * left * gradient
+        else:  # look around the best
+            offset = top + 0.01 ** uniform(1, count, 1) * draw(count)
         offset = offset / offset.norm(dim=2, keepdim=True).clamp_min(1.0)
         norm, vector = look(offset)
-        top = torch.where((norm > highest)[:, :, None], offset, top)
-        highest = torch.maximum(highest, norm)
-    for _ in range(steps):
-        reach = 0.01 ** uniform(1, offset.shape[1], 1)
-        offset = top + reach * draw(offset.shape[1])
-        offset = offset / offset.norm(dim=2, keepdim=True).clamp_min(1.0)
-        norm, _ = look(offset)
         top = torch.where((norm > highest)[:, :, None], offset, top)
         highest = torch.maximum(highest, norm)
     best = highest.argmax(dim=1)[:, None, None].expand(-1, 1, features)
@@ -117,8 +114,7 @@ def _slope_gradient(blocks: Blocks, points: Tensor, scattered: Tensor, half: Ten
         ends = torch.cat([probes + half[:, None], probes - half[:, None]]).flatten(0, 2)
         one, other = forward(blocks, ends).flatten(1).chunk(2)
         (gradient,) = torch.autograd.grad((one - other).norm(dim=1).sum(), points)
-    length = gradient.norm(dim=2, keepdim=True)
-    return torch.where((length > 0) & length.isfinite(), gradient / length, 0.0)
+    return unit_vectors(gradient.flatten(0, 1)).view_as(gradient)
 
 
 def _largest(blocks: Blocks, points: Tensor, rounds: int = 6) -> tuple[Tensor, Tensor]:
@@ -138,10 +134,10 @@ def _largest(blocks: Blocks, points: Tensor, rounds: int = 6) -> tuple[Tensor, T
         (pulled,) = torch.autograd.grad(outputs, points, back, create_graph=True)
         (vector,) = torch.autograd.grad(outputs.sum(), points, retain_graph=True)
         for _ in range(rounds):
-            (moved,) = torch.autograd.grad(pulled, back, _unit(vector), retain_graph=True)
-            (vector,) = torch.autograd.grad(outputs, points, _unit(moved), retain_graph=True)
-        (moved,) = torch.autograd.grad(pulled, back, _unit(vector), retain_graph=True)
-    return moved.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0), _unit(vector)
+            (moved,) = torch.autograd.grad(pulled, back, unit_vectors(vector), retain_graph=True)
+            (vector,) = torch.autograd.grad(outputs, points, unit_vectors(moved), retain_graph=True)
+        (moved,) = torch.autograd.grad(pulled, back, unit_vectors(vector), retain_graph=True)
+    return moved.norm(dim=1).nan_to_num(nan=0.0, posinf=0.0), unit_vectors(vector)
 
 
 def _of_matrix(jacobian: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,9 +147,4 @@ def _of_matrix(jacobian: Tensor) -> tuple[Tensor, Tensor]:
     scaled = torch.where(fine[:, None, None], jacobian / scale[:, None, None], 0.0)
     squared, left = torch.linalg.eigh(scaled @ scaled.mT)
     norm = torch.where(fine, scale * squared[:, -1].clamp_min(0.0).sqrt(), 0.0)
-    return norm, _unit((left[:, :, -1:] * scaled).sum(dim=1))
-
-
-def _unit(d: Tensor) -> Tensor:
-    length = d.norm(dim=1, keepdim=True)
-    return torch.where((length > 0) & length.isfinite(), d / length, 0.0)
+    return norm, unit_vectors((left[:, :, -1:] * scaled).sum(dim=1))

@@ -61,7 +61,7 @@ class Plane:
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Half-spaces that hold a region: sign · (n·u + t) >= −slack.
+    """Half-spaces that contain a region: sign · (n·u + t) >= −slack.
 
     rows: (sides, features + 2) of sign · (n, t), and slack. planes: the plane and the sign of each: 1 where the region
     lies where the unit is above its breakpoint, −1 where below.

@@ -62,7 +62,7 @@ def gershgorin_scale(W: Tensor, q: Tensor) -> Tensor:
 def conv_gershgorin_scale(K: Tensor, q: Tensor) -> Tensor:
     """The same for the convolution with kernel K in the place of Wᵀ: K (inner, channels, k, k), q (inner,) -> (inner,).
 
-    T_i = Σ_j q_j/q_i Σ_shifts |correlation of filters i and j|, one number a channel. It holds for images of every
+    T_i = Σ_j q_j/q_i Σ_shifts |correlation of filters i and j|, one number per channel. It holds for images of every
     size and every stride: for zero padding of any width, and for circular padding where the output is no larger than
     the input. It does not hold where padding repeats pixels otherwise. Raises InvalidInput.
     """

@@ -59,7 +59,7 @@ def lipschitz_cnn(
 ) -> nn.Sequential:
     """Zeros for channels, convolutions 3×3, an average of norm 1, dense layers, and rows of length 1 at the end.
 
-    kind: as of lipschitz_mlp, but for "bro" and "sandwich". shape: (channels, height, width) of an image.
+    kind: as of lipschitz_mlp, except for "bro" and "sandwich". shape: (channels, height, width) of an image.
     inner_channels and inner: units inside of residual convolutions and dense layers. pool: side of the window.
     Raises InvalidInput. Source: Araujo et al. (ICLR 2023), section 5 and table 4.
     """

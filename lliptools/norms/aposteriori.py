@@ -30,23 +30,18 @@ __all__ = ["AposterioriNorm", "bound_above", "largest_ritz"]
 
 BASIS = 2**26  # entries of the basis vectors that are held at a time
 FIRST_LOOK = 8  # steps before the first look at the bound; then one after every quarter as many again
-LEAST_DELTA = 1e-14  # per sample; rarer events than float64 arithmetic itself cannot be spoken of
+LEAST_DELTA = 1e-14  # per sample; below it the rounding of float64 outweighs the probability
 
 
 def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
     """The largest eigenvalue of each tridiagonal, the last of beside left out: (batch, steps) twice -> (batch,).
 
-    0 for one that holds NaN or infinity, of which nothing is known.
+    0 for one with NaN or infinity, of which nothing is known.
     """
     last = diagonal.shape[1] - 1
-    told = np.isfinite(diagonal).all(axis=1) & np.isfinite(beside).all(axis=1)
-    diagonal, beside = np.where(told[:, None], diagonal, 0.0), np.where(told[:, None], beside, 0.0)
-    return np.array(
-        [
-            eigvalsh_tridiagonal(d, e[:-1], select="i", select_range=(last, last))[0] if last else d[0]
-            for d, e in zip(diagonal, beside, strict=True)
-        ]
-    )
+    known = np.isfinite(diagonal + beside).all(axis=1, keepdims=True)
+    rows = zip(np.where(known, diagonal, 0.0), np.where(known, beside, 0.0), strict=True)
+    return np.array([eigvalsh_tridiagonal(d, e[:-1], select="i", select_range=(last, last))[0] for d, e in rows])
 
 
 def bound_above(
@@ -59,9 +54,9 @@ def bound_above(
     the start. epsilon: spacing of the numbers it was computed in. Found on grids that close in, from above: (batch,).
     """
     target = np.log(2 * dimension / math.pi) - 2 * math.log(delta)
-    told = np.isfinite(diagonal).all(axis=1) & np.isfinite(beside).all(axis=1) & np.isfinite(target)
-    diagonal, beside = np.where(told[:, None], diagonal, 1.0), np.where(told[:, None], beside, 1.0)
-    target = np.where(told, target, 0.0)
+    known = np.isfinite(diagonal + beside).all(axis=1) & np.isfinite(target)
+    diagonal, beside = np.where(known[:, None], diagonal, 1.0), np.where(known[:, None], beside, 1.0)
+    target = np.where(known, target, 0.0)
     scale = np.maximum((diagonal + 2 * beside).max(axis=1), np.finfo(float).tiny)
     a = diagonal / scale[:, None]
     # Of a space that is exhausted only so much is known: what leads out of it is below the noise.
@@ -78,7 +73,7 @@ def bound_above(
         enough[:, -1] = True
         first = enough.argmax(axis=1)
         high, low = grid[each, first], grid[each, np.maximum(first - 1, 0)]
-    return np.where(told, high * scale, np.inf)
+    return np.where(known, high * scale, np.inf)
 
 
 def _log_sum(a: np.ndarray, b: np.ndarray, seen: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -151,28 +146,24 @@ class AposterioriNorm:
         found = torch.empty(2, batch, dtype=row_slope.dtype, device=row_slope.device)
         for index in torch.arange(batch, device=row_slope.device).split(at_once):
             scaled = ScaledMap(linear, row_slope[index], column_slope[index])
-            known = None if ceiling is None else ceiling[index]
-            found[:, index] = self._bracket(scaled, self.delta / batch, known).to(found)
+            most = None if ceiling is None else ceiling[index]
+            found[:, index] = self._bracket(scaled, self.delta / batch, most).to(found)
         return found[0], _with_slack(linear, found[1], row_slope, column_slope)
 
     def _bracket(self, scaled: ScaledMap, delta: float, ceiling: Tensor | None) -> Tensor:
-        live = scaled.live()
+        live, scale, epsilon = scaled.live(), scaled.scale, torch.finfo(scaled.row.dtype).eps
         dimension = live.sum(dim=1).clamp_min(1).cpu().double().numpy()
-        live_dtype = scaled.row.dtype
-        scale = scaled.scale
         most = max(1, min(self.steps, live.shape[1]))
-        found = np.full((2, len(live)), np.inf)
-        waiting = np.arange(len(live))
+        found, waiting = np.full((2, len(live)), np.inf), np.arange(len(live))
         process = GolubKahan(scaled, fresh_start(scaled))
         nothing = scaled.nothing().cpu().numpy()
-        others = np.full(len(live), np.inf)
-        if ceiling is not None:  # in the units of the process
-            others = (ceiling / scale).nan_to_num(nan=np.inf).detach().cpu().double().numpy()
+        other = torch.full_like(scale, torch.inf) if ceiling is None else ceiling / scale  # in units of the process
+        others = other.nan_to_num(nan=np.inf).detach().cpu().double().numpy()
         while len(waiting) and process.steps < most:
             process.advance(min(process.steps // 4 or FIRST_LOOK, most - process.steps))
             tridiagonal = process.tridiagonal()
             lower = np.sqrt(np.maximum(largest_ritz(*tridiagonal), 0.0))
-            upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta, torch.finfo(live_dtype).eps))
+            upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta, epsilon))
             upper[tridiagonal[0][:, 0] == 0] = np.inf  # a start that the matrix takes to 0 tells nothing
             found[:, waiting] = lower, upper
             close = np.minimum(upper, others[waiting]) <= (1 + self.tolerance) * lower
@@ -181,8 +172,7 @@ class AposterioriNorm:
                 process.keep(torch.from_numpy(going_on.nonzero()[0]).to(live.device))
                 waiting = waiting[going_on]
         found[:, nothing] = 0.0
-        both = torch.from_numpy(found).to(device=scale.device)
-        return product_above(both, scale.double().expand(2, -1))
+        return product_above(torch.from_numpy(found).to(scale.device), scale.double().expand(2, -1))
 
 
 def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slope: Tensor) -> Tensor:

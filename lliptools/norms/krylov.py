@@ -93,7 +93,7 @@ class GolubKahan:
     def advance(self, steps: int) -> None:
         """So many steps more: each applies the matrix and its transpose once."""
         empty = self.alpha.new_zeros(len(self.alpha), steps)
-        if self.steps + steps > self.basis.shape[1]:  # room for as many again, so that it is seldom copied
+        if self.steps + steps > self.basis.shape[1]:  # as much again, so that it is seldom copied
             larger = self.basis.new_empty(len(self.basis), 2 * (self.steps + steps), self.basis.shape[2])
             larger[:, : self.steps] = self.basis[:, : self.steps]
             self.basis = larger

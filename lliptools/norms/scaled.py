@@ -40,9 +40,9 @@ def norm(matrices: Tensor) -> Tensor:
 
 
 def times_power_of_two(values: Tensor, exponent: int, *, upward: bool = False) -> Tensor:
-    """values · 2^exponent, exact but for overflow and underflow; upward: what is above 0 stays above 0."""
+    """values · 2^exponent, exact except for overflow and underflow; upward: what is above 0 stays above 0."""
     if abs(exponent) > 2000:
         return torch.full_like(values, torch.inf)
-    half = exponent // 2  # 2^2000 is no number, its root is one
+    half = exponent // 2  # 2^2000 overflows, its root does not
     scaled = values * 2.0**half * 2.0 ** (exponent - half)
     return torch.where(values > 0, scaled.clamp_min(torch.finfo(torch.float64).tiny), scaled) if upward else scaled

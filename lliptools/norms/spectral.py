@@ -63,13 +63,9 @@ def spectral_norm(
             )
         norm = type(norm)(steps=steps)
     linear = _linear_of(layer, input_shape)
-    ones = torch.ones(1, dtype=torch.float64, device=linear.bias.device)
+    every = [linear.bias.new_ones(1, *shape, dtype=torch.float64) for shape in (linear.out_shape, linear.in_shape)]
     with torch.set_grad_enabled(torch.is_grad_enabled() and method in {"exact", "gram", "lanczos", "power"}):
-        return norm(
-            linear,
-            ones.expand(linear.rows).reshape(1, *linear.out_shape),
-            ones.expand(linear.columns).reshape(1, *linear.in_shape),
-        )[0]
+        return norm(linear, *every)[0]
 
 
 def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ...] | None) -> LinearMap:

@@ -238,7 +238,7 @@ def test_adversarial_distance():
             assert (net(ring).argmax(dim=1) != y[index]).any()
 
 
-def test_a_search_that_would_not_finish_says_how_many_units_are_undecided():
+def test_a_search_that_would_not_finish_says_how_many_units_are_unstable():
     net, x = plane(2, 30, 30, 3), torch.zeros(1, 2).double()
     with pytest.raises(ll.InvalidInput, match=r"40 cells.*unstable units in the ball of radius 3 around point 0"):
         exact_bound(net, x, 3.0, max_cells=40)

@@ -16,7 +16,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import adversarial_distance, exact_bound
-from lliptools.bounds.exact_cells import clip, nearest, room
+from lliptools.bounds.exact_cells import clip, clip_error, nearest
 from lliptools.bounds.exact_patterns import point_in
 
 WEIGHTS = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 1 / 3, 0.1]
@@ -380,8 +380,8 @@ def test_a_point_on_all_sides_is_never_clipped_away():
             offset = float(-exact) + draw.choice([0.0, 1e-16, 1e-12, 1e-3])
             while Fraction(offset) < -exact:
                 offset = math.nextafter(offset, math.inf)
-            assert max(normal[0] * u + normal[1] * v + offset for u, v in polygon) >= -room(clips)
-            polygon = clip(polygon, *normal, offset + room(clips))
+            assert max(normal[0] * u + normal[1] * v + offset for u, v in polygon) >= -clip_error(clips)
+            polygon = clip(polygon, *normal, offset + clip_error(clips))
             assert polygon
             away = [(u - inside[0], v - inside[1]) for u, v in polygon]
             assert math.hypot(*nearest(away)) <= 2
