@@ -12,7 +12,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.operations import CHAINED, JOINING, Compared, Half, Value
+from lliptools.nets.joins import JOINING, Compared, Half, Value
+from lliptools.nets.operations import CHAINED
 
 __all__ = ["load_program", "read_program"]
 

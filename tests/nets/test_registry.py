@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import lliptools as ll
-from lliptools.nets.operations import CHAINED, JOINING
+from lliptools.nets.joins import JOINING
+from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, OWN, SUPPORTED
 
 ROOT = Path(__file__).parents[2]
