@@ -7,7 +7,7 @@ from torch.func import functional_call
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, read_blocks
-from lliptools.nets.blocks import home
+from lliptools.nets.inputs import home
 from lliptools.norms.rounding import outward_rounding
 
 __all__ = ["read"]

@@ -2,9 +2,10 @@
 
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.architectures import cnn, fold, mlp
-from lliptools.nets.blocks import Block, check_input, forward, read_blocks
+from lliptools.nets.blocks import Block, forward, read_blocks
 from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
+from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.programs import read_program

@@ -11,7 +11,7 @@ from lliptools.nets.readers import check_width, read_shape, read_unchanged
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, SUPPORTED, Refusal, read_activation
 from lliptools.nets.residual import Residual
 
-__all__ = ["changes_input", "check_layer", "is_tampered"]
+__all__ = ["changes_input", "check_layer", "check_network", "is_tampered"]
 
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
 RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)
@@ -55,6 +55,18 @@ def is_tampered(module: nn.Module) -> bool:
     own = module._forward_hooks or module._forward_pre_hooks or vars(module).get("_compiled_call_impl")
     own = own or any(callable(getattr(type(module), name, None)) for name in vars(module))
     return bool(own or nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
+
+
+def check_network(net: nn.Module, what: str = "the network") -> None:
+    """Raise UnsupportedLayer unless a network, or a block of one, is a torch.nn.Sequential itself, without hooks."""
+    tampered = isinstance(net, nn.Module) and is_tampered(net)
+    if type(net) is not nn.Sequential or tampered:
+        raise UnsupportedLayer(
+            expected=SUPPORTED,
+            got=f"{what} of type {type(net).__name__}" + (" with a forward hook" if tampered else ""),
+            cause="a module with a forward method of its own, which cannot be read as a chain of layers",
+            next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
+        )
 
 
 def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:

@@ -13,7 +13,7 @@ from lliptools.training.devices import as_device
 
 @pytest.fixture
 def without_float64(monkeypatch):
-    monkeypatch.setattr("lliptools.nets.blocks.NO_FLOAT64", (SECOND.type,))
+    monkeypatch.setattr("lliptools.nets.inputs.NO_FLOAT64", (SECOND.type,))
     with second_device():
         yield SECOND
 

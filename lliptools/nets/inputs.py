@@ -1,0 +1,77 @@
+"""The batch of points that a bound is given, and the device that it is computed on."""
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.errors import InvalidInput
+from lliptools.nets.layers import check_network
+from lliptools.nets.process import check_process
+
+__all__ = ["NO_FLOAT64", "check_input", "device_of", "home"]
+
+NO_FLOAT64 = ("mps",)  # devices, by type
+POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding
+
+
+def check_input(net: nn.Module, x: Tensor) -> Tensor:
+    """The batch x, checked and flattened to float64: (batch, *shape) -> (batch, features).
+
+    Raises InvalidInput for anything but a non-empty batch of finite floating-point samples on the network's device,
+    and in a process that does not compute as the theorems ask (process.check_process).
+    """
+    check_process()
+    check_network(net)
+    plain = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_nested
+    if not plain or x.dtype not in POINTS:
+        got = (
+            f"a {str(x.layout).removeprefix('torch.')} tensor of {x.dtype}"
+            if isinstance(x, Tensor)
+            else type(x).__name__
+        )
+        raise InvalidInput(
+            expected="x as a floating-point torch tensor of shape (batch, *sample)",
+            got=got,
+            cause="an array, integer pixels, or a sparse or nested tensor",
+            next_step="pixels from 0 to 255 become torch.as_tensor(x).double() / 255 where the network was trained on "
+            "values from 0 to 1; points in the network's own units torch.as_tensor(x, dtype=torch.float64)",
+        )
+    if x.dim() < 2 or x.shape[0] == 0 or x[0].numel() == 0:
+        raise InvalidInput(
+            expected="x of shape (batch, *sample) with at least one sample",
+            got=f"shape {tuple(x.shape)}",
+            cause="a single point without its batch axis, or an empty selection",
+            next_step="pass x[None] for a single point",
+        )
+    if x.is_meta or device_of(net).type == "meta":
+        raise InvalidInput(
+            expected="a network and points with values",
+            got="tensors on the device meta",
+            cause="a network that was built without memory for its weights",
+            next_step='net.to_empty(device="cpu"), then load its weights',
+        )
+    if x.device not in (device_of(net), home(device_of(net))):
+        raise InvalidInput(
+            expected=f"x on the network's device, {device_of(net)}",
+            got=f"x on {x.device}",
+            cause="only one of the two was moved",
+            next_step="x = x.to(next(net.parameters()).device)",
+        )
+    x = x.detach().to(home(x.device)).flatten(1).double()
+    if not x.isfinite().all():
+        raise InvalidInput(
+            expected="finite values in x",
+            got=f"{int((~x.isfinite()).sum())} NaN or infinite values",
+            cause="a failed preprocessing step, such as a division by a standard deviation of 0",
+            next_step="find them with torch.nonzero(~x.isfinite())",
+        )
+    return x
+
+
+def home(device: torch.device) -> torch.device:
+    """Where numbers of a device are computed with in float64: there, or on the CPU if it has none."""
+    return torch.device("cpu") if device.type in NO_FLOAT64 else device
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """The device of a network's first parameter; the CPU where it has none."""
+    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
