@@ -559,11 +559,6 @@ def run(size: Size, folder: Path) -> int:
     return int(any("failed" in found for found in parts))
 
 
-def percent(share: float) -> str:
-    """One decimal."""
-    return f"{100 * share:.1f}"
-
-
 def said(found: dict[str, Any] | None) -> str:
     """Why a part has no table."""
     if found is None:
@@ -588,7 +583,7 @@ def training_table(found: dict[str, Any]) -> str:
     head = ["run", "epochs", "s", "clean", "PGD", *by, "points", "paper, 800 epochs"]
     rows: list[list[object]] = []
     for each in found["runs"]:
-        shares = [percent(each[name]) for name in ("clean", "PGD", *by)]
+        shares = [f"{100 * each[name]:.1f}" for name in ("clean", "PGD", *by)]
         paper = PUBLISHED[each["bound"]] if each["run"] != "global, equal time" else ""
         rows.append([each["run"], each["epochs"], each["seconds"], *shares, each["points"], paper])
     return table(head, rows)
@@ -622,7 +617,7 @@ def page(found: dict[str, Any]) -> str:
         "training": training_table,
         "certificates": lambda part: table(
             ["points", "certified", "certificates per second"],
-            [[part["points"], percent(part["certified"]), part["per second"]]],
+            [[part["points"], f"{100 * part['certified']:.1f}", part["per second"]]],
         ),
     }
     many = found.get("training", {}).get("images", 0)

@@ -45,7 +45,8 @@ def key(patch: Path) -> str:
 
 def refusal(patch: Path) -> str:
     """What git says where the patch does not apply; empty where it does."""
-    return subprocess.run([*GIT_APPLY, "--check", patch], cwd=ROOT, capture_output=True, text=True).stderr.strip()
+    done = subprocess.run([*GIT_APPLY, "--check", patch], cwd=ROOT, capture_output=True, text=True)
+    return done.stderr.strip() if done.returncode else ""
 
 
 def measured(patch: Path) -> str:

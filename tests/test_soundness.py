@@ -1,32 +1,19 @@
 """The page on soundness: every block runs, and prints what stands beside its prints."""
 
-import io
-import re
-from contextlib import redirect_stdout
-from pathlib import Path
-
 import pytest
+from pages import said_and_printed, sections
 
-PAGE = (Path(__file__).parents[1] / "docs" / "soundness.md").read_text()
-SECTIONS = re.split(r"^## ", PAGE, flags=re.MULTILINE)
-BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-HEADS = [section.splitlines()[0] for section in SECTIONS[1:]]
+SECTIONS = sections("soundness.md")
 
 
 def test_there_are_sixteen():
-    assert [head.split(".")[0] for head in HEADS] == [str(number) for number in range(1, 17)]
+    assert [head.split(".")[0] for head in SECTIONS if head] == [str(number) for number in range(1, 17)]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [head for head in SECTIONS if head])
 def test_a_section_prints_what_it_says(head):
     names = {}
-    exec(BLOCK.search(SECTIONS[0])[1], names)
-    section = SECTIONS[1 + HEADS.index(head)]
-    blocks = BLOCK.findall(section)
-    said = [line.split("  # ")[1] for block in blocks for line in block.splitlines() if "print(" in line]
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        for block in blocks:
-            exec(block, names)
-    assert printed.getvalue().splitlines() == said
+    said_and_printed(SECTIONS[""][:1], names)
+    said, printed = said_and_printed(SECTIONS[head], names)
+    assert printed == said
     assert len(said) >= 2
