@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lliptools.errors import UnsupportedLayer
 from lliptools.nets import Block
-from lliptools.nets.linear import LARGEST_MATRIX, LinearMap
+from lliptools.nets.composition import LARGEST_MATRIX
+from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Operator
 from lliptools.norms.rounding import entry_error, outward_rounding
 

@@ -11,6 +11,7 @@ from lliptools.domains import BlockBound, Domain
 from lliptools.nets.activations import Activation
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.rows import row_distances
 from lliptools.norms.kinds import Norm, norm_by, product_above
 from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding
 
@@ -97,7 +98,7 @@ class Bound:
 
 def between_rows(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:
     """‖(row_y − row_j) D^½‖ with its rounding: y (batch,), column_slope (batch, columns) -> (batch, rows)."""
-    found = linear.between_rows(y, column_slope)
+    found = row_distances(linear, y, column_slope)
     slack = matrix_slack(linear, torch.ones_like(column_slope[:, :1]), column_slope)
     return found * (1 + gamma(linear.columns, found)) + 2 * slack[:, None]
 

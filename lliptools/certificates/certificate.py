@@ -13,7 +13,7 @@ from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input
 from lliptools.nets.checks import check_eps, check_labels
-from lliptools.nets.linear import times_root
+from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
 

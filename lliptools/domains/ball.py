@@ -12,6 +12,7 @@ from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.rows import row_norms
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated
 
@@ -38,7 +39,7 @@ class Ball(Domain):
 
     def linear(self, linear: LinearMap) -> Ball:
         """Norms of the rows, masked columns left out."""
-        norms = linear.row_norms(self.columns)
+        norms = row_norms(linear, self.columns)
         norms = norms * (1 + 2 * gamma(linear.terms, norms) + enclosed(linear.relative_error))
         if linear.matrix_error is not None:
             wrong = torch.linalg.vector_norm(linear.matrix_error, dim=1).reshape(norms.shape[1:])

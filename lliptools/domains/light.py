@@ -13,6 +13,7 @@ from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.rows import whole_row_norms
 from lliptools.norms.kinds import errs
 
 __all__ = ["Light"]
@@ -40,7 +41,7 @@ class Light(Domain):
         """Interval arithmetic, and norms of whole rows."""
         middle = linear.linear((self.known.lower + self.known.upper) / 2) + linear.bias
         half_width = linear.apply_absolute((self.known.upper - self.known.lower) / 2)
-        reach = self.radius.view(-1, *[1] * (middle.dim() - 1)) * linear.whole_row_norms()
+        reach = self.radius.view(-1, *[1] * (middle.dim() - 1)) * whole_row_norms(linear)
         return replace(self, known=Box(middle - half_width, middle + half_width), reach=reach)
 
     def box(self, center: Center) -> Box:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
+from lliptools.nets.composition import composed
 from lliptools.nets.designed import Designed
 from lliptools.nets.inputs import device_of, home
 from lliptools.nets.layers import changes_input, check_layer, check_network
@@ -76,7 +77,7 @@ class _Reader:
 
     def append(self, layer: LinearMap) -> None:
         """One linear layer, which becomes one map with those before it."""
-        self.linear = self.current().then(layer.to(self.device))
+        self.linear = composed(self.current(), layer.to(self.device))
         self.shape = layer.out_shape
 
     def inside(self) -> "_Reader":

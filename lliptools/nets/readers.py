@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.linear import SMALLEST, TINY, UNIT, LinearMap
+from lliptools.nets.composition import SMALLEST
+from lliptools.nets.linear import TINY, UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
 
 __all__ = [

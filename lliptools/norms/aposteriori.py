@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.rows import largest_size
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
 from lliptools.norms.rounding import gamma, matrix_slack
@@ -178,5 +179,5 @@ class AposterioriNorm:
 def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slope: Tensor) -> Tensor:
     """Room for the rounding of the process itself, which full reorthogonalisation keeps at some units a product."""
     steepest = (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
-    products = 4 * gamma(linear.terms, upper) * linear.largest_size() * steepest * (upper > 0)
+    products = 4 * gamma(linear.terms, upper) * largest_size(linear) * steepest * (upper > 0)
     return upper * (1 + 64 * gamma(1, upper)) + products + matrix_slack(linear, row_slope, column_slope)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lliptools.nets.linear import LinearMap, times_root
+from lliptools.nets.linear import LinearMap
+from lliptools.nets.rows import times_root
 from lliptools.norms.rounding import matrix_slack
 
 __all__ = ["kept_first", "scaled_matrices"]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.rows import largest_size
 
 __all__ = [
     "absolute_with_slack",
@@ -102,7 +103,7 @@ def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> 
     """Norm of what the computed D_row^½ W D_column^½ may lack of the exact one, (batch,); slopes (batch, …) each."""
     if not is_outward():
         return linear.bias.new_zeros(len(row_slope))
-    slack = _entry_share(linear) * linear.largest_size()
+    slack = _entry_share(linear) * largest_size(linear)
     if linear.matrix_error is not None:
         slack = slack + torch.linalg.vector_norm(linear.matrix_error) * (1 + gamma(linear.rows * linear.columns, slack))
     steepest = row_slope.detach().flatten(1).amax(dim=1) * column_slope.detach().flatten(1).amax(dim=1)

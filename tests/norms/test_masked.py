@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lliptools.bounds import exact_norm, round_up
 from lliptools.nets import LinearMap
+from lliptools.nets.rows import row_distances, row_norms
 
 
 def linear(weight):
@@ -37,8 +38,10 @@ def test_scale(scale):
     weight = scale * torch.tensor([[3.0, 0.0], [0.0, -4.0]], dtype=torch.float64)
     ones = torch.ones(1, 2, dtype=torch.float64)
     assert exact_norm(linear(weight), ones, ones).item() == pytest.approx(4 * scale, rel=1e-12)
-    assert linear(weight).row_norms(ones).tolist()[0] == pytest.approx([3 * scale, 4 * scale], rel=1e-12)
-    assert linear(weight).between_rows(torch.tensor([0]), ones).tolist()[0] == pytest.approx([0, 5 * scale], rel=1e-12)
+    assert row_norms(linear(weight), ones).tolist()[0] == pytest.approx([3 * scale, 4 * scale], rel=1e-12)
+    assert row_distances(linear(weight), torch.tensor([0]), ones).tolist()[0] == pytest.approx(
+        [0, 5 * scale], rel=1e-12
+    )
 
 
 @given(st.floats(0, 1e300), st.integers(1, 8))

@@ -15,6 +15,7 @@ from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import narrowed
 from lliptools.nets import check_input, forward, read_blocks
 from lliptools.nets.clips import Clipped
+from lliptools.nets.rows import row_distances
 from lliptools.norms.auto import UpperNorm
 from lliptools.teach.shared.units import stations
 
@@ -120,6 +121,6 @@ def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound) -> fl
     logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x)).detach()
     last, value = found.blocks[-1].linear, found.hidden()
     columns = found.blocks[-2].slope.flatten(1) if len(found.blocks) > 1 else value.new_ones(1, last.columns)
-    constants = value * last.between_rows(y, columns)
+    constants = value * row_distances(last, y, columns)
     reach = (margins(logits, y) / constants).amin(dim=1)
     return reach.clamp_min(0).median().item()

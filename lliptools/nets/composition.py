@@ -1,0 +1,84 @@
+"""Consecutive linear layers become one map, with what rounding may have moved."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lliptools.errors import InvalidInput
+from lliptools.nets.linear import TINY, UNIT, LinearMap, matrix_of
+from lliptools.nets.operators import Convolution, Dense, Operator, Scale, over_rows
+
+__all__ = ["LARGEST_MATRIX", "SMALLEST", "composed"]
+
+SMALLEST = 1e-290  # a product this small has lost digits, or all of them
+LARGEST_MATRIX = 2**22  # entries up to which several layers are written as one matrix
+
+
+def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
+    """The first map followed by a layer of one operator: never a product of two norms.
+
+    Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the
+    convolution before it. Raises InvalidInput where the weights are so small that their products underflow.
+    """
+    (operator,), before = layer.operators, first.layers or first.operators
+    operators, relative = (*before, operator), first.relative_error + layer.relative_error
+    last = before[-1] if before else None
+    if isinstance(operator, Scale) and isinstance(last, Convolution) and last.out_shape == operator.in_shape:
+        _check_underflow(
+            last.weight.abs() * over_rows(operator.weight.abs(), last.weight.dim()),
+            (last.weight != 0) & over_rows(operator.weight != 0, last.weight.dim()),
+        )
+        operators, relative = (*before[:-1], last.scaled_rows(operator.weight)), relative + 2 * UNIT
+    bias, bias_error = _bias(first, layer, operator)
+    lipschitz_error = (1 + first.lipschitz_error) * (1 + layer.lipschitz_error) - 1 + 2 * UNIT
+    found = LinearMap(
+        operators,
+        bias,
+        first.in_shape,
+        operator.out_shape,
+        relative_error=relative,
+        bias_error=bias_error,
+        lipschitz=first.lipschitz * layer.lipschitz,
+        lipschitz_error=lipschitz_error,
+    )
+    collapses = len(operators) > 1 and found.rows * found.columns <= LARGEST_MATRIX
+    return _collapsed(found) if collapses else found
+
+
+def _bias(first: LinearMap, layer: LinearMap, operator: Operator) -> tuple[Tensor, Tensor | float]:
+    """The bias of both together, and how far rounding may have moved it."""
+    if not first.operators and not first.bias.dim():
+        return layer.bias, layer.bias_error
+
+    def moved(by: Operator, values: Tensor) -> Tensor:
+        return by(values.expand(first.out_shape).reshape(1, *by.in_shape))[0]
+
+    absolute = operator.with_entries(torch.abs)
+    size = moved(absolute, first.bias.detach().abs())
+    error = (operator.terms + 8) * UNIT * (size + layer.bias.detach().abs())
+    error = error + layer.relative_error * size + layer.bias_error
+    if first.bias.detach().any():
+        error = error + operator.terms * TINY
+    if isinstance(first.bias_error, Tensor):
+        error = error + moved(absolute, first.bias_error)
+    return moved(operator, first.bias) + layer.bias, error
+
+
+def _collapsed(linear: LinearMap) -> LinearMap:
+    """The one matrix of all operators."""
+    size = matrix_of(linear.absolute).detach()
+    _check_underflow(size, matrix_of(linear.pattern) > 0)
+    error = (sum(op.terms + 2 for op in linear.operators) * UNIT + linear.relative_error) * size
+    matrix = Dense(matrix_of(linear.operators), linear.in_shape)
+    return replace(linear, operators=(matrix,), matrix_error=error, layers=linear.operators)
+
+
+def _check_underflow(size: Tensor, reached: Tensor) -> None:
+    if (reached & (size.detach() < SMALLEST)).any():
+        raise InvalidInput(
+            expected=f"consecutive linear layers whose products of weights stay above {SMALLEST:g}",
+            got=f"a product of {size.detach()[reached].min().item():g}",
+            cause="weights that training has driven towards 0",
+            next_step="set such weights to 0, or merge the two layers",
+        )

@@ -1,0 +1,74 @@
+"""Norms and sums of the rows of a linear map, never below the true ones by overflow or underflow."""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from lliptools.nets.linear import SAFE, TINY, LinearMap, or_one, through
+from lliptools.nets.operators import over_rows
+
+__all__ = ["largest_size", "row_distances", "row_norms", "times_root", "whole_row_norms"]
+
+
+def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
+    """‖row_j(W) D^½‖ for every row j, D = diag(column_slope): (batch, *in_shape) -> (batch, *out_shape).
+
+    Where layers are kept apart, the sum of |entries of the later| times the norms of the rows of the first: more.
+    """
+    if not linear.operators:
+        return column_slope.sqrt().reshape(len(column_slope), *linear.out_shape)
+    first = linear.operators[0]
+    scale = or_one(first.weight.detach().abs().reshape(len(first.weight), -1).amax(dim=1))
+    slope = column_slope.reshape(len(column_slope), *first.in_shape)
+    # Where several entries of a kernel meet in one of the matrix, (a + b)² <= 2(a² + b²).
+    squared = first.copies * first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
+    if linear.has_tiny_entries or (slope.detach() > 0).logical_and(slope.detach() < SAFE).any():
+        alive = first.with_entries(lambda w: (w != 0).to(w.dtype))((slope > 0).to(slope.dtype)) > 0
+    else:
+        alive = squared != 0  # NaN, of a zero weight and an endless slope, stays NaN
+    # Squares that underflow are made up for; the root has no finite gradient at 0.
+    squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
+    norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
+    norms = through(linear.absolute[1:], norms).reshape(len(norms), *linear.out_shape)
+    if len(linear.operators) > 1:  # what underflow has taken of the products
+        norms = norms + linear.underflow * linear.reached(column_slope > 0)
+    return norms
+
+
+def whole_row_norms(linear: LinearMap) -> Tensor:
+    """The same with every column, (1, *out_shape), for entries whose squares are ordinary numbers."""
+    if not linear.operators:
+        return linear.bias.new_ones(1, *linear.out_shape)
+    first = linear.operators[0]
+    squared = first.copies * first.with_entries(torch.square)(linear.bias.new_ones(1, *first.in_shape))
+    norms = squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
+    return through(linear.absolute[1:], norms).reshape(1, *linear.out_shape)
+
+
+def row_distances(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:
+    """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, *in_shape) -> (batch, rows)."""
+    difference = times_root(linear.weight[y, None, :] - linear.weight, column_slope.flatten(1).sqrt()[:, None, :])
+    scale = or_one(difference.detach().abs().amax(dim=2))
+    return scale * torch.linalg.vector_norm(difference / scale[:, :, None], dim=2)
+
+
+def largest_size(linear: LinearMap) -> Tensor:
+    """Upper bound of the norm of |W|, layers kept apart one by one: the root of row sums times column sums."""
+    ones = linear.bias.new_ones(())
+    if not linear.operators:
+        return ones
+    rows = through(linear.absolute, ones.expand(1, *linear.in_shape)).flatten() + linear.underflow.flatten()
+    columns = ones.expand(1, *linear.operators[-1].out_shape)
+    for operator in reversed(linear.absolute):
+        columns = operator.adjoint(columns.reshape(1, *operator.out_shape)) + prod(operator.out_shape) * TINY
+    return (rows.amax().sqrt() * columns.amax().sqrt()).detach()
+
+
+def times_root(weight: Tensor, root: Tensor) -> Tensor:
+    """weight · root, whose size is never below the true one by underflow: for norms and largest changes."""
+    found = weight * root
+    if ((root >= 1) | (root == 0)).all():
+        return found
+    lost = (found.detach().abs() < TINY) & (weight.detach() != 0) & (root > 0)
+    return torch.where(lost, TINY * weight.detach().sign(), found)
