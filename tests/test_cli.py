@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import beside
 from typer.testing import CliRunner
 
 import lliptools as ll
@@ -113,17 +114,13 @@ def test_of_several_processes_another_speaks_where_the_first_goes_on(monkeypatch
 def test_two_trainings_at_once_in_one_folder(tmp_path):
     """The same recipe is trained once, another one beside it: no traceback, no lost line of provenance.json."""
     names = ("moons", "moons", "digits-relu")
-    command = [sys.executable, "-m", "lliptools", "train", "--epochs", "3", "--to", str(tmp_path)]
-    running = [
-        subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for name in names
-    ]
-    said = [each.communicate(timeout=200) for each in running]
-    codes = [each.returncode for each in running]
-    assert codes[2] == 0, said[2]
-    assert sorted(codes[:2]) in ([0, 0], [0, 2]), said  # where one had ended before the other began, both go through
-    assert not any("Traceback" in error for _, error in said)
+    done = beside(*(["-m", "lliptools", "train", "--epochs", 3, "--to", tmp_path, name] for name in names))
+    codes = [each.returncode for each in done]
+    assert codes[2] == 0, done[2]
+    assert sorted(codes[:2]) in ([0, 0], [0, 2]), done  # where one had ended before the other began, both go through
+    assert not any("Traceback" in each.stderr for each in done)
     if 2 in codes:
-        assert "a second run in the same folder" in said[codes.index(2)][1]
+        assert "a second run in the same folder" in done[codes.index(2)].stderr
     assert json.loads((tmp_path / "provenance.json").read_text()).keys() == {"moons", "digits-relu"}
     for name in ("moons", "digits-relu"):
         assert run("evaluate", tmp_path / f"{name}.safetensors", "--points", 3, "--eps", 0.1).exit_code == 0

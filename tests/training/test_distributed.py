@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import alone, launched
 from safetensors.torch import load_file
 from torch import nn
 
@@ -76,20 +77,6 @@ app()
 """
 
 
-def alone(*arguments):
-    """A program in one process, with the threads that torchrun gives each."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=100
-    )
-
-
-def launched(*arguments):
-    """A program in two processes on this machine, as torchrun starts them."""
-    run = ["-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "--rdzv-backend=c10d"]
-    return alone(*run, "--rdzv-endpoint=localhost:0", *arguments)
-
-
 def test_two_processes_have_the_losses_of_one(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(TRAINED)
@@ -113,7 +100,10 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
 
 
 def test_the_command_line_in_two_processes_speaks_and_writes_once(tmp_path):
-    done = launched("-m", "lliptools", "train", "moons", "--epochs", 2, "--to", tmp_path)
+    run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={PROCESSES}", "--rdzv-backend=c10d"]
+    run += ["--rdzv-endpoint=localhost:0", "-m", "lliptools", "train", "moons", "--epochs", "2", "--to", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=100)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written to") == 1
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"moons.safetensors", "provenance.json"}
