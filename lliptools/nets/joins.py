@@ -147,6 +147,6 @@ JOINING: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default), _halves),
     aten.cat.default: _joined,
     aten.add.Tensor: _added,
-    **dict.fromkeys(map(operation, MEMORY), lambda _, value, **memory: value),
+    **dict.fromkeys(map(operation, MEMORY.split()), lambda _, value, **memory: value),
 }
 """By operation: what takes the node and all arguments, and returns what stands for the result; None as above."""

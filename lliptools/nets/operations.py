@@ -163,6 +163,6 @@ def _builder(name: str, kind: Any) -> Callable[..., Layers | None]:
 CHAINED = {
     operation(name): _builder(name, kind)
     for kind, reading in (LINEAR | ACTIVATIONS).items()
-    if kind not in OWN and reading.functions is not MEMORY
-    for name in reading.functions
+    if kind not in OWN and reading.functions != MEMORY
+    for name in reading.functions.split()
 }

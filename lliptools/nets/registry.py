@@ -42,12 +42,13 @@ class Reading:
 
     read: layer -> Activation; of a linear layer (layer, name, shape, dtype) -> LinearMap, or the new shape alone.
     functions: the operations of torch.ops.aten that a program of torch.export has for it. onnx: operators of ONNX.
+    Both by name, with spaces between several.
     only: the one option that is read, where there is only one.
     """
 
     read: Callable[..., Any]
-    functions: tuple[str, ...] = ()
-    onnx: tuple[str, ...] = ()
+    functions: str = ""
+    onnx: str = ""
     refusals: tuple[Refusal, ...] = ()
     only: str = ""
 
@@ -62,6 +63,11 @@ def _number(name: str, asked: str, holds: Callable[[Any], bool]) -> Refusal:
     )
 
 
+def _option(name: str, reason: str, step: str, *read: Any) -> Refusal:
+    """An option of a layer that has to be one of those that are read."""
+    return Refusal(lambda layer: getattr(layer, name) not in read, f" with {name}={{0.{name}!r}}", reason, step)
+
+
 def _same(layer: Any) -> Any:
     return layer
 
@@ -72,44 +78,38 @@ ENDS = (
 )
 # Beyond its threshold torch turns to z itself; below 20 that is a large jump, and e^710 overflows before it.
 JUMP = _number("threshold", "from 20 to 700", lambda layer: 20 <= layer.threshold <= 700)
-CLAMPS = tuple(f"{name}.{kind}" for name in ("clamp", "clamp_min", "clamp_max") for kind in ("default", "Tensor"))
-HALVES = ("split.Tensor", "split_with_sizes.default", "maximum.default", "minimum.default", "cat.default")
+CLAMPS = "clamp.default clamp.Tensor clamp_min.default clamp_min.Tensor clamp_max.default clamp_max.Tensor"
+HALVES = "split.Tensor split_with_sizes.default maximum.default minimum.default cat.default"
 
 ACTIVATIONS: dict[type[nn.Module], Reading] = {
-    nn.ReLU: Reading(lambda layer: Hardtanh(0.0, math.inf), ("relu.default",), ("Relu",)),
+    nn.ReLU: Reading(lambda layer: Hardtanh(0.0, math.inf), "relu.default", "Relu"),
     nn.LeakyReLU: Reading(
         lambda layer: LeakyReLU(layer.negative_slope) if layer.negative_slope else Hardtanh(0.0, math.inf),
-        ("leaky_relu.default",),
-        ("LeakyRelu",),
+        "leaky_relu.default",
+        "LeakyRelu",
         (_number("negative_slope", ">= 0", lambda layer: layer.negative_slope >= 0),),
     ),
-    nn.ReLU6: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), ("relu6.default",), ("Clip",), ENDS),
-    nn.Hardtanh: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), ("hardtanh.default",), ("Clip",), ENDS),
-    nn.Tanh: Reading(lambda layer: Tanh(), ("tanh.default",), ("Tanh",)),
-    nn.Sigmoid: Reading(lambda layer: Sigmoid(), ("sigmoid.default",), ("Sigmoid",)),
+    nn.ReLU6: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), "relu6.default", "Clip", ENDS),
+    nn.Hardtanh: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), "hardtanh.default", "Clip", ENDS),
+    nn.Tanh: Reading(lambda layer: Tanh(), "tanh.default", "Tanh"),
+    nn.Sigmoid: Reading(lambda layer: Sigmoid(), "sigmoid.default", "Sigmoid"),
     nn.Softplus: Reading(
         lambda layer: Softplus(layer.beta, layer.threshold),
-        ("softplus.default",),
-        ("Softplus", "Greater", "Where"),
+        "softplus.default",
+        "Softplus Greater Where",
         (_number("beta", "> 0", lambda layer: layer.beta > 0), JUMP),
     ),
     nn.ELU: Reading(
-        lambda layer: ELU(layer.alpha),
-        ("elu.default",),
-        ("Elu",),
-        (_number("alpha", "> 0", lambda layer: layer.alpha > 0),),
+        lambda layer: ELU(layer.alpha), "elu.default", "Elu", (_number("alpha", "> 0", lambda layer: layer.alpha > 0),)
     ),
-    ClippedReLU: Reading(_same, (*CLAMPS, "maximum.default", "minimum.default"), ("Clip", "Max", "Min")),
-    MaxMin: Reading(_same, HALVES, ("Split", "Max", "Min", "Concat")),
-    ClippedMaxMin: Reading(_same, (*HALVES, *CLAMPS), ("Split", "Max", "Min", "Clip", "Concat")),
+    ClippedReLU: Reading(_same, f"{CLAMPS} maximum.default minimum.default", "Clip Max Min"),
+    MaxMin: Reading(_same, HALVES, "Split Max Min Concat"),
+    ClippedMaxMin: Reading(_same, f"{HALVES} {CLAMPS}", "Split Max Min Clip Concat"),
 }
 OWN = {ClippedReLU, MaxMin, ClippedMaxMin}
 
 TRAINING = Refusal(
-    lambda layer: layer.training,
-    " in training mode",
-    "in training mode it changes from batch to batch",
-    "call net.eval() first",
+    lambda layer: layer.training, " in training mode", "it changes from batch to batch then", "call net.eval() first"
 )
 STATISTICS = (
     TRAINING,
@@ -121,20 +121,13 @@ STATISTICS = (
     ),
     _number("eps", "> 0", lambda layer: layer.eps > 0),
 )
-MEMORY = ("alias.default", "clone.default", "contiguous.default", "detach.default")
-NORMALISE = ("_native_batch_norm_legit_no_training.default",)
-REPEATED = Refusal(
-    lambda layer: layer.padding_mode not in {"zeros", "circular"},
-    " with padding_mode={0.padding_mode!r}",
-    "a padding that repeats pixels, which raises the norm",
-    'use padding_mode="zeros" or "circular"',
+MEMORY = "alias.default clone.default contiguous.default detach.default"
+NORMALISE = "_native_batch_norm_legit_no_training.default"
+REPEATED = _option(
+    "padding_mode", "a padding that repeats pixels raises the norm", 'use "zeros" or "circular"', "zeros", "circular"
 )
-GROUPS = Refusal(lambda layer: layer.groups != 1, " with groups={0.groups}", "transposed convolutions in groups")
-WINDOWS = Refusal(
-    lambda layer: readers.both(layer.output_size) != (1, 1),
-    " with output_size={0.output_size}",
-    "windows of different sizes",
-    "use AvgPool2d, or AdaptiveAvgPool2d(1)",
+WINDOWS = _option(
+    "output_size", "windows of different sizes", "use AvgPool2d, or AdaptiveAvgPool2d(1)", 1, (1, 1), [1, 1]
 )
 WIDE = Refusal(
     lambda layer: any(
@@ -145,43 +138,33 @@ WIDE = Refusal(
     "a number for which no rule is known to hold",
     "build the layer with its default",
 )
-VALUE = Refusal(
-    lambda layer: layer.value != 0,
-    " with value={0.value}",
-    "a padding that is not zero, which adds a bias",
-    "use value=0",
-)
-WHOLE = Refusal(
-    lambda layer: (layer.start_dim, layer.end_dim) != (1, -1), " with start_dim={0.start_dim}, end_dim={0.end_dim}"
-)
+GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
+VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)
+FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
+LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
 DROPOUT = Reading(readers.read_unchanged, refusals=(TRAINING,))
 
 LINEAR: dict[type[nn.Module], Reading] = {
-    nn.Linear: Reading(readers.read_dense, ("linear.default",), ("Gemm", "MatMul", "Add")),
-    nn.Conv1d: Reading(readers.read_convolution, ("conv1d.default", "conv1d.padding"), ("Conv",), (REPEATED,)),
-    nn.Conv2d: Reading(readers.read_convolution, ("conv2d.default", "conv2d.padding"), ("Conv",), (REPEATED,)),
-    nn.ConvTranspose2d: Reading(readers.read_transposed, ("conv_transpose2d.input",), ("ConvTranspose",), (GROUPS,)),
-    nn.AvgPool2d: Reading(readers.read_average, ("avg_pool2d.default",), ("AveragePool",), (WIDE,)),
+    nn.Linear: Reading(readers.read_dense, "linear.default", "Gemm MatMul Add"),
+    nn.Conv1d: Reading(readers.read_convolution, "conv1d.default conv1d.padding", "Conv", (REPEATED,)),
+    nn.Conv2d: Reading(readers.read_convolution, "conv2d.default conv2d.padding", "Conv", (REPEATED,)),
+    nn.ConvTranspose2d: Reading(readers.read_transposed, "conv_transpose2d.input", "ConvTranspose", (GROUPS,)),
+    nn.AvgPool2d: Reading(readers.read_average, "avg_pool2d.default", "AveragePool", (WIDE,)),
     nn.AdaptiveAvgPool2d: Reading(
         readers.read_average,
-        ("adaptive_avg_pool2d.default", "mean.dim"),
-        ("GlobalAveragePool", "ReduceMean"),
+        "adaptive_avg_pool2d.default mean.dim",
+        "GlobalAveragePool ReduceMean",
         (WINDOWS,),
         only="1",
     ),
-    nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, ("BatchNormalization",), STATISTICS),
-    nn.BatchNorm2d: Reading(readers.read_normalisation, NORMALISE, ("BatchNormalization",), STATISTICS),
-    nn.ZeroPad2d: Reading(readers.read_padding, ("pad.default",), ("Pad",), (VALUE,)),
-    nn.CircularPad2d: Reading(readers.read_padding, ("pad.default",), ("Pad",)),
-    nn.PixelUnshuffle: Reading(readers.read_phases, ("pixel_unshuffle.default",), ("SpaceToDepth",)),
-    nn.Flatten: Reading(readers.read_shape, ("view.default",), ("Flatten", "Reshape"), (WHOLE,)),
-    nn.Unflatten: Reading(
-        readers.read_shape,
-        ("view.default",),
-        ("Reshape",),
-        (Refusal(lambda layer: layer.dim != 1, " with dim={0.dim}"),),
-    ),
-    nn.Identity: Reading(readers.read_unchanged, MEMORY, ("Identity",)),
+    nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
+    nn.BatchNorm2d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
+    nn.ZeroPad2d: Reading(readers.read_padding, "pad.default", "Pad", (VALUE,)),
+    nn.CircularPad2d: Reading(readers.read_padding, "pad.default", "Pad"),
+    nn.PixelUnshuffle: Reading(readers.read_phases, "pixel_unshuffle.default", "SpaceToDepth"),
+    nn.Flatten: Reading(readers.read_shape, "view.default", "Flatten Reshape", (FIRST_AXIS, LAST_AXIS)),
+    nn.Unflatten: Reading(readers.read_shape, "view.default", "Reshape", (_option("dim", UNKNOWN, REPLACE, 1),)),
+    nn.Identity: Reading(readers.read_unchanged, MEMORY, "Identity"),
     nn.Dropout: DROPOUT,
     nn.Dropout1d: DROPOUT,
     nn.Dropout2d: DROPOUT,
@@ -189,7 +172,7 @@ LINEAR: dict[type[nn.Module], Reading] = {
 # What holds other layers: read layer by layer.
 CONTAINERS: dict[type[nn.Module], Reading] = {
     nn.Sequential: Reading(_same),
-    Residual: Reading(_same, ("add.Tensor",), ("Add",)),
+    Residual: Reading(_same, "add.Tensor", "Add"),
 }
 
 

@@ -155,6 +155,10 @@ def test_clipped_maxmin(ends, place, theta):
     assert (act(lower) == act(z))[slope == 0].all()
     # rows are struck in pairs, and only where both outputs are constant
     assert torch.equal(row_slope, (slope[:, :2] + slope[:, 2:] > 0).double().repeat(1, 2))
+    least, greatest = act.slopes(lower, upper)
+    assert torch.equal(greatest, slope)
+    one, other = act.clipped_from(lower, upper)
+    assert (act(upper) - act(lower) == other - one)[least == 1].all()
     order = act.order(lower, upper)
     a, b = z.chunk(2, dim=1)
     assert (a >= b)[order > 0].all()

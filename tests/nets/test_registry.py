@@ -1,5 +1,6 @@
 """One registry of what is read: the lists in docs, README and errors are made from it, and name what readers do."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 import lliptools as ll
+from lliptools.layers.checks import COVERED
 from lliptools.nets.joins import JOINING
 from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, OWN, SUPPORTED
@@ -29,9 +31,9 @@ def page():
     for title, table in TABLES.items():
         lines += [f"## {title}\n", "| layer | torch.export | ONNX |", "|---|---|---|"]
         for kind, reading in table.items():
-            names = dict.fromkeys(name.split(".")[0] for name in reading.functions)
-            cells = f"`{kind.__name__}{f'({reading.only})' if reading.only else ''}`", *map(code, (names, reading.onnx))
-            lines.append(f"| {' | '.join(cells)} |")
+            names = dict.fromkeys(name.split(".")[0] for name in reading.functions.split())
+            name = f"`{kind.__name__}{f'({reading.only})' if reading.only else ''}`"
+            lines.append(f"| {name} | {code(names)} | {code(reading.onnx.split())} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -58,9 +60,19 @@ def test_errors_name_the_same():
 
 
 def test_every_operation_of_a_program_is_one_of_the_registry():
-    named = {name for reading in EVERY.values() for name in reading.functions}
+    named = {name for reading in EVERY.values() for name in reading.functions.split()}
     read = {f"{operation.overloadpacket.__name__}.{operation._overloadname}" for operation in (*CHAINED, *JOINING)}
     assert read == named
+
+
+def test_layers_name_the_activations_that_they_take():
+    taken = set()
+    for kind in ACTIVATIONS:
+        activation = kind(threshold=40) if kind is nn.Softplus else kind()
+        with contextlib.suppress(ll.UnsupportedLayer):
+            ll.layers.SLLLinear(3, 4, activation)
+            taken.add(kind.__name__)
+    assert {*re.findall(r"[A-Z]\w+", COVERED)} == taken
 
 
 def test_own_activations_are_read_as_themselves():
@@ -80,4 +92,4 @@ def test_operators_of_onnx(tmp_path):
     )
     ll.export(images.eval(), (1, 8, 8), to=tmp_path / "net.onnx")
     found = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
-    assert found <= {name for reading in EVERY.values() for name in reading.onnx}
+    assert found <= {name for reading in EVERY.values() for name in reading.onnx.split()}
