@@ -1,4 +1,4 @@
-"""What each ingredient of certified training buys: families of networks trained alike but for one thing, three seeds.
+"""What each ingredient of certified training buys: families of networks identical except for one thing, three seeds.
 
     LLIPTOOLS_DATA=... python benchmarks/certified.py               # every family, and benchmarks/results/certified.md
     LLIPTOOLS_DATA=... python benchmarks/certified.py digits-0.5    # one of them

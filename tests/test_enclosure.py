@@ -1,4 +1,4 @@
-"""What float64 rounds away decides nothing: products that cancel, in every rung and in the search for the radius."""
+"""What float64 rounds away decides nothing: products that cancel, in every bound and in the search for the radius."""
 
 import math
 from fractions import Fraction
@@ -75,7 +75,7 @@ def test_a_network_that_is_constant_is_certified_everywhere(name):
 
 
 @pytest.mark.parametrize("name", UPPER)
-def test_every_rung_says_the_same_of_its_arithmetic(name):
+def test_every_bound_says_the_same_of_its_arithmetic(name):
     net, x = CLIPPED, torch.zeros(1, 1, dtype=torch.float64)
     assert UPPER[name](net, x, 0.1).arithmetic == "float64, rounding not enclosed"
     assert ll.certify(net, x, Y, 0.1, bound=UPPER[name]).bound.arithmetic == "float64, rounding enclosed"

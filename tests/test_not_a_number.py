@@ -56,7 +56,7 @@ NETS = {
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("name", NETS)
 def test_a_spoiled_number_makes_no_bound_smaller_and_certifies_nothing(name, bound):
-    net, (rung, every) = NETS[name](), BOUNDS[bound]
+    net, (bound_of, every) = NETS[name](), BOUNDS[bound]
     x = points(net, 2)
     y = net(x).argmax(dim=1)
     # Another matrix has another random start; and where one proof is lost, the next one has no margin of 1e-9 a layer.
@@ -64,7 +64,7 @@ def test_a_spoiled_number_makes_no_bound_smaller_and_certifies_nothing(name, bou
 
     def certified(number):
         with Spoiled(number) as mode:
-            found = ll.certify(net, x, y, 0.3, rung)
+            found = ll.certify(net, x, y, 0.3, bound_of)
         return found.bound.value, found.worst_margin, found.holds, mode.seen
 
     wanted, worst, holds, calls = certified(0)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import tomllib
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -68,3 +69,11 @@ def test_architecture_names_every_room():
     for room in rooms:
         name = f"{room.name}/" if room.is_dir() else room.name
         assert name == "__init__.py" or f"`{name}`" in text, name
+
+
+def test_architecture_names_rooms_in_the_order_of_their_imports():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    order = next(contract["layers"] for contract in contracts if contract["id"] == "rooms")[::-1]
+    named = [re.search(rf"^\| .*`{room}(\.py|/)`", text, re.MULTILINE).start() for room in order[:-2]]
+    assert named == sorted(named)

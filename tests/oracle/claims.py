@@ -13,8 +13,8 @@ import lliptools as ll
 from lliptools.bounds.merged import FULL
 
 # Every bound that certificates take, and the local one with each norm that errs upward.
-RUNGS: dict[str, Callable[..., ll.Bound]] = {
-    **{name: rung for name, rung in ll.BOUNDS.items() if name not in ("exact", "sampled")},
+BOUNDS: dict[str, Callable[..., ll.Bound]] = {
+    **{name: bound for name, bound in ll.BOUNDS.items() if name not in ("exact", "sampled")},
     "exact": partial(ll.exact_bound, max_cells=300, max_patterns=300),
     **{
         f"local, {name} norms": partial(ll.local_bound, norm=method)
@@ -28,7 +28,7 @@ SHARES = (0.3, 0.7, 0.95, 1.0, 1.5)  # of the distance at which an attack breaks
 
 
 LADDER = ("global", "local", "path", "merged", "tightest", "exact")
-OTHERS = tuple(name for name in RUNGS if name not in LADDER)
+OTHERS = tuple(name for name in BOUNDS if name not in LADDER)
 
 
 @dataclass
@@ -49,7 +49,7 @@ def turn(seed: int) -> dict[str, tuple[str, ...]]:
     if first == second:
         second = OTHERS[seed // 36 % len(OTHERS)]
     radii = {0: (LADDER[seed // 50 % 5],), 25: ("stages",)}.get(seed % 50, ())
-    return {"rungs": (first, second) if seed % 2 else (first,), "radii": radii}
+    return {"bounds": (first, second) if seed % 2 else (first,), "radii": radii}
 
 
 def judge(
@@ -57,15 +57,15 @@ def judge(
     x: Tensor,
     *,
     seed: int = 0,
-    rungs: Iterable[str] = tuple(RUNGS),
+    bounds: Iterable[str] = tuple(BOUNDS),
     radii: Iterable[str] = (),
     shares: Iterable[float] = SHARES,
 ) -> Verdict:
-    """Ask the rungs for certificates and constants at points x (points, *sample), and the oracle what of it is false.
+    """Ask the bounds for certificates and constants at points x (points, *sample), and the oracle what of it is false.
 
-    radii: rungs that are asked for certified radii as well, and "stages" for certificates in stages. shares: the radii,
-    in distances to the nearest label that an attack finds. torch's seed is set anew before each question, as one might
-    who has drawn the weights from it.
+    radii: bounds that are asked for certified radii as well, and "stages" for certificates in stages. shares: the radii
+    of the balls, in distances to the nearest label that an attack finds. torch's seed is set anew before each question,
+    as one might who has drawn the weights from it.
     """
     verdict, oracle = Verdict(), Oracle(net, x, seed)
     answers = net(x.clone()).flatten(1).detach()
@@ -78,7 +78,7 @@ def judge(
     y[-len(x) :] = (labels + 1) % classes  # which do not win
     claims: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # by whom: points, labels, radii that are certified
     constants: dict[str, Tensor] = {}  # by whom: (rows, 1 + classes), of the whole and of every f_y − f_j
-    for name in rungs:
+    for name in bounds:
         rows = torch.ones_like(point, dtype=torch.bool) if name != "exact" else eps <= known[point]
         found = asked(
             verdict.counts[name],
@@ -88,7 +88,7 @@ def judge(
             x[point[rows]],
             y[rows],
             eps[rows],
-            bound=asked_once(RUNGS[name]),
+            bound=asked_once(BOUNDS[name]),
         )
         if found is not None:
             with ll.bounds.outward_rounding():
@@ -103,7 +103,7 @@ def judge(
             found = asked(count, seed, ll.certify_in_stages, net, x[point], y, eps)
             rows = None if found is None else (point[found.holds], y[found.holds], eps[found.holds])
         else:
-            found = asked(count, seed, ll.certified_radius, net, x, labels, bound=RUNGS[name])
+            found = asked(count, seed, ll.certified_radius, net, x, labels, bound=BOUNDS[name])
             rows = None if found is None else tuple(part[found > 0] for part in (torch.arange(len(x)), labels, found))
         if rows is not None:
             claims[who] = rows
@@ -152,16 +152,16 @@ def asked(count: Counter[str], seed: int, question: Callable, *arguments: object
         return None
 
 
-def asked_once(rung: Callable[..., ll.Bound]) -> Callable[..., ll.Bound]:
-    """The rung, whose constants of f_y − f_j are those that the certificate rests on, and not computed again."""
+def asked_once(bound: Callable[..., ll.Bound]) -> Callable[..., ll.Bound]:
+    """The same bound, whose constants of f_y − f_j are those that the certificate rests on, and not computed again."""
 
-    def bound(net: nn.Module, x: Tensor, eps: Tensor) -> ll.Bound:
-        found, known = rung(net, x, eps), []
+    def once(net: nn.Module, x: Tensor, eps: Tensor) -> ll.Bound:
+        found, known = bound(net, x, eps), []
         compute = found.pairwise
         object.__setattr__(found, "pairwise", lambda y: known[0] if known else known.append(compute(y)) or known[0])
         return found
 
-    return bound
+    return once
 
 
 def said(found: Refutation, eps: Tensor, point: Tensor) -> str:

@@ -1,7 +1,7 @@
 """A second opinion: it tries to refute certificates and Lipschitz bounds, and shares no code with what issued them.
 
 It knows a network by net(x) and its gradients, and where it can in exact arithmetic too. The points of a refutation lie
-in the ball, which is decided exactly, and what they show is exact, or far more than rounding does (Oracle.doubt).
+in the ball, which is decided exactly, and what they show is exact, or far more than rounding does (Oracle.rounding).
 """
 
 import math
@@ -34,7 +34,7 @@ class Oracle:
         x = sample[:1].double() + torch.randn(1, *sample.shape[1:], generator=self.random, dtype=torch.float64)
         try:  # in exact arithmetic, which is taken for the network's own where both give the same answer
             chain = Chain(self.double, x)
-            self.chain = chain if (norm(chain.answer - self(x)) <= self.doubt(x)).all() else None
+            self.chain = chain if (norm(chain.answer - self(x)) <= self.rounding(x)).all() else None
         except (ValueError, OverflowError):
             self.chain = None
 
@@ -43,7 +43,7 @@ class Oracle:
         return self.double(p.clone()).flatten(1)
 
     @torch.no_grad()
-    def doubt(self, p: Tensor, net: nn.Module | None = None) -> Tensor:
+    def rounding(self, p: Tensor, net: nn.Module | None = None) -> Tensor:
         """More than rounding does to all answers at p (points,): 64 times what the last digits of all numbers do."""
         net = net or self.double
         answer, moved = net(p.clone()).flatten(1), deepcopy(net)
@@ -97,10 +97,10 @@ class Oracle:
         lowest, moves = self.attack(x, y, eps)
         hinted = margins(self(hints), y).amin(dim=1).detach()
         for i, radius in enumerate(eps.tolist()):
-            if own[i] < 0 and own[i] < -2 * self.doubt(given[i : i + 1], self.net):
+            if own[i] < 0 and own[i] < -2 * self.rounding(given[i : i + 1], self.net):
                 found.append(Refutation(i, "label", own[i].item(), 0.0, (x[i],)))
             for p, margin in ((x[i] + moves[i], lowest[i]), (hints[i], hinted[i])):
-                if margin < 0 and is_within(radius, p, -x[i]) and margin < -2 * self.doubt(p[None]):
+                if margin < 0 and is_within(radius, p, -x[i]) and margin < -2 * self.rounding(p[None]):
                     found.append(Refutation(i, "margin", margin.item(), 0.0, (p,)))
         moves = self.towards(moves, eps.clamp_max(LARGEST) * (1 - 2**-40))
         for i in (lowest / own).nan_to_num(nan=math.inf).argsort()[:RAYS].tolist():
@@ -147,7 +147,7 @@ class Oracle:
             lines, whats = which // claimed.shape[1], which % claimed.shape[1]
             for i in (worst > 1 + 1e-9).nonzero()[:, 0].tolist():
                 pair, most = torch.stack([end[i, lines[i]] for end in ends]), claimed[i, whats[i]].item()
-                slope = slopes[i, lines[i], whats[i]] - 2 * self.doubt(pair).sum() / distance[i, lines[i], 0]
+                slope = slopes[i, lines[i], whats[i]] - 2 * self.rounding(pair).sum() / distance[i, lines[i], 0]
                 if slope > most and all(is_within(eps[i].item(), end, -x[i]) for end in pair):
                     found.append(Refutation(i, f"slope {whats[i]}", slope.item(), most, tuple(pair)))
             for i in worst.argsort(descending=True)[:RAYS].tolist() if length > 0.1 else ():

@@ -66,7 +66,7 @@ def test_exact_pieces_are_the_network():
                 there = x + float(t) * step
                 found = torch.tensor([float(number) for number in a + b * t], dtype=torch.float64)
                 # the segment goes on for as long as t is rounded, by an ulp at the outset of a steep piece
-                assert (found - oracle(there[None])[0]).norm() <= 100 * oracle.doubt(there[None])
+                assert (found - oracle(there[None])[0]).norm() <= 100 * oracle.rounding(there[None])
     assert exact > 45
 
 

@@ -39,7 +39,7 @@ def test_shipped_networks(name):
     """At one point of noise; the convolutions on large images at fewer radii, by the two bounds that read no matrix."""
     net, large = ll.nets.load(name), name.startswith(("mnist-small", "cifar10"))
     x = torch.rand(1, *next(shape for start, shape in SHAPES.items() if name.startswith(start)), dtype=torch.float64)
-    verdict = judge(net, x, rungs=LADDER[:2] if large else LADDER, shares=(0.5, 1.0) if large else (0.3, 0.95, 1.0))
+    verdict = judge(net, x, bounds=LADDER[:2] if large else LADDER, shares=(0.5, 1.0) if large else (0.3, 0.95, 1.0))
     assert verdict.refuted == []
     assert verdict.certificates() > 0
 
@@ -53,4 +53,4 @@ def test_a_jump_whose_unit_the_next_layer_does_not_read():
     x, y = torch.tensor([[20.0]], dtype=torch.float64), torch.tensor([0])
     assert net(x - 19.5).argmax() == 1
     assert not ll.certify(net, x, y, 19.5).holds
-    assert judge(net, x, rungs=LADDER).refuted == []
+    assert judge(net, x, bounds=LADDER).refuted == []
