@@ -7,16 +7,13 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 from lliptools.layers.condition import check_matrix, smallest
-from lliptools.nets.linear import LinearMap
-from lliptools.norms.eigenvalues import proved_above, squared_above
+from lliptools.norms.eigenvalues import leading, proved_above, squared_above
 from lliptools.norms.fourier import fourier_error, phases
-from lliptools.norms.krylov import GolubKahan, ScaledMap
 from lliptools.norms.rounding import gamma, inflated, outward_rounding
 
 __all__ = ["kernel_norm", "matrix_norm", "over_norm"]
 
 SMALL = 64  # rows or columns up to which all eigenvalues are as cheap as the largest
-LANCZOS_STEPS = 24
 FREQUENCIES = 16  # so many a degree of the kernel's polynomial: what lies between them adds at most 2 % an image
 
 
@@ -40,23 +37,12 @@ def matrix_norm(weight: Tensor) -> Tensor:
             values, vectors = torch.linalg.eigh(gram)
             squared, vector = squared_above(values[-1], gram, wide.shape[1]), vectors[:, -1]
         else:
-            estimate, vector = _ritz(wide)
+            estimate, vector = leading(gram)
             residual = torch.linalg.vector_norm(gram @ vector - estimate * vector)
             squared = proved_above(gram, wide.shape[1], estimate, residual)
         upper = inflated(squared.sqrt())
     stretched = torch.linalg.vector_norm(vector @ wide)
     return largest * stretched * (upper / stretched.detach())
-
-
-def _ritz(wide: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest Ritz value of G = wide wideᵀ and its vector, from one start for all: (n, m) -> 0-dim, (n,)."""
-    generator = torch.Generator("cpu").manual_seed(0)
-    start = torch.randn(1, len(wide), generator=generator, dtype=wide.dtype, device="cpu").to(wide.device)
-    linear = LinearMap.dense(wide.T)
-    process = GolubKahan(ScaledMap(linear, start.new_ones(1, linear.rows), torch.ones_like(start)), start)
-    process.advance(LANCZOS_STEPS)
-    value, vector = process.largest()
-    return (value[0] * process.scaled.scale[0]).square(), vector[0]
 
 
 def over_norm(weight: Tensor, stride: int = 1, power: int = 1) -> Tensor:

@@ -87,6 +87,7 @@ class GolubKahan:
         self.next = start / torch.linalg.vector_norm(start, dim=1, keepdim=True).clamp_min(1e-30)
         self.left = torch.zeros((), dtype=start.dtype, device=start.device)
         self.alpha = self.beta = start.new_zeros(len(start), 0)
+        self.largest_seen = start.new_zeros(len(start))
         self.basis = start.new_zeros(len(start), 0, start.shape[1])
         self.steps = 0
 
@@ -119,15 +120,15 @@ class GolubKahan:
     def _unit(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """w at length 1 and its length; both 0 where nothing but rounding is left of it."""
         length = torch.linalg.vector_norm(w, dim=1)
-        largest = torch.maximum(self.alpha.amax(dim=1), self.beta.amax(dim=1))
-        length = torch.where(length <= NOISE * torch.finfo(w.dtype).eps * largest, 0.0, length)  # NaN stays NaN
-        return w * (length != 0)[:, None] / torch.where(length != 0, length, 1.0)[:, None], length
+        nothing = length <= NOISE * torch.finfo(w.dtype).eps * self.largest_seen  # NaN stays NaN
+        self.largest_seen = torch.maximum(self.largest_seen, length)
+        return w / length.masked_fill(nothing, torch.inf)[:, None], length.masked_fill(nothing, 0.0)
 
     def keep(self, index: Tensor) -> None:
         """Go on with these samples only."""
         self.scaled.keep(index)
         self.next, self.left, self.basis = self.next[index], self.left[index], self.basis[index]
-        self.alpha, self.beta = self.alpha[index], self.beta[index]
+        self.alpha, self.beta, self.largest_seen = self.alpha[index], self.beta[index], self.largest_seen[index]
 
     def tridiagonal(self) -> tuple[np.ndarray, np.ndarray]:
         """BᵀB: its diagonal (batch, steps), and what stands beside it (batch, steps), the last leading out."""
