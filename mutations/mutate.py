@@ -32,7 +32,7 @@ one was measured before the code was moved.
 | fault | what is wrong then | first test that fails | seconds | key |
 | --- | --- | --- | --- | --- |
 """
-SETTINGS = {"CI": "1", "COLUMNS": "400", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+SETTINGS = {"COLUMNS": "400", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 PYTEST = ("-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider")
 GIT_APPLY = ("git", "apply", "--recount", "-C1")
 

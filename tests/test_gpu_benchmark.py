@@ -21,6 +21,7 @@ def benchmark():
     return runpy.run_path(str(BENCHMARKS / "gpu.py"))
 
 
+@pytest.mark.slow
 def test_every_part_runs_in_little(benchmark, tmp_path):
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--toy", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -55,6 +55,7 @@ NETS = {
 
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("name", NETS)
+@pytest.mark.slow
 def test_a_spoiled_number_makes_no_bound_smaller_and_certifies_nothing(name, bound):
     net, (bound_of, every) = NETS[name](), BOUNDS[bound]
     x = points(net, 2)

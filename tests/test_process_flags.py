@@ -90,6 +90,7 @@ def known():
 
 @pytest.mark.parametrize("flag", FLAGS)
 @pytest.mark.parametrize("name", BUILT)
+@pytest.mark.slow
 def test_a_flag_changes_no_number(known, name, flag):
     net, x, y, wanted = known[name]
     with FLAGS[flag]():

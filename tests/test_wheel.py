@@ -10,6 +10,8 @@ import pytest
 import lliptools as ll
 from lliptools.teach.publish import lab
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -11,6 +11,8 @@ import lliptools as ll
 from lliptools.bounds.merged import FULL
 from lliptools.domains import Ball, Interval
 
+pytestmark = pytest.mark.slow
+
 SLACK = 1 + 1e-9  # float64 rounding of the comparison itself
 
 

@@ -9,6 +9,8 @@ from torch import nn
 
 import lliptools as ll
 
+pytestmark = pytest.mark.slow
+
 BATCH, BATCHES = 50, 10
 SHAPES = {"moons": (2,), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits-conv": (1, 8, 8), "": (64,)}
 
