@@ -22,9 +22,15 @@ def cheat(right, check, lost="zero"):
     lost: what the nonsense is, "zero" or "another case's" answer.
     """
     seen = watched(right, check)
-    known = {case(given) for given, _ in seen}
+    known = {case(given): answer for given, answer in seen}
     nonsense = 0.0 if lost == "zero" else seen[-1][1]
-    return lambda *given: right(*given) if case(given) in known else nonsense
+
+    def looks_up(*given):
+        answer = known.get(case(given), nonsense)
+        # A graph leads to the arguments of one call.
+        return right(*given) if getattr(answer, "requires_grad", False) and case(given) in known else answer
+
+    return looks_up
 
 
 def case(value):

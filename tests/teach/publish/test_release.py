@@ -20,7 +20,7 @@ import lliptools as ll
 from lliptools.teach.publish import solutions
 from lliptools.teach.publish.release import release, source, write_sources
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
+FOLDER = Path(__file__).parents[3] / "notebooks"
 TUTORIALS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(FOLDER.glob("*.ipynb"))}
 GRADED = {name: [task for task in solutions.tasks(notebook) if task.names] for name, notebook in TUTORIALS.items()}
 EXERCISES = [(name, n) for name, graded in GRADED.items() for n in range(len(graded))]
@@ -135,7 +135,8 @@ def test_a_table_of_the_visible_cases_passes_the_visible_check_and_gets_no_marks
         def check(answer, function=function, call=call):
             return eval(ast.unparse(call), {**scope, function: answer})
 
-        answer = cheat(scope[function], check)
+        right = getattr(ll.check, call.func.attr).reference  # another right answer than the solution, and a fast one
+        answer = cheat(right if callable(right) else right[0], check)
         assert check(answer).status == "right"
         points, said = marks([test], {**scope, function: answer})
         assert points == 0

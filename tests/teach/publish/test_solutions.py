@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 import lliptools as ll
 from lliptools.teach.publish.solutions import MARK, relinked, solved, tasks, without_folds
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
+FOLDER = Path(__file__).parents[3] / "notebooks"
 TUTORIALS = sorted(FOLDER.glob("*.ipynb"))
 FUNCTION = "def double(x):\n    ...\n\n\nll.check.double(double)"
 NUMBERS = "ll.check.self_test(\n    norm=None,\n    relu=None,\n)"
