@@ -316,7 +316,7 @@ def gallery(
 
 @app.command()
 def lab(
-    folder: Annotated[Path, typer.Argument(help="Folder for the course; what it holds already is kept.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="Folder for the course; what it contains already is kept.")] = Path(
         "lliptools-course"
     ),
     port: Port = 8888,

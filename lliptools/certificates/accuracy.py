@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import local_bound
 from lliptools.certificates.attacks import is_correct, pgd
-from lliptools.certificates.certificate import Rung, certify
+from lliptools.certificates.certificate import BoundFunction, certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 
@@ -62,7 +62,7 @@ def certified_accuracy(
     x: Tensor | Iterable[tuple[Tensor, Tensor]],
     y: Tensor | None,
     eps: float | Sequence[float],
-    bound: Rung = local_bound,
+    bound: BoundFunction = local_bound,
     *,
     progress: bool = False,
 ) -> AccuracyTable | AccuracyTables:
@@ -85,7 +85,7 @@ def accuracy_by_bound(
     x: Tensor | Iterable[tuple[Tensor, Tensor]],
     y: Tensor | None,
     eps: Sequence[float],
-    bounds: Mapping[str, Rung],
+    bounds: Mapping[str, BoundFunction],
     *,
     over: Over = starmap,
     progress: bool = False,

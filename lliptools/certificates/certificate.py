@@ -17,20 +17,20 @@ from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
 
-__all__ = ["Certificate", "Rung", "certify", "worst_margins"]
+__all__ = ["BoundFunction", "Certificate", "certify", "worst_margins"]
 
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
-Rung = Callable[[nn.Module, Tensor, float | Tensor], Bound]
+BoundFunction = Callable[[nn.Module, Tensor, float | Tensor], Bound]  # (net, x, eps), as lliptools.local_bound
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """Whether the label is proved constant on the ball of radius eps, point by point.
 
-    holds: (batch,) bool; True says that class y strictly beats every other class on the whole closed ball.
-    margin: (batch,) smallest f_y − f_j over j ≠ y at the point itself.
-    worst_margin: (batch,) lower bound of that margin over the ball; holds where it is above 0.
-    eps: (batch,). bound: the Bound it rests on, with its kind, failure probability and arithmetic.
+    * holds: (batch,) bool; True says that class y strictly beats every other class on the whole closed ball.
+    * margin: (batch,) smallest f_y − f_j over j ≠ y at the point itself.
+    * worst_margin: (batch,) lower bound of that margin over the ball; holds is True where it is above 0.
+    * eps: (batch,). bound: the Bound it rests on, with its kind, failure probability and arithmetic.
     """
 
     holds: Tensor
@@ -41,15 +41,23 @@ class Certificate:
 
 
 def certify(
-    net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, bound: Rung = local_bound, *, outward: bool = True
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    eps: float | Tensor,
+    bound: BoundFunction = local_bound,
+    *,
+    outward: bool = True,
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
 
-    What the ball can take of a margin is the smaller of eps · Lip(f_y − f_j) and the largest change of the last layer
-    over the hidden units' ball cut by their box (margins.largest_change).
-    x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
-    domain, the ball is that part of it which lies in the domain. outward: enclose what float64 rounding can cost, in
-    boxes, norms and margins, with every bound; Certificate.bound.arithmetic says so.
+    * x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
+      domain, the ball is the part of it that lies in the domain.
+    * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
+      Certificate.bound.arithmetic says so.
+    * What the ball can take of a margin is the smaller of eps · Lip(f_y − f_j) and the largest change of the last layer
+      over the hidden units' ball cut by their box (margins.largest_change).
+
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
     if not callable(bound):

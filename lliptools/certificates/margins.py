@@ -26,8 +26,10 @@ def smallest_margin(logits: Tensor, y: Tensor) -> Tensor:
 def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tensor) -> Tensor:
     """The largest w·d over ‖d‖ <= radius and −below <= d <= above: a ball cut by a box.
 
-    direction: w, (batch, classes, units). radius: (batch,). below, above >= 0: (batch, units), possibly infinite.
-    Returns (batch, classes). At the best d every unit is min(t·|w|, its limit) with one t for all; t is found among the
+    * direction: w, (batch, classes, units). radius: (batch,). below, above >= 0: (batch, units), possibly infinite.
+    * Returns (batch, classes).
+
+    At the best d every unit is min(t·|w|, its limit) with one t for all; t is found among the
     sorted breakpoints limit/|w|. What is returned is the dual value at that t, which is an upper bound for every t > 0,
     so that a rounded t costs tightness only. Source: Lee, Lee, Park, "Lipschitz-certifiable training with a tight outer
     bound" (NeurIPS 2020), where the maximum is iterated for.
@@ -67,10 +69,10 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     dual = (radius.square() / t[:, :, 0] - (reached.square() / t).sum(dim=2)) / 2 + (size * reached).sum(dim=2)
     dual = torch.where(found[:, :, 0], dual, torch.inf)
     # What underflow may have taken of the products in a sum.
-    lost = TINY * (limit > 0).sum(dim=2)
+    underflow = TINY * (limit > 0).sum(dim=2)
     largest, measure = largest[:, :, 0], measure[:, None]
-    box = ((torch.where(at_most > 0, size * at_most, at_most)).sum(dim=2) + lost) * largest.clamp_min(TINY)
-    ball, dual = (value * (largest * measure).clamp_min(TINY) for value in (ball, dual + lost))
+    box = ((torch.where(at_most > 0, size * at_most, at_most)).sum(dim=2) + underflow) * largest.clamp_min(TINY)
+    ball, dual = (value * (largest * measure).clamp_min(TINY) for value in (ball, dual + underflow))
     # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
     others = torch.stack([dual, box]).nan_to_num(nan=torch.inf, posinf=torch.inf)
     return torch.minimum(ball, others.amin(dim=0))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import global_bound, local_bound
 from lliptools.bounds.reading import read
-from lliptools.certificates.certificate import Rung, certify
+from lliptools.certificates.certificate import BoundFunction, certify
 from lliptools.certificates.margins import margins
 from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_tolerance
@@ -21,7 +21,7 @@ Holds = Callable[[Tensor, Tensor], Tensor]  # numbers of points (count,), a radi
 
 
 def certified_radius(
-    net: nn.Module, x: Tensor, y: Tensor, bound: Rung = local_bound, *, tolerance: float = 1e-6
+    net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction = local_bound, *, tolerance: float = 1e-6
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
 

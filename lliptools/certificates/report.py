@@ -16,6 +16,7 @@ from lliptools.certificates.accuracy import Over
 from lliptools.certificates.certificate import Certificate, certify
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward
+from lliptools.nets.checks import check_labels
 
 __all__ = ["read_array", "report", "table"]
 
@@ -49,39 +50,33 @@ def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
 
 
 def report(
-    net: nn.Module, x: Tensor, y: Tensor | None, radii: Sequence[float], rungs: Sequence[str], *, over: Over = starmap
+    net: nn.Module, x: Tensor, y: Tensor | None, radii: Sequence[float], names: Sequence[str], *, over: Over = starmap
 ) -> list[dict[str, Any]]:
     """A row for every radius and point, of what JSON can hold: the bound on the ball around it, and what it certifies.
 
     * x: (points, *sample). y: labels, (points,); without them what the network predicts is certified.
-    * rungs: names of upper bounds in lliptools.BOUNDS.
+    * names: names of upper bounds in lliptools.BOUNDS.
     * over: who does the parts, as batchwise.in_rounds; by default this process, one after the other.
 
     Raises what lliptools.certify raises.
     """
     center = check_input(net, x)
     x = x.to(torch.float64)
-    if not (radii and rungs and all(map(math.isfinite, radii))):
+    if not (radii and names and all(map(math.isfinite, radii))):
         raise InvalidInput(
             expected="one finite radius and one bound at least",
-            got=f"radii {[*radii]}, bounds {[*rungs]}",
+            got=f"radii {[*radii]}, bounds {[*names]}",
             cause="an empty list, or the whole space, in which nothing is certified",
             next_step="pass a radius in the units of the points, and the name of an upper bound",
         )
-    if y is not None and y.shape != x.shape[:1]:
-        raise InvalidInput(
-            expected=f"labels of shape ({len(x)},), one for each point",
-            got=f"shape {tuple(y.shape)}",
-            cause="labels of other points, or one row per class",
-            next_step="save the labels of these points, in their order",
-        )
     with torch.no_grad():
-        predicted = forward(read(net, x), center).argmax(dim=1)
-    y = predicted if y is None else y
+        logits = forward(read(net, x), center)
+    predicted = logits.argmax(dim=1)
+    y = predicted if y is None else check_labels(y, len(x), logits.shape[1], x.device)
 
     def proved(points: Tensor, labels: Tensor, eps: float) -> list[dict[str, Any]]:
-        found = {name: certify(net, points, labels, eps, bound=BOUNDS[name]) for name in rungs}
-        margin = found[rungs[0]].margin
+        found = {name: certify(net, points, labels, eps, bound=BOUNDS[name]) for name in names}
+        margin = found[names[0]].margin
         return [
             {"margin": _number(margin[k]), "bounds": {name: _proof(each, k) for name, each in found.items()}}
             for k in range(len(points))

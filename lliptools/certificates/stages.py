@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import LanczosNorm, UpperNorm, global_bound, local_bound
 from lliptools.bounds.local import passed
-from lliptools.certificates.certificate import Rung, certify, worst_margins
+from lliptools.certificates.certificate import BoundFunction, certify, worst_margins
 from lliptools.certificates.margins import own_class
 from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
@@ -28,8 +28,9 @@ LOWER_STEPS = (4, 12)  # of the estimate that drops points
 class Cascade:
     """Which points are certified, and what decided them.
 
-    holds: (batch,) bool. stage: (batch,) index into stages of what decided a point; those that the last stage leaves
-    open count as not certified. eps: (batch,). failure_probability: of all stages together.
+    * holds: (batch,) bool. eps: (batch,). failure_probability: of all stages together.
+    * stage: (batch,) index into stages of what decided a point. A point that no stage decides is not certified, and
+      counts for the last.
     """
 
     holds: Tensor
@@ -65,7 +66,7 @@ def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor,
     tolerances = [*(rough for rough in ROUGH if rough > tolerance), tolerance]
     spent = [0.0]
 
-    def certifies(bound: Rung, index: Tensor) -> tuple[Tensor, Tensor]:
+    def certifies(bound: BoundFunction, index: Tensor) -> tuple[Tensor, Tensor]:
         found = certify(net, x[index], y[index], radius[index], bound=bound)
         spent.append(found.bound.failure_probability)
         # A point that is misclassified, or whose logits tie, is decided as well.

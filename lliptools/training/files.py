@@ -140,7 +140,7 @@ def _not_got(path: Path, source: Source, got: str, cause: str) -> InvalidInput:
         expected=f"{path}, or {source.name} with MD5 {source.md5} from one of its addresses",
         got=got,
         cause=cause,
-        next_step=f"{_by_hand(path, source)}, or set LLIPTOOLS_DATA to the folder that holds {source.place}",
+        next_step=f"{_by_hand(path, source)}, or set LLIPTOOLS_DATA to the folder with {source.place}",
     )
 
 

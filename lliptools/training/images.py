@@ -149,7 +149,7 @@ def _annotated(folder: Path, names: list[str]) -> tuple[list[Path], Tensor]:
     rows = [line.split("\t") for line in read(path, TINY_IMAGENET).decode(errors="replace").splitlines() if line]
     _require_count(TINY_IMAGENET_CLASSES * TINY_IMAGENET_PER_CLASS // 10, "lines", rows, path, CUT_SHORT)
     strange = next((row for row in rows if len(row) < 2 or row[1] not in numbers), None)
-    _require(strange is None, path, TINY_IMAGENET, "a name and a class of wnids.txt a line", f"{strange}", OTHER)
+    _require(strange is None, path, TINY_IMAGENET, "a name and a class of wnids.txt on every line", f"{strange}", OTHER)
     return [folder / "images" / row[0] for row in rows], torch.tensor([numbers[row[1]] for row in rows])
 
 

@@ -15,13 +15,13 @@ AT_THETA = 0.1  # weight of the flat zone above θ
 
 
 def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
-    """The logits an adversary could at most reach, relative to class y's: f_j + eps · Lip(f_y − f_j).
+    """The largest logits that an adversary could produce, relative to class y's: f_j + eps · Lip(f_y − f_j).
 
     logits and pairwise: (batch, classes), the latter 0 at j = y. eps: a number or (batch,). y: (batch,).
     The certificate holds exactly where class y wins among them. Source: Huang et al. (NeurIPS 2021), section 4.
     """
-    reach = torch.as_tensor(eps, dtype=logits.dtype, device=logits.device).expand(len(logits))[:, None] * pairwise
-    return logits + reach.masked_fill(own_class(logits, y), 0.0)
+    change = torch.as_tensor(eps, dtype=logits.dtype, device=logits.device).expand(len(logits))[:, None] * pairwise
+    return logits + change.masked_fill(own_class(logits, y), 0.0)
 
 
 def gloro(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class SharedNorm:
         return self
 
     def state_dict(self) -> dict[str, Tensor]:
-        """One vector a layer, by its place: what a checkpoint has to hold besides steps."""
+        """One vector per layer, by its place: what a checkpoint has to contain besides steps."""
         return {str(place): vector.clone() for place, vector in sorted(self.vectors.items())}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

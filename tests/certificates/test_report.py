@@ -136,7 +136,7 @@ def test_what_cannot_be_read(points, tmp_path):
     refused(run("digits-clipped", "--input", points, "--eps", "inf"), "InvalidInput", "finite radius")
     for wrong in (np.zeros(100, dtype=int), np.array(3)):
         np.save(tmp_path / "labels.npy", wrong)
-        refused(run("digits-clipped", *one, "--labels", tmp_path / "labels.npy"), "one for each point")
+        refused(run("digits-clipped", *one, "--labels", tmp_path / "labels.npy"), "labels of other points")
     (tmp_path / "damaged.npy").write_bytes(points.read_bytes()[:40].replace(b"{", b"("))
     refused(run("digits-clipped", "--input", tmp_path / "damaged.npy", "--eps", 0.1), "InvalidInput")
     refused(run(tmp_path / "none.PT2", *one), "InvalidInput", "no such file")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, Box, global_bound, local_bound, outward_rounding
-from lliptools.certificates.certificate import Rung
+from lliptools.certificates.certificate import BoundFunction
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import narrowed
 from lliptools.nets import check_input, forward, read_blocks
@@ -36,7 +36,7 @@ class Effort:
     tolerance: float = 1e-3
     precision: float = 1e-6
 
-    def rung(self) -> Rung:
+    def rung(self) -> BoundFunction:
         """The local bound at this effort."""
         return partial(local_bound, norm=UpperNorm(tolerance=self.tolerance))
 

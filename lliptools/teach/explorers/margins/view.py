@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, adversarial_distance, exact_bound, global_bound, local_bound, round_down, round_up
-from lliptools.certificates.certificate import Rung, certify
+from lliptools.certificates.certificate import BoundFunction, certify
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
@@ -200,7 +200,7 @@ def _by_assumption(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, constan
     smallest = margin.min().item()
     radius = max(0.0, smallest / (math.sqrt(2) * constant))
     unknown = torch.full_like(margin, torch.nan)
-    rungs: dict[str, Rung] = {"global": global_bound, "local": local_bound}
+    rungs: dict[str, BoundFunction] = {"global": global_bound, "local": local_bound}
     if exact:
         rungs["exact"] = exact_bound
     proved, tightest = math.inf, "global"
@@ -224,7 +224,7 @@ def _reach(name: str, bound: Bound, y: Tensor, radius: float) -> Reach:
     return Reach(name, bound.value.item(), bound.pairwise(y)[0], bound.eps.item(), radius, radius > 0)
 
 
-def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, rung: Rung) -> float:
+def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, rung: BoundFunction) -> float:
     """The largest radius, a little below a reach, that really certifies; 0 where none does."""
     if not (0 < reach < math.inf):
         return certified_radius(net, x, y, bound=rung).item()
@@ -233,7 +233,7 @@ def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, rung: Ru
     return max(radii[holds].tolist(), default=0.0)
 
 
-def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, rung: Rung) -> Tensor:
+def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, rung: BoundFunction) -> Tensor:
     """Whether each radius certifies, in one batched call: (radii,) bool."""
     many = len(radii)
     return certify(net, x.expand(many, *x.shape[1:]), y.expand(many), radii, bound=rung).holds
