@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from lliptools.bounds.pieces import Array
 from lliptools.bounds.record import Bound
 from lliptools.digits import radius_text, round_up
 from lliptools.nets.checks import check_labels
-from lliptools.norms.rounding import enclosed, inflated, outward_rounding, unit
+from lliptools.norms.rounding import enclosed, inflated, unit
 from lliptools.norms.scaled import length, norm
 
 __all__ = ["ExactBound", "exact_bound"]
@@ -27,27 +28,10 @@ class ExactBound(Bound):
     """The exact local constant, and all that it was found from.
 
     jacobians: for every point of the batch (regions, classes, features), of the regions that meet its ball.
-    errors: how far rounding may have moved each of their entries, of the same shapes; 0 where it is not enclosed.
     blocks: those of the local bound, for comparison: the product of their norms is not the value.
     """
 
     jacobians: tuple[Tensor, ...] = ()
-    errors: tuple[Tensor, ...] = ()
-
-    def pairwise(self, y: Tensor) -> Tensor:
-        """Exact Lipschitz constant of f_y − f_j on the ball for every class j: labels y (batch,) -> (batch, classes).
-
-        It is 0 for j = y. Raises InvalidInput where y does not fit.
-        """
-        y = check_labels(y, len(self.value), self.jacobians[0].shape[1], self.value.device)
-        found = []
-        with outward_rounding(self.arithmetic.endswith(", rounding enclosed")):
-            for jacobian, error, own in zip(self.jacobians, self.errors, y.tolist(), strict=True):
-                rows = jacobian[:, None, own] - jacobian
-                between = (error[:, None, own] + error + unit(error) * rows.abs()) * (1 + 4 * unit(error))
-                between[:, own] = 0.0  # the difference of a class and itself
-                found.append(_norms(rows[:, :, None], between[:, :, None]).amax(dim=0))
-        return torch.stack(found)
 
     def __str__(self) -> str:
         """One line: the value and how many regions it was found from, of the one point or the mean over the batch."""
@@ -109,8 +93,20 @@ def exact_bound(
         failure_probability=search.masks.failure_probability,  # of the blocks, whose boxes certificates may use
         arithmetic=search.masks.arithmetic,
         jacobians=jacobians,
-        errors=errors,
+        pairs=partial(_pairs, jacobians, errors),
     )
+
+
+def _pairs(jacobians: tuple[Tensor, ...], errors: tuple[Tensor, ...], bound: Bound, y: Tensor) -> Tensor:
+    """The exact constants of f_y − f_j, (batch, classes); errors: how far rounding may have moved the Jacobians."""
+    y = check_labels(y, len(bound.value), jacobians[0].shape[1], bound.value.device)
+    found = []
+    for jacobian, error, own in zip(jacobians, errors, y.tolist(), strict=True):
+        rows = jacobian[:, None, own] - jacobian
+        between = (error[:, None, own] + error + unit(error) * rows.abs()) * (1 + 4 * unit(error))
+        between[:, own] = 0.0  # the difference of a class and itself
+        found.append(_norms(rows[:, :, None], between[:, :, None]).amax(dim=0))
+    return torch.stack(found)
 
 
 def _norms(matrices: Tensor, errors: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ from lliptools.domains.domain import Domain
 from lliptools.nets.activations import Units
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs, product_above
-from lliptools.norms.rounding import enclosed, gamma, inflated, is_outward
+from lliptools.norms.masked import kept_first
+from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, is_outward
 from lliptools.norms.scaled import length, norm, times_power_of_two
 
 __all__ = ["Slopes"]
@@ -76,7 +77,7 @@ class Slopes(Domain):
 
     def linear(self, linear: LinearMap) -> Slopes:
         """The state after a linear map that can be written as a matrix; its bias does not matter."""
-        return self.times(linear.weight.detach(), _error(linear))
+        return self.times(linear.weight.detach(), entry_error(linear))
 
     def after(self, block: BlockBound, radius: Tensor) -> Slopes:
         """The state after an activation, by its slopes over the box of its inputs."""
@@ -120,7 +121,7 @@ class Slopes(Domain):
     def units(self, least: Tensor, greatest: Tensor) -> Slopes:
         """The state after units whose slopes lie in [least, greatest], each (batch, units)."""
         middle, radius = (least + greatest) / 2, (greatest - least).abs() / 2
-        which, kept = _unstable(radius != 0)
+        which, kept = kept_first(radius != 0)
         fed = torch.zeros(*which.shape, radius.shape[1], dtype=torch.float64, device=radius.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
         steepest = torch.maximum(least.abs(), greatest.abs())
@@ -141,7 +142,7 @@ class Slopes(Domain):
         one_error, other_error = self.error_of(0).chunk(2, dim=1)
         first, second = self.alive.chunk(2, dim=1)
         share = (1 + resolved.double()) / 2  # of the first half in the maximum: 1, 0, or ½
-        which, kept = _unstable(resolved == 0)
+        which, kept = kept_first(resolved == 0)
         between = replace(self, state=(one - other) / 2, alive=first | second)
         fed = torch.zeros(*which.shape, resolved.shape[1], dtype=torch.float64, device=resolved.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
@@ -306,20 +307,6 @@ class Slopes(Domain):
         return torch.where(self.lost | ~total.isfinite(), torch.inf, total)
 
 
-def _error(linear: LinearMap) -> Tensor | None:
-    """How far rounding may have moved the entries of the matrix; None where they are exact or nobody asks."""
-    if not is_outward():
-        return None
-    if linear.matrix_error is not None:
-        return linear.matrix_error.detach()
-    summed = len(linear.operators) > 1 or any(operator.copies > 1 for operator in linear.operators)
-    share = linear.relative_error + (gamma(linear.terms, linear.bias) if summed else 0.0)
-    if share == 0:
-        return None
-    absolute = tuple(operator.with_entries(torch.abs) for operator in linear.operators)
-    return share * replace(linear, operators=absolute).weight.detach()
-
-
 def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
     """The state after the first matrix W, and its error; beside: how far the entries of weight may be from those of W.
 
@@ -336,10 +323,3 @@ def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
     )
     missed = length(weight.T - Q @ R, dim=0) + gamma(len(R), Q) * square.sqrt() * rows
     return R[None], inflated(enclosed(missed + tilt * rows) + length(beside, dim=1))[None]
-
-
-def _unstable(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the unstable units, for as many as the sample with most of them has, and which of them are real."""
-    most = int(mask.count_nonzero(dim=1).max()) if mask.numel() else 0
-    which = mask.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return which, mask.gather(1, which)
