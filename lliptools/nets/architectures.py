@@ -33,7 +33,7 @@ CONVOLUTIONAL = {
 def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool = False) -> nn.Sequential:
     """A multi-layer perceptron: Linear(sizes[0], sizes[1]), activation, …, Linear(sizes[-2], sizes[-1]).
 
-    activation: "relu", "clipped_relu" with one learnable threshold a unit, all starting at theta, "maxmin", or
+    activation: "relu", "clipped_relu" with one learnable threshold per unit, all starting at theta, "maxmin", or
     "clipped_maxmin" with thresholds that start at theta and −theta. flatten: begin with torch.nn.Flatten, for images.
     Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
     """
@@ -62,7 +62,7 @@ def cnn(
     """One of the paper's convolutional networks, "4C3F", "6C2F" or "8C2F", or the small "2C1F", for images of a shape.
 
     shape: (channels, size, size). Kernels start from N(0, 2/(k²·channels out)) and biases from 0. activation and theta:
-    as of mlp, one threshold a unit; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) an activation.
+    as of mlp, one threshold per unit; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) per activation.
     Raises InvalidInput for another name or activation, and for another number of pairs.
     """
     if name not in CONVOLUTIONAL:

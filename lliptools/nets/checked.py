@@ -1,4 +1,4 @@
-"""An activation of one's own, and what is checked of its rule wherever the rule is used."""
+"""An activation of one's own, checked wherever its image and slopes are used."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from lliptools.nets.activations import Activation, outward, tiny, ulp
 
 __all__ = ["Checked"]
 
-WIDEST = 1e3  # what reaches to infinity is looked into so far
+WIDEST = 1e3  # how far into an infinite box is looked
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a box, at which the rule is held against the function
 
 
 class Checked(Activation):
     """The rule of an activation that derives from Activation; what a few points show to be false is refused.
 
-    Image and slopes have the shape of the box, no NaN, and lower <= upper; they hold at five points of the box; the
+    Image and slopes have the shape of the box, no NaN, and lower <= upper; they are true at five points of the box; the
     function takes units one by one. Ends that are not whole numbers are moved outward by the error of a function.
     """
 
@@ -36,19 +36,19 @@ class Checked(Activation):
         return found.to(z.dtype)
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The image that the layer says, (batch, *units) each. Raises InvalidInput where a value lies outside."""
+        """The image that the layer states, (batch, *units) each. Raises InvalidInput where a value lies outside."""
         lower, upper = _ascending(lower, upper)
         low, high = outward(*self._ends("image", self.layer.image(lower, upper), lower))
         with torch.no_grad():
             values = self._at(_places(lower, upper))
-            room = 16 * ulp(low) * values.abs() + tiny(low)
-            inside = (low <= values + room) & (values - room <= high)
+            slack = 16 * ulp(low) * values.abs() + tiny(low)
+            inside = (low <= values + slack) & (values - slack <= high)
         if not (inside | values.isnan()).all():
             raise self._false("image(lower, upper) around the values over [lower, upper]", "a value outside of it")
         return low, high
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The slopes that the layer says, (batch, *units) each. Raises InvalidInput where a secant is steeper."""
+        """The slopes that the layer states, (batch, *units) each. Raises InvalidInput where a secant is steeper."""
         lower, upper = _ascending(lower, upper)
         least, greatest = self._ends("slopes", self.layer.slopes(lower, upper), lower)
         with torch.no_grad():
@@ -57,9 +57,9 @@ class Checked(Activation):
             self._check_units(z, values)
             step, rise = z.diff(dim=0), values.diff(dim=0)
             size = values.abs() + torch.maximum(least.abs(), greatest.abs()) * z.abs()
-            room = 16 * ulp(least) * (size[1:] + size[:-1]) + tiny(least)
-            between = (least * step - room <= rise) & (rise <= greatest * step + room)
-            known = rise.isfinite() & room.isfinite()
+            slack = 16 * ulp(least) * (size[1:] + size[:-1]) + tiny(least)
+            between = (least * step - slack <= rise) & (rise <= greatest * step + slack)
+            known = rise.isfinite() & slack.isfinite()
         if not (between | ~known).all():
             raise self._false("slopes(lower, upper) of any two points in [lower, upper]", "two points with another")
         whole = [slope == slope.round() for slope in (least, greatest)]
@@ -69,7 +69,7 @@ class Checked(Activation):
         )
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
-        """The pieces that the layer says, as of Activation. Raises InvalidInput where the function is another one."""
+        """The pieces that the layer states, as of Activation. Raises InvalidInput where the function is another one."""
         found = self.layer.pieces(shape)
         if found is None:
             return None

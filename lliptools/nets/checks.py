@@ -20,39 +20,27 @@ __all__ = [
 
 def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
     """The labels, checked: integers of shape (batch,) in 0 … classes − 1. Raises InvalidInput for anything else."""
-    expected = f"y as an integer tensor of shape ({batch},) with classes 0 to {classes - 1}"
     if classes < 2:
         raise InvalidInput(
             expected="a network with at least two outputs",
             got=f"{classes}",
             cause="a single score, which has no margin",
-            next_step="give the network one output a class",
+            next_step="give the network one output per class",
         )
     integers = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+    wrong = None
     if not integers or y.layout != torch.strided:
         got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
-        raise InvalidInput(
-            expected=expected,
-            got=got,
-            cause="labels in another form",
-            next_step="torch.as_tensor(y, dtype=torch.int64)",
-        )
-    if y.shape != (batch,):
-        raise InvalidInput(
-            expected=expected,
-            got=f"shape {tuple(y.shape)}",
-            cause="labels of other points, or one-hot rows",
-            next_step="pass one class index a point",
-        )
-    y = y.to(device=device, dtype=torch.int64)
-    if not ((y >= 0) & (y < classes)).all():
-        raise InvalidInput(
-            expected=expected,
-            got=f"values from {int(y.min())} to {int(y.max())}",
-            cause="labels that start at 1, or a network for fewer classes",
-            next_step=f"check that the network's {classes} outputs are the classes of y",
-        )
-    return y
+        wrong = got, "labels in another form", "torch.as_tensor(y, dtype=torch.int64)"
+    elif y.shape != (batch,):
+        wrong = f"shape {tuple(y.shape)}", "labels of other points, or one-hot rows", "pass one class index per point"
+    elif not (((found := y.to(device=device, dtype=torch.int64)) >= 0) & (found < classes)).all():
+        got = f"values from {int(found.min())} to {int(found.max())}"
+        wrong = got, "labels that start at 1, or a network for fewer classes", "check which classes the outputs are of"
+    if wrong is not None:
+        expected = f"y as an integer tensor of shape ({batch},) with classes 0 to {classes - 1}"
+        raise InvalidInput(expected=expected, got=wrong[0], cause=wrong[1], next_step=wrong[2])
+    return found
 
 
 def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
@@ -66,14 +54,14 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
         radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InvalidInput(
-            expected="eps as a number, or a tensor of one radius a point",
+            expected="eps as a number, or a tensor of one radius per point",
             got=repr(eps)[:80],
             cause="a value that is not a number",
             next_step="pass a float",
         ) from error
     if radius.shape not in {torch.Size([]), torch.Size([len(x)])}:
         raise InvalidInput(
-            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius a point",
+            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius per point",
             got=f"shape {tuple(radius.shape)}",
             cause="radii of another batch",
             next_step="to try many radii at one point, pass x.expand(len(eps), -1)",
@@ -86,15 +74,14 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
             next_step="pass the radius of the ball around x, in the units of x",
         )
     if not (isinstance(eps, float) or (isinstance(eps, Tensor) and eps.is_floating_point())):
-        whole = (radius == radius.round()) & (
-            radius < 2**53
-        )  # what is neither may have been rounded, to a smaller ball
+        # What is neither whole nor of floating point may have been rounded, to a smaller ball.
+        whole = (radius == radius.round()) & (radius < 2**53)
         radius = torch.where(whole, radius, radius.nextafter(torch.full_like(radius, torch.inf)))
     return radius.expand(len(x)).clone()
 
 
 def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
-    """Raises InvalidInput for a domain that is not (low, high), or that does not hold x."""
+    """Raises InvalidInput for a domain that is not (low, high), or that does not contain x."""
     if domain is None:
         return
     if not (isinstance(domain, tuple) and len(domain) == 2 and all(_is_end(end) for end in domain)):
@@ -107,7 +94,7 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
     low, high = domain
     if not (low < high and (x >= low).all() and (x <= high).all()):
         raise InvalidInput(
-            expected="a domain (low, high) that holds every value of x",
+            expected="a domain (low, high) that contains every value of x",
             got=f"{domain} for values from {x.min().item():g} to {x.max().item():g}",
             cause="inputs that were normalised after the domain was noted",
             next_step="pass the range of x in the units that the network sees",

@@ -13,7 +13,7 @@ __all__ = ["Chain", "Designed", "Guarantee", "states_its_guarantee"]
 
 
 class Guarantee(float):
-    """A Lipschitz constant that a layer vouches for in exact arithmetic, with the words for which inputs it holds."""
+    """A Lipschitz constant that a layer guarantees in exact arithmetic, and for which inputs, in words."""
 
     holds: str
 
@@ -47,7 +47,7 @@ class Designed(nn.Module, ABC):
     """A layer that says what it computes as a chain of plain steps, and what Lipschitz constant it guarantees.
 
     The bounds, lliptools.layers.export and forward itself all read the chain, so that they cannot disagree. A class
-    says its guarantee itself: one that inherits lipschitz_bound is refused by the bounds, as it may compute otherwise.
+    states its guarantee itself: one that inherits lipschitz_bound is refused, as it may compute otherwise.
     """
 
     axes: int = 1  # of a sample: 1 for features, 3 for channels and an image's size
@@ -77,7 +77,7 @@ class Designed(nn.Module, ABC):
 
 
 def states_its_guarantee(layer: Designed) -> bool:
-    """Whether the layer's own class says what holds and computes it: forward and chain of one hand, none replaced."""
+    """Whether the layer's own class states what it guarantees, and forward and chain are of one class, not replaced."""
     kind = type(layer)
     if any(callable(getattr(kind, name, None)) for name in vars(layer) if name != "forward"):
         return False

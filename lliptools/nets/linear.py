@@ -14,7 +14,7 @@ from lliptools.nets.operators import Dense, Operator, Shape
 
 __all__ = ["LinearMap", "matrix_of", "or_one", "through"]
 
-SAFE = 1e-18  # in float32, and far from it in float64, the square of such a number is not lost
+SAFE = 1e-18  # in float32, and far from it in float64, the square of such a number does not underflow
 LARGEST_WEIGHT = 2**27  # entries up to which a matrix is written at all
 UNIT = torch.finfo(torch.float64).eps / 2
 TINY = torch.finfo(torch.float64).tiny  # more than underflow takes of a product
@@ -175,10 +175,10 @@ class LinearMap:
     @cached_property
     def underflow(self) -> Tensor:
         """More than underflow, in the operators one after the other, can take of an output: (1, *out_shape)."""
-        lost = self.bias.detach().new_zeros(1, *self.in_shape)
+        error = self.bias.detach().new_zeros(1, *self.in_shape)
         for operator in self.absolute:
-            lost = operator(lost.reshape(1, *operator.in_shape)) + operator.terms * torch.finfo(lost.dtype).tiny
-        return lost.detach().reshape(1, *self.out_shape)
+            error = operator(error.reshape(1, *operator.in_shape)) + operator.terms * torch.finfo(error.dtype).tiny
+        return error.detach().reshape(1, *self.out_shape)
 
     @cached_property
     def normalised(self) -> tuple["LinearMap", Tensor]:

@@ -57,12 +57,12 @@ class Operator(ABC):
         return replace(self, weight=self.weight / by)
 
     def scaled_rows(self, factor: Tensor) -> "Operator":
-        """diag(factor) W for one factor an output row or channel."""
+        """diag(factor) W for one factor per output row or channel."""
         return replace(self, weight=self.weight * over_rows(factor, self.weight.dim()))
 
 
 def over_rows(factor: Tensor, dim: int) -> Tensor:
-    """One factor a row, made to broadcast over tensors of that many axes: (rows,) -> (rows, 1, …)."""
+    """One factor per row, made to broadcast over tensors of that many axes: (rows,) -> (rows, 1, …)."""
     return factor.reshape(-1, *[1] * (dim - 1))
 
 
@@ -91,7 +91,7 @@ class Dense(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Scale(Operator):
-    """One factor a channel, (channels,): what batch normalisation does in evaluation mode."""
+    """One factor per channel, (channels,): what batch normalisation does in evaluation mode."""
 
     @property
     def out_shape(self) -> Shape:
@@ -151,8 +151,10 @@ class Convolution(Operator):
         return prod(-(-r // n) for r, n in zip(reach, self.in_shape[1:], strict=True)) if self.circular else 1
 
     @property
-    def _own_padding(self) -> bool:
-        return not self.circular and all(before == after >= 0 for before, after in self.pads)
+    def _own_padding(self) -> Shape | None:
+        """The padding as torch's own convolutions take it; None where they do not."""
+        own = not self.circular and all(before == after >= 0 for before, after in self.pads)
+        return tuple(before for before, _ in self.pads) if own else None
 
     @property
     def _widths(self) -> list[int]:
@@ -162,25 +164,22 @@ class Convolution(Operator):
     def __call__(self, h: Tensor) -> Tensor:
         """The convolution, without bias."""
         convolve = conv1d if len(self.stride) == 1 else conv2d
-        padding: Shape = tuple(0 for _ in self.pads)
-        if self._own_padding:
-            padding = tuple(before for before, _ in self.pads)
-        else:
+        padding = self._own_padding
+        if padding is None:
             h = pad(h, self._widths, mode="circular" if self.circular else "constant")
+            padding = (0,) * len(self.pads)
         return convolve(h, self.weight, None, self.stride, padding, self.dilation, self.groups)
 
     def adjoint(self, z: Tensor) -> Tensor:
         """Its transpose: what is padded is cut off, or folded back where it had been repeated."""
         back = conv1d_input if len(self.stride) == 1 else conv2d_input
-        shape, padding = (len(z), *self.in_shape), tuple(0 for _ in self.pads)
-        if self._own_padding:
-            padding = tuple(before for before, _ in self.pads)
+        padding = self._own_padding
+        if padding is not None:
             if z.dtype == torch.float32:
                 return self._transposed(z, padding)
-            return back(shape, self.weight, z, self.stride, padding, self.dilation, self.groups)
-        h = back(
-            (len(z), self.in_shape[0], *self.padded), self.weight, z, self.stride, padding, self.dilation, self.groups
-        )
+            return back((len(z), *self.in_shape), self.weight, z, self.stride, padding, self.dilation, self.groups)
+        shape, nothing = (len(z), self.in_shape[0], *self.padded), (0,) * len(self.pads)
+        h = back(shape, self.weight, z, self.stride, nothing, self.dilation, self.groups)
         if not self.circular:
             return pad(h, [-width for width in self._widths])
         for axis, ((before, after), size) in enumerate(zip(self.pads, self.in_shape[1:], strict=True), start=2):

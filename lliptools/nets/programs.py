@@ -79,10 +79,10 @@ def read_program(program: ExportedProgram) -> nn.Sequential:
 
 
 def _inputs(program: ExportedProgram) -> list[Any]:
-    """What stands for the inputs of the graph: copies of tensors that it holds, and the value nothing was done to."""
-    signature, held = program.graph_signature, {**program.constants, **program.state_dict}
+    """What stands for the inputs of the graph: copies of its tensors, and the value nothing was done to."""
+    signature, tensors = program.graph_signature, {**program.constants, **program.state_dict}
     given = [
-        Value() if each.kind is InputKind.USER_INPUT else held[str(each.target)].detach().clone()
+        Value() if each.kind is InputKind.USER_INPUT else tensors[str(each.target)].detach().clone()
         for each in signature.input_specs
     ]
     inputs, outputs = sum(isinstance(each, Value) for each in given), len(signature.output_specs)

@@ -8,7 +8,7 @@ __all__ = ["Residual"]
 class Residual(nn.Module):
     """x + block(x), for a block that keeps the shape of its samples.
 
-    block: a torch.nn.Sequential of layers that the bounds can read; it may hold residual layers itself.
+    block: a torch.nn.Sequential of layers that the bounds can read; it may contain residual layers itself.
     Source: He et al., "Deep residual learning for image recognition" (CVPR 2016).
     """
 

@@ -43,19 +43,13 @@ def provenance(name: str | Path) -> dict[str, Any]:
     """
     folder, name = _place(name)
     records = _records(folder)
-    if folder != _shipped() and not (name in records and (folder / f"{name}.safetensors").exists()):
+    if name not in records or not (folder / f"{name}.safetensors").exists():
         raise InvalidInput(
-            expected=f"{name}.safetensors and its line in provenance.json in {folder}",
-            got="no such file" if name in records else f"lines for {sorted(records)}",
-            cause="weights that were moved without their provenance.json",
+            expected=f"a network that ships, one of {available()}, or a .safetensors file and its line in "
+            "provenance.json beside it",
+            got=f"{name!r} in {folder}, where there are lines for {sorted(records)}",
+            cause="a spelling that differs, or weights that were moved without their provenance.json",
             next_step="keep the two files that `lliptools train` writes in one folder",
-        )
-    if name not in records:
-        raise InvalidInput(
-            expected=f"one of {sorted(records)}, or a path that ends in .safetensors",
-            got=repr(name),
-            cause="a network that does not ship with the package",
-            next_step="lliptools.nets.available() lists those that do",
         )
     return records[name]
 
@@ -99,8 +93,8 @@ def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record:
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    room = build.func.__module__.rsplit(".", 1)[0]
-    network = {"function": f"{room}.{build.func.__name__}", "arguments": build.args, "keywords": build.keywords}
+    package = build.func.__module__.rsplit(".", 1)[0]
+    network = {"function": f"{package}.{build.func.__name__}", "arguments": build.args, "keywords": build.keywords}
     with locked(folder / ".lock", PATIENCE):
         records = _records(folder) | {name: {"network": network, **record}}
         with replacing(folder / "provenance.json") as line, replacing(folder / f"{name}.safetensors") as file:
@@ -120,8 +114,8 @@ def _built(network: Any, folder: Path) -> nn.Sequential:
         function, arguments, keywords = network["function"], network["arguments"], network["keywords"]
         if function not in BUILDERS:
             raise ValueError(f"the function {function!r}")
-        room, name = function.rsplit(".", 1)
-        build = getattr(import_module(room), name)
+        package, name = function.rsplit(".", 1)
+        build = getattr(import_module(package), name)
         signature, kinds = inspect.signature(build), get_type_hints(build)
         for key, value in signature.bind(*arguments, **keywords).arguments.items():
             several = signature.parameters[key].kind is inspect.Parameter.VAR_POSITIONAL
@@ -153,7 +147,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _check_kinds(state: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
-    """Raise RuntimeError for numbers that the network cannot hold: complex ones, or whole ones as weights."""
+    """Raise RuntimeError for numbers that do not fit the network: complex ones, or whole ones as weights."""
     for key in state.keys() & weights.keys():
         value = weights[key]
         if value.is_complex() or value.is_floating_point() != state[key].is_floating_point():

@@ -93,3 +93,7 @@ def test_operators_of_onnx(tmp_path):
     ll.export(images.eval(), (1, 8, 8), to=tmp_path / "net.onnx")
     found = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
     assert found <= {name for reading in EVERY.values() for name in reading.onnx.split()}
+
+
+if __name__ == "__main__":  # writes the page anew
+    (ROOT / "docs" / "supported.md").write_text(page())
