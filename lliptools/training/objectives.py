@@ -11,7 +11,7 @@ from lliptools.bounds import Bound, global_bound, local_bound
 from lliptools.bounds.estimated import estimated_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.errors import InvalidInput
-from lliptools.training.losses import gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
+from lliptools.training.losses import bcp, gloro, lmt, offset_cross_entropy, sparsity_loss
 from lliptools.training.norms import SharedNorm
 
 __all__ = ["LMT", "Adversarial", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
@@ -81,6 +81,15 @@ class _ByBound:
                 next_step='take bound="local"',
             )
 
+    def _found(self, net: Net, x: Tensor, eps: float, norm: SharedNorm | None) -> tuple[Tensor, Bound]:
+        """The logits and the bound, with the graph of its boxes where the sparsity loss needs it."""
+        is_global = self.bound == "global"
+        if norm is None:
+            return net(x), (global_bound if is_global else local_bound)(net, x, eps, differentiable=True)
+        bound = estimated_bound(net, x, eps, norm, is_global=is_global, graph=bool(self.sparsity))
+        assert bound.outputs is not None
+        return bound.outputs, bound  # the pass has been through the network already
+
 
 @dataclass(frozen=True)
 class Certified(_ByBound):
@@ -108,13 +117,9 @@ class Certified(_ByBound):
         share, tau = ramped(progress, self.warmup, self.ramp), self.temperature
         if share == 0:
             return tau * cross_entropy(net(x) / tau, y)
-        boxes = bool(self.sparsity) or norm is None
-        logits, bound = _found(self.bound, net, x, share * self.eps, norm, boxes=boxes)
-        clean = tau * cross_entropy(logits / tau, y)
-        certified = tau * cross_entropy(worst_logits(logits, bound.pairwise(y), bound.eps, y) / tau, y)
-        if self.sparsity:
-            certified = certified + self.sparsity * sparsity_loss(net, bound)
-        return (1 - share) * clean + share * certified
+        logits, bound = self._found(net, x, share * self.eps, norm)
+        loss = tau * bcp(logits / tau, bound.pairwise(y) / tau, bound.eps, y, kappa=1 - share)
+        return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class GloRo(_ByBound):
         if share == 0:
             logits = net(x)
             return gloro(logits, torch.zeros_like(logits), 0.0, y)
-        logits, bound = _found(self.bound, net, x, share * self.eps, norm, boxes=bool(self.sparsity))
+        logits, bound = self._found(net, x, share * self.eps, norm)
         loss = gloro(logits, bound.pairwise(y), bound.eps, y)
         return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
 
@@ -159,7 +164,7 @@ class LMT(_ByBound):
         eps = ramped(progress, self.warmup, self.ramp) * self.eps
         if eps == 0:
             return cross_entropy(net(x), y)
-        logits, bound = _found(self.bound, net, x, eps, norm, boxes=False)
+        logits, bound = self._found(net, x, eps, norm)
         return lmt(logits, bound.value, bound.eps, y)
 
 
@@ -176,17 +181,6 @@ class Offset:
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """The loss, the same all along."""
         return offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
-
-
-def _found(
-    kind: str, net: nn.Sequential, x: Tensor, eps: float, norm: SharedNorm | None, *, boxes: bool
-) -> tuple[Tensor, Bound]:
-    """The logits and the bound, "local" or "global"; boxes: whether the loss needs the gradient of the local one's."""
-    if norm is None:
-        return net(x), (global_bound if kind == "global" else local_bound)(net, x, eps, differentiable=True)
-    bound = estimated_bound(net, x, eps, norm, is_global=kind == "global", graph=boxes)
-    assert bound.outputs is not None
-    return bound.outputs, bound  # the pass has been through the network already
 
 
 def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:
