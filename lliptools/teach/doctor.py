@@ -1,4 +1,4 @@
-"""The doctor: is this machine ready for the notebooks? Every fault comes with the command that mends it."""
+"""The doctor: is this machine ready for the notebooks? Every fault comes with the command that fixes it."""
 
 import os
 import sys
@@ -14,28 +14,29 @@ LAB_EXTENSIONS = {"@jupyter-widgets/jupyterlab-manager": "jupyterlab_widgets", "
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; mend is the command for a fault, empty where all is well."""
+    """One thing that was looked at; fix is the command for a fault, empty where all is well."""
 
     what: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         """One line, two for a fault."""
-        mark = "FAULT" if self.mend else "ok"
-        line = f"{mark:>5}  {self.what:<14} {self.found}"
-        return f"{line}\n       {'':<14} mend it with: {self.mend}" if self.mend else line
+        line = f"{'FAULT' if self.fix else 'ok':>5}  {self.what:<14} {self.found}"
+        return f"{line}\n       {'':<14} fix it with: {self.fix}" if self.fix else line
 
 
 def examine() -> list[Finding]:
-    """Look at Python, the packages, the device, the widgets and the data folder."""
-    return [*_python(), *_packages(), *_device(), *_widgets(), *_kernel(), *_data()]
+    """Look at Python, the packages, the device, the widgets, the kernel and the data folder."""
+    found, new = ".".join(map(str, sys.version_info[:3])), sys.version_info >= (3, 11)
+    python = Finding("python", found, "" if new else "install Python 3.11 or newer, remove .venv, then: make lab")
+    return [python, *_packages(), _device(), _widgets(), _kernel(), _data()]
 
 
 def main() -> int:
     """Print the findings; 0 if all is well, 1 on a fault."""
     findings = examine()
-    faults = sum(bool(finding.mend) for finding in findings)
+    faults = sum(bool(finding.fix) for finding in findings)
     print(*findings, sep="\n")
     print("all is well" if not faults else f"{faults} fault{'s' if faults > 1 else ''}")
     return min(faults, 1)
@@ -43,12 +44,6 @@ def main() -> int:
 
 def _pip(package: str) -> str:
     return f'"{sys.executable}" -m pip install "{package}"'
-
-
-def _python() -> Iterator[Finding]:
-    found = ".".join(map(str, sys.version_info[:3]))
-    needed = sys.version_info >= (3, 11)
-    yield Finding("python", found, "" if needed else "install Python 3.11 or newer, remove .venv, then: make lab")
 
 
 def _packages() -> Iterator[Finding]:
@@ -63,26 +58,23 @@ def _packages() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding(requirement.name, "is not installed", _pip(text))
             continue
-        fits = requirement.specifier.contains(found, prereleases=True)
-        yield Finding(
-            requirement.name, found if fits else f"{found}, needed {requirement.specifier}", "" if fits else _pip(text)
-        )
+        if requirement.specifier.contains(found, prereleases=True):
+            yield Finding(requirement.name, found)
+        else:
+            yield Finding(requirement.name, f"{found}, needed {requirement.specifier}", _pip(text))
 
 
-def _device() -> Iterator[Finding]:
+def _device() -> Finding:
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways, and each is a finding
-        yield Finding("device", f"torch does not load: {error}", _pip("torch") + " --force-reinstall")
-        return
+        return Finding("device", f"torch does not load: {error}", _pip("torch") + " --force-reinstall")
     if torch.cuda.is_available():
-        yield Finding("device", f"cuda: {torch.cuda.get_device_name()}")
-    elif torch.backends.mps.is_available():
-        yield Finding("device", "mps trains in float32; it has no float64, so certificates are computed on the cpu")
-    else:
-        yield Finding(
-            "device", f"cpu, {torch.get_num_threads()} threads (no CUDA device; the notebooks do not need one)"
-        )
+        return Finding("device", f"cuda: {torch.cuda.get_device_name()}")
+    if torch.backends.mps.is_available():
+        return Finding("device", "mps trains in float32; it has no float64, so certificates are computed on the cpu")
+    count = torch.get_num_threads()
+    return Finding("device", f"cpu, {count} threads (no CUDA device; the notebooks do not need one)")
 
 
 def _jupyter_has(kind: str, name: str) -> bool:
@@ -94,38 +86,35 @@ def _jupyter_has(kind: str, name: str) -> bool:
     return any((Path(folder) / name).exists() for folder in jupyter_path(kind))
 
 
-def _widgets() -> Iterator[Finding]:
+def _widgets() -> Finding:
     for extension, package in LAB_EXTENSIONS.items():
         if not _jupyter_has("labextensions", extension):
-            yield Finding(
-                "widgets", f"JupyterLab's extension {extension} is missing", _pip(package) + " --force-reinstall"
-            )
-            return
+            missing = f"JupyterLab's extension {extension} is missing"
+            return Finding("widgets", missing, _pip(package) + " --force-reinstall")
     try:
         from anywidget import AnyWidget  # what plotly's figure widget stands on, and loads a second faster
 
         AnyWidget()
     except Exception as error:  # anywidget and ipywidgets raise whatever they meet
-        yield Finding("widgets", f"a widget cannot be made: {error}", _pip("anywidget") + ' "ipywidgets>=8"')
-        return
-    yield Finding("widgets", "will display in JupyterLab")
+        return Finding("widgets", f"a widget cannot be made: {error}", _pip("anywidget") + ' "ipywidgets>=8"')
+    return Finding("widgets", "will display in JupyterLab")
 
 
-def _kernel() -> Iterator[Finding]:
-    there = _jupyter_has("kernels", "python3/kernel.json")
-    mend = f'"{sys.executable}" -m ipykernel install --sys-prefix'
-    yield Finding("kernel", "python3" if there else "python3 is missing", "" if there else mend)
+def _kernel() -> Finding:
+    if _jupyter_has("kernels", "python3/kernel.json"):
+        return Finding("kernel", "python3")
+    return Finding("kernel", "python3 is missing", f'"{sys.executable}" -m ipykernel install --sys-prefix')
 
 
-def _data() -> Iterator[Finding]:
+def _data() -> Finding:
     folder = os.environ.get("LLIPTOOLS_DATA", "")
     if not folder:
-        yield Finding("data folder", "LLIPTOOLS_DATA is not set (digits and moons need none; the cache serves)")
-    elif Path(folder).is_dir():
-        sets = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
-        yield Finding("data folder", f"{folder}: {', '.join(sets) or 'empty'}")
-    else:
-        yield Finding("data folder", f"{folder} is not a folder", f'mkdir -p "{folder}"   (or: unset LLIPTOOLS_DATA)')
+        return Finding("data folder", "LLIPTOOLS_DATA is not set (digits and moons need none; the cache serves)")
+    if not Path(folder).is_dir():
+        fix = f'mkdir -p "{folder}"   (or: unset LLIPTOOLS_DATA)'
+        return Finding("data folder", f"{folder} is not a folder", fix)
+    sets = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
+    return Finding("data folder", f"{folder}: {', '.join(sets) or 'empty'}")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def test_certificates_are_computed_on_the_cpu(without_float64):
 def test_the_doctor_says_so(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
-    (found,) = doctor._device()
+    found = doctor._device()
     assert "no float64" in found.found
-    assert not found.mend
+    assert not found.fix
 
 
 def test_auto_is_the_gpu_where_there_is_one(monkeypatch):

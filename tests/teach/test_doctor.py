@@ -41,8 +41,8 @@ def test_a_missing_package(capsys, monkeypatch):
 def test_widgets_that_will_not_display(monkeypatch, tmp_path):
     monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda kind: [str(tmp_path / kind)])
     assert "@jupyter-widgets/jupyterlab-manager is missing" in finding("widgets").found
-    assert 'pip install "jupyterlab_widgets"' in finding("widgets").mend
-    assert "ipykernel install" in finding("kernel").mend
+    assert 'pip install "jupyterlab_widgets"' in finding("widgets").fix
+    assert "ipykernel install" in finding("kernel").fix
 
 
 @pytest.mark.parametrize("missing", ["torch", "safetensors", "plotly", "sklearn"])
@@ -63,7 +63,7 @@ def test_data_folder(monkeypatch, tmp_path):
     assert finding("data folder").found.endswith("mnist")
     monkeypatch.setenv("LLIPTOOLS_DATA", str(tmp_path / "gone"))
     assert "is not a folder" in finding("data folder").found
-    assert finding("data folder").mend.startswith("mkdir -p")
+    assert finding("data folder").fix.startswith("mkdir -p")
 
 
 @pytest.mark.parametrize("command", [["-m", "lliptools.teach.doctor"], ["-m", "lliptools.cli", "doctor"]])

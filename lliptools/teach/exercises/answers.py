@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong
 
-__all__ = ["Question", "Questions", "ask", "ask_number", "ask_numbers", "given", "numbers"]
+__all__ = ["Question", "Questions", "ask", "ask_number", "ask_numbers", "from_below", "given", "numbers"]
 
 
 def ask(
@@ -84,6 +84,14 @@ def given(answer: Any, wanted: str, fits: Callable[[Tensor], Any]) -> Tensor:
     if not (found.isfinite().all() and fits(found)):
         raise Wrong(f"expected {wanted}; got {str(answer)[:200]}")
     return found
+
+
+def from_below(W: Tensor) -> Tensor:
+    """‖W‖ by two steps of power iteration, (..., rows, columns) -> (...): the classic estimate that is no bound."""
+    v = torch.ones(*W.shape[:-2], W.shape[-1], 1, dtype=torch.float64)
+    for _ in range(2):
+        v = torch.nn.functional.normalize(W.mT @ (W @ v), dim=-2)
+    return (W @ v).flatten(-2).norm(dim=-1)
 
 
 @dataclass(frozen=True)

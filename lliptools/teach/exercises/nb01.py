@@ -56,7 +56,6 @@ class PairwiseRadius(Exercise):
 
     @staticmethod
     def reference(W: Tensor, b: Tensor, x: Tensor, y: int) -> Tensor:
-        """The nearest border, or 0."""
         return _others(_radii(W, b, x, y), y).min().clamp(min=0)
 
     wrong = (
@@ -91,7 +90,6 @@ class PairwiseRadius(Exercise):
             yield W, b, x, int((W @ x + b).argmin())
 
     def check(self, answer: Answer, W: Tensor, b: Tensor, x: Tensor, y: int) -> None:
-        """Compare with the nearest border; what is too large is refuted by a point beyond it."""
         case, truth = self.described(W, b, x, y), self.reference(W, b, x, y).item()
         got = ask_number(answer, case, W, b, x, y)
         if not abs(got) < torch.inf:
@@ -149,7 +147,6 @@ class WhySqrt2(Exercise):
     )
 
     def check(self, answer: Any) -> None:
-        """The norm, then the steepest difference of two rows."""
         wanted = "a finite matrix with a row for each of two or more classes"
         W = given(answer, wanted, lambda found: found.dim() == 2 and len(found) >= 2 and found.numel())
         _, norms, vectors = torch.linalg.svd(W)

@@ -48,7 +48,6 @@ class PowerIteration(Exercise):
 
     @staticmethod
     def reference(W: Tensor, v: Tensor, steps: int) -> Tensor:
-        """v scaled to length 1 before the first step and after each."""
         v = v / v.norm()
         for _ in range(steps):
             v = W.T @ (W @ v)
@@ -71,7 +70,6 @@ class PowerIteration(Exercise):
         yield from ((W, start, steps) for W, start in _matrices(seed) for steps in (0, 1, 2, 5, 40))
 
     def check(self, answer: Answer, W: Tensor, v: Tensor, steps: int) -> None:
-        """Compare with the reference; more than ‖W‖ is refuted."""
         case, top, truth = self.described(W, v, steps), _norm(W), self.reference(W, v, steps).item()
         got = ask_number(answer, case, W, v, steps)
         squared = ": that is the square" if abs(got - truth**2) < 1e-6 * truth**2 else ""
@@ -101,7 +99,6 @@ class GramIteration(Exercise):
 
     @staticmethod
     def reference(W: Tensor, steps: int) -> Tensor:
-        """The scale is taken out before each squaring, and its logarithm is kept."""
         log_scale, weight = torch.zeros(()).double(), 1.0
         for _ in range(steps):
             size = W.norm()
@@ -123,7 +120,6 @@ class GramIteration(Exercise):
         yield from ((W, steps) for W, _ in _matrices(seed) for steps in (0, 1, 2, 4, 8))
 
     def check(self, answer: Answer, W: Tensor, steps: int) -> None:
-        """Compare with the reference; less than ‖W‖ is refuted."""
         case, top, truth = self.described(W, steps), _norm(W), self.reference(W, steps).item()
         got = ask_number(answer, case, W, steps)
         if not abs(got) < torch.inf:
@@ -152,7 +148,6 @@ class BreakSpectralNorm(Exercise):
     )
 
     def check(self, answer: Any) -> Outcome:
-        """The largest singular value of the normalised layer on pictures, with the picture that attains it."""
         wanted = "a kernel of 3 × 3 finite numbers, not all of them 0"
         kernel = given(answer, wanted, lambda K: K.numel() == 9 and 1e-100 < K.abs().max() < 1e100)
         torch.manual_seed(0)

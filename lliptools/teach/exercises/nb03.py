@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound
 from lliptools.nets import mlp
-from lliptools.teach.exercises.answers import Question, Questions, ask, ask_number
+from lliptools.teach.exercises.answers import Question, Questions, ask, ask_number, from_below
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of, steepest_pair
 
@@ -39,25 +39,6 @@ class FoldByHand(Questions):
     )
 
 
-def _by_power_iteration(weights: list[Tensor]) -> float:
-    """Two steps from below."""
-    bound = 1.0
-    for W in weights:
-        v = torch.ones(W.shape[1]).double()
-        for _ in range(2):
-            v = W.T @ (W @ v)
-            v = v / v.norm()
-        bound *= (W @ v).norm().item()
-    return bound
-
-
-def _of_product(weights: list[Tensor]) -> Tensor:
-    merged = weights[0]
-    for W in weights[1:]:
-        merged = W @ merged
-    return torch.linalg.matrix_norm(merged, 2)
-
-
 class ProductBound(Exercise):
     """product_bound(weights): the global bound of the ReLU network with these matrices, first layer first."""
 
@@ -68,14 +49,13 @@ class ProductBound(Exercise):
         "torch.linalg.matrix_norm(W, 2): the 2 is needed, without it you get the Frobenius norm.",
     )
 
-    @staticmethod
-    def reference(weights: list[Tensor]) -> float:
-        """The product of the spectral norms."""
-        return prod(torch.linalg.matrix_norm(W, 2).item() for W in weights)
-
+    reference = staticmethod(lambda weights: prod(torch.linalg.matrix_norm(W, 2).item() for W in weights))
     wrong = (
-        (_of_product, "unsound. On weights = [[1.0], [-1.0]], [[1.0, 1.0]], relu between them"),
-        (_by_power_iteration, "slope 4. Your bound is 3.92"),
+        (
+            lambda weights: torch.linalg.matrix_norm(reduce(lambda A, W: W @ A, weights), 2),
+            "unsound. On weights = [[1.0], [-1.0]], [[1.0, 1.0]], relu between them",
+        ),
+        (lambda weights: prod(map(from_below, weights)), "slope 4. Your bound is 3.92"),
         (lambda weights: ProductBound.reference(weights) * (0.99 if len(weights) == 4 else 1), "nothing proves it"),
         (
             lambda weights: prod(W.norm().item() for W in weights),
@@ -99,7 +79,6 @@ class ProductBound(Exercise):
                 yield ([scale * torch.randn(m, n, generator=generator).double() for n, m in pairwise(sizes)],)
 
     def check(self, answer: Answer, weights: list[Tensor]) -> None:
-        """Compare with the product; what is less than a slope that two points show is refuted."""
         case, truth = self.described(weights), self.reference(weights)
         got = ask_number(answer, case, weights)
         if not abs(got) < torch.inf:
@@ -146,7 +125,6 @@ class WorstPair(Exercise):
 
     @staticmethod
     def reference(f: Answer, x: Tensor, eps: float, short: float = 1e-4) -> tuple[Tensor, Tensor]:
-        """At random points of the ball, a short step along the Jacobian's largest singular vector."""
         best, found = 0.0, (x, x)
         for _ in range(300):
             offset = torch.randn_like(x)
@@ -190,7 +168,6 @@ class WorstPair(Exercise):
             yield net, x, eps, f"a random network {'-'.join(map(str, sizes))}"
 
     def check(self, answer: Answer, net: nn.Sequential, x: Tensor, eps: float, story: str) -> None:
-        """The slope of the pair against the exact constant of the ball."""
         case, exact = f"{story}, x = {show(x)}, eps = {eps:g}", exact_bound(net, x[None], eps).value.item()
         read = partial(_two_points, x)
         one, other = ask(answer, case, deepcopy(net), x, eps, read=read, wanted="two points like x")

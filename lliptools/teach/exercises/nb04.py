@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lliptools.bounds import local_bound
 from lliptools.nets import fold
-from lliptools.teach.exercises.answers import ask, ask_number, given
+from lliptools.teach.exercises.answers import ask, ask_number, from_below, given
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["BallBox", "IntervalBox", "LocalProduct", "OneUndecidedUnit"]
@@ -22,7 +22,6 @@ class _Box(Exercise):
     """A function of a layer, W (units, inputs) and b (units,): the smallest box (lower, upper) of W x + b."""
 
     def check(self, answer: Answer, *layer: Tensor) -> None:
-        """Every side of the box against that of the smallest one."""
         case, (lower, upper) = self.described(*layer), self.reference(*layer)
         got = ask(answer, case, *layer, read=_sides, wanted="(lower, upper)")
         if len(got) != 2 or any(side.shape != lower.shape for side in got):
@@ -71,7 +70,6 @@ class IntervalBox(_Box):
 
     @staticmethod
     def reference(W: Tensor, b: Tensor, lower: Tensor, upper: Tensor) -> Box:
-        """Every input at the end that suits the sign of its weight."""
         middle, half_width = (lower + upper) / 2, (upper - lower) / 2
         return W @ middle + b - W.abs() @ half_width, W @ middle + b + W.abs() @ half_width
 
@@ -97,7 +95,6 @@ class BallBox(_Box):
 
     @staticmethod
     def reference(W: Tensor, b: Tensor, center: Tensor, radius: Tensor) -> Box:
-        """Every unit along its own row."""
         return W @ center + b - radius * W.norm(dim=1), W @ center + b + radius * W.norm(dim=1)
 
     wrong = (
@@ -119,14 +116,6 @@ def _kept(weights: list[Tensor], masks: list[Tensor]) -> Iterator[tuple[Tensor, 
         yield rows[:, None] * W, rows[:, None] * W * columns
 
 
-def _from_below(W: Tensor) -> float:
-    """Two steps of power iteration."""
-    v = torch.ones(W.shape[1]).double()
-    for _ in range(2):
-        v = torch.nn.functional.normalize(W.T @ (W @ v), dim=0)
-    return (W @ v).norm().item()
-
-
 def _norm(W: Tensor) -> float:
     return torch.linalg.matrix_norm(W, 2).item()
 
@@ -141,16 +130,11 @@ class LocalProduct(Exercise):
         "largest singular value of W[rows][:, columns] (0 if nothing is left), and let columns = rows.",
     )
 
-    @staticmethod
-    def reference(weights: list[Tensor], masks: list[Tensor]) -> float:
-        """The norms of the matrices with rows and columns masked."""
-        return prod(_norm(W) for _, W in _kept(weights, masks))
-
+    reference = staticmethod(lambda weights, masks: prod(_norm(W) for _, W in _kept(weights, masks)))
     wrong = (
         (lambda weights, masks: LocalProduct.reference(weights, [~mask for mask in masks]), "unsound"),
-        (lambda *case: prod(_norm(W) for W, _ in _kept(*case)), "the local product is"),
-        (lambda *case: prod(_norm(W) for W, _ in _kept(*case)), "masks = [1, 0]"),
-        (lambda *case: prod(_from_below(W) for _, W in _kept(*case)), "unsound"),
+        (lambda *case: prod(_norm(W) for W, _ in _kept(*case)), "masks = [1, 0] the local product is"),
+        (lambda *case: prod(from_below(W) for _, W in _kept(*case)), "unsound"),
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor], list[Tensor], str]]:
@@ -166,7 +150,6 @@ class LocalProduct(Exercise):
                 yield weights, masks, f"a random network, {keep:.0%} of its units varying"
 
     def check(self, answer: Answer, weights: list[Tensor], masks: list[Tensor], story: str) -> None:
-        """Compare with the product; less than the norm for some choice of slopes is refuted."""
         case, truth = f"{story}: {self.described(weights, masks)}", self.reference(weights, masks)
         got, lower = ask_number(answer, case, weights, masks), 0.0
         generator = torch.Generator().manual_seed(0)
@@ -193,7 +176,6 @@ class OneUndecidedUnit(Exercise):
     wrong = (([1.0, 2.0, 3.0], "0 of the coordinates"), ([0.1, 0.1, 3.0], "2 of the coordinates"))
 
     def check(self, answer: Any) -> None:
-        """One coordinate near 0, and the local bound that follows."""
         point = given(answer, "three finite coordinates", lambda found: found.numel() == 3).flatten()
         near = int((point.abs() < 0.5).sum())
         if near != 1:

@@ -42,10 +42,7 @@ class ReluThetaMask(Exercise):
         "~((upper <= 0) | (lower >= theta) | (theta <= 0)).",
     )
 
-    @staticmethod
-    def reference(lower: Tensor, upper: Tensor, theta: Tensor) -> Tensor:
-        """Not constant."""
-        return ~((upper <= 0) | (lower >= theta) | (theta <= 0))
+    reference = staticmethod(lambda lower, upper, theta: ~((upper <= 0) | (lower >= theta) | (theta <= 0)))
 
     wrong = (
         (lambda *case: ~ReluThetaMask.reference(*case), "is constant: [-2, -1], θ = 1"),
@@ -74,7 +71,6 @@ class ReluThetaMask(Exercise):
             yield lower, upper, torch.tensor(0.5).double()
 
     def check(self, answer: Answer, lower: Tensor, upper: Tensor, theta: Tensor) -> None:
-        """Compare with the smallest mask; a unit that varies and is called constant is shown at the ends of its box."""
         case, truth = self.described(lower, upper, theta), self.reference(lower, upper, theta)
         got = ask(answer, case, lower, upper, theta, read=_mask, wanted="True or False per unit")
         if got.shape != lower.shape:
@@ -143,7 +139,6 @@ class ClippedMaxminMask(Exercise):
 
     @staticmethod
     def reference(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
-        """An output by the nearer end of its pair, an input by both outputs."""
         larger = ~(torch.maximum(*lower.chunk(2)) >= theta_max)
         return _of_outputs(larger, ~(torch.minimum(*upper.chunk(2)) <= theta_min))
 
@@ -175,7 +170,6 @@ class ClippedMaxminMask(Exercise):
             yield lower, upper, high / 4, low / 4
 
     def check(self, answer: Answer, lower: Tensor, upper: Tensor, high: Tensor, low: Tensor) -> None:
-        """Compare with the smallest masks; what is called constant and is not is shown by two points of the box."""
         case, truth = self.described(lower, upper, high, low), self.reference(lower, upper, high, low)
         got = ask(answer, case, lower, upper, high, low, read=_two, wanted="(outputs, inputs), True or False per unit")
         if any(mask.shape != lower.shape for mask in got):

@@ -26,11 +26,7 @@ class SparsityLoss(Exercise):
         "upper.relu().mean() + s * (theta - lower).relu().mean(), and no .item(): training needs the gradient.",
     )
 
-    @staticmethod
-    def reference(lower: Tensor, upper: Tensor, theta: Tensor, s: float) -> Tensor:
-        """How far the boxes are from either flat zone."""
-        return upper.relu().mean() + s * (theta - lower).relu().mean()
-
+    reference = staticmethod(lambda lower, upper, theta, s: upper.relu().mean() + s * (theta - lower).relu().mean())
     wrong = (
         (lambda lower, upper, theta, s: upper.relu().sum() + s * (theta - lower).relu().sum(), "the loss is"),
         (lambda lower, upper, theta, s: upper.relu().mean() + (theta - lower).relu().mean(), "the loss is 1.5"),
@@ -52,7 +48,6 @@ class SparsityLoss(Exercise):
             yield lower, upper, torch.tensor(0.5).double(), 1.0
 
     def check(self, answer: Answer, lower: Tensor, upper: Tensor, theta: Tensor, s: float) -> None:
-        """Compare the value, then the gradients."""
         case, ends = self.described(lower, upper, theta, s), [lower.requires_grad_(), upper.requires_grad_()]
         loss = ask(answer, case, *ends, theta, s, read=_loss, wanted="a tensor with one number")
         truth = self.reference(lower, upper, theta, s)
@@ -95,11 +90,7 @@ class ThetaToInfinity(Exercise):
         "for layer in net)); it may share the linear layers.",
     )
 
-    @staticmethod
-    def reference(net: nn.Sequential) -> nn.Sequential:
-        """New activations with the threshold at infinity."""
-        return _clipped_at(torch.inf, net)
-
+    reference = staticmethod(partial(_clipped_at, torch.inf))
     wrong = (
         (_in_place, "you changed the network"),
         (lambda net: net, "the outputs differ"),
@@ -121,7 +112,6 @@ class ThetaToInfinity(Exercise):
             yield net, x, f"mlp{(*sizes,)} clipped at {theta:g}, weights × {scale:g}"
 
     def check(self, answer: Answer, net: nn.Sequential, x: Tensor, case: str) -> None:
-        """Compare outputs and local bounds with those of the same weights and ReLU."""
         plain = nn.Sequential(*(nn.ReLU() if isinstance(layer, ClippedReLU) else layer for layer in deepcopy(net)))
         before = deepcopy(net.state_dict())
         free = ask(answer, case, net, read=_network, wanted="a network")

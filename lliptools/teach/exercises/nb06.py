@@ -62,11 +62,7 @@ class GloroLoss(Exercise):
         "cross_entropy(torch.cat([logits, worst], dim=1), y).",
     )
 
-    @staticmethod
-    def reference(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-        """The own class can never be the worst."""
-        return _gloro(logits, pairwise, eps, y, -inf)
-
+    reference = staticmethod(lambda logits, pairwise, eps, y: _gloro(logits, pairwise, eps, y, -inf))
     wrong = (
         (lambda logits, pairwise, eps, y: _gloro(logits, pairwise, eps, y, 0.0), "logits = [[-1.0, -3.0]]"),
         (_gloro_own_class_too, "the loss is"),
@@ -93,7 +89,6 @@ class GloroLoss(Exercise):
             yield logits, pairwise.masked_fill(own_class(logits, y), 0.0), 0.7, y
 
     def check(self, answer: Answer, logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> None:
-        """Compare the value, then the derivatives with respect to logits and constants."""
         case = self.described(logits, pairwise, eps, y)
         arguments = logits.requires_grad_(), pairwise.requires_grad_(), eps, y
         loss, truth = ask_numbers(answer, case, (), *arguments), self.reference(*arguments)
@@ -159,11 +154,7 @@ class LocalLoss(Exercise):
         "kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y).",
     )
 
-    @staticmethod
-    def reference(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, kappa: float) -> Tensor:
-        """The local bound, with the graph of its norms."""
-        return _loss_by(_local, net, x, y, eps, kappa)
-
+    reference = staticmethod(partial(_loss_by, _local))
     wrong = (
         (
             LOSSES["that is the bound for radius 0, whose masks hold at x alone"],
@@ -202,7 +193,6 @@ class LocalLoss(Exercise):
     def check(
         self, answer: Answer, net: nn.Sequential, x: Tensor, y: Tensor, eps: float, kappa: float, story: str
     ) -> None:
-        """Compare the value with the mean over points by themselves, then the derivative along the weights."""
         where = f"x {show(x)}, y {y.tolist()}" if x.numel() <= 4 else f"{len(x)} points"
         case = f"{story}, {where}, eps {eps:g}, kappa {kappa:g}"
         loss = ask_numbers(answer, case, (), net, x, y, eps, kappa)

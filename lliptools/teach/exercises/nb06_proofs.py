@@ -81,7 +81,6 @@ class Sandwich(Exercise):
 
     @staticmethod
     def reference(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
-        """The library's attack and certificate."""
         return smallest_margin(net(x), y) > 0, pgd(net, x, y, eps), certify(net, x, y, eps).holds
 
     wrong = (
@@ -102,7 +101,6 @@ class Sandwich(Exercise):
         yield from ((unseen, eps) for unseen in _networks(seed) for eps in EPS)
 
     def check(self, answer: Answer, unseen: Unseen, eps: float) -> None:
-        """The three against the network's margins, the exact distances and each other."""
         case, batch = f"{unseen.name}, eps {eps:g}", (len(unseen.x),)
         found = ask(answer, case, unseen.net, unseen.x, unseen.y, eps)
         if not isinstance(found, tuple | list) or len(found) != 3:
@@ -204,7 +202,6 @@ class NeverNan(Exercise):
 
     @staticmethod
     def reference(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-        """Every other class by a finite margin."""
         gaps = _gaps(logits, y)
         return ((gaps > eps * pairwise) & gaps.isfinite()).scatter(1, y[:, None], True).all(dim=1)
 
@@ -228,7 +225,6 @@ class NeverNan(Exercise):
     def check(
         self, answer: Answer, f: Tensor, pairwise: Tensor, eps: float, y: list[int], proved: list[bool], story: str
     ) -> None:
-        """Compare with what is known of each margin."""
         case = f"{story}: logits {f.tolist()}, pairwise {pairwise.tolist()}, eps {eps:g}, y {y}"
         found = ask_numbers(answer, case, (len(y),), f, pairwise, eps, torch.tensor(y)).bool()
         if (wrong := found != torch.tensor(proved)).any():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lliptools.layers.condition import gershgorin_scale
-from lliptools.teach.exercises.answers import ask_numbers
+from lliptools.teach.exercises.answers import ask_numbers, from_below
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["AolScale", "EightColumns", "QOfSn"]
@@ -47,11 +47,7 @@ class AolScale(Exercise):
         "return (W.T @ W).abs().sum(dim=1)",
     )
 
-    @staticmethod
-    def reference(W: Tensor) -> Tensor:
-        """Absolute values, then the sum."""
-        return (W.T @ W).abs().sum(dim=1)
-
+    reference = staticmethod(lambda W: (W.T @ W).abs().sum(dim=1))
     wrong = (
         (lambda W: (W.T @ W).sum(dim=1).abs(), "not feasible. On W = [[1.0, -1.0]]"),
         (lambda W: (W.T @ W).sum(dim=1), "not feasible"),
@@ -68,7 +64,6 @@ class AolScale(Exercise):
             yield (W,)
 
     def check(self, answer: Answer, W: Tensor) -> None:
-        """Feasible, then AOL's."""
         case, wanted = self.described(W), self.reference(W)
         T = ask_numbers(answer, case, (W.shape[1],), W).detach()
         _feasible(W, T, case, "T")
@@ -92,11 +87,7 @@ class QOfSn(Exercise):
         "The last column of torch.linalg.eigh((W.T @ W).abs())[1], by Perron and Frobenius; take its absolute value.",
     )
 
-    @staticmethod
-    def reference(W: Tensor) -> Tensor:
-        """Perron's eigenvector of |WᵀW|."""
-        return torch.linalg.eigh((W.T @ W).abs())[1][:, -1].abs()
-
+    reference = staticmethod(lambda W: torch.linalg.eigh((W.T @ W).abs())[1][:, -1].abs())
     wrong = (
         (lambda W: torch.ones(W.shape[1]), "all T_i have to be equal"),
         (lambda W: torch.linalg.eigh(W.T @ W)[1][:, -1], "has to be positive"),
@@ -111,7 +102,6 @@ class QOfSn(Exercise):
         yield from ((W,) for W in _matrices(seed, (2, 3, 4, 8)))
 
     def check(self, answer: Answer, W: Tensor) -> None:
-        """Positive, and all T_i equal."""
         case = self.described(W)
         q = ask_numbers(answer, case, (W.shape[1],), W).detach()
         if not (q > 0).all():
@@ -123,14 +113,6 @@ class QOfSn(Exercise):
             )
 
 
-def _from_below(W: Tensor, T: Tensor) -> Tensor:
-    """Two steps of power iteration."""
-    scaled, v = W / T.sqrt(), torch.ones(len(T), dtype=torch.float64)
-    for _ in range(2):
-        v = torch.nn.functional.normalize(scaled.T @ (scaled @ v), dim=0)
-    return (scaled @ v).square().sum()
-
-
 class EightColumns(Exercise):
     """smallest_factor(W, T): the smallest t for which t·T ⪰ WᵀW, T (inputs,) as a diagonal matrix."""
 
@@ -140,13 +122,9 @@ class EightColumns(Exercise):
         "return torch.linalg.matrix_norm(W / T.sqrt(), 2) ** 2",
     )
 
-    @staticmethod
-    def reference(W: Tensor, T: Tensor) -> Tensor:
-        """The squared norm of the scaled matrix."""
-        return torch.linalg.matrix_norm(W / T.sqrt(), 2) ** 2
-
+    reference = staticmethod(lambda W, T: torch.linalg.matrix_norm(W / T.sqrt(), 2) ** 2)
     wrong = (
-        (_from_below, "not feasible"),
+        (lambda W, T: from_below(W / T.sqrt()) ** 2, "not feasible"),
         (lambda W, T: EightColumns.reference(W, T).sqrt(), "not"),
         (lambda W, T: torch.ones(()), "not"),
         (lambda W, T: torch.linalg.matrix_norm(W, 2) ** 2 / T.min(), "not the smallest"),
@@ -163,7 +141,6 @@ class EightColumns(Exercise):
             yield W, size, "T_i = ‖column i‖²"
 
     def check(self, answer: Answer, W: Tensor, T: Tensor, name: str) -> None:
-        """Feasible, and nothing smaller is."""
         case = f"W = {show(W)} and {name}"
         t = ask_numbers(answer, case, (), W, T).detach()
         _feasible(W, t * T, f"{case}, your factor {t:.6g}", "t·T")

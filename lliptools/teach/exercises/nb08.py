@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound, local_bound, merged_bound
 from lliptools.nets import fold, mlp
-from lliptools.teach.exercises.answers import ask, numbers
+from lliptools.teach.exercises.answers import ask, from_below, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong, show
 from lliptools.teach.exercises.unseen import linear_layers
 
@@ -47,15 +47,6 @@ def _frobenius(net: nn.Module, x: Tensor, eps: float) -> Tensor:
     return _product(net, x, eps, lambda matrices: matrices.flatten(1).norm(dim=1))
 
 
-def _from_below(matrices: Tensor) -> Tensor:
-    """Two steps of power iteration."""
-    v = torch.ones(len(matrices), matrices.shape[2], 1, dtype=torch.float64)
-    for _ in range(2):
-        v = matrices.mT @ (matrices @ v)
-        v = v / v.norm(dim=1, keepdim=True).clamp_min(1e-300)
-    return (matrices @ v).flatten(1).norm(dim=1)
-
-
 _CLAIMS = {"exact": "above", "local": "above", "global": "incomparable"}
 _SMALLEST = {"exact": "above", "local": "below", "global": "below"}
 
@@ -80,7 +71,7 @@ class NewBound(Exercise):
         ((_frobenius, {**_CLAIMS, "global": "above"}), "'above global' is refuted. On the network 1-2-1"),
         ((_frobenius, {**_CLAIMS, "global": "below"}), "'below global' is refuted"),
         ((_frobenius, {**_CLAIMS, "exact": "incomparable"}), "'above' is not refuted there"),
-        ((lambda net, x, eps: _product(net, x, eps, _from_below), _SMALLEST), "'above exact' is refuted"),
+        ((lambda net, x, eps: _product(net, x, eps, from_below), _SMALLEST), "'above exact' is refuted"),
         ((lambda net, x, eps: local_bound(net, x, 0.0), _SMALLEST), "'above exact' is refuted"),
         ((merged_bound, _SMALLEST), "'below local' is refuted"),
     )
@@ -96,7 +87,6 @@ class NewBound(Exercise):
         yield (_grid(seed),)
 
     def check(self, answer: tuple[Answer, Any], grid: tuple[Place, ...]) -> Outcome:
-        """Every claim at every place, then whether what is called incomparable was seen on both sides."""
         function, claims = answer[0], _claims(answer[1])
         found: dict[str, set[str]] = {name: set() for name in claims}
         for place in grid:

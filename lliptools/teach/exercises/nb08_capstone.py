@@ -16,7 +16,7 @@ from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import smallest_margin
 from lliptools.certificates.radius import certified_radius
-from lliptools.teach.exercises.answers import ask, numbers
+from lliptools.teach.exercises.answers import ask, from_below, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, Outcome, Wrong, show
 from lliptools.teach.exercises.unseen import Unseen, linear_layers, unseen_networks
 
@@ -36,15 +36,8 @@ def _radii_by(constants: Callable[..., Tensor], net: nn.Sequential, x: Tensor, y
 _by_global = partial(_radii_by, lambda net, x, y: global_bound(net, x).pairwise(y))
 
 
-def _from_below(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
-    """√2 times the product of norms after two steps of power iteration."""
-    norm = 2**0.5
-    for layer in linear_layers(net):
-        v = torch.ones(layer.in_features, dtype=torch.float64)
-        for _ in range(2):
-            v = nn.functional.normalize(layer.weight.T @ (layer.weight @ v), dim=0)
-        norm *= float((layer.weight @ v).norm())
-    return torch.full((len(x), 1), norm, dtype=torch.float64)
+def _from_below(net: nn.Sequential, *_: Tensor) -> Tensor:
+    return 2**0.5 * torch.stack([from_below(layer.weight) for layer in linear_layers(net)]).prod()
 
 
 def _by_attack(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
@@ -73,11 +66,7 @@ class Capstone(Exercise):
         "cost, and what does the larger of two certified radii prove?",
     )
 
-    @staticmethod
-    def reference(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
-        """The library's search, with local bounds."""
-        return certified_radius(net, x, y)
-
+    reference = staticmethod(certified_radius)
     wrong = (
         (partial(_radii_by, lambda net, x, y: local_bound(net, x, 0.0).pairwise(y)), "has caught up"),
         # The ball is the one that the global bound proves; the radius that its local bound would allow is another.
@@ -101,7 +90,6 @@ class Capstone(Exercise):
         yield (unseen_networks(seed),)
 
     def check(self, answer: Answer, networks: tuple[Unseen, ...], seconds: float = SECONDS) -> Outcome:
-        """Refute what can be refuted; what is left has to score more than the global bound."""
         shares, simple, left = [], [], seconds
         for unseen in networks:
             claimed, spent = _claims(answer, unseen, left, seconds)
