@@ -1,5 +1,6 @@
 """The public face, by use; a change here is a change that CHANGELOG.md names."""
 
+import math
 import re
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +55,14 @@ def test_the_blocks_of_a_bound(points):
     assert (block.box.lower <= block.box.upper).all()
     assert block.slope.shape == block.box.lower.shape
     assert block.norm.shape == block.radius.shape == (4,)
+
+
+def test_the_theorem_on_one_page():
+    net, x = ll.nets.load("moons"), ll.training.moons().x_test[0]
+    layers = [layer for layer in net if isinstance(layer, torch.nn.Linear)]
+    value, masks = ll.paper.local_bound([w.weight for w in layers], [w.bias for w in layers], math.inf, x, EPS)
+    torch.testing.assert_close(value, ll.local_bound(net, x[None], EPS).value[0], rtol=1e-9, atol=0, check_dtype=False)
+    assert [len(mask) for mask in masks] == [layer.out_features for layer in layers[:-1]]
 
 
 def test_the_bounds_by_name(points):
