@@ -1,12 +1,12 @@
 """What an activation is for the bounds: its values, the image of a box, its slopes over a box."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from lliptools.errors import InvalidInput
 
@@ -146,6 +146,24 @@ class Monotone(Activation):
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The values at the two ends."""
         return self(lower), self(upper)
+
+
+class _Function(nn.Module):
+    """A function of z, with tensors that are buffers."""
+
+    def __init__(self, function: Callable[..., Tensor], tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.function = function
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.function(z, **dict(self.named_buffers()))
+
+
+def traced(function: Callable[..., Tensor], **tensors: Tensor) -> nn.Module:
+    """A layer that computes function(z, **tensors) with torch's own operations, with copies of the tensors."""
+    return fx.symbolic_trace(_Function(function, tensors))
 
 
 def ulp(like: Tensor) -> float:

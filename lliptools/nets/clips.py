@@ -4,11 +4,11 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Monotone
+from lliptools.nets.activations import Activation, Monotone, traced
 
 __all__ = ["Absolute", "Clip", "Clipped", "ClippedReLU", "Hardtanh", "LeakyReLU"]
 
@@ -151,25 +151,10 @@ class ClippedReLU(Clipped, Clip):
         """ReLU, ReLU6 or Hardtanh for one threshold, else a clamp."""
         theta = self.theta.detach().relu()
         if theta.numel() > 1 or not theta.item() > 0:
-            return fx.symbolic_trace(_Clamp(theta))
+            return traced(torch.clamp, min=torch.zeros_like(theta), max=theta)
         if theta.item() == 6:
             return nn.ReLU6()
         return nn.Hardtanh(0.0, theta.item()) if theta.isfinite() else nn.ReLU()
-
-
-class _Clamp(nn.Module):
-    """What is traced for thresholds that differ from unit to unit."""
-
-    zero: Tensor
-    theta: Tensor
-
-    def __init__(self, theta: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("zero", torch.zeros_like(theta))
-        self.register_buffer("theta", theta.clone())
-
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.clamp(z, self.zero, self.theta)
 
 
 class LeakyReLU(Monotone):

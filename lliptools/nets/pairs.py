@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, F, Pairs, Shape, Units
+from lliptools.nets.activations import Activation, F, Pairs, Shape, Units, traced
 from lliptools.nets.clips import Clipped, Hardtanh
 
 __all__ = ["ClippedMaxMin", "MaxMin"]
@@ -80,7 +80,7 @@ class MaxMin(Activation):
 
     def plain(self) -> nn.Module:
         """The same traced, without a layer of lliptools."""
-        return fx.symbolic_trace(_Plain())
+        return traced(_compared)
 
 
 def _compared(z: Tensor) -> Tensor:
@@ -152,24 +152,11 @@ class ClippedMaxMin(Clipped, MaxMin):
 
     def plain(self) -> nn.Module:
         """The same traced, without a layer of lliptools."""
-        return fx.symbolic_trace(_Plain(self.theta_max.detach(), self.theta_min.detach()))
+        return traced(_clamped, theta_max=self.theta_max.detach(), theta_min=self.theta_min.detach())
 
 
-class _Plain(nn.Module):
-    """What is traced for pairs."""
-
-    theta_max: Tensor
-    theta_min: Tensor
-
-    def __init__(self, *limits: Tensor) -> None:
-        super().__init__()
-        self.clips = bool(limits)
-        for name, limit in zip(("theta_max", "theta_min"), limits, strict=False):
-            self.register_buffer(name, limit.clone())
-
-    def forward(self, z: Tensor) -> Tensor:
-        a, b = torch.chunk(z, 2, 1)
-        larger, smaller = torch.maximum(a, b), torch.minimum(a, b)
-        if self.clips:
-            larger, smaller = torch.clamp(larger, max=self.theta_max), torch.clamp(smaller, min=self.theta_min)
-        return torch.cat([larger, smaller], dim=1)
+def _clamped(z: Tensor, theta_max: Tensor, theta_min: Tensor) -> Tensor:
+    """What ClippedMaxMin computes, in torch's own functions."""
+    a, b = torch.chunk(z, 2, 1)
+    larger, smaller = torch.clamp(torch.maximum(a, b), max=theta_max), torch.clamp(torch.minimum(a, b), min=theta_min)
+    return torch.cat([larger, smaller], dim=1)
