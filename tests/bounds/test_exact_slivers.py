@@ -170,6 +170,7 @@ def margin_at(ends, label):
     return min(values[label] - value for values in ends for j, value in enumerate(values) if j != label)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("features", "count"), [(1, 150), (2, 50), (3, 25)])
 def test_no_region_is_steeper_and_no_certificate_is_false(features, count):
     """Values, differences of classes and certificates on networks whose planes and sums nearly coincide or cancel."""

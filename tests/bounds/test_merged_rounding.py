@@ -271,6 +271,7 @@ def cancelling(seed, kind, features):
     return nn.Sequential(*layers), x, eps, direction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [1, 3])
 @pytest.mark.parametrize("kind", ["relu", "leaky", "hard", "clipped", "maxmin", "residual", "straight"])
 def test_networks_that_cancel(kind, features):

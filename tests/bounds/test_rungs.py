@@ -11,6 +11,8 @@ import lliptools as ll
 from lliptools.bounds.merged import FULL
 from lliptools.domains import Ball, Interval
 
+pytestmark = pytest.mark.slow
+
 SLACK = 1 + 1e-9
 DRAWN = (
     1000  # samples a point and radius: 26 networks × 7 radii × 6 points × 1000 are 1,092,000 of them, for every rung

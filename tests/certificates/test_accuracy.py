@@ -15,6 +15,7 @@ def setting(count=40):
     return net, data.x_test[:count], data.y_test[:count]
 
 
+@pytest.mark.slow
 def test_several_radii_in_one_pass():
     net, x, y = setting()
     radii = [0.0, 0.1, 1.0]

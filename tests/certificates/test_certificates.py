@@ -31,6 +31,7 @@ def certified(name, rung):
     return net, x, y, ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("rung", UPPER)
 def test_no_attack_breaks_a_certified_radius(name, rung):
@@ -161,6 +162,7 @@ def test_a_radius_without_an_end():
     assert 1e14 < ll.certified_radius(net, torch.zeros(1, 1), y).item() < 1e17
 
 
+@pytest.mark.slow
 def test_a_radius_far_beyond_the_global_one():
     """fold 24 times: the global radius is 2^−24 of the local one; the truth is 3/√2."""
     net, x, y = ll.nets.fold(2, 24), torch.tensor([[1.0, -2.0]]), torch.tensor([0])

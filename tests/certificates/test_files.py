@@ -163,6 +163,7 @@ def test_other_networks_are_refused_by_name(name):
 SHIPPED = ["digits-clipped", "digits-relu", *(f"digits-0.5-{how}" for how in ("clipped", "global", "local", "sparse"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "eps"), [*((name, 0.1) for name in SHIPPED), ("digits-0.5-standard", 0.02), ("moons", 0.1)]
 )
@@ -177,6 +178,7 @@ def test_shipped_networks(name, eps):
     assert false_statement(numbers(text)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["global", "clipped"])
 def test_images_of_mnist_size(kind):
     net = ll.nets.load(f"mnist-mlp-0.3-{kind}")
@@ -368,6 +370,7 @@ MOVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["network", "x", "label", "eps", "hidden", "margins", "multipliers"])
 def test_what_is_accepted_of_any_moved_number_is_still_true(kind):
     """Every number of the file, each way: what passes is held against points of the ball and the exact distance."""
@@ -571,6 +574,7 @@ class Counted(Exception):
     """How many conditions a forged file has met before it was refused."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_no_search_for_a_proof_beyond_the_exact_distance_succeeds(seed, monkeypatch):
     """A forger starts from the library's own numbers at a radius that is too large, and keeps what gets further."""

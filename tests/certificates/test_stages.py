@@ -22,6 +22,7 @@ def small_cnn():
     return net, x, net(x).argmax(dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [0.0, 0.01, 0.02, 0.04, 3.0])
 def test_same_answers_as_the_full_computation(eps):
     net, x, y = small_cnn()
@@ -43,6 +44,7 @@ def test_every_stage_has_its_points():
     assert "decided by the global bound" in text
 
 
+@pytest.mark.slow
 def test_without_estimates_the_upper_norms_decide(monkeypatch):
     """Nothing is dropped early: all stages have points, each at its own radius, and they share delta."""
     monkeypatch.setattr("lliptools.certificates.stages.LOWER_STEPS", ())
@@ -55,6 +57,7 @@ def test_without_estimates_the_upper_norms_decide(monkeypatch):
     assert staged.failure_probability <= 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_networks_too(name):
     net = NETWORKS[name]()

@@ -11,6 +11,8 @@ import lliptools as ll
 from lliptools.layers import lipschitz_mlp
 from lliptools.nets import ClippedReLU, MaxMin, Residual
 
+pytestmark = pytest.mark.slow
+
 EPS = 0.05
 
 

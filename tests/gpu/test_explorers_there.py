@@ -7,6 +7,8 @@ import torch
 
 import lliptools as ll
 
+pytestmark = pytest.mark.slow
+
 go = pytest.importorskip("plotly.graph_objects")
 pytest.importorskip("anywidget")
 

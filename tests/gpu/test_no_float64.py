@@ -10,6 +10,8 @@ import lliptools as ll
 from lliptools.teach import doctor
 from lliptools.training.devices import as_device
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def without_float64(monkeypatch):

@@ -11,6 +11,8 @@ from second_device import SECOND, second_device
 import lliptools as ll
 from lliptools.training import LMT, Certified, Clean, GloRo, Offset, Recipe, SharedNorm, Split, batches, crop_and_flip
 
+pytestmark = pytest.mark.slow
+
 OBJECTIVES = (
     *(Clean(), Offset(0.2), Certified(0.1, bound="global"), Certified(0.1), Certified(0.1, sparsity=1.0)),
     *(GloRo(0.1, "global"), GloRo(0.1), GloRo(0.1, sparsity=1.0), LMT(0.1), LMT(0.1, "local")),

@@ -73,6 +73,7 @@ def test_what_is_read_is_what_is_computed(net):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [0.0, 0.05, 0.5, 5.0])
 def test_bounds_in_their_order(net, eps):
     x = points()
@@ -138,6 +139,7 @@ def test_pairwise_is_the_distance_of_the_rows():
     assert (ll.certified_radius(net, x, y) >= wanted * (1 - 1e-5)).all()
 
 
+@pytest.mark.slow
 def test_no_attack_breaks_a_certificate(net):
     x = points(8)
     with torch.no_grad():

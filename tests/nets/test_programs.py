@@ -99,6 +99,7 @@ def pairs(z, low=None, high=None):
     return torch.cat([larger, smaller if low is None else smaller.clamp(min=low)], dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [None, 3])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", [name for name, case in READABLE.items() if case[3]])

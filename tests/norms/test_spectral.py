@@ -113,6 +113,7 @@ def krylov_by_hand(values, start, steps):
     return a, b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spectrum", ["uniform", "clustered", "one above", "rank one"])
 def test_the_probabilistic_bound_fails_no_more_often_than_it_may(spectrum):
     """δ = 0.05 over 4,000 random starts; at most 6 % may fail, which chance alone exceeds once in a thousand runs."""
@@ -206,6 +207,7 @@ def test_an_exhausted_space_does_not_explode():
     assert truth * (1 - 1e-12) <= ll.spectral_norm(W, "aposteriori").item() <= 1.01 * truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-250, 1e-170, 1e-35, 1e-30, 1e100, 1e160])
 @pytest.mark.parametrize("method", ["auto", "aposteriori", "lanczos", "fft", "exact", "gram", "cholesky"])
 def test_extreme_weights(method, scale):

@@ -46,6 +46,7 @@ def text(cell):
     )
 
 
+@pytest.mark.slow
 def test_a_changed_digit_is_caught_and_a_stripped_notebook_passes(tmp_path):
     """Why the tests above are needed: with neither count nor outputs a cell passes, whatever it prints."""
     shutil.copy(FOLDER / "conftest.py", tmp_path)

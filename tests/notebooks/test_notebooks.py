@@ -104,6 +104,7 @@ def test_links_lead_somewhere(notebook):
         assert (FOLDER / name).exists(), name
 
 
+@pytest.mark.slow
 def test_folded_solutions_are_right(notebook):
     """Run the notebook's exercise cells with the functions of its folded solutions: every check says right."""
     import torch

@@ -15,6 +15,8 @@ from torch import nn
 import lliptools as ll
 from lliptools.training.distributed import Team
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROCESSES = 2
 
