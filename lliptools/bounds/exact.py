@@ -46,30 +46,22 @@ def exact_bound(
 ) -> ExactBound:
     """The Lipschitz constant of net on the closed ball of radius eps around each point of a batch, exactly.
 
-    That of a piecewise-linear network is the largest ‖J‖ over the regions that have points inside the ball: in two
-    input dimensions the cells into which the units' lines cut the disc, in others the activation patterns that occur,
-    each ruled out only by a proof. Time and memory grow with the number of regions, so that this is a rung for small
-    networks or small radii.
+    The largest ‖J‖ over the regions of a piecewise-linear network that meet the ball: in two input dimensions the cells
+    into which the units' lines cut the disc, in others the activation patterns, each ruled out only by a proof.
 
-    x: (batch, *sample). eps: a finite number or (batch,), in the units of x. At eps = 0 it is the limit from above: the
-    largest ‖J‖ over the regions that x belongs to or borders on.
-    Returns an ExactBound: value (batch,), and jacobians region by region; certify takes it as it takes a local bound.
-
-    It errs upward only. Each of the units' hyperplanes is moved outward by more than rounding can have moved it, and
-    regions that this leaves open are counted in: a region of no width where three lines meet in one point, or where the
-    radius is near the spacing of the numbers around x, can make the value larger than the constant, never smaller.
-    A region between two planes is left out only where exact arithmetic proves that they are one. Inside
-    bounds.outward_rounding() the value also encloses the rounding of the Jacobians.
-    All units of a network without biases break at the origin, so that a ball which contains it is refused as soon as
-    there are more than a few of them.
+    - x: (batch, *sample). eps: a finite number or (batch,), in the units of x; at 0 it is the limit from above, over
+      the regions that x belongs to or borders on.
+    - max_cells and max_patterns: how many cells, or branches of the search, one point may take. Time and memory grow
+      with them; a ball around the origin meets every unit of a network without biases.
+    - Returns an ExactBound, kind "upper". It errs upward only: regions that rounding leaves open are counted in. Inside
+      bounds.outward_rounding() it encloses the rounding of the Jacobians too.
+    - Raises UnsupportedLayer, and InvalidInput where the search would be longer.
 
         >>> import torch, lliptools as ll
         >>> x = torch.tensor([[1.0, -2.0, 0.5]])
         >>> ll.bounds.exact_bound(ll.nets.fold(3, 4), x, eps=0.6).value.item()
         1.0
 
-    max_cells and max_patterns: how many cells, or branches of the search, a point may take.
-    Raises UnsupportedLayer, and InvalidInput where the search would be longer than that.
     Source: Jordan and Dimakis, "Exactly Computing the Local Lipschitz Constant of ReLU Networks" (NeurIPS 2020), for
     why regions without interior are left out.
     """

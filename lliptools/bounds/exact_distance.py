@@ -23,13 +23,11 @@ def adversarial_distance(
 ) -> tuple[Tensor, Tensor]:
     """Exact distance to the nearest point at which class y does not strictly win, of a network with two inputs.
 
-    x: (batch, 2), y: (batch,) integers, within: radius of the disc that is searched, a number or (batch,).
-    Returns the distances (batch,), 0 where y does not win at x and inf where there is no such point in the disc, and
-    the nearest points themselves (batch, 2), which lie where class y ties with another; NaN where there is none.
-    The distances err downward only: regions and the half-planes in which another class wins are moved outward by what
-    rounding may have moved them, so that each is at most the true one. The points are ties to within rounding: where
-    the margin at one of them is larger, rounding is too large for an answer, and InvalidInput is raised.
-    Raises UnsupportedLayer and InvalidInput.
+    - x: (batch, 2), y: (batch,) integers, within: radius of the disc that is searched, a number or (batch,).
+    - Returns the distances (batch,), 0 where y does not win at x and inf where there is no such point in the disc, and
+      the nearest points (batch, 2), where class y ties with another to within rounding; NaN where there is none. The
+      distances err downward only: regions are moved outward by what rounding may have moved them.
+    - Raises UnsupportedLayer and InvalidInput, also where rounding is too large for an answer.
     """
     search = Search.of(net, x, within)
     center, radius = search.center, search.radius

@@ -27,18 +27,13 @@ def sampled_bound(
 ) -> Bound:
     """Lower bound of the Lipschitz constant of net on the ball of radius eps around each point of a batch.
 
-    The largest ‖J‖ at any point that a search has seen: random points of the ball, then a climb from the best of them.
-    The norm of a piecewise-linear network's Jacobian is constant region by region and has no slope to climb. The slope
-    ‖f(a) − f(b)‖ / ‖a − b‖ of two points has one: its gradient is summed over a few pairs around the current point,
-    along the Jacobian's largest singular vector, which are drawn closer together from step to step.
+    The largest ‖J‖ at any point that a search has seen: random points of the ball, a climb from the best of them along
+    slopes ‖f(a) − f(b)‖ / ‖a − b‖ (‖J‖ itself is constant region by region), then points around the best.
 
-    x: (batch, *sample). eps: a finite number or (batch,), in the units of x. samples: random points, the same offsets
-    around every point of the batch. steps: of the climb.
-    Returns a Bound of kind "lower", which certifies nothing; its blocks are those of the local bound, for comparison.
-    A winner counts with the least of the norms there and at two points beside it, since a derivative that is taken
-    where the network has a kink need not belong to any region. The three lie in the ball, or where its radius is below
-    1e-12 of the size of x, that close to it.
-    Raises UnsupportedLayer and InvalidInput.
+    - x: (batch, *sample). eps: a finite number or (batch,), in the units of x.
+    - samples: random points, the same offsets around every point of the batch. steps: of the climb.
+    - Returns a Bound of kind "lower", which certifies nothing; its blocks are those of the local bound, for comparison.
+    - Raises UnsupportedLayer and InvalidInput.
     """
     if not (isinstance(samples, int) and isinstance(steps, int) and samples >= 1 and steps >= 0):
         raise InvalidInput(
@@ -97,6 +92,7 @@ def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps:
         norm, vector = look(offset)
         top = torch.where((norm > highest)[:, :, None], offset, top)
         highest = torch.maximum(highest, norm)
+    # A derivative at a kink need not belong to any region: the least of the norms there and at two points beside it.
     best = highest.argmax(dim=1)[:, None, None].expand(-1, 1, features)
     winner, beside = center[:, None] + inside * top.gather(1, best), aside * draw(1)
     trio = torch.cat([winner, winner + beside, winner - beside], dim=1)

@@ -1,12 +1,12 @@
 """Networks whose logits differ by a known constant: 1-Lipschitz layers, and a last one with rows of length 1."""
 
+from collections.abc import Collection
 from math import prod
 
 from torch import nn
 
 from lliptools.errors import InvalidInput
 from lliptools.layers.aol import AOLConv2d, AOLLinear
-from lliptools.layers.bases import DenseMap, DenseResidual
 from lliptools.layers.cpl import CPLConv2d, CPLLinear
 from lliptools.layers.isometries import PadChannels, ScaledAvgPool2d
 from lliptools.layers.orthogonal import BROLinear, CayleyConv2d, CayleyLinear
@@ -19,18 +19,17 @@ __all__ = ["SIZES", "lipschitz_cnn", "lipschitz_mlp", "sll_network"]
 
 # Convolutions, dense layers, channels. Source: Araujo et al. (ICLR 2023), table 4.
 SIZES = {"small": (20, 7, 45), "medium": (30, 10, 60), "large": (50, 10, 90), "xlarge": (70, 15, 120)}
-RESIDUAL: dict[str, tuple[type[DenseResidual], type[nn.Module]]] = {
+LAYERS: dict[str, tuple[type[nn.Module], type[nn.Module] | None]] = {
     "sll": (SLLLinear, SLLConv2d),
     "cpl": (CPLLinear, CPLConv2d),
-}
-MAPS: dict[str, tuple[type[DenseMap], type[nn.Module] | None]] = {
     "spectral": (SpectralLinear, SpectralConv2d),
     "aol": (AOLLinear, AOLConv2d),
     "cayley": (CayleyLinear, CayleyConv2d),
     "bro": (BROLinear, None),
+    "sandwich": (SandwichLinear, None),
 }
-DENSE = (*RESIDUAL, *MAPS, "sandwich")
-CONVOLUTIONAL = (*RESIDUAL, *(kind for kind, (_, convolution) in MAPS.items() if convolution is not None))
+RESIDUAL = ("sll", "cpl")
+CONVOLUTIONAL = tuple(kind for kind, (_, convolution) in LAYERS.items() if convolution is not None)
 
 
 def lipschitz_mlp(kind: str, features: int, classes: int, *, depth: int, inner: int | None = None) -> nn.Sequential:
@@ -40,7 +39,7 @@ def lipschitz_mlp(kind: str, features: int, classes: int, *, depth: int, inner: 
     "cayley" or "bro", each followed by MaxMin; or "sandwich", which has its activation inside.
     Raises InvalidInput for another kind.
     """
-    _check(kind, DENSE)
+    _check("kind", kind, LAYERS)
     layers = [part for _ in range(depth) for part in _dense(kind, features, inner)]
     return nn.Sequential(*layers, NormalizedLinear(features, classes))
 
@@ -63,15 +62,12 @@ def lipschitz_cnn(
     inner_channels and inner: units inside of residual convolutions and dense layers. pool: side of the window.
     Raises InvalidInput. Source: Araujo et al. (ICLR 2023), section 5 and table 4.
     """
-    _check(kind, CONVOLUTIONAL)
+    _check("kind", kind, CONVOLUTIONAL)
+    convolution = LAYERS[kind][1]
+    assert convolution is not None
     layers: list[nn.Module] = [PadChannels(shape[0], channels)]
     for _ in range(convolutions):
-        if kind in RESIDUAL:
-            layers.append(RESIDUAL[kind][1](channels, inner_channels))
-        else:
-            convolution = MAPS[kind][1]
-            assert convolution is not None
-            layers += [convolution(channels, channels), MaxMin()]
+        layers += _activated(kind, convolution(channels, inner_channels if kind in RESIDUAL else channels))
     layers += [ScaledAvgPool2d(pool), nn.Flatten()]
     features = channels * prod(size // pool for size in shape[1:])
     for _ in range(dense):
@@ -84,30 +80,25 @@ def sll_network(size: str, shape: tuple[int, int, int] = (3, 32, 32), classes: i
 
     Raises InvalidInput for another size. Source: Araujo et al. (ICLR 2023), table 4.
     """
-    if size not in SIZES:
-        raise InvalidInput(
-            expected=f"a size of {', '.join(SIZES)}",
-            got=repr(size),
-            cause="a spelling that differs",
-            next_step='sll_network("small")',
-        )
+    _check("size", size, SIZES)
     convolutions, dense, channels = SIZES[size]
     return lipschitz_cnn("sll", shape, classes, channels=channels, convolutions=convolutions, dense=dense)
 
 
 def _dense(kind: str, features: int, inner: int | None) -> list[nn.Module]:
-    if kind in RESIDUAL:
-        return [RESIDUAL[kind][0](features, inner or features)]
-    if kind == "sandwich":
-        return [SandwichLinear(features, features)]
-    return [MAPS[kind][0](features, features), MaxMin()]
+    return _activated(kind, LAYERS[kind][0](features, (inner or features) if kind in RESIDUAL else features))
 
 
-def _check(kind: str, kinds: tuple[str, ...]) -> None:
-    if kind not in kinds:
+def _activated(kind: str, layer: nn.Module) -> list[nn.Module]:
+    """The layer, and MaxMin behind it unless it has an activation inside."""
+    return [layer] if kind in (*RESIDUAL, "sandwich") else [layer, MaxMin()]
+
+
+def _check(name: str, found: str, choices: Collection[str]) -> None:
+    if found not in choices:
         raise InvalidInput(
-            expected=f"kind as one of {', '.join(kinds)}",
-            got=repr(kind),
+            expected=f"{name} as one of {', '.join(choices)}",
+            got=repr(found),
             cause="a spelling that differs, or a layer that has no convolution",
-            next_step='use kind="sll"',
+            next_step=f"use {name}={next(iter(choices))!r}",
         )

@@ -25,7 +25,7 @@ from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import largest_size
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
-from lliptools.norms.rounding import gamma, matrix_slack
+from lliptools.norms.rounding import gamma, is_outward, matrix_slack
 
 __all__ = ["AposterioriNorm", "bound_above", "largest_ritz"]
 
@@ -50,9 +50,10 @@ def bound_above(
 ) -> np.ndarray:
     """Upper bound of the largest eigenvalue with probability 1 − delta, from a Lanczos process with a random start.
 
-    diagonal, beside: (batch, steps) of the tridiagonal, the last of beside leading out of the space; 0 in it says that
-    the space was exhausted, up to rounding, and what comes later is not looked at. dimension: (batch,) of the space of
-    the start. epsilon: spacing of the numbers it was computed in. Found on grids that close in, from above: (batch,).
+    - diagonal, beside: (batch, steps) of the tridiagonal, the last of beside leading out of the space; 0 in it says
+      that the space was exhausted, up to rounding, and what comes later is not looked at.
+    - dimension: (batch,) of the space of the start. epsilon: spacing of the numbers it was computed in.
+    - Returns (batch,), found on grids that close in, from above.
     """
     target = np.log(2 * dimension / math.pi) - 2 * math.log(delta)
     known = np.isfinite(diagonal + beside).all(axis=1) & np.isfinite(target)
@@ -103,9 +104,9 @@ def _log_sum(a: np.ndarray, b: np.ndarray, seen: np.ndarray, value: np.ndarray) 
 class AposterioriNorm:
     """Upper bound of the norm that fails with probability at most delta for the whole batch of one layer.
 
-    Golub–Kahan from a start of each sample's own (krylov.fresh_start), looked at every few steps; a sample is done when
-    the bound is within the relative tolerance of the largest Ritz value, or after the most steps. The probability is
-    over the start, as if the hash that it comes from were a random function.
+    Golub–Kahan from a start of each sample's own (krylov.fresh_start); a sample is done when the bound is within the
+    relative tolerance of the largest Ritz value, or after so many steps. The probability is over the start, as if the
+    hash that it comes from were a random function.
     """
 
     delta: float = 1e-9
@@ -177,7 +178,9 @@ class AposterioriNorm:
 
 
 def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-    """Room for the rounding of the process itself, which full reorthogonalisation keeps at some units a product."""
+    """The bound with the rounding of the process, which full reorthogonalisation keeps at some units per product."""
+    if not is_outward():
+        return upper
     steepest = (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
     products = 4 * gamma(linear.terms, upper) * largest_size(linear) * steepest * (upper > 0)
     return upper * (1 + 64 * gamma(1, upper)) + products + matrix_slack(linear, row_slope, column_slope)
