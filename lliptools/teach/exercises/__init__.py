@@ -1,1 +1,1 @@
-"""The exercises of the notebooks, one file a notebook: contract, cases, hints, reference and classic wrong answers."""
+"""The exercises of the notebooks, one file per notebook: contract, cases, hints, reference, classic wrong answers."""

@@ -44,7 +44,7 @@ class ProductBound(Exercise):
 
     hints = (
         "Lip(g ∘ f) ≤ Lip(g) Lip(f), and relu has constant 1. What is left?",
-        "One spectral norm a matrix, multiplied. The norm of the product of the matrices is another number, and no "
+        "One spectral norm per matrix, multiplied. The norm of the product of the matrices is another number, and no "
         "bound: relu stands between them.",
         "torch.linalg.matrix_norm(W, 2): the 2 is needed, without it you get the Frobenius norm.",
     )

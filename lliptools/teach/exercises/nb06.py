@@ -1,7 +1,6 @@
 """The exercises of notebook 06 on losses: GloRo, and the local loss."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from math import inf
 
 import torch
@@ -107,14 +106,15 @@ class GloroLoss(Exercise):
                 )
 
 
-Pairwise = Callable[[nn.Sequential, Tensor, Tensor, float], Tensor]
+def _loss_by(constants: Answer) -> Answer:
+    """The loss for constants(net, x, y, eps) of f_y − f_j, (batch, classes)."""
 
+    def loss(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, kappa: float) -> Tensor:
+        logits = net(x)
+        worst = logits + eps * constants(net, x, y, eps)
+        return kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y)
 
-def _loss_by(constants: Pairwise, net: nn.Sequential, x: Tensor, y: Tensor, eps: float, kappa: float) -> Tensor:
-    """The loss for constants of f_y − f_j, (batch, classes)."""
-    logits = net(x)
-    worst = logits + eps * constants(net, x, y, eps)
-    return kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y)
+    return loss
 
 
 def _local(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
@@ -122,22 +122,18 @@ def _local(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
 
 
 def _exchanged(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, kappa: float) -> Tensor:
-    return _loss_by(_local, net, x, y, eps, 1 - kappa)
+    return _loss_by(_local)(net, x, y, eps, 1 - kappa)
 
 
-# The classic mistakes, by what is said where the loss is theirs.
-LOSSES: dict[str, Answer] = {
-    "that is the bound for radius 0, whose masks hold at x alone": partial(
-        _loss_by, lambda net, x, y, eps: _local(net, x, y, 0.0)
-    ),
-    "that is the global bound, with no unit masked": partial(
-        _loss_by, lambda net, x, y, eps: global_bound(net, x, differentiable=True).pairwise(y)
-    ),
-    "the first point's bound serves all points": partial(
-        _loss_by, lambda net, x, y, eps: _local(net, x[:1].expand_as(x), y, eps)
-    ),
-    "the weights κ and 1 − κ are exchanged": _exchanged,
-}
+_at_radius_0 = _loss_by(lambda net, x, y, eps: _local(net, x, y, 0.0))
+_everywhere = _loss_by(lambda net, x, y, eps: global_bound(net, x, differentiable=True).pairwise(y))
+_first_serves_all = _loss_by(lambda net, x, y, eps: _local(net, x[:1].expand_as(x), y, eps))
+STORIES = (
+    (_at_radius_0, "that is the bound for radius 0, whose masks are true at x alone"),
+    (_everywhere, "that is the global bound, with no unit masked"),
+    (_first_serves_all, "the first point's bound serves all points"),
+    (_exchanged, "the weights κ and 1 − κ are exchanged"),
+)
 
 
 class LocalLoss(Exercise):
@@ -154,19 +150,13 @@ class LocalLoss(Exercise):
         "kappa * cross_entropy(logits, y) + (1 - kappa) * cross_entropy(worst, y).",
     )
 
-    reference = staticmethod(partial(_loss_by, _local))
+    reference = staticmethod(_loss_by(_local))
     wrong = (
-        (
-            LOSSES["that is the bound for radius 0, whose masks hold at x alone"],
-            "unsound. On f(t) = (1, relu(10 t − 2))",
-        ),
-        (partial(_loss_by, lambda net, x, *_: torch.zeros(len(x), net(x).shape[1])), "unsound"),
-        (LOSSES["that is the global bound, with no unit masked"], "that is the global bound"),
-        (
-            partial(_loss_by, lambda net, x, y, eps: local_bound(net, x, eps).pairwise(y)),
-            "does the bound keep its graph?",
-        ),
-        (LOSSES["the first point's bound serves all points"], "the first point's bound serves all points"),
+        (_at_radius_0, "unsound. On f(t) = (1, relu(10 t − 2))"),
+        (_loss_by(lambda net, x, *_: torch.zeros(len(x), net(x).shape[1])), "unsound"),
+        (_everywhere, "that is the global bound"),
+        (_loss_by(lambda net, x, y, eps: local_bound(net, x, eps).pairwise(y)), "does the bound keep its graph?"),
+        (_first_serves_all, "the first point's bound serves all points"),
         (_exchanged, "unsound"),
         (lambda net, x, y, eps, kappa: _exchanged(net, x, y, eps, kappa or 1.0), "exchanged"),
     )
@@ -202,8 +192,8 @@ class LocalLoss(Exercise):
         if not abs(loss.item() - truth.item()) <= room:
             if kappa == 0 and len(x) == 1:
                 _refute_worst(net, x, y, eps, loss.item() + room, case)
-            stories = [each for each, other in LOSSES.items() if abs(loss - other(net, x, y, eps, kappa)) <= room]
-            behind = f": {stories[-1]}" if stories else ""
+            stories = [f": {story}" for other, story in STORIES if abs(loss - other(net, x, y, eps, kappa)) <= room]
+            behind = stories[-1] if stories else ""
             raise Wrong(f"on {case} the loss is {truth.item():.6g}; yours is {loss.item():.6g}{behind}")
         parameters: list[Tensor] = [each for each in net.parameters() if each.requires_grad]
         yours, slope = (_slope(value, parameters) for value in (loss, truth))

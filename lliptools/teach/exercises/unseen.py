@@ -1,4 +1,4 @@
-"""Small networks that no file holds: made from a seed, with points, and with adversarial points to refute claims by."""
+"""Small networks made from a seed, with points, and with adversarial points to refute claims by."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,7 +66,7 @@ def moons_like(count: int = 200) -> tuple[Tensor, Tensor]:
 
 
 def blobs(features: int, classes: int, count: int = 200) -> tuple[Tensor, Tensor]:
-    """A cloud a class around a middle at distance 1 from the origin: x (count, features), y (count,)."""
+    """One cloud per class, around a middle at distance 1 from the origin: x (count, features), y (count,)."""
     middles = torch.linalg.qr(torch.randn(features, features, dtype=torch.float64))[0]
     if classes > features:
         turn = 2 * torch.pi * torch.arange(classes, dtype=torch.float64) / classes
@@ -175,12 +175,12 @@ def _along_rays(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
 def _pushed(net: nn.Sequential, x: Tensor, y: Tensor, tie: Tensor) -> tuple[Tensor, Tensor]:
     """Where classes tie, rounding may let either win: the first point a little further on where y has lost."""
     best, distance = tie.clone(), (tie - x).norm(dim=1).nan_to_num(nan=torch.inf)
-    open_ = distance.isfinite()
+    pending = distance.isfinite()
     for further in (0.0, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6):
         trial = x + (1 + further) * (tie - x)
-        lost = open_ & (smallest_margin(net(trial), y) <= 0)
+        lost = pending & (smallest_margin(net(trial), y) <= 0)
         best, distance = torch.where(lost[:, None], trial, best), torch.where(lost, (trial - x).norm(dim=1), distance)
-        open_ = open_ & ~lost
+        pending = pending & ~lost
     return best, distance
 
 

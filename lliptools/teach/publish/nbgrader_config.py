@@ -32,5 +32,5 @@ c = get_config()  # type: ignore[name-defined]  # noqa: F821, who reads this fil
 c.CourseDirectory.course_id = "lliptools"
 c.ClearSolutions.code_stub = {"python": ""}  # a region of a solution stands after the empty function, not inside it
 c.Execute.timeout = 300
-c.Execute.store_widget_state = False  # megabytes a notebook
+c.Execute.store_widget_state = False  # megabytes per notebook
 c.Autograde.pre_convert_hook = lambda assignment, **_: require_packages(assignment)

@@ -34,17 +34,17 @@ if faults:
 
 
 def release(destination: Path, notebooks: Path, seed: int | None = None) -> list[str]:
-    """Write source/ and, by nbgrader's generate_assignment, release/: one assignment a notebook; returns their names.
+    """Write source/ and, by nbgrader's generate_assignment, release/: one assignment per notebook; returns their names.
 
     The hidden tests draw their cases from seeds that follow from `seed`, by default a secret one.
     """
     paths = sorted(notebooks.glob("*.ipynb"))
     if not paths:
-        wanted, found = "a folder with the course's notebooks", f"{notebooks}, which holds none"
+        wanted, found = "a folder with the course's notebooks", f"{notebooks}, which contains none"
         cause, then = "a folder of something else", "leave --notebooks out for the course's own"
         raise InvalidInput(expected=wanted, got=found, cause=cause, next_step=then)
     if destination.exists() and any(destination.iterdir()):
-        wanted, found = "a new folder for the course, or an empty one", f"{destination}, which holds files"
+        wanted, found = "a new folder for the course, or an empty one", f"{destination}, which contains files"
         cause = "a course that was released there before, with other hidden tests"
         raise InvalidInput(expected=wanted, got=found, cause=cause, next_step="name another folder")
     try:

@@ -251,8 +251,8 @@ def test_a_part_of_the_course_is_released_without_links_to_the_rest(tmp_path):
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        (lambda course, notebooks: None, "which holds none"),
-        (lambda course, notebooks: (course / "release").mkdir(parents=True), "which holds"),
+        (lambda course, notebooks: None, "which contains none"),
+        (lambda course, notebooks: (course / "release").mkdir(parents=True), "which contains"),
     ],
 )
 def test_release_refuses(tmp_path, prepare, said):
