@@ -33,6 +33,7 @@ def start(argv, out, environment):
     if module:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
+        sys.path.insert(0, os.path.dirname(sys.argv[0]))
         runpy.run_path(sys.argv[0], run_name="__main__")
     sys.exit()
 

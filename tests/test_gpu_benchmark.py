@@ -1,14 +1,13 @@
 """The run that is prepared for a GPU, rehearsed on the CPU, and the images that it takes along."""
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked import alone
 
 import lliptools as ll
 
@@ -23,8 +22,7 @@ def benchmark():
 
 @pytest.mark.slow
 def test_every_part_runs_in_little(benchmark, tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--toy", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = alone(BENCHMARKS / "gpu.py", "--toy", "--out", tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert {*found} == {"device", "machine", "toy", "kernels", "steps", "epoch", "training", "certificates"}
