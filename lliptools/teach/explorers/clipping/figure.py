@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from lliptools.bounds import round_up
-from lliptools.digits import radius_text
+from lliptools.digits import radius_text, round_up
 from lliptools.teach.explorers.clipping.view import ClipView, Member, ThetaCurve
 from lliptools.teach.shared.panels import Panels, Span, Spec, array, columns
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, STATES

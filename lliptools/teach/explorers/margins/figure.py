@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from lliptools.bounds import round_down
+from lliptools.digits import round_down
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView
 from lliptools.teach.shared.panels import Panels, array, columns
 from lliptools.teach.shared.plane import Plane

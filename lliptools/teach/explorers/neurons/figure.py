@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from lliptools.bounds import BlockBound, round_down, round_up
-from lliptools.digits import radius_text
+from lliptools.digits import radius_text, round_down, round_up
+from lliptools.domains import BlockBound
 from lliptools.teach.explorers.neurons.point_figure import decision_plane, picture
 from lliptools.teach.explorers.neurons.units_figure import Frame, units, weights
 from lliptools.teach.explorers.neurons.view import NeuronView
