@@ -30,8 +30,9 @@ import torch
 from torch import Tensor
 
 from lliptools.domains.slopes import Slopes
+from lliptools.nets.linear import or_one
 from lliptools.norms.rounding import inflated
-from lliptools.norms.scaled import length, or_one
+from lliptools.norms.scaled import length
 
 __all__ = ["Problem", "Solved"]
 

@@ -14,7 +14,8 @@ from lliptools.bounds.record import Bound, by_product
 from lliptools.domains import Ball, Intersection, Interval, Slopes, Zonotope
 from lliptools.nets import Block, check_input, read_blocks
 from lliptools.nets.checks import check_labels, check_steps
-from lliptools.norms.scaled import or_one, times_power_of_two
+from lliptools.nets.linear import or_one
+from lliptools.norms.scaled import times_power_of_two
 
 __all__ = [
     "FULL",

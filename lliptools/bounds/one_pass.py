@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from lliptools.domains import BlockBound, Box, Center, Domain
-from lliptools.domains.ball import steepest
 from lliptools.nets import Activation, Block, LinearMap
-from lliptools.norms.kinds import Norm, product_above
+from lliptools.norms.kinds import Norm, product_above, steepest
 from lliptools.norms.rounding import enclosed, inflated
 
 __all__ = ["Pass", "Place", "times_above"]

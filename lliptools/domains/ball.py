@@ -13,10 +13,10 @@ from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import row_norms
-from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import enclosed, gamma, inflated
 
-__all__ = ["Ball", "steepest"]
+__all__ = ["Ball"]
 
 
 @errs("upper", encloses=True)
@@ -67,11 +67,6 @@ class Ball(Domain):
         """The smaller ball."""
         whole = inflated(product_above(self.radius, steepest(self.columns)))
         return Ball(torch.minimum(whole, radius), torch.ones_like(self.columns))
-
-
-def steepest(slope: Tensor) -> Tensor:
-    """‖D^½‖ for D = diag(slope): (batch, *units) -> (batch,)."""
-    return slope.flatten(1).amax(dim=1).sqrt()
 
 
 def _each(radius: Tensor, like: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import largest_size
-from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
 from lliptools.norms.rounding import gamma, is_outward, matrix_slack
 
@@ -181,6 +181,6 @@ def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slop
     """The bound with the rounding of the process, which full reorthogonalisation keeps at some units per product."""
     if not is_outward():
         return upper
-    steepest = (row_slope.flatten(1).amax(dim=1) * column_slope.flatten(1).amax(dim=1)).sqrt()
-    products = 4 * gamma(linear.terms, upper) * largest_size(linear) * steepest * (upper > 0)
+    slopes = steepest(row_slope) * steepest(column_slope)
+    products = 4 * gamma(linear.terms, upper) * largest_size(linear) * slopes * (upper > 0)
     return upper * (1 + 64 * gamma(1, upper)) + products + matrix_slack(linear, row_slope, column_slope)

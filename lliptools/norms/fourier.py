@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
 from lliptools.norms.eigenvalues import squared_above
-from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import enclosed, gamma, matrix_slack, unit
 
 __all__ = ["fourier_error", "phases", "torus_norm"]
@@ -31,8 +31,7 @@ def torus_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
         if largest > 0:  # at a scale of 1, where squares neither overflow nor underflow
             value = product_above(value, _norm(operator.divided(largest)))
         value = product_above(value, largest)
-    steepest = row_slope.flatten(1).amax(dim=1).sqrt() * column_slope.flatten(1).amax(dim=1).sqrt()
-    found = product_above(value.expand(len(row_slope)), steepest)
+    found = product_above(value.expand(len(row_slope)), steepest(row_slope) * steepest(column_slope))
     operations = enclosed(1e-12 * (len(linear.operators) + 1))
     return found * (1 + operations) + matrix_slack(linear, row_slope, column_slope)
 

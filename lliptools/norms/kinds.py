@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["Norm", "errs", "mark_of", "norm_by", "product_above"]
+__all__ = ["Norm", "errs", "mark_of", "norm_by", "product_above", "steepest"]
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 
@@ -61,3 +61,8 @@ def product_above(one: Tensor, other: Tensor) -> Tensor:
     product = torch.where((one > 0) & (other > 0), product.clamp_min(torch.finfo(product.dtype).tiny), product)
     nothing = ((one == 0) & ~other.isnan()) | ((other == 0) & ~one.isnan())  # 0 · inf is 0 here: the 0 is exact
     return torch.where(nothing, 0.0, product.nan_to_num(nan=torch.inf, posinf=torch.inf))
+
+
+def steepest(slope: Tensor) -> Tensor:
+    """‖D^½‖ for D = diag(slope): (batch, *units) -> (batch,)."""
+    return slope.flatten(1).amax(dim=1).sqrt()

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lliptools.nets.linear import LinearMap
-from lliptools.norms.kinds import product_above
+from lliptools.nets.linear import LinearMap, or_one
+from lliptools.norms.kinds import product_above, steepest
 
 __all__ = ["NOISE", "GolubKahan", "ScaledMap", "fresh_start"]
 
@@ -24,10 +24,9 @@ class ScaledMap:
         self.linear, scale = linear.normalised
         sides, self.scale = [], scale.expand(len(row_slope))
         for slope, shape in ((row_slope, linear.out_shape), (column_slope, linear.in_shape)):
-            root = slope.sqrt().reshape(len(slope), *shape)
-            steepest = root.flatten(1).amax(dim=1)
-            self.scale = product_above(self.scale, steepest)
-            sides.append(root / torch.where(steepest > 0, steepest, 1.0).view(-1, *[1] * len(shape)))
+            largest = steepest(slope)
+            self.scale = product_above(self.scale, largest)
+            sides.append(slope.sqrt().reshape(len(slope), *shape) / or_one(largest).view(-1, *[1] * len(shape)))
         self.row, self.column = sides
         self.transposed = linear.rows < linear.columns
 

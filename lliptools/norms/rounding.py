@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import largest_size
+from lliptools.norms.kinds import steepest
 
 __all__ = [
     "absolute_with_slack",
@@ -106,8 +107,8 @@ def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> 
     slack = _entry_share(linear) * largest_size(linear)
     if linear.matrix_error is not None:
         slack = slack + torch.linalg.vector_norm(linear.matrix_error) * (1 + gamma(linear.rows * linear.columns, slack))
-    steepest = row_slope.detach().flatten(1).amax(dim=1) * column_slope.detach().flatten(1).amax(dim=1)
-    return slack * steepest.sqrt() * (1 + gamma(linear.terms, slack))
+    slopes = steepest(row_slope.detach()) * steepest(column_slope.detach())
+    return slack * slopes * (1 + gamma(linear.terms, slack))
 
 
 def entry_error(linear: LinearMap) -> Tensor | None:

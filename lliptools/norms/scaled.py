@@ -3,15 +3,11 @@
 import torch
 from torch import Tensor
 
+from lliptools.nets.linear import or_one
 from lliptools.norms.eigenvalues import root_of_largest_eigenvalue
 from lliptools.norms.rounding import inflated
 
-__all__ = ["length", "norm", "or_one", "times_power_of_two", "unit_vectors"]
-
-
-def or_one(largest: Tensor) -> Tensor:
-    """Scales to divide by: 1 in place of 0."""
-    return torch.where(largest > 0, largest, 1.0)
+__all__ = ["length", "norm", "times_power_of_two", "unit_vectors"]
 
 
 def length(values: Tensor, dim: int) -> Tensor:

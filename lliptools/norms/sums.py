@@ -4,7 +4,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import largest_size
-from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import gamma, matrix_slack
 
 __all__ = ["sums_norm"]
@@ -16,6 +16,6 @@ def sums_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Ten
 
     Slopes (batch, …) twice -> (batch,). Source: Schur's test, ‖W‖² <= ‖W‖₁ ‖W‖_∞.
     """
-    steepest = row_slope.detach().flatten(1).amax(dim=1).sqrt() * column_slope.detach().flatten(1).amax(dim=1).sqrt()
-    found = product_above(largest_size(linear).expand(len(steepest)), steepest)
+    slopes = steepest(row_slope.detach()) * steepest(column_slope.detach())
+    found = product_above(largest_size(linear).expand(len(slopes)), slopes)
     return found * (1 + 4 * gamma(linear.terms, found)) + matrix_slack(linear, row_slope, column_slope)
