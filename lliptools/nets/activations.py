@@ -61,7 +61,10 @@ class Activation(nn.Module):
     show to be false is refused (checked.Checked); for the rest the author answers.
     """
 
-    elementwise = True  # whether every output depends on one input
+    @property
+    def elementwise(self) -> bool:
+        """Whether every output depends on one input. A property, so that no object can say otherwise than its class."""
+        return True
 
     @abstractmethod
     def forward(self, z: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ class MaxMin(Activation):
     Source: Anil, Lucas, Grosse, "Sorting out Lipschitz function approximation" (ICML 2019).
     """
 
-    elementwise = False
+    @property
+    def elementwise(self) -> bool:
+        """No: each output depends on the two inputs of its pair."""
+        return False
 
     def forward(self, z: Tensor) -> Tensor:
         """[max(a, b), min(a, b)], same shape as z: (batch, 2·pairs, *rest)."""

@@ -237,3 +237,12 @@ def test_guarantees_say_where_they_hold():
     assert L.SLLLinear(3, 4).lipschitz_bound() == 1
     assert "3, 4" in str(L.SLLLinear(3, 4))
     assert "padding=1" in str(L.SLLConv2d(3, 4))
+
+
+def test_pairs_cannot_pass_for_an_elementwise_activation():
+    pairs = ll.nets.MaxMin()
+    with pytest.raises(AttributeError):
+        pairs.elementwise = True
+    vars(pairs)["elementwise"] = True
+    with pytest.raises(ll.UnsupportedLayer):
+        ll.layers.SLLLinear(3, 4, pairs)
