@@ -62,6 +62,7 @@ LOSSES: dict[str, Objective] = {
 # What the paper reports for 6C2F after 800 epochs: clean / PGD / certified at 36/255, in percent (Huang et al., 2021).
 PUBLISHED = {"global": "65.7 / 60.8 / 51.3 (BCP)", "local": "70.7 / 64.8 / 54.3 (Local + BCP)"}
 # Of the same steps, counted by the same function before this page was made; there were also so many looks at a value.
+COUNTED = ("forward", "backward", "together", "looks")
 BEFORE = {"cross-entropy": "95, 0", "global": "2,775, 111", "local": "2,096, 60", "local + sparsity": "2,728, 60"}
 
 
@@ -159,12 +160,8 @@ def kernels() -> dict[str, Any]:
         with Launches() as backward:
             loss.backward()
         counts = forward.kernels.total(), backward.kernels.total()
-        found[name] = {
-            "forward": counts[0],
-            "backward": counts[1],
-            "together": sum(counts),
-            "looks": forward.looks.total() + backward.looks.total(),
-        }
+        looks = forward.looks.total() + backward.looks.total()
+        found[name] = dict(zip(COUNTED, (*counts, sum(counts), looks), strict=True))
     return found
 
 
@@ -589,6 +586,31 @@ def training_table(found: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def kernel_table(found: dict[str, Any]) -> str:
+    """Of the operations of a step, and of those before."""
+    head = ["loss", "forward", "backward", "together", "looks at a value", "before: together, looks"]
+    rows = {name: row for name, row in found.items() if name in LOSSES}
+    return table(head, [[name, *(row[key] for key in COUNTED), BEFORE[name]] for name, row in rows.items()])
+
+
+def epoch_table(found: dict[str, Any]) -> str:
+    """Of an epoch with the local bound and a plain one."""
+    seconds = found["epoch in seconds"]
+    rows: list[list[object]] = [
+        [way, seconds[f"{way}, plain"], seconds[f"{way}, local"], ratio] for way, ratio in found["ratio"].items()
+    ]
+    return table(["way", "plain, s", "local, s", "local over plain"], rows)
+
+
+def certificate_table(found: dict[str, Any]) -> str:
+    """Of the certificates in stages."""
+    head = ["points", "certified", "certificates per second"]
+    return table(head, [[found["points"], f"{100 * found['certified']:.1f}", found["per second"]]])
+
+
+SHOWN = {"steps": step_table, "epoch": epoch_table, "training": training_table, "certificates": certificate_table}
+
+
 def page(found: dict[str, Any]) -> str:
     """benchmarks/results/gpu.md."""
     toy = found["toy"]
@@ -599,34 +621,12 @@ def page(found: dict[str, Any]) -> str:
         else f"One {found['device']}. CIFAR-10 is JPEG-compressed here and in another order, and the schedule of 800 "
         "epochs is compressed to those that fit: nothing to quote beside a published figure to the last digit."
     )
-    head = ["loss", "forward", "backward", "together", "looks at a value", "before: together, looks"]
-    counts: list[list[object]] = [
-        [name, row["forward"], row["backward"], row["together"], row["looks"], BEFORE[name]]
-        for name, row in found["kernels"].items()
-        if name in LOSSES
-    ]
-    shown = {
-        "steps": step_table,
-        "epoch": lambda part: table(
-            ["way", "plain, s", "local, s", "local over plain"],
-            [
-                [way, *(part["epoch in seconds"][f"{way}, {name}"] for name in ("plain", "local")), ratio]
-                for way, ratio in part["ratio"].items()
-            ],
-        ),
-        "training": training_table,
-        "certificates": lambda part: table(
-            ["points", "certified", "certificates per second"],
-            [[part["points"], f"{100 * part['certified']:.1f}", part["per second"]]],
-        ),
-    }
     many = found.get("training", {}).get("images", 0)
     images = "2C1F, noise in place of the images" if toy else f"6C2F, {many:,} images to train"
+    parts = {name: found.get(name) for name in SHOWN}
     text = {
-        name: show(found[name])
-        if name in found and not {"failed", "left out"} & {*found[name]}
-        else said(found.get(name))
-        for name, show in shown.items()
+        name: SHOWN[name](part) if part and not {"failed", "left out"} & {*part} else said(part)
+        for name, part in parts.items()
     }
     return f"""# On a GPU
 
@@ -640,7 +640,7 @@ Made by `python benchmarks/gpu.py {"--toy" if toy else "--minutes N"} --out FOLD
 6C2F with clipped ReLU, norms by `SharedNorm({STEPS})`, loss and backward pass without the optimizer: operations that
 are no views (`--count`). A look at a value makes a GPU wait, and ends the capture of a CUDA graph.
 
-{table(head, counts)}
+{kernel_table(found["kernels"])}
 
 ## A step
 

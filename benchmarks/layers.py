@@ -32,11 +32,6 @@ DENSE = 256  # features of the cost section
 CHANNELS, SIZE = 32, 16
 
 
-def designed(net: nn.Sequential) -> list[Designed]:
-    """The 1-Lipschitz layers of a network, the last one left out."""
-    return [layer for layer in net if isinstance(layer, Designed)][:-1]
-
-
 def scale(layer: Designed) -> tuple[Tensor, Tensor] | None:
     """W (features, inner) and T (inner,) of a layer, None where it has no T."""
     if isinstance(layer, ll.layers.SLLLinear):
@@ -55,6 +50,21 @@ def jacobian_norms(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Norm of the Jacobian at every point: (batch, features) -> (batch,)."""
     jacobians = torch.func.vmap(torch.func.jacrev(lambda row: function(row[None])[0]))(x)
     return torch.linalg.matrix_norm(jacobians, ord=2)
+
+
+def tightness(net: nn.Sequential, x: Tensor) -> list[object]:
+    """Least slack, mean of T/‖W‖² (both empty for layers without a T), largest Jacobian norm of a layer at points x."""
+    slacks, ratios, steepest, h = [], [], [], x
+    for layer in list(net)[:-1]:
+        if isinstance(layer, Designed):
+            found = scale(layer)
+            if found is not None:
+                W, T = (part.detach().double() for part in found)
+                slacks.append((condition.slack(W, T) / T.max()).item())
+                ratios.append((T.mean() / torch.linalg.matrix_norm(W, ord=2) ** 2).item())
+            steepest.append(jacobian_norms(layer, h).max().item())
+        h = layer(h).detach()
+    return [*([min(slacks), sum(ratios) / len(ratios)] if slacks else ["", ""]), max(steepest)]
 
 
 def dense(kind: str) -> Designed:
@@ -104,17 +114,7 @@ def main() -> None:
         cost.append([f"plain {type(module).__name__}", *costs(module, module, points)])
     for kind, (name, formula) in KINDS.items():
         net = ll.nets.load(f"{kind}-digits")
-        slacks, ratios, steepest, h = [], [], [], x
-        for layer in net:
-            if isinstance(layer, Designed) and layer in designed(net):
-                found = scale(layer)
-                if found is not None:
-                    W, T = (part.detach().double() for part in found)
-                    slacks.append((condition.slack(W, T) / T.max()).item())
-                    ratios.append((T.mean() / torch.linalg.matrix_norm(W, ord=2) ** 2).item())
-                steepest.append(jacobian_norms(layer, h).max().item())
-            h = layer(h).detach()
-        body = jacobian_norms(net[:-1], x)
+        shown, body = tightness(net, x), jacobian_norms(net[:-1], x)
         dense_cost = costs(dense(kind), plain_dense, flat)
         cost.append([f"{name}, dense", *dense_cost])
         if kind in ll.layers.networks.CONVOLUTIONAL:
@@ -125,14 +125,10 @@ def main() -> None:
         assert isinstance(tight, ll.AccuracyTables)
         for one, other in zip(tables, tight, strict=True):
             accuracy.append([name, one.eps, one.clean, one.attacked, one.certified, other.certified])
-        shown = [min(slacks), sum(ratios) / len(ratios)] if slacks else ["", ""]
-        certified = " / ".join(f"{t.certified:.3f}" for t in tables)
-        summary.append(
-            [
-                *(name, formula, *shown, max(steepest), body.max().item(), body.mean().item(), *dense_cost[1:]),
-                *(f"{tables[0].clean:.3f}", certified),
-            ]
-        )
+        reached = f"{tables[0].clean:.3f}", " / ".join(f"{t.certified:.3f}" for t in tables)
+        summary.append([name, formula, *shown, body.max().item(), body.mean().item(), *dense_cost[1:], *reached])
+    head = ["layer", "T", "slack", "T/‖W‖²", "layer", "network, largest", "network, mean"]
+    head += ["training step", "inference", "clean", "certified"]
     text = f"""# 1-Lipschitz layers
 
 Made by `python benchmarks/layers.py` with {machine()}.
@@ -146,15 +142,7 @@ of all but the last layer; what they lack of 1 is what the guarantee gives away.
 features, batch 128, in plain forward passes: forward and backward in training (plain: {cost[0][2]:.3g}), and forward
 once exported. Certified by the local bound at {", ".join(f"{radius:g}" for radius in RADII)}.
 
-{
-        table(
-            [
-                *("layer", "T", "slack", "T/‖W‖²", "layer", "network, largest", "network, mean"),
-                *("training step", "inference", "clean", "certified"),
-            ],
-            summary,
-        )
-    }
+{table(head, summary)}
 
 ## Accuracy
 
