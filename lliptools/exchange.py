@@ -17,15 +17,15 @@ __all__ = ["export"]
 def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: str | Path | None = None) -> nn.Module:
     """A copy of a network in plain torch, which runs where lliptools is not installed.
 
-    The layers of lliptools.layers are spelled out (lliptools.layers.export). A ReLU with one threshold becomes ReLU6 or
-    Hardtanh; where torch has no layer, for a threshold each, for pairs and for x + block(x), a torch.fx.GraphModule
-    with the same operations stands. Activations of one's own stay as they are. Precision and mode are the network's.
-    input_shape: of a sample, needed to write a file and by layers whose plain form depends on it.
-    to: a file that is written besides, with a batch of any size: `.pt2` by torch.export, or `.onnx` by torch's
-    exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read the first one again; what
-    lliptools.layers guarantee by construction is not in it, so that bounds may be larger.
-    A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, comes on top.
-    Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
+    * The layers of lliptools.layers are spelled out (lliptools.layers.export). A ReLU with one threshold becomes ReLU6
+      or Hardtanh; where torch has no layer, for one threshold per unit, pairs and x + block(x), a torch.fx.GraphModule
+      computes the same. Activations of one's own stay as they are. Precision and mode are the network's.
+    * input_shape: of a sample, needed to write a file and by layers whose plain form depends on it.
+    * to: a file that is written besides, with a batch of any size: `.pt2` by torch.export, or `.onnx` by torch's
+      exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read the first one again,
+      without what lliptools.layers guarantee by construction, so that bounds may be larger.
+    * A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, is not in it.
+    * Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
     """
     if not isinstance(net, nn.Module) or not (input_shape is None or _is_shape(input_shape)):
         raise InvalidInput(

@@ -33,9 +33,10 @@ CONVOLUTIONAL = {
 def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool = False) -> nn.Sequential:
     """A multi-layer perceptron: Linear(sizes[0], sizes[1]), activation, …, Linear(sizes[-2], sizes[-1]).
 
-    activation: "relu", "clipped_relu" with one learnable threshold per unit, all starting at theta, "maxmin", or
-    "clipped_maxmin" with thresholds that start at theta and −theta. flatten: begin with torch.nn.Flatten, for images.
-    Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
+    * activation: "relu", "clipped_relu" with one learnable threshold per unit, all starting at theta, "maxmin", or
+      "clipped_maxmin" with thresholds that start at theta and −theta.
+    * flatten: begin with torch.nn.Flatten, for images.
+    * Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
     """
     if len(sizes) < 2 or min(sizes) < 1:
         raise InvalidInput(
@@ -61,9 +62,9 @@ def cnn(
 ) -> nn.Sequential:
     """One of the paper's convolutional networks, "4C3F", "6C2F" or "8C2F", or the small "2C1F", for images of a shape.
 
-    shape: (channels, size, size). Kernels start from N(0, 2/(k²·channels out)) and biases from 0. activation and theta:
-    as of mlp, one threshold per unit; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) per activation.
-    Raises InvalidInput for another name or activation, and for another number of pairs.
+    * shape: (channels, size, size). Kernels start from N(0, 2/(k²·channels out)) and biases from 0.
+    * activation, theta: as of mlp; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) per activation.
+    * Raises InvalidInput for another name or activation, and for another number of pairs.
     """
     if name not in CONVOLUTIONAL:
         raise InvalidInput(
@@ -132,9 +133,10 @@ def _activation(name: str, shape: tuple[int, ...], theta: float | tuple[float, f
 def fold(size: int, depth: int) -> nn.Sequential:
     """The identity, written depth times as x = relu(x) − relu(−x): every coordinate is split and folded back.
 
-    A float64 network of size inputs and outputs. Its true Lipschitz constant is 1, the product of the norms of its
-    layers is 2^depth. The local bound is 1 near a point whose coordinates are all further than eps from 0, and
-    2^depth again as soon as one of them is not.
+    * A float64 network of size inputs and outputs. Its true Lipschitz constant is 1, the product of the norms of its
+      layers is 2^depth.
+    * The local bound is 1 near a point whose coordinates are all further than eps from 0, and 2^depth as soon as one
+      of them is not.
     """
     split = torch.cat([torch.eye(size), -torch.eye(size)]).double()
     layers: list[nn.Module] = []

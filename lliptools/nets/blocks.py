@@ -135,11 +135,12 @@ def read_blocks(
 ) -> tuple[Block, ...]:
     """The blocks of a network whose samples have shape input_shape (without the batch axis), in the given precision.
 
-    Consecutive linear layers become one map, and the last block has no activation: a network that ends in one is
-    followed by the identity, so that the outputs are always a linear map of hidden units.
-    Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
-    shapes do not fit or a parameter is not finite. values=False leaves out the last, for training only.
-    A network on a device without float64 is read on the CPU, in that precision.
+    * Consecutive linear layers become one map, and the last block has no activation: a network that ends in one is
+      followed by the identity, so that the outputs are always a linear map of hidden units.
+    * A network on a device without float64 is read on the CPU, in that precision.
+    * values: False leaves out whether parameters are finite, for training only.
+    * Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
+      shapes do not fit or a parameter is not finite.
     """
     check_network(net)
     if dtype == torch.float64 and home(device_of(net)) != device_of(net):

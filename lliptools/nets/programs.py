@@ -19,15 +19,16 @@ __all__ = ["load_program", "read_program"]
 
 SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
 OPERATIONS = ", ".join(dict.fromkeys(str(operation).split(".")[1] for operation in (*CHAINED, *JOINING)))
+OPERATIONS = OPERATIONS.replace("_native_batch_norm_legit_no_training", "batch_norm in evaluation mode")
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
 
 
 def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
     """The network in a file of torch.export.save, in float64 and in evaluation mode; see read_program.
 
-    trust: whether torch may read it. Its reader unpickles, evaluates expressions and resolves names of functions that
-    it finds in the file, and has no safe mode: a file made for harm runs any command.
-    Raises InvalidInput without trust, and for a file that is missing or that torch cannot read.
+    * trust: whether torch may read it. Its reader unpickles, evaluates expressions and resolves names of functions
+      that it finds in the file, and has no safe mode: a file made for harm runs any command.
+    * Raises InvalidInput without trust, and for a file that is missing or that torch cannot read.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -55,11 +56,11 @@ def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
 def read_program(program: ExportedProgram) -> nn.Sequential:
     """The network that a program of torch.export computes, in layers that the bounds can read, in evaluation mode.
 
-    program: one input whose first axis is the batch, one output, and in between a chain of operations that
-    lliptools.nets.SUPPORTED names as layers; x + block(x) and pairs of maximum and minimum may stand in it. The module
-    that it was made from may be any, with a forward method of its own. Weights are copied, their precision is kept.
-    Raises UnsupportedLayer, naming the operation, for all else: for what changes from call to call, or with the size
-    of the batch, too. InvalidInput for several inputs or outputs, a changed buffer counting as an output.
+    * program: one input whose first axis is the batch, one output, and in between a chain of the operations in
+      docs/supported.md; x + block(x) and pairs of maximum and minimum may stand in it. The module that it was made
+      from may be any, with a forward method of its own. Weights are copied, their precision is kept.
+    * Raises UnsupportedLayer, naming the operation, for all else, and for what changes from call to call or with the
+      size of the batch. InvalidInput for several inputs or outputs; a changed buffer counts as an output.
     """
     try:
         with warnings.catch_warnings():

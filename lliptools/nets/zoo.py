@@ -38,8 +38,9 @@ def available() -> list[str]:
 def provenance(name: str | Path) -> dict[str, Any]:
     """How a network was made: function and arguments, data, command, seed, versions, measured accuracies.
 
-    name: of a shipped network, or the path of a .safetensors file that `lliptools train` wrote, provenance.json beside
-    it. Raises InvalidInput for a name that is not shipped, and for a file that has no line there.
+    * name: of a shipped network, or the path of a .safetensors file that `lliptools train` wrote, with provenance.json
+      beside it.
+    * Raises InvalidInput for a name that is not shipped, and for a file that has no line there.
     """
     folder, name = _place(name)
     records = _records(folder)
@@ -57,11 +58,11 @@ def provenance(name: str | Path) -> dict[str, Any]:
 def load(name: str | Path, architecture: nn.Sequential | None = None, *, trust: bool = False) -> nn.Sequential:
     """A trained network in float64, in evaluation mode.
 
-    name, and what is raised: as of provenance. Two other files are read: with an architecture, any .safetensors file
-    whose tensors are that network's state; and, with trust=True only, one that torch.export.save wrote, .pt2, as
-    read_program says: such a file can run any command while torch reads it. The architecture takes the weights on.
-    Raises InvalidInput for weights that do not fit it, and for a provenance.json that names a network of other
-    functions than lliptools.nets and lliptools.layers have for it.
+    * name: as of provenance; with an architecture any .safetensors file whose tensors are that network's state, which
+      then has these weights; with trust=True a file of torch.export.save, .pt2, which read_program reads.
+    * trust: a .pt2 file can run any command while torch reads it.
+    * Raises InvalidInput as provenance does, for weights that do not fit, and for a provenance.json that names other
+      functions than those of lliptools.nets and lliptools.layers that build networks.
     """
     if architecture is None and Path(name).suffix.lower() == ".pt2":
         return load_program(name, trust=trust)
@@ -87,9 +88,9 @@ def load(name: str | Path, architecture: nn.Sequential | None = None, *, trust: 
 def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record: dict[str, Any], folder: Path) -> None:
     """Write a network's weights and its line in the folder's provenance.json, both whole or not at all.
 
-    build: the partial call of one of BUILDERS that built the network, with arguments that JSON has. Several processes
-    may save in one folder. Raises InvalidInput for a provenance.json that is none, OSError for a folder that cannot be
-    written to or a full disk.
+    * build: the partial call of one of BUILDERS that built the network, with arguments that JSON has.
+    * Several processes may save in one folder.
+    * Raises InvalidInput for a provenance.json that is none, OSError for a folder that cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
