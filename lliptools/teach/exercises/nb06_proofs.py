@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.certificates.certificate import certify
-from lliptools.certificates.margins import smallest_margin
+from lliptools.certificates.margins import margins, own_class, smallest_margin
 from lliptools.teach.exercises.answers import ask, ask_numbers, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.exercises.unseen import Unseen, blobs, known, moons_like, trained, with_ridge
@@ -47,9 +47,7 @@ Three = tuple[Tensor, Tensor, Tensor]
 
 def _at_radius_0(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
     clean, points, _ = Sandwich.reference(net, x, y, eps)
-    logits, constants = net(x), local_bound(net, x, 0.0).pairwise(y)
-    gaps = (logits.gather(1, y[:, None]) - logits).scatter(1, y[:, None], inf)
-    return clean, points, (gaps > eps * constants).all(dim=1)
+    return clean, points, (margins(net(x), y) > eps * local_bound(net, x, 0.0).pairwise(y)).all(dim=1)
 
 
 def _attack_as_proof(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
@@ -167,26 +165,15 @@ NAN_CASES = (
 )
 
 
-def _gaps(logits: Tensor, y: Tensor) -> Tensor:
-    return logits.gather(1, y[:, None]) - logits
-
-
-def _nothing_breaks_it(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-    return ~((_gaps(logits, y) <= eps * pairwise).scatter(1, y[:, None], False).any(dim=1))
-
-
 def _own_class_by_value(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-    gaps = _gaps(logits, y)
+    gaps = logits.gather(1, y[:, None]) - logits
     return (((gaps > eps * pairwise) & gaps.isfinite()) | (gaps == 0)).all(dim=1)
 
 
-def _ties_count(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-    gaps = _gaps(logits, y)
-    return ((gaps >= eps * pairwise) & gaps.isfinite()).scatter(1, y[:, None], True).all(dim=1)
-
-
-def _overflow_counts(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-    return (_gaps(logits, y) > eps * pairwise).scatter(1, y[:, None], True).all(dim=1)
+def _by_margins(logits: Tensor, y: Tensor, reached: Tensor) -> Tensor:
+    """Which points have only finite margins, where they are reached."""
+    finite = margins(logits, y).isfinite() | own_class(logits, y)
+    return (reached & finite).all(dim=1)
 
 
 class NeverNan(Exercise):
@@ -200,16 +187,14 @@ class NeverNan(Exercise):
         "set proved to True at index y and return proved.all(dim=1).",
     )
 
-    @staticmethod
-    def reference(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-        gaps = _gaps(logits, y)
-        return ((gaps > eps * pairwise) & gaps.isfinite()).scatter(1, y[:, None], True).all(dim=1)
-
+    reference = staticmethod(
+        lambda logits, pairwise, eps, y: _by_margins(logits, y, margins(logits, y) > eps * pairwise)
+    )
     wrong = (
-        (_nothing_breaks_it, "NaN"),
+        (lambda logits, pairwise, eps, y: ~(margins(logits, y) <= eps * pairwise).any(dim=1), "NaN"),
         (_own_class_by_value, "a tie"),
-        (_ties_count, "a tie"),
-        (_overflow_counts, "overflow"),
+        (lambda logits, pairwise, eps, y: _by_margins(logits, y, margins(logits, y) >= eps * pairwise), "a tie"),
+        (lambda logits, pairwise, eps, y: (margins(logits, y) > eps * pairwise).all(dim=1), "overflow"),
         (lambda f, p, eps, y: NeverNan.reference(f.nan_to_num(), p.nan_to_num(), eps, y), "NaN"),
         (lambda logits, pairwise, eps, y: torch.zeros(len(y), dtype=torch.bool), "is proved and you refuse it"),
     )

@@ -12,7 +12,7 @@ from lliptools.bounds import BOUNDS, Bound, local_bound, merged_bound
 from lliptools.nets import fold, mlp
 from lliptools.teach.exercises.answers import ask, from_below, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong, show
-from lliptools.teach.exercises.unseen import linear_layers
+from lliptools.teach.exercises.unseen import linear_layers, sizes
 
 __all__ = ["NewBound"]
 
@@ -154,8 +154,8 @@ def _grid(seed: int = 0) -> tuple[Place, ...]:
     return tuple(places)
 
 
-def _random(*sizes: int) -> nn.Sequential:
-    net = mlp(*sizes).double().requires_grad_(False)
+def _random(*widths: int) -> nn.Sequential:
+    net = mlp(*widths).double().requires_grad_(False)
     for layer in linear_layers(net):
         layer.weight.mul_(2.0)
     return net
@@ -171,8 +171,7 @@ def _orthogonal(width: int) -> nn.Sequential:
 
 def _described(net: nn.Sequential) -> str:
     layers = linear_layers(net)
-    sizes = "-".join(map(str, [layers[0].in_features, *(layer.out_features for layer in layers)]))
     if sum(layer.weight.numel() for layer in layers) > 12:
-        return f"a network {sizes}"
+        return f"a network {sizes(net)}"
     weights, biases = (show([getattr(layer, part) for layer in layers]) for part in ("weight", "bias"))
-    return f"the network {sizes} with weights {weights} and biases {biases}"
+    return f"the network {sizes(net)} with weights {weights} and biases {biases}"

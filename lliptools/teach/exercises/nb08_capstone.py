@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.attacks import pgd
-from lliptools.certificates.margins import smallest_margin
+from lliptools.certificates.margins import margins, smallest_margin
 from lliptools.certificates.radius import certified_radius
 from lliptools.teach.exercises.answers import ask, from_below, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, Outcome, Wrong, show
-from lliptools.teach.exercises.unseen import Unseen, linear_layers, unseen_networks
+from lliptools.teach.exercises.unseen import Unseen, linear_layers, sizes, unseen_networks
 
 __all__ = ["Capstone"]
 
@@ -28,9 +28,7 @@ ROUNDING = 1 + 1e-9  # by which a radius may pass the distance that was computed
 
 def _radii_by(constants: Callable[..., Tensor], net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
     """min_j margin_j / constant_j, and 0 where the margin is not positive."""
-    logits = net(x)
-    gaps = (logits.gather(1, y[:, None]) - logits).scatter(1, y[:, None], torch.inf)
-    return (gaps / constants(net, x, y).clamp_min(1e-12)).amin(dim=1).clamp(0.0, 50.0)
+    return (margins(net(x), y) / constants(net, x, y).clamp_min(1e-12)).amin(dim=1).clamp(0.0, 50.0)
 
 
 _by_global = partial(_radii_by, lambda net, x, y: global_bound(net, x).pairwise(y))
@@ -113,7 +111,7 @@ class Capstone(Exercise):
 
 def _claims(answer: Answer, unseen: Unseen, left: float, seconds: float) -> tuple[Tensor, float]:
     """The radii claimed for a network, and the seconds they took. Raises Wrong and NotAttempted."""
-    net, case = deepcopy(unseen.net), f"'{unseen.name}', {_form(unseen)}"
+    net, case = deepcopy(unseen.net), f"'{unseen.name}', a network {sizes(unseen.net)}"
     late = Wrong(f"out of time on {case}: all networks together have {seconds:g} seconds on this machine")
     start = perf_counter()
     try:
@@ -142,9 +140,9 @@ def _refute(unseen: Unseen, claimed: Tensor) -> None:
     where = f"at {show(point)}" if len(point) == 2 else f"at a picture, {_moved(unseen.x[n], point)},"
     at = f" {show(unseen.x[n])}" if len(point) == 2 else ""
     raise Wrong(
-        f"refuted on '{unseen.name}', {_form(unseen)}. Of point {n}{at}, label {label}, you claim that it is safe up "
-        f"to {claimed[n]:.6g}; but {where} at distance {unseen.distance[n]:.6g} from it the logit of class {rival} "
-        f"has caught up, {logits[rival]:.6g} against {logits[label]:.6g}. "
+        f"refuted on '{unseen.name}', a network {sizes(unseen.net)}. Of point {n}{at}, label {label}, you claim that "
+        f"it is safe up to {claimed[n]:.6g}; but {where} at distance {unseen.distance[n]:.6g} from it the logit of "
+        f"class {rival} has caught up, {logits[rival]:.6g} against {logits[label]:.6g}. "
         f"{int(refuted.sum())} of your {len(claimed)} claims fail there"
     )
 
@@ -153,11 +151,6 @@ def _share(unseen: Unseen, radii: Tensor) -> float:
     """Mean radius over mean distance, of the points whose label can be lost as far as anyone has looked."""
     known = unseen.distance.isfinite()
     return float(radii[known].mean() / unseen.distance[known].mean())
-
-
-def _form(unseen: Unseen) -> str:
-    layers = linear_layers(unseen.net)
-    return f"a network {'-'.join(str(n) for n in (layers[0].in_features, *(layer.out_features for layer in layers)))}"
 
 
 def _moved(x: Tensor, point: Tensor) -> str:

@@ -12,7 +12,17 @@ from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import smallest_margin
 from lliptools.nets import mlp
 
-__all__ = ["Unseen", "blobs", "known", "linear_layers", "moons_like", "trained", "unseen_networks", "with_ridge"]
+__all__ = [
+    "Unseen",
+    "blobs",
+    "known",
+    "linear_layers",
+    "moons_like",
+    "sizes",
+    "trained",
+    "unseen_networks",
+    "with_ridge",
+]
 
 RIDGE_WIDTH = 1e-3  # relative to the spread of the points: an attack steps over it
 POINTS = 10
@@ -39,6 +49,12 @@ class Unseen:
 def linear_layers(net: nn.Sequential) -> list[nn.Linear]:
     """The network's linear layers, in order."""
     return [layer for layer in net if isinstance(layer, nn.Linear)]
+
+
+def sizes(net: nn.Sequential) -> str:
+    """The numbers of units, layer by layer, as in 2-8-2."""
+    layers = linear_layers(net)
+    return "-".join(map(str, [layers[0].in_features, *(layer.out_features for layer in layers)]))
 
 
 @lru_cache(maxsize=4)
