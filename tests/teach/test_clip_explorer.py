@@ -12,7 +12,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.teach.explorers.clipping.figure import clipping
-from lliptools.teach.explorers.clipping.view import clip_view, family, theta_curve
+from lliptools.teach.explorers.clipping.view import clip_view, member, theta_curve
 from lliptools.teach.explorers.clipping.widget import ClipExplorer
 from lliptools.teach.shared.efforts import Effort
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
@@ -92,11 +92,12 @@ def test_curve_and_family_agree_with_the_view(nets):
         assert curve.local[k] == pytest.approx(view.local, rel=1e-9)
         assert curve.everywhere[k] == pytest.approx(view.everywhere.value.item(), rel=1e-9)
         assert curve.local[k] <= curve.everywhere[k] * (1 + 1e-9)
-    members = family(nets, DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL)
+    given = DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL
+    members = [member(name, net, *given) for name, net in nets.items()]
     assert [one.name for one in members] == list(nets)
     for one in members:
         view = view_of(nets[one.name])
-        assert one.ratio == view.ratio
+        assert one.ratio == (view.certificate.bound.value[1:] / view.everywhere.value).mean().item()
         assert one.varying == pytest.approx(sum(view.varying[1]) / 2)
         assert 0 <= one.certified <= one.right <= 1
 
@@ -150,7 +151,7 @@ def test_every_network_at_its_extremes(name):
         for scale in (0.25, inf):
             view = clip_view(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
             curve = theta_curve(net, x[:1], eps, [0.25, 1.0, inf], SMALL)
-            figure = clipping(view, curve, family({name: net}, x, view_labels(x), eps, scale, SMALL))
+            figure = clipping(view, curve, [member(name, net, x, view_labels(x), eps, scale, SMALL)])
             assert len(figure.data) == len(clipping(view).data)
             assert "nan" not in "".join(view.summary())
 

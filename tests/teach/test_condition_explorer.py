@@ -88,10 +88,13 @@ def test_extremes():
 def test_sliders_change_figure_and_text():
     explorer = ConditionExplorer()
     before, text = go.Figure(explorer.figure), explorer.summary.value
-    sll = next(trace for trace in explorer.figure.data if trace.name == "SLL: q of the slider")
-    assert (sll.x[0], sll.y[0]) == pytest.approx((1.82, 1.95))
+
+    def sll():
+        return next(trace for trace in explorer.figure.data if trace.name == "SLL: q of the slider")
+
+    assert (sll().x[0], sll().y[0]) == pytest.approx((1.82, 1.95))
     explorer.log_q.value = 1.0
-    assert (sll.x[0], sll.y[0]) == pytest.approx((1.04 + 0.78 * 2, 1.17 + 0.78 / 2))
+    assert (sll().x[0], sll().y[0]) == pytest.approx((1.04 + 0.78 * 2, 1.17 + 0.78 / 2))
     assert "q₂/q₁ = 2 ·" in explorer.summary.value
     explorer.matrix.value = "eight columns"
     assert "columns 1 and 2 of 8" in explorer.summary.value

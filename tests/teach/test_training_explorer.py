@@ -10,7 +10,7 @@ import torch
 from said import move, press
 
 import lliptools as ll
-from lliptools.teach.explorers.training import widget as module
+from lliptools.teach.explorers.training import view as module
 from lliptools.teach.explorers.training.widget import TrainingExplorer
 
 SHORT = replace(

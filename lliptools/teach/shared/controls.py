@@ -8,7 +8,7 @@ import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_start", "choice", "key", "log_slider", "moves", "nice", "positions", "slider", "state"]
+__all__ = ["check_start", "choice", "key", "layer_slider", "log_slider", "moves", "nice", "point_slider", "slider"]
 
 NARROW, WIDE = "400px", "720px"
 
@@ -30,17 +30,8 @@ def log_slider(
     description: str, tooltip: str, low: float, high: float, step: float, value: float, *, base: float = 2.0
 ) -> ipywidgets.FloatLogSlider:
     """A slider over powers of a base, whose exponents run from low to high."""
-    return ipywidgets.FloatLogSlider(
-        description=description,
-        tooltip=tooltip,
-        base=base,
-        min=low,
-        max=high,
-        step=step,
-        value=value,
-        readout_format=".3g",
-        **_place(wide=False),
-    )
+    span = {"base": base, "min": low, "max": high, "step": step, "value": value, "readout_format": ".3g"}
+    return ipywidgets.FloatLogSlider(description=description, tooltip=tooltip, **span, **_place(wide=False))
 
 
 def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
@@ -51,6 +42,19 @@ def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -
     return ipywidgets.SelectionSlider(
         description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
     )
+
+
+def point_slider(index: int, count: int) -> ipywidgets.IntSlider:
+    """A slider over the points that are given."""
+    check_start("index", index, 0, count - 1)
+    return slider("point nr", "which of the given points is looked at", 0, count - 1, 1, index)
+
+
+def layer_slider(first: int, count: int, shown: int, words: str) -> ipywidgets.IntSlider:
+    """A slider over the layers of a network, of which only so many are shown at once."""
+    last = max(1, count - shown + 1)
+    check_start("first", first, 1, last)
+    return slider("layers from", f"the first of the {words} that are shown", 1, last, 1, first)
 
 
 def moves(control: ipywidgets.ValueWidget) -> bool:
@@ -93,9 +97,5 @@ def nice(value: float) -> float:
 def check_start(name: str, value: float, lowest: float, highest: float) -> None:
     """Refuse a starting value outside of its slider."""
     if not lowest <= value <= highest:
-        raise InvalidInput(
-            expected=f"{name} from {lowest:g} to {highest:g}",
-            got=f"{value}",
-            cause="a start outside of the slider",
-            next_step=f"leave {name} out for a default",
-        )
+        wanted, mend = f"{name} from {lowest:g} to {highest:g}", f"leave {name} out for a default"
+        raise InvalidInput(expected=wanted, got=f"{value}", cause="a start outside of the slider", next_step=mend)

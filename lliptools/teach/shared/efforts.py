@@ -14,12 +14,13 @@ from lliptools.certificates.certificate import BoundFunction
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import narrowed
 from lliptools.nets import check_input, forward, read_blocks
+from lliptools.nets.checks import check_labels
 from lliptools.nets.clips import Clipped
 from lliptools.nets.rows import row_distances
 from lliptools.norms.auto import UpperNorm
-from lliptools.teach.shared.units import stations
+from lliptools.teach.shared.units import layers
 
-__all__ = ["Effort", "Everywhere", "effort", "everywhere", "largest_radius", "scale_thresholds", "typical_radius"]
+__all__ = ["Effort", "Everywhere", "effort", "everywhere", "labels", "largest_radius", "scale_thresholds"]
 
 DELTA = 5e-10  # failure probability of one norm of a large layer, where one is needed
 TRIALS = 11  # radii that are tried together
@@ -36,7 +37,7 @@ class Effort:
     tolerance: float = 1e-3
     precision: float = 1e-6
 
-    def rung(self) -> BoundFunction:
+    def bound(self) -> BoundFunction:
         """The local bound at this effort."""
         return partial(local_bound, norm=UpperNorm(tolerance=self.tolerance))
 
@@ -44,7 +45,7 @@ class Effort:
 def effort(found: Bound) -> Effort:
     """What can be asked of a network whose bound this is, within about a second."""
     norm = UpperNorm()
-    linear = [station.block.linear for station in stations(found.blocks)]
+    linear = [layer.block.linear for layer in layers(found.blocks)]
     entries = sum(one.rows * one.columns for one in linear if not norm.is_exact(one))
     if not entries:
         return Effort()
@@ -81,6 +82,16 @@ def everywhere(net: nn.Sequential, x: Tensor) -> Everywhere:
         return Everywhere(plain, global_bound(net, x[:1].double(), norm=norm))
 
 
+def labels(found: Bound, x: Tensor, y: Tensor) -> Tensor:
+    """y (points,) beside points x (points, *sample) of the network with this bound; raises InvalidInput."""
+    return check_labels(y, len(x), found.blocks[-1].slope.shape[1], x.device)
+
+
+def is_scaled(net: nn.Module) -> bool:
+    """Whether the network has clip thresholds."""
+    return any(isinstance(layer, Clipped) for layer in net.modules())
+
+
 def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
     """A copy of the network whose clip thresholds are all multiplied by factor; inf leaves the units unclipped."""
     scaled = copy.deepcopy(net)
@@ -99,23 +110,22 @@ def _times(theta: Tensor, factor: float) -> Tensor:
 def largest_radius(
     certifies: Callable[[Tensor], Tensor], radii: Tensor, holds: Tensor, precision: float
 ) -> tuple[float, bool]:
-    """The largest radius that certifies, and whether it was found to the precision; it was itself certified.
+    """The largest radius that certifies, itself certified, and whether it is only known to be at least that.
 
-    certifies: radii (11,) -> bool (11,). radii, holds: (count,), ascending from 0, what is known already. False where
-    all of them hold: there may be more.
+    certifies: radii (11,) -> bool (11,). radii, holds: (count,), ascending from 0, what is known already.
     """
     first = int(holds.long().cumprod(0).sum())
     if first == 0:
-        return 0.0, True
+        return 0.0, False
     if first == len(holds) or math.isinf(precision):
-        return radii[first - 1].item(), False
+        return radii[first - 1].item(), True
     ends, least = radii[first - 1 : first + 1], 1e-12 * radii[-1].item()
     found = narrowed(lambda index, trials: certifies(trials), ends[:1], ends[1:], precision, trials=TRIALS, least=least)
-    return found.item(), True
+    return found.item(), False
 
 
-def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound) -> float:
-    """The median of the radii that the global bound certifies, over some of the points that are labelled rightly."""
+def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound, share: float = 0.5) -> float:
+    """The radius below which the global bound certifies this share of the points, by some of them."""
     some = torch.linspace(0, len(x) - 1, min(len(x), 64), device=x.device).round().long()
     x, y = x[some], y[some]
     logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x)).detach()
@@ -123,4 +133,5 @@ def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound) -> fl
     columns = found.blocks[-2].slope.flatten(1) if len(found.blocks) > 1 else value.new_ones(1, last.columns)
     constants = value * row_distances(last, y, columns)
     reach = (margins(logits, y) / constants).amin(dim=1)
-    return reach.clamp_min(0).median().item()
+    ordered = reach.clamp_min(0).sort().values
+    return ordered[int(share * (len(ordered) - 1))].item()

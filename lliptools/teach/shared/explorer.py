@@ -2,7 +2,6 @@
 
 import asyncio
 import html
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -10,14 +9,15 @@ from threading import RLock
 from typing import Any, Self
 
 import ipywidgets
-import plotly.graph_objects as go
+from plotly.graph_objects import Figure
 
 from lliptools.teach.shared.button import Button
 from lliptools.teach.shared.controls import moves, state
 from lliptools.teach.shared.style import dark
 from lliptools.teach.shared.transport import Screen, plotly_js
+from lliptools.teach.shared.words import call, spoken
 
-__all__ = ["Explorer", "running_loop"]
+__all__ = ["Explorer", "Figure", "running_loop"]
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
@@ -84,11 +84,11 @@ class Explorer(ipywidgets.VBox):
         scrolled = ipywidgets.Box([self.screen], layout={"overflow": "auto hidden"})
         lines = [[self.controls[name] for name in row if moves(self.controls[name])] for row in rows]
         lines[0].append(self.reset)
-        super().__init__([*map(ipywidgets.HBox, lines), self.summary, scrolled, self.call])
+        super().__init__([*(ipywidgets.HBox(line) for line in lines if line), self.summary, scrolled, self.call])
         self._rest(QUIET if self.framed else DELAY)
 
     @property
-    def figure(self) -> go.Figure:
+    def figure(self) -> Figure:
         """The figure as it was drawn last."""
         return self.screen.figure
 
@@ -124,7 +124,7 @@ class Explorer(ipywidgets.VBox):
 
         widget.comm.on_msg(take)
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         """The figure of the present view: always the same number of traces and texts."""
         raise NotImplementedError
 
@@ -136,7 +136,7 @@ class Explorer(ipywidgets.VBox):
         """The keywords that open the present view."""
         raise NotImplementedError
 
-    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
         """Figure and summary at every position of the framed slider, while the other controls stand as they do."""
         raise NotImplementedError
 
@@ -149,9 +149,7 @@ class Explorer(ipywidgets.VBox):
         keywords = self._keywords()
         if self._source not in ("", self.usual):
             keywords["source"] = self._source
-        given = [f"{name}={_spelled(value)}" for name, value in keywords.items()]
-        arguments = [self._source, *given] if self._source else given
-        return f"ll.teach.{type(self).__name__}({', '.join(arguments)})"
+        return call(type(self).__name__, self._source, keywords)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -213,7 +211,7 @@ class Explorer(ipywidgets.VBox):
             if self._behind:
                 self._draw()
             if self.framed and not self.screen.ready:
-                self.screen.make((self._colored(figure), _spoken(lines)) for figure, lines in self._frames())
+                self.screen.make((self._colored(figure), spoken(lines)) for figure, lines in self._frames())
             self._rest(DELAY)
 
     def _draw(self, *, coarse: bool = False) -> None:
@@ -225,11 +223,11 @@ class Explorer(ipywidgets.VBox):
         if behind:
             self.summary.send_state("value")
 
-    def _colored(self, figure: go.Figure) -> go.Figure:
+    def _colored(self, figure: Figure) -> Figure:
         return dark(figure) if self.dark else figure
 
     def _write(self, *, silently: bool = False) -> None:
-        summary = _spoken(self._summary())
+        summary = spoken(self._summary())
         with self.summary._lock_property(value=summary) if silently else nullcontext():
             self.summary.value = summary
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
@@ -241,18 +239,3 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _spoken(lines: Sequence[str]) -> str:
-    """Lines of a summary, for the eye and for a screen reader."""
-    return f"<div role='status' style='line-height: 1.5'>{'<br>'.join(map(html.escape, lines))}</div>"
-
-
-def _spelled(value: object) -> str:
-    """A value as code: as short as it can be without meaning another number."""
-    if not isinstance(value, float):
-        return repr(value)
-    if not math.isfinite(value):
-        return f"float('{value}')"
-    short = f"{value:.6g}"
-    return short if math.isclose(float(short), value, rel_tol=1e-12) else repr(value)

@@ -7,17 +7,22 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from lliptools.teach.shared.style import AXIS, LAYOUT
+from lliptools.teach.shared.style import AXIS, INK, LAYOUT
 
-__all__ = ["HIDDEN", "Panels", "Span", "Spec", "array", "columns"]
+__all__ = ["BARE", "HIDDEN", "Panels", "Span", "Spec", "array", "columns", "disc", "finite", "legend", "named"]
 
 Spec = dict[str, Any]
 Span = tuple[float, float]
 HIDDEN: Spec = {"visible": False}
+BARE: Spec = {"ticks": "", "showticklabels": False}
+ANGLE = np.linspace(0, 2 * np.pi, 97)
 
 
 class Panels:
-    """Collects panels and what is drawn in them; figure() gives the plotly Figure. count: of the panels so far."""
+    """Collects panels and what is drawn in them; figure() returns the plotly Figure. count: of the panels so far.
+
+    hover is a hovertemplate; without one a trace does not answer the mouse.
+    """
 
     def __init__(self, height: int, **layout: Any) -> None:
         self._traces: list[Spec] = []
@@ -34,25 +39,81 @@ class Panels:
         self._axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
         self.write(f"<b>{title}</b>", x[0], y[1], xanchor="left", yanchor="bottom")
 
+    def square(self, x: Span, y: Span, title: str, xaxis: Spec, yaxis: Spec, *, scaled: bool = True) -> None:
+        """Open a panel in the upper left corner of its part; scaled: both axes have one scale."""
+        scale = {"scaleanchor": f"x{self.count + 1 if self.count else ''}"} if scaled else {}
+        across = {"constrain": "domain", "constraintoward": "left", **xaxis}
+        self.open(x, y, title, across, {"constrain": "domain", "constraintoward": "top", **scale, **yaxis})
+
     def write(self, text: str, x: float, y: float, **more: Any) -> None:
         """Write text at a place of the figure."""
         place = {"xref": "paper", "yref": "paper", "xanchor": "center", "showarrow": False, "font": {"size": 12}}
         self._layout["annotations"].append({**place, "text": text, "x": x, "y": y, **more})
 
-    def add(self, kind: str, **trace: Any) -> None:
+    def add(self, kind: str, hover: str = "", **trace: Any) -> None:
         """Add a trace of a plotly type to the open panel."""
         legend = {} if kind == "image" else {"showlegend": False}  # an image has none
+        answer = {"hovertemplate": hover if "<extra>" in hover else f"{hover}<extra></extra>"}
         known = {key: _without_nan(value) for key, value in trace.items()}
-        self._traces.append({"type": kind, **legend, **self._axes, **known})
+        mute = {} if "hoverinfo" in trace else {"hoverinfo": "skip"}
+        self._traces.append({"type": kind, **legend, **self._axes, **(answer if hover else mute), **known})
 
     def line(self, x: Any, y: Any, hover: str = "", **line: Any) -> None:
-        """Add a line; hover is a hovertemplate, and without one the line does not answer the mouse."""
-        answer = {"hovertemplate": f"{hover}<extra></extra>"} if hover else {"hoverinfo": "skip"}
-        self.add("scatter", mode="lines", x=x, y=y, line=line, **answer)
+        """Add a line."""
+        self.add("scatter", hover, mode="lines", x=x, y=y, line=line)
+
+    def marks(self, x: Any, y: Any, hover: str = "", *, more: Spec | None = None, **marker: Any) -> None:
+        """Add markers; more: of the trace."""
+        self.add("scatter", hover, **{"mode": "markers", **(more or {})}, x=x, y=y, marker={"color": INK, **marker})
+
+    def texts(
+        self, x: Any, y: Any, text: Any, hover: str = "", *, size: int = 13, color: str = INK, **more: Any
+    ) -> None:
+        """Add texts at points of the panel."""
+        self.add("scatter", hover, mode="text", x=x, y=y, text=text, textfont={"size": size, "color": color}, **more)
+
+    def bars(
+        self,
+        places: Any,
+        values: Any,
+        color: Any,
+        hatch: str = "",
+        hover: str = "",
+        *,
+        text: list[str] | None = None,
+        flat: bool = False,
+        ink: str = INK,
+        stroke: str = "#666666",
+        **more: Any,
+    ) -> None:
+        """Add bars, outlined and hatched; text: above them; flat: from left to right."""
+        across = {"x": values, "y": places, "orientation": "h"} if flat else {"x": places, "y": values}
+        pattern = {"shape": hatch, "fgcolor": stroke, "size": 5}
+        look = {"color": color, "line": {"width": 1, "color": ink}, "pattern": pattern}
+        free = {"textposition": "outside", "cliponaxis": False, "constraintext": "none", "textfont": {"size": 11}}
+        written = {} if text is None else {"text": text, **free}
+        self.add("bar", hover, **across, marker=look, **{**written, **more})
+
+    def heat(self, z: Any, colors: Any, top: float | None = None, hover: str = "", **more: Any) -> None:
+        """Add a picture of numbers from 0 to top, or as far as they go."""
+        span = {} if top is None else {"zmin": 0, "zmax": top}
+        self.add("heatmap", hover, z=z, colorscale=colors, showscale=False, **span, **more)
 
     def figure(self) -> go.Figure:
         """The figure."""
         return go.Figure({"data": self._traces, "layout": self._layout})
+
+
+def legend(x: float, y: float, *, right: bool = False, below: bool = False) -> Spec:
+    """A legend in one line, left of or under a place."""
+    side = {"xanchor": "right"} if right else {}
+    anchor = "top" if below else "bottom"
+    return {"orientation": "h", "x": x, **side, "y": y, "yanchor": anchor, "itemclick": False}
+
+
+def named(name: str, *, shown: bool = True) -> Spec:
+    """What puts a trace into the legend."""
+    return {"name": name, "showlegend": shown}
 
 
 def columns(count: int, start: float, stop: float, gap: float) -> list[Span]:
@@ -61,9 +122,20 @@ def columns(count: int, start: float, stop: float, gap: float) -> list[Span]:
     return [(start + k * (width + gap), start + k * (width + gap) + width) for k in range(count)]
 
 
+def disc(center: np.ndarray, radius: float = 1.0) -> np.ndarray:
+    """The edge of a disc around a point (2,): coordinates and points (2, points)."""
+    edge: np.ndarray = center[:, None] + radius * np.stack([np.cos(ANGLE), np.sin(ANGLE)])
+    return edge
+
+
 def array(tensor: Tensor) -> np.ndarray:
     """The tensor as plotly takes it."""
     return tensor.detach().cpu().numpy()
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The values, NaN for those that are not finite."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _without_nan(values: Any) -> Any:

@@ -6,27 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = [
-    "AXIS",
-    "CERTIFIED",
-    "CONFIG",
-    "GLOBAL",
-    "GLOBAL_LINE",
-    "INK",
-    "KINK",
-    "LAYOUT",
-    "LOCAL",
-    "REFUTED",
-    "STATES",
-    "TINTS",
-    "UNPROVED",
-    "WEIGHTS",
-    "WEIGHT_KEPT",
-    "State",
-    "dark",
-    "dark_colors",
-]
-
 
 @dataclass(frozen=True)
 class State:
@@ -59,24 +38,13 @@ KINK = "#A3A3A3"
 
 # Weight matrices are one uint8 picture: 0 … WEIGHT_KEPT is |w| over its largest value, 255 is a struck entry.
 WEIGHT_KEPT = 230
-WEIGHTS = [
-    [0.0, "#00224E"],
-    [0.3, "#35456C"],
-    [0.6, "#666970"],
-    [0.8, "#948E77"],
-    [WEIGHT_KEPT / 255, "#C8B866"],
-    [WEIGHT_KEPT / 255 + 1e-6, "#E6E6E6"],
-    [1.0, "#E6E6E6"],
-]
+STEPS = (0.0, 0.3, 0.6, 0.8, WEIGHT_KEPT / 255, WEIGHT_KEPT / 255 + 1e-6, 1.0)
+SHADES = ("#00224E", "#35456C", "#666970", "#948E77", "#C8B866", "#E6E6E6", "#E6E6E6")
+WEIGHTS = [[at, shade] for at, shade in zip(STEPS, SHADES, strict=True)]
 
-AXIS = {
-    "showgrid": False,
-    "zeroline": False,
-    "ticks": "outside",
-    "ticklen": 3,
-    "linecolor": "#888888",
-    "showline": True,
-}
+GREY = "#888888"
+AXIS: dict[str, Any] = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 3, "showline": True}
+AXIS["linecolor"] = GREY
 
 LAYOUT: dict[str, Any] = {
     "template": "none",
@@ -103,7 +71,7 @@ def dark(figure: Any) -> Any:
     layout = _dark(figure.layout.to_plotly_json())
     for name, axis in layout.items():
         if name.startswith(("xaxis", "yaxis")):
-            axis.setdefault("tickcolor", dark_color(str(AXIS["linecolor"])))
+            axis.setdefault("tickcolor", dark_color(GREY))
     return type(figure)({"data": data, "layout": layout})
 
 
@@ -128,10 +96,8 @@ def _dark(value: Any) -> Any:
     if isinstance(value, str):
         return COLOR.sub(lambda color: dark_color(color.group()), value)
     if isinstance(value, Mapping):
-        return {
-            name: inner if name == "colorscale" and _is_weights(inner) else _dark(inner)
-            for name, inner in value.items()
-        }
+        stays = value.get("colorscale") if _is_weights(value.get("colorscale", "")) else None
+        return {name: inner if inner is stays else _dark(inner) for name, inner in value.items()}
     return [_dark(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 

@@ -6,6 +6,8 @@ from lliptools.teach.shared.example import Example
 
 __all__ = ["EXAMPLES", "AccuracyExplorer"]
 
+QUESTION = "How many points does each network have right, and keep right however they are moved by ε?"
+
 
 def _digits() -> AccuracyExplorer:
     """Networks on the digits, identical except for how they were trained."""
@@ -15,13 +17,4 @@ def _digits() -> AccuracyExplorer:
     return AccuracyExplorer(known, data.x_test[:120], data.y_test[:120], net="sparse", eps_max=1.0)
 
 
-EXAMPLES = {
-    "accuracy": Example(
-        6,
-        "Certified accuracy",
-        "How many points does each network have right, and keep right however they are moved by ε?",
-        make=_digits,
-        control="eps",
-        still=(0.1, 0.3, 0.6),
-    )
-}
+EXAMPLES = {"accuracy": Example(6, "Certified accuracy", QUESTION, _digits, "eps", (0.1, 0.3, 0.6))}

@@ -1,7 +1,6 @@
 """What a bound buys: accuracies against the radius, and the test points one by one."""
 
 import math
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,7 +15,7 @@ from lliptools.teach.explorers.accuracy.view import (
     UNPROVED_POINT,
     AccuracyView,
 )
-from lliptools.teach.shared.panels import HIDDEN, Panels, array
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, legend, named
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, UNPROVED
 
 __all__ = ["accuracy"]
@@ -28,7 +27,7 @@ COLORS = ("#000000", "#E69F00", "#0072B2", "#56B4E9", "#8C6D31")
 DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")  # and none is dotted, as what is attacked
 ACROSS = 14  # pictures a row of the wall
 # What is known of a point: word, sign, frame.
-FRAMES: dict[int, tuple[str, str, dict[str, Any]]] = {
+FRAMES: dict[int, tuple[str, str, Spec]] = {
     CERTIFIED_POINT: ("certified", "✔", {"color": CERTIFIED, "width": 3.5, "dash": "solid"}),
     UNPROVED_POINT: ("not certified", "?", {"color": UNPROVED, "width": 3, "dash": "dash"}),
     REFUTED_POINT: ("refuted", "✘", {"color": REFUTED, "width": 3, "dash": "dot"}),
@@ -45,13 +44,13 @@ def accuracy(
 ) -> go.Figure:
     """Several networks on the same points; one of them, by name, point by point.
 
-    Top left: certified accuracy against the radius, a curve a network, and of the one that is looked at the attacked
-    accuracy above it. Top right: clean, attacked and certified accuracy of all at radius eps. Bottom: the first points,
-    framed by what is known of them. wall: (count, rows, columns) pictures. plane: (count, 2) points to draw in their
-    plane instead.
+    * top left: certified accuracy against the radius, one curve per network, and attacked accuracy of the chosen one
+    * top right: clean, attacked and certified accuracy of all at radius eps
+    * bottom: the first points, framed by what is known of them
+
+    wall: (count, rows, columns) pictures. plane: (count, 2) points to draw in their plane instead.
     """
-    legend = {"orientation": "h", "x": 0.0, "y": 1.0, "yanchor": "bottom", "itemclick": False}
-    panels = Panels(HEIGHT, margin={"l": 56, "r": 16, "t": 46, "b": 28}, showlegend=True, legend=legend)
+    panels = Panels(HEIGHT, margin={"l": 56, "r": 16, "t": 46, "b": 28}, showlegend=True, legend=legend(0.0, 1.0))
     _curves(panels, view, name, eps, eps_max)
     _bars(panels, view, name, eps)
     _wall(panels, view, name, eps, wall, plane)
@@ -64,18 +63,10 @@ def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: 
     for k, each in enumerate(view.names):
         x, y = view.curve(each, "certified", eps_max) if view.ready(each) else ([None], [None])
         look = {"color": COLORS[k % len(COLORS)], "dash": DASHES[k % len(DASHES)], "width": 3.5 if each == name else 2}
-        panels.add("scatter", mode="lines", name=each, showlegend=True, x=x, y=y, line=look, hoverinfo="skip")
+        panels.add("scatter", mode="lines", x=x, y=y, line=look, **named(each))
     x, y = view.curve(name, "attacked", eps_max) if name in view.broken else ([None], [None])
-    panels.add(
-        "scatter",
-        mode="lines",
-        name=f"{name}, attacked",
-        showlegend=True,
-        x=x,
-        y=y,
-        hoverinfo="skip",
-        line={"color": REFUTED, "width": 1.5, "dash": "dot"},
-    )
+    look = {"color": REFUTED, "width": 1.5, "dash": "dot"}
+    panels.add("scatter", mode="lines", x=x, y=y, line=look, **named(f"{name}, attacked"))
     panels.line([eps, eps], [0, 1.02], color=INK, width=1, dash="dot")
 
 
@@ -89,21 +80,9 @@ def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
     every = [view.accuracy(each, eps) for each in view.names]
     looks = (("clean", "#FFFFFF", ""), ("attacked", "#FFFFFF", "/"), ("certified", CERTIFIED, ""))
     for at, (what, color, hatch) in enumerate(looks):
-        values = [each[at] if math.isfinite(each[at]) else None for each in every]
-        panels.add(
-            "bar",
-            orientation="h",
-            x=values,
-            y=list(range(count)),
-            width=0.7 - 0.14 * at,
-            marker={
-                "color": color,
-                "line": {"width": 1, "color": INK},
-                "pattern": {"shape": hatch, "fgcolor": REFUTED, "size": 5, "fillmode": "overlay"},
-            },
-            offset=-(0.7 - 0.14 * at) / 2,
-            hovertemplate=f"{what}: %{{x:.3f}}<extra></extra>",
-        )
+        values, width = [each[at] for each in every], 0.7 - 0.14 * at
+        place: Spec = {"flat": True, "width": width, "offset": -width / 2}
+        panels.bars(list(range(count)), values, color, hatch, f"{what}: %{{x:.3f}}", stroke=REFUTED, **place)
 
 
 def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tensor, plane: Tensor | None) -> None:
@@ -121,16 +100,10 @@ def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tenso
             y = [None if c is None else places[k][1] + 0.94 * c for k in here for c in corners[1]]
             panels.line(x or [None], y or [None], **line)
         up = 0.0 if plane is not None else 0.68
-        panels.add(
-            "scatter",
-            mode="text",
-            x=[places[k][0] for k in here] or [None],
-            y=[places[k][1] + up for k in here] or [None],
-            text=[f"<b>{sign}</b>"] * max(len(here), 1),
-            textfont={"size": 12, "color": line["color"]},
-            hovertext=[f"point {k}: {word}" for k in here] or None,
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
+        x, y = [places[k][0] for k in here] or [None], [places[k][1] + up for k in here] or [None]
+        said = [f"point {k}: {word}" for k in here] or None
+        signs = [f"<b>{sign}</b>"] * max(len(here), 1)
+        panels.texts(x, y, signs, "%{hovertext}", size=12, color=line["color"], hovertext=said)
 
 
 def _pictures(panels: Panels, title: str, wall: Tensor) -> list[tuple[float, float]]:
@@ -146,31 +119,14 @@ def _pictures(panels: Panels, title: str, wall: Tensor) -> list[tuple[float, flo
         top, left = row * (tall + below), column * (wide + gap)
         mosaic[top : top + tall, left : left + wide] = array(wall[k])
         places.append(((left + (wide - 1) / 2) * pitch_x, (top + (tall - 1) / 2) * pitch_y))
-    panels.open(
-        (0.0, 1.0),
-        WALL,
-        title,
-        {**HIDDEN, "range": [-1.2 * pitch_x - 0.04, (mosaic.shape[1] - 0.5) * pitch_x]},
-        {**HIDDEN, "range": [(mosaic.shape[0] - 0.5) * pitch_y, -0.12]},
-    )
-    panels.add(
-        "heatmap",
-        z=mosaic,
-        x0=0,
-        dx=pitch_x,
-        y0=0,
-        dy=pitch_y,
-        colorscale=[[0, "#FFFFFF"], [1, "#777777"]],
-        zmin=0,
-        zmax=1,
-        showscale=False,
-        hoverinfo="skip",
-    )
+    across = {**HIDDEN, "range": [-1.2 * pitch_x - 0.04, (mosaic.shape[1] - 0.5) * pitch_x]}
+    panels.open((0.0, 1.0), WALL, title, across, {**HIDDEN, "range": [(mosaic.shape[0] - 0.5) * pitch_y, -0.12]})
+    panels.heat(mosaic, [[0, "#FFFFFF"], [1, "#777777"]], 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
     return places
 
 
 def _points(panels: Panels, title: str, plane: np.ndarray) -> list[tuple[float, float]]:
     down = {"scaleanchor": "x3", "constrain": "domain", "nticks": 5}
     panels.open((0.0, 1.0), WALL, title, {"nticks": 8}, down)
-    panels.add("heatmap", z=[[None]], showscale=False, hoverinfo="skip")
+    panels.heat([[None]], [[0, "#FFFFFF"], [1, "#777777"]], 1)
     return [(float(x), float(y)) for x, y in plane]

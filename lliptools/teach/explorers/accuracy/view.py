@@ -1,30 +1,22 @@
 """Clean, attacked and certified accuracy of several networks on the same points, over all radii at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound
+from lliptools.bounds import BOUNDS
 from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 
-__all__ = [
-    "CERTIFIED_POINT",
-    "MISCLASSIFIED",
-    "REFUTED_POINT",
-    "UNKNOWN",
-    "UNPROVED_POINT",
-    "AccuracyView",
-    "broken_at",
-    "certified_radii",
-    "pictures",
-]
+__all__ = ["UPPER", "AccuracyView", "broken_at", "certified_radii", "pictures"]
 
 # What is known of a point at a radius. Unknown is what has not been computed yet.
 CERTIFIED_POINT, UNPROVED_POINT, REFUTED_POINT, MISCLASSIFIED, UNKNOWN = range(5)
+UPPER: dict[str, Any] = {name: bound for name, bound in BOUNDS.items() if name != "sampled"}
 HALVINGS = 20  # of the way from a point to an adversarial one
 TOLERANCE = 0.01  # relative, of certified radii: what is drawn of them was certified
 
@@ -33,9 +25,11 @@ TOLERANCE = 0.01  # relative, of certified radii: what is drawn of them was cert
 class AccuracyView:
     """Several networks on the same labelled points.
 
-    names: of the networks. y: (points,). broken: by network, (points,), a distance within which the attack has changed
-    the label: 0 of a misclassified point, inf where it found nothing. certified: by network, (points,), the largest
-    radius that is certified, NaN where it has not been computed yet.
+    * names: of the networks
+    * y: (points,)
+    * broken: by network, (points,), a distance within which the attack has changed the label: 0 of a misclassified
+      point, inf where it found nothing
+    * certified: by network, (points,), the largest certified radius, NaN where it has not been computed yet
     """
 
     names: tuple[str, ...]
@@ -82,8 +76,7 @@ class AccuracyView:
         """The numbers of all networks at a radius in words, and what became of the points of one of them."""
         lines = [f"ε = {radius_text(eps)} · certified by the {method} bound · {len(self.y)} points"]
         for each in self.names:
-            shown = ("…" if value != value else f"{value:.3f}" for value in self.accuracy(each, eps))
-            clean, attacked, certified = shown
+            clean, attacked, certified = ("…" if a != a else f"{a:.3f}" for a in self.accuracy(each, eps))
             lines.append(f"{each}: clean {clean}, attacked {attacked}, certified {certified}")
         states = self.states(name, eps)
         words = ("certified", "not certified", "refuted", "misclassified", "not computed yet")
@@ -118,14 +111,12 @@ def broken_at(net: nn.Sequential, x: Tensor, y: Tensor, radii: Sequence[float], 
     return distance
 
 
-def certified_radii(
-    net: nn.Sequential, x: Tensor, y: Tensor, bound: Callable[..., Bound], known: Tensor, count: int
-) -> Tensor:
-    """known, (points,), with the next count of those filled in that are NaN."""
+def certified_radii(net: nn.Sequential, x: Tensor, y: Tensor, method: str, known: Tensor, count: int) -> Tensor:
+    """known, (points,), with the next count of those filled in that are NaN, by the bound of that name."""
     index = known.isnan().nonzero()[:count, 0]
     filled = known.clone()
     if len(index):
-        filled[index] = certified_radius(net, x[index], y[index], bound=bound, tolerance=TOLERANCE).to(known)
+        filled[index] = certified_radius(net, x[index], y[index], bound=UPPER[method], tolerance=TOLERANCE).to(known)
     return filled
 
 

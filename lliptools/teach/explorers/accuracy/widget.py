@@ -2,20 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
-import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import BOUNDS, global_bound
-from lliptools.certificates.radius import certified_radius
 from lliptools.errors import InvalidInput
-from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.accuracy.figure import accuracy
-from lliptools.teach.explorers.accuracy.view import AccuracyView, broken_at, certified_radii, pictures
-from lliptools.teach.shared.controls import check_start, choice, nice, slider
-from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.explorers.accuracy.view import UPPER, AccuracyView, broken_at, certified_radii, pictures
+from lliptools.teach.shared import efforts
+from lliptools.teach.shared.controls import choice
+from lliptools.teach.shared.explorer import Figure
+from lliptools.teach.shared.radius import RadiusExplorer
 
 __all__ = ["AccuracyExplorer"]
 
@@ -26,12 +23,16 @@ ATTACKS = 6  # radii at which every point is attacked
 METHODS = ("global", "local")
 
 
-class AccuracyExplorer(Explorer):
+class AccuracyExplorer(RadiusExplorer):
     """Certified accuracy against radius of several networks, attacked and clean beside it, and their points one by one.
 
-    nets: networks by name, all for the same points. x: (points, *sample), y: (points,). eps, method, net: where the
-    controls start. methods: names of upper bounds in lliptools.BOUNDS to certify with. eps_max: end of the radius
-    slider, in units of x. source: how nets, x and y are called where the explorer is made.
+    * nets: networks by name, all for the same points
+    * x: (points, *sample), y: (points,)
+    * eps, method, net: where the controls start
+    * methods: names of upper bounds in lliptools.BOUNDS to certify with
+    * eps_max: end of the radius slider, in units of x
+    * source: how nets, x and y are called in the call that opens the same view again
+
     Attacked is projected gradient descent at six radii, then a search on the line to what it found.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
     """
@@ -52,38 +53,26 @@ class AccuracyExplorer(Explorer):
         source: str = "nets, x, y",
     ) -> None:
         _check(nets, methods, method, net)
-        for each in nets.values():  # checks networks and points before anything is drawn
-            y = check_labels(y, len(x), global_bound(each, x).blocks[-1].slope.shape[1], x.device)
+        found = [efforts.everywhere(each, x).plain for each in nets.values()]  # checks networks and points
+        for each in found:
+            y = efforts.labels(each, x, y)
         self._nets, self._x, self._y, self._methods = dict(nets), x.detach(), y, tuple(methods)
-        if eps_max is None:
-            by_global = partial(certified_radius, x=x[:64], y=y[:64], bound=global_bound, tolerance=0.01)
-            far = torch.stack([by_global(each).quantile(0.9) for each in nets.values()])
-            eps_max = nice(float(far[far.isfinite()].max())) if far.isfinite().any() else 0.0
-        eps_max = eps_max or 1.0
-        check_start("eps_max", eps_max, 1e-12, 1e12)
-        check_start("eps", 0.0 if eps is None else eps, 0, eps_max)
-        self._eps_max, self._step = eps_max, eps_max / STEPS
-        start = self._step * round((eps_max / 4 if eps is None else eps) / self._step)
         self._broken: dict[str, Tensor] = {}
         self._certified: dict[str, dict[str, Tensor]] = {each: {} for each in methods}
         self._wall = pictures(x, SHOWN)
         self._plane = x.detach().double().cpu() if x.dim() == 2 and x.shape[1] == 2 else None
+
+        def typical() -> float:
+            pairs = zip(nets.values(), found, strict=True)
+            far = [efforts.typical_radius(each, self._x, y, bound, 0.9) for each, bound in pairs]
+            return max((radius for radius in far if radius < torch.inf), default=0.0)
+
         controls = {
-            "eps": slider(
-                "ε in input units",
-                "radius of the ball around every point, in the units of the networks' input",
-                *(0.0, eps_max, self._step, start),
-                wide=True,
-            ),
+            "eps": self._ball(eps, eps_max, typical, steps=STEPS, around="every point"),
             "net": choice("network", "whose points are shown one by one", list(nets), net or next(iter(nets))),
             "method": choice("certified by", "which bound certifies", list(methods), method),
         }
         super().__init__(controls, [["eps"], ["net", "method"]], source)
-
-    @property
-    def radius(self) -> float:
-        """The radius that is shown."""
-        return self._step * min(round(self.controls["eps"].value / self._step), STEPS)
 
     @property
     def view(self) -> AccuracyView:
@@ -92,10 +81,10 @@ class AccuracyExplorer(Explorer):
         return AccuracyView(tuple(self._nets), self._y.cpu(), dict(self._broken), dict(certified))
 
     def _next_part(self) -> Callable[[], None] | None:
+        """First what the wall shows, then the attacks, then all the curves."""
         method, chosen = self.controls["method"].value, self.controls["net"].value
         names = [chosen, *(name for name in self._nets if name != chosen)]
         known = self._certified[method]
-        # First what the wall shows, then the attacks, then all the curves.
         for name in names:
             if name not in self._broken:
                 return partial(self._attack, name)
@@ -114,13 +103,11 @@ class AccuracyExplorer(Explorer):
         known = self._certified[method].get(name)
         if known is None:
             known = torch.where(self._broken[name] == 0, 0.0, torch.nan)
-        bound: Any = BOUNDS[method]
         count = len(self._x) if method == "global" else AT_ONCE
-        self._certified[method][name] = certified_radii(
-            self._nets[name], self._x, self._y, bound, known.to(self._x.device), count
-        ).cpu()
+        found = certified_radii(self._nets[name], self._x, self._y, method, known.to(self._x.device), count)
+        self._certified[method][name] = found.cpu()
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         chosen = self.controls["net"].value
         return accuracy(self.view, chosen, self.radius, self._eps_max, self._wall, self._plane)
 
@@ -128,37 +115,22 @@ class AccuracyExplorer(Explorer):
         return self.view.summary(self.controls["net"].value, self.radius, self.controls["method"].value)
 
     def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {
-            "eps": self.radius,
-            "method": self.controls["method"].value,
-            "net": self.controls["net"].value,
-            "eps_max": self._eps_max,
-        }
-        if self._methods != METHODS:
-            shown["methods"] = self._methods
-        return shown
+        methods = {} if self._methods == METHODS else {"methods": self._methods}
+        return super()._keywords() | methods
 
 
 def _check(nets: object, methods: Sequence[str], method: str, net: str | None) -> None:
     if not isinstance(nets, Mapping) or not nets or not all(isinstance(each, nn.Module) for each in nets.values()):
+        got = f"{list(nets)}" if isinstance(nets, Mapping) else type(nets).__name__
+        wanted, cause = "nets as a dictionary of networks by name", "a single network, or a list of them"
+        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
+    if not methods or not set(methods) <= set(UPPER) or method not in methods:
         raise InvalidInput(
-            expected="nets as a dictionary of networks by name",
-            got=type(nets).__name__ if not isinstance(nets, Mapping) else f"{list(nets)}",
-            cause="a single network, or a list of them",
-            next_step='pass {"mine": net}',
-        )
-    upper = [name for name in BOUNDS if name != "sampled"]
-    if not methods or not set(methods) <= set(upper) or method not in methods:
-        raise InvalidInput(
-            expected=f"methods among {upper}, and method among them",
+            expected=f"methods among {list(UPPER)}, and method among them",
             got=f"methods {list(methods)}, method {method!r}",
             cause="a bound that certifies nothing, or one that was left out of methods",
             next_step="pass method='local'",
         )
     if net is not None and net not in nets:
-        raise InvalidInput(
-            expected=f"net as one of {list(nets)}",
-            got=repr(net)[:80],
-            cause="a network instead of its name",
-            next_step="leave it out for the first of them",
-        )
+        mend, cause = "leave it out for the first of them", "a network instead of its name"
+        raise InvalidInput(expected=f"net as one of {list(nets)}", got=repr(net)[:80], cause=cause, next_step=mend)

@@ -6,6 +6,8 @@ from lliptools.teach.shared.example import Example
 
 __all__ = ["EXAMPLES", "ClipExplorer"]
 
+QUESTION = "What happens to the intervals, and to the bounds, when the second flat zone comes nearer?"
+
 
 def _digits() -> ClipExplorer:
     """Digits with no clipping, with it, and with the sparsity loss at two weights."""
@@ -15,13 +17,4 @@ def _digits() -> ClipExplorer:
     return ClipExplorer(known, data.x_test, data.y_test, network="sparser", index=3, eps=0.1, eps_max=0.4)
 
 
-EXAMPLES = {
-    "clipping": Example(
-        5,
-        "Clipping",
-        "What happens to the intervals, and to the bounds, when the second flat zone comes nearer?",
-        make=_digits,
-        control="theta_scale",
-        still=("0.25", "1", "∞"),
-    )
-}
+EXAMPLES = {"clipping": Example(5, "Clipping", QUESTION, _digits, "theta_scale", ("0.25", "1", "∞"))}

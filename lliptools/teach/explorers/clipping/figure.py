@@ -1,4 +1,4 @@
-"""What clipping makes constant, and what that does to the bounds. Nothing is computed here."""
+"""What clipping makes constant, and what that does to the bounds."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.digits import radius_text, round_up
-from lliptools.teach.explorers.clipping.view import ClipView, Member, ThetaCurve
-from lliptools.teach.shared.panels import Panels, Span, Spec, array, columns
+from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Strips, ThetaCurve
+from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, columns, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, STATES
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNDECIDED
 
-__all__ = ["LAYERS", "clipping"]
+__all__ = ["clipping"]
 
-LAYERS = 3  # hidden layers that are shown side by side
 TOP, BOTTOM = (0.52, 0.93), (0.06, 0.34)
+OUTLINE = {"color": INK, "width": 1}
 GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 
 
@@ -24,64 +24,48 @@ def clipping(
 ) -> go.Figure:
     """What clipping makes constant near a point, in a ball of one radius.
 
-    Top: of every hidden unit, the interval of its pre-activations, between its threshold and 0 or beyond one of them.
-    Bottom: the fraction of units that varies, the local and the global bound against the thresholds, and the networks
-    of a family side by side, `name` the one that is shown above. first: the first of the three layers that are shown.
-    curve and members may come later.
+    * top: of every hidden unit, the interval of its pre-activations, between its threshold and 0 or beyond one of them
+    * bottom: the fraction of units that varies; the local and the global bound against the thresholds; the networks of
+      a family side by side, `name` the one that is shown above
+
+    first: the first of the three layers that are shown. curve and members may come later.
     """
-    legends = {
-        name: {"orientation": "h", "x": x, "xanchor": anchor, "y": y, "yanchor": "bottom", "traceorder": "normal"}
-        for name, x, anchor, y in (
-            ("legend", 0, "left", 1),
-            ("legend2", 0, "left", 0.385),
-            ("legend3", 1, "right", 0.385),
-        )
-    }
+    legends = {"legend": legend(0, 1), "legend2": legend(0, 0.385), "legend3": legend(1, 0.385, right=True)}
+    legends = {key: {**each, "traceorder": "normal", "itemclick": "toggle"} for key, each in legends.items()}
     panels = Panels(560, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, **legends)
     shown = range(len(view.hidden))[first : first + LAYERS]
     if not shown:
         panels.write("no hidden units: one linear map, nothing to clip", 0.5, sum(TOP) / 2)
     for slot, (layer, span) in enumerate(zip(shown, columns(len(shown), 0.0, 1.0, gap=0.06), strict=True)):
-        _strips(panels, view, layer, span, legend=slot == 0)
+        _strips(panels, view.strips(layer), span, legend=slot == 0)
     _varying(panels, view)
     _bounds(panels, view, curve)
     _family(panels, view, members, name)
     return panels.figure()
 
 
-def _strips(panels: Panels, view: ClipView, layer: int, span: Span, *, legend: bool) -> None:
-    strips = view.strips(layer)
+def _strips(panels: Panels, strips: Strips, span: Span, *, legend: bool) -> None:
     lower, upper, low, high = (array(side) for side in (strips.lower, strips.upper, strips.low, strips.high))
     down, up = _range(lower, upper, low, high)
     count, units = len(lower), np.arange(len(lower))
     thinned = f" (every {strips.every}{_ordinal(strips.every)} drawn)" if strips.every > 1 else ""
     at_low, varying, at_high = strips.counts
-    panels.open(
-        span,
-        TOP,
-        f"layer {strips.name}: "
-        + (
-            f"{at_low} at {strips.names[0]}, {varying} varying, {at_high} at {strips.names[1]}"
-            if span[1] - span[0] > 0.4
-            else f"{varying} of {sum(strips.counts)} varying"
-        ),
-        {"range": [-1, count], "showticklabels": False, "ticks": "", "title": f"units, sorted{thinned}"},
-        {"range": [down, up], "title": "" if not legend else "pre-activation", "nticks": 6},
-    )
+    counts = f"{varying} of {sum(strips.counts)} varying"
+    if span[1] - span[0] > 0.4:
+        counts = f"{at_low} at {strips.names[0]}, {varying} varying, {at_high} at {strips.names[1]}"
+    across = {"range": [-1, count], "title": f"units, sorted{thinned}", **BARE}
+    upward = {"range": [down, up], "title": "pre-activation" if legend else "", "nticks": 6}
+    panels.open(span, TOP, f"layer {strips.name}: {counts}", across, upward)
     floor, ceiling = np.clip(np.where(np.isinf(low), down, low), down, up), np.clip(high, down, up)
     edges = np.repeat(np.concatenate([units - 0.5, [count - 0.5]]), 2)[1:-1]
-    for limit, edge, base, code, hatch in ((low, floor, down, AT_ZERO, ""), (high, ceiling, up, AT_THETA, "/")):
+    for limit, edge, base, fill, color in (
+        (low, floor, down, STATES[AT_ZERO].fill, "#777777"),
+        (high, ceiling, up, "#FBE9C3", STATES[AT_THETA].color),
+    ):
         panels.line(edges, np.full(len(edges), base), color="rgba(0,0,0,0)", width=0)
-        panels.add(
-            "scatter",
-            mode="lines",
-            x=edges,
-            y=np.repeat(edge, 2),
-            fill="tonexty",
-            fillcolor=STATES[code].fill if hatch == "" else "#FBE9C3",
-            line={"color": "#777777" if hatch == "" else STATES[code].color, "width": int(np.isfinite(limit).any())},
-            hoverinfo="skip",
-        )
+        line = {"color": color, "width": int(np.isfinite(limit).any())}
+        zone: Spec = {"fill": "tonexty", "fillcolor": fill, "line": line}
+        panels.add("scatter", mode="lines", x=edges, y=np.repeat(edge, 2), **zone)
     states = array(strips.states)
     # The ends of an interval: its shape says its state where the colour does not.
     for codes, code, name in (
@@ -90,21 +74,14 @@ def _strips(panels: Panels, view: ClipView, layer: int, span: Span, *, legend: b
         ((ON, UNDECIDED), UNDECIDED, "varying"),
     ):
         where = np.isin(states, codes)
-        x = np.stack([units[where]] * 2 + [np.full(where.sum(), np.nan)], axis=1).ravel()
-        ends = [np.clip(side[where], down, up) for side in (lower, upper)]
-        y = np.stack([*ends, np.full(where.sum(), np.nan)], axis=1).ravel()
-        shape, color = STATES[code].symbol, GREY if code == AT_ZERO else STATES[code].color
-        panels.add(
-            "scatter",
-            mode="lines+markers",
-            name=name,
-            showlegend=legend,
-            x=x if len(x) else [None],
-            y=y if len(y) else [None],
-            line={"color": color, "width": 1.6},
-            marker={"symbol": shape, "size": 4, "color": color},
-            hovertemplate=f"{name}: %{{y:.3g}}<extra></extra>",
-        )
+        gap = np.full(where.sum(), np.nan)
+        x = np.stack([units[where], units[where], gap], axis=1).ravel()
+        y = np.stack([*(np.clip(side[where], down, up) for side in (lower, upper)), gap], axis=1).ravel()
+        color = GREY if code == AT_ZERO else STATES[code].color
+        look = {"line": {"color": color, "width": 1.6}, **named(name, shown=legend)}
+        look["marker"] = {"symbol": STATES[code].symbol, "size": 4, "color": color}
+        places = {"x": x if len(x) else [None], "y": y if len(y) else [None]}
+        panels.add("scatter", f"{name}: %{{y:.3g}}", mode="lines+markers", **places, **look)
 
 
 def _range(lower: np.ndarray, upper: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
@@ -123,97 +100,57 @@ def _ordinal(number: int) -> str:
 
 def _varying(panels: Panels, view: ClipView) -> None:
     here, mean = view.varying
-    names = [station.name for station in view.hidden]
+    names = [layer.name for layer in view.hidden]
     unit = "%" if len(names) <= 2 else ""
     places = list(range(len(names)))  # numbers with names: plotly forgets that numerals were meant as names
     across: Spec = {"title": "hidden layer", "tickvals": places, "ticktext": names}
     panels.open((0.0, 0.26), BOTTOM, "share of units that varies", across, {"range": [0, 1.15], "tickformat": ".0%"})
     for shares, name, color, hatch in ((here, "this point", LOCAL, ""), (mean, f"mean of {view.count}", GLOBAL, ".")):
-        panels.add(
-            "bar",
-            x=places,
-            customdata=names,
-            y=shares,
-            name=name,
-            showlegend=True,
-            legend="legend2",
-            marker=_filled(color, hatch),
-            text=[f"{100 * share:.0f}{unit}" if len(shares) <= 3 else "" for share in shares],
-            **_above(),
-            hovertemplate=f"{name}, layer %{{customdata}}: %{{y:.1%}}<extra></extra>",
-        )
+        text = [f"{100 * share:.0f}{unit}" if len(shares) <= 3 else "" for share in shares]
+        hover, look = f"{name}, layer %{{customdata}}: %{{y:.1%}}", {**named(name), "legend": "legend2"}
+        panels.bars(places, shares, color, hatch, hover, text=text, customdata=names, **look)
 
 
 def _bounds(panels: Panels, view: ClipView, curve: ThetaCurve | None) -> None:
     scales = array(curve.scales) if curve else np.array([1.0, math.inf])
-    finite = np.log2(scales[np.isfinite(scales)])
-    step = (finite[-1] - finite[0]) / max(len(finite) - 1, 1) or 1.0
-    end = finite[-1] + 2  # where infinity is drawn
-    ticks = [*finite[:: max(1, round(2 / step))], end]
+    exponents = np.log2(scales[np.isfinite(scales)])
+    step = (exponents[-1] - exponents[0]) / max(len(exponents) - 1, 1) or 1.0
+    end = exponents[-1] + 2  # where infinity is drawn
+    ticks = [*exponents[:: max(1, round(2 / step))], end]
     labels = [*(f"{2**tick:g}" if tick >= 0 else f"1/{2**-tick:g}" for tick in ticks[:-1]), "∞"]
     local, everywhere = view.local, view.everywhere.value.item()
     at = math.log2(view.theta_scale) if math.isfinite(view.theta_scale) else end
     known = [everywhere, *(array(curve.everywhere) if curve else ())]
     top = 1.15 * (max((value for value in known if math.isfinite(value)), default=0.0) or 1.0)
-    across: Spec = {
-        "range": [finite[0] - step, end + step],
-        "title": "θ times",
-        "tickvals": ticks,
-        "ticktext": labels,
-        "tickangle": 0,
-    }
+    across: Spec = {"range": [exponents[0] - step, end + step], "title": "θ times", "tickangle": 0}
     title = f"bounds: ● local {round_up(local, 3)}, ■ global {round_up(everywhere, 3)}"
+    across |= {"tickvals": ticks, "ticktext": labels}
     panels.open((0.35, 0.66), BOTTOM, title, across, {"range": [0, top], "nticks": 5, "title": "L"})
     x = np.where(np.isfinite(scales), np.log2(scales, where=np.isfinite(scales), out=np.zeros_like(scales)), end)
-    nothing = np.full(len(x), np.nan)
-    for y, color, width, dash, name in (
-        (array(curve.everywhere) if curve else nothing, GLOBAL_LINE, 2, "dash", "global"),
-        (array(curve.local) if curve else nothing, LOCAL, 2.5, "solid", "local"),
-    ):
-        panels.line(x, y, f"{name}: %{{y:.4g}}", color=color, width=width, dash=dash)
+    both = (array(curve.everywhere), array(curve.local)) if curve else (np.full(len(x), np.nan),) * 2
+    panels.line(x, both[0], "global: %{y:.4g}", color=GLOBAL_LINE, width=2, dash="dash")
+    panels.line(x, both[1], "local: %{y:.4g}", color=LOCAL, width=2.5, dash="solid")
     panels.line([at, at], [0, top], color="#888888", width=1)
-    ink = {"color": INK, "width": 1}
-    panels.add(
-        "scatter",
-        mode="markers",
-        x=[at, at],
-        y=[everywhere, local],
-        marker={"symbol": ["square", "circle"], "size": 9, "color": [GLOBAL_LINE, LOCAL], "line": ink},
-        text=["global", "local"],
-        hovertemplate="%{text}: %{y:.4g}<extra></extra>",
-    )
+    look = {
+        "symbol": ["square", "circle"],
+        "size": 9,
+        "color": [GLOBAL_LINE, LOCAL],
+        "line": {"color": INK, "width": 1},
+    }
+    panels.marks([at, at], [everywhere, local], "%{text}: %{y:.4g}", more={"text": ["global", "local"]}, **look)
 
 
 def _family(panels: Panels, view: ClipView, members: Sequence[Member], name: str) -> None:
-    """Three bars a network: how much of the global bound is left, how many units vary, how many points certify."""
+    """Three bars per network: how much of the global bound is left, how many units vary, how many points certify."""
     names = [f"<b>{one.name}</b>" if one.name == name else one.name for one in members]
-    single = len(members) <= 1
+    names = ["this network"] if len(members) == 1 else names
     title = f"mean of {view.count} points, ε = {radius_text(view.eps, 3)}"
-    names = ["this network"] if single and members else names
     panels.open((0.73, 1.0), BOTTOM, title, {"type": "category"}, {"range": [0, 1.15], "tickformat": ".0%"})
     for label, color, hatch, values in (
         ("local/global L", LOCAL, "", [one.ratio for one in members]),
         ("varying", GLOBAL, ".", [one.varying for one in members]),
         ("certified", CERTIFIED, "/", [one.certified for one in members]),
     ):
-        panels.add(
-            "bar",
-            x=names or [None],
-            y=values or [None],
-            name=label,
-            showlegend=True,
-            legend="legend3",
-            marker=_filled(color, hatch),
-            text=[f"{value:.0%}" for value in values] if len(members) <= 2 else [""] * len(members),
-            **_above(),
-            hovertemplate=f"%{{x}}, {label}: %{{y:.1%}}<extra></extra>",
-        )
-
-
-def _filled(color: str, hatch: str) -> Spec:
-    pattern = {"shape": hatch, "bgcolor": color, "fgcolor": "#444444", "size": 5}
-    return {"color": color, "line": {"width": 1, "color": INK}, "pattern": pattern}
-
-
-def _above() -> Spec:
-    return {"textposition": "outside", "cliponaxis": False, "constraintext": "none", "textfont": {"size": 11}}
+        text = [f"{value:.0%}" for value in values] if len(members) <= 2 else [""] * len(members)
+        hover, look = f"%{{x}}, {label}: %{{y:.1%}}", {**named(label), "legend": "legend3"}
+        panels.bars(names or [None], values or [None], color, hatch, hover, text=text, **look)

@@ -1,7 +1,7 @@
 """What clipping makes constant: the boxes of the units between their two flat zones, and the bounds that follow."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,28 +13,23 @@ from lliptools.certificates.certificate import Certificate, certify
 from lliptools.digits import radius_text
 from lliptools.nets import forward, read_blocks
 from lliptools.teach.shared.efforts import Effort, scale_thresholds
-from lliptools.teach.shared.units import (
-    AT_THETA,
-    AT_ZERO,
-    Station,
-    constants,
-    is_clipped,
-    states,
-    stations,
-    thresholds,
-    unit_box,
-)
+from lliptools.teach.shared.units import AT_THETA, AT_ZERO, Layer, hidden
 
-__all__ = ["ClipView", "Member", "Strips", "ThetaCurve", "clip_view", "family", "theta_curve"]
+__all__ = ["LAYERS", "ClipView", "Member", "Strips", "ThetaCurve", "clip_view", "member", "theta_curve"]
+
+
+LAYERS = 3  # hidden layers that are shown side by side
 
 
 @dataclass(frozen=True, eq=False)
 class Strips:
     """Units of a hidden layer, in the order constant at the low end, varying, constant at the high end.
 
-    lower, upper: (units,) what each is clipped from. low, high: (units,) its thresholds, possibly infinite.
-    states: (units,). every: one unit in so many is there. counts: of all units, in that order.
-    names: of the two constants.
+    * lower, upper: (units,) what each is clipped from
+    * low, high: (units,) its thresholds, possibly infinite
+    * states: (units,)
+    * every: one unit in so many is there; counts: of all units, in that order
+    * names: of the two constants
     """
 
     name: str
@@ -64,21 +59,14 @@ class ClipView:
     right: Tensor
 
     @cached_property
-    def hidden(self) -> tuple[Station, ...]:
+    def hidden(self) -> tuple[Layer, ...]:
         """The linear maps that an activation follows."""
-        found = stations(self.certificate.bound.blocks)
-        return tuple(station for station in found if station.block.activation is not None)
+        return hidden(self.certificate.bound.blocks)
 
     @property
     def local(self) -> float:
         """The local bound at the point."""
         return self.certificate.bound.value[0].item()
-
-    @property
-    def ratio(self) -> float:
-        """Mean of the local bound over the global one; 1 where both are 0."""
-        value = self.certificate.bound.value[1:] / self.everywhere.value
-        return value.nan_to_num(nan=1.0).mean().item()
 
     @property
     def count(self) -> int:
@@ -88,13 +76,13 @@ class ClipView:
     @cached_property
     def varying(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Fraction of every hidden layer's units that varies: at the point, and in the mean."""
-        shares = [(station.block.slope > 0).flatten(1).double().mean(dim=1) for station in self.hidden]
+        shares = [(layer.block.slope > 0).flatten(1).double().mean(dim=1) for layer in self.hidden]
         return tuple(share[0].item() for share in shares), tuple(share[1:].mean().item() for share in shares)
 
-    def strips(self, layer: int, most: int = 150) -> Strips:
+    def strips(self, number: int, most: int = 150) -> Strips:
         """The units of a hidden layer at the point, one in so many where there are more."""
-        block = self.hidden[layer].block
-        found, sides = (states(block, 0).flatten(), (*unit_box(block, 0), *thresholds(block)))
+        layer = self.hidden[number]
+        found, sides = layer.states(0).flatten(), (*layer.unit_box(0), *layer.thresholds())
         lower, upper, low, high = (side[:1].flatten() for side in sides)
         rank = torch.where(found == AT_ZERO, 0, torch.where(found == AT_THETA, 2, 1))
         place = torch.where(rank == 0, upper, torch.where(rank == 2, lower, (lower + upper) / 2))
@@ -104,7 +92,7 @@ class ClipView:
         order = order[::every]
         at_low, varying, at_high = (int((rank == k).sum()) for k in range(3))
         return Strips(
-            name=self.hidden[layer].name,
+            name=layer.name,
             lower=lower[order],
             upper=upper[order],
             low=low[order],
@@ -112,21 +100,19 @@ class ClipView:
             states=found[order],
             every=every,
             counts=(at_low, varying, at_high),
-            names=constants(block.activation),
+            names=layer.constants,
         )
 
     def summary(self) -> tuple[str, str]:
         """Two lines: what varies, and what is proved."""
         here, mean = self.varying
         moving = [f"ε = {radius_text(self.eps)}", f"θ times {_factor(self.theta_scale)}"]
-        for layer, station in enumerate(self.hidden):
-            low, varying, high = self.strips(layer).counts
-            names = constants(station.block.activation)
-            moving.append(
-                f"layer {station.name}: {low} at {names[0]}, {high} at {names[1]}, {varying} varying "
-                f"({here[layer]:.0%}; mean {mean[layer]:.0%})"
-            )
-        if math.isfinite(self.theta_scale) and not any(is_clipped(station.block) for station in self.hidden):
+        for number, layer in enumerate(self.hidden):
+            low, varying, high = self.strips(number).counts
+            constant = f"{low} at {layer.constants[0]}, {high} at {layer.constants[1]}"
+            shares = f"{here[number]:.0%}; mean {mean[number]:.0%}"
+            moving.append(f"layer {layer.name}: {constant}, {varying} varying ({shares})")
+        if math.isfinite(self.theta_scale) and not any(layer.clipped for layer in self.hidden):
             moving.append("nothing is clipped: θ changes nothing")
         holds = self.certificate.holds
         proved = [
@@ -155,7 +141,8 @@ class ThetaCurve:
 class Member:
     """A network of a family at one radius: means over some points.
 
-    ratio: of the local bound over the global one. varying: share of all hidden units. certified, right: shares.
+    * ratio: of the local bound over the global one, 1 where both are 0
+    * varying: share of all hidden units; certified, right: shares of the points
     """
 
     name: str
@@ -174,31 +161,28 @@ def clip_view(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale:
     with torch.no_grad():
         logits = forward(read_blocks(net, x.shape[1:]), x.double())
     everywhere = global_bound(net, x[:1], norm=UpperNorm(tolerance=effort.tolerance))
-    found = certify(net, x, y, eps, bound=effort.rung())
+    found = certify(net, x, y, eps, bound=effort.bound())
     return ClipView(eps, theta_scale, int(y[0]), found, everywhere, logits.argmax(dim=1) == y)
 
 
 def theta_curve(net: nn.Sequential, x: Tensor, eps: float, scales: Sequence[float], effort: Effort) -> ThetaCurve:
     """The bounds at one point, (1, *sample), for every factor of the thresholds."""
     radii = torch.tensor([eps, math.inf], dtype=torch.float64, device=x.device)
-    both, rung = x.expand(2, *x.shape[1:]), effort.rung()
-    values = torch.stack([rung(scale_thresholds(net, scale), both, radii).value for scale in scales]).cpu()
+    both, bound = x.expand(2, *x.shape[1:]), effort.bound()
+    values = torch.stack([bound(scale_thresholds(net, scale), both, radii).value for scale in scales]).cpu()
     return ThetaCurve(torch.tensor(scales, dtype=torch.float64), values[:, 0], values[:, 1])
 
 
-def family(
-    nets: Mapping[str, nn.Sequential], x: Tensor, y: Tensor, eps: float, theta_scale: float, effort: Effort
-) -> tuple[Member, ...]:
-    """Every network at the same points and radius."""
-    members = []
-    for name, net in nets.items():
-        view = clip_view(net, x, y, eps, theta_scale, effort)
-        sizes = torch.tensor([float(station.block.slope[0].numel()) for station in view.hidden])
-        shares = torch.tensor(view.varying[1])
-        varying = (shares * sizes).sum().item() / max(sizes.sum().item(), 1.0)
-        holds = view.certificate.holds[1:].double().mean().item()
-        members.append(Member(name, view.ratio, varying, holds, view.right[1:].double().mean().item()))
-    return tuple(members)
+def member(
+    name: str, net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale: float, effort: Effort
+) -> Member:
+    """A network at points and a radius; x[0] and y[0] do not count."""
+    view = clip_view(net, x, y, eps, theta_scale, effort)
+    sizes = torch.tensor([float(layer.block.slope[0].numel()) for layer in view.hidden])
+    varying = (torch.tensor(view.varying[1]) * sizes).sum().item() / max(sizes.sum().item(), 1.0)
+    ratio = (view.certificate.bound.value[1:] / view.everywhere.value).nan_to_num(nan=1.0).mean().item()
+    holds = view.certificate.holds[1:].double().mean().item()
+    return Member(name, ratio, varying, holds, view.right[1:].double().mean().item())
 
 
 def _factor(scale: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.condition.view import ConditionView
-from lliptools.teach.shared.panels import Panels, array
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, disc, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
 __all__ = ["condition"]
@@ -19,20 +19,23 @@ LOOKS = {
     "spectral": (GLOBAL, "diamond-open", "/"),
     "SLL": (LOCAL, "circle-open", ""),
 }
+WORDS = {"spectral": "spectral norm: ‖W‖²", "AOL": "AOL: q = 1", "SLL": "SLL: q of the slider"}
 FEASIBLE = "rgba(0, 158, 115, 0.12)"
 MOST_VALUES, MOST_DISCS = 8, 8
-CIRCLE = np.linspace(0, 2 * np.pi, 73)
+CIRCLE = disc(np.zeros(2))
 
 
 def condition(view: ConditionView, reach: tuple[float, float]) -> go.Figure:
     """Scales T of one matrix, and T ⪰ WᵀW.
 
-    Top left: the plane of two scales; what fulfils the condition lies above the hyperbola. Top right: the singular
-    values of W T^(−½), none above 1. Bottom: Gershgorin's discs of the matrix scaled by q, whose right ends are the
-    scales of SLL, and the eigenvalues of WᵀW among them. reach: how far the two axes of the plane go.
+    * top left: the plane of two scales; what fulfils the condition lies above the hyperbola
+    * top right: the singular values of W T^(−½), none above 1
+    * bottom: Gershgorin's discs of the matrix scaled by q, whose right ends are the scales of SLL, and the eigenvalues
+      of WᵀW among them
+
+    reach: how far the two axes of the plane go.
     """
-    legend = {"orientation": "h", "x": 0.0, "y": 1.02, "yanchor": "bottom", "itemclick": False}
-    panels = Panels(HEIGHT, margin={"l": 56, "r": 16, "t": 40, "b": 44}, showlegend=True, legend=legend)
+    panels = Panels(HEIGHT, margin={"l": 56, "r": 16, "t": 40, "b": 44}, showlegend=True, legend=legend(0.0, 1.02))
     _plane(panels, view, reach)
     _singular(panels, view)
     _discs(panels, view)
@@ -51,16 +54,8 @@ def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> N
     far = 1e4 * max(*reach, float(one[-1]), float(other[0]))
     curve_x, curve_y = np.append(one, far), np.append(other, corner[1])
     curve_x, curve_y = np.insert(curve_x, 0, corner[0]), np.insert(curve_y, 0, far)
-    panels.add(
-        "scatter",
-        mode="lines",
-        x=np.append(curve_x, far),
-        y=np.append(curve_y, far),
-        fill="toself",
-        fillcolor=FEASIBLE,
-        line={"color": "rgba(0,0,0,0)"},
-        hoverinfo="skip",
-    )
+    closed: Spec = {"x": np.append(curve_x, far), "y": np.append(curve_y, far), "line": {"color": "rgba(0,0,0,0)"}}
+    panels.add("scatter", mode="lines", fill="toself", fillcolor=FEASIBLE, **closed)
     panels.line(curve_x, curve_y, color=CERTIFIED, width=2.5)
     panels.line([0, far], [0, far], color=GLOBAL_LINE, width=1, dash="dot")
     for name, (color, symbol, _) in LOOKS.items():
@@ -68,21 +63,9 @@ def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> N
         shown = view.whole or name == "SLL"
         x, y = ([view.scales[name][k].item()] if shown else [None] for k in view.columns)
         line = {"width": 3 if name == "SLL" else 2, "color": INK if name == "spectral" else color}
-        panels.add(
-            "scatter",
-            mode="markers",
-            name=_named(name),
-            showlegend=True,
-            x=x,
-            y=y,
-            marker={"symbol": symbol, "size": 15 if name == "SLL" else 10, "color": line["color"], "line": line},
-            hovertemplate=f"{name}: (%{{x:.4g}}, %{{y:.4g}})<extra></extra>",
-        )
+        look = {"symbol": symbol, "size": 15 if name == "SLL" else 10, "color": line["color"], "line": line}
+        panels.marks(x, y, f"{name}: (%{{x:.4g}}, %{{y:.4g}})", more=named(WORDS[name]), **look)
     panels.write("fulfils it", LEFT[1] - 0.01, TOP[1] - 0.01, xanchor="right", yanchor="top", bgcolor="#FFFFFF")
-
-
-def _named(name: str) -> str:
-    return {"spectral": "spectral norm: ‖W‖²", "AOL": "AOL: q = 1", "SLL": "SLL: q of the slider"}[name]
 
 
 def _singular(panels: Panels, view: ConditionView) -> None:
@@ -94,21 +77,8 @@ def _singular(panels: Panels, view: ConditionView) -> None:
     panels.open(RIGHT, TOP, title, names, {"range": [0, 1.25], "nticks": 6})
     for name, (color, _, hatch) in LOOKS.items():
         values = array(view.singular[name])[:count]
-        panels.add(
-            "bar",
-            x=list(range(count)),
-            y=values,
-            marker={
-                "color": color,
-                "line": {"width": 1, "color": INK},
-                "pattern": {"shape": hatch, "fgcolor": "#444444", "size": 5, "fillmode": "overlay"},
-            },
-            text=[f"{value:.3f}" for value in values] if count <= 2 else None,
-            textposition="outside",
-            cliponaxis=False,
-            textfont={"size": 11},
-            hovertemplate=f"{name}: %{{y:.6g}}<extra></extra>",
-        )
+        text = [f"{value:.3f}" if count <= 2 else "" for value in values]
+        panels.bars(list(range(count)), values, color, hatch, f"{name}: %{{y:.6g}}", text=text)
     panels.line([-0.6, count - 0.4], [1, 1], color=INK, width=1.5, dash="dash")
     good = all(view.holds(name) for name in view.scales)
     color, word = (CERTIFIED, "✔ none above 1") if good else (UNPROVED, "✘ above 1")
@@ -126,39 +96,19 @@ def _discs(panels: Panels, view: ConditionView) -> None:
     title = f"discs around g<sub>ii</sub> that hold the eigenvalues of WᵀW (✕){of}: their right ends are T"
     # A disc is drawn on its own line, and not round: what counts is where it ends on the real axis.
     rows = len(order)
-    panels.open(
-        (0.0, 1.0),
-        BOTTOM,
-        title,
-        {"range": [left - pad, right + 3 * pad]},
-        {"visible": False, "range": [-0.7, rows + 0.4]},
-    )
+    across = {"range": [left - pad, right + 3 * pad]}
+    panels.open((0.0, 1.0), BOTTOM, title, across, {**HIDDEN, "range": [-0.7, rows + 0.4]})
     for row in range(MOST_DISCS):  # always as many traces: another matrix has other columns
         k = order[row] if row < rows else None
         center, radius = (math.nan, math.nan) if k is None else (float(centers[k]), float(radii[k]))
         chosen, height = k in view.columns, rows - row - 0.5
-        x, y = center + radius * np.cos(CIRCLE), height + 0.38 * np.sin(CIRCLE)
         look = {"color": LOCAL, "dash": "solid"} if chosen else {"color": GLOBAL_LINE, "dash": "dot"}
-        panels.line(x, y, width=2, simplify=False, **look)
-        panels.add(
-            "scatter",
-            mode="markers+text",
-            x=[center, center + radius],
-            y=[height, height],
-            text=["", f"  T<sub>{'' if k is None else k + 1}</sub> = {center + radius:.4g}"],
-            textposition="middle right",
-            cliponaxis=False,
-            marker={"symbol": ["line-ns-open", "circle"], "size": [9, 8], "color": INK},
-            hovertemplate="%{x:.4g}<extra></extra>",
-        )
+        panels.line(center + radius * CIRCLE[0], height + 0.38 * CIRCLE[1], width=2, simplify=False, **look)
+        text = ["", f"  T<sub>{'' if k is None else k + 1}</sub> = {center + radius:.4g}"]
+        beside = {"mode": "markers+text", "text": text, "textposition": "middle right", "cliponaxis": False}
+        ends = {"symbol": ["line-ns-open", "circle"], "size": [9, 8]}
+        panels.marks([center, center + radius], [height, height], "%{x:.4g}", more=beside, **ends)
     values = array(view.eigenvalues)
     panels.line([left - pad, right + 3 * pad], [-0.3, -0.3], color="#888888", width=1)
-    panels.add(
-        "scatter",
-        mode="markers",
-        x=values,
-        y=np.full(len(values), -0.3),
-        cliponaxis=False,
-        marker={"symbol": "x-thin-open", "size": 11, "color": INK, "line": {"width": 2}},
-        hovertemplate="eigenvalue of WᵀW: %{x:.5g}<extra></extra>",
-    )
+    cross: Spec = {"symbol": "x-thin-open", "size": 11, "line": {"width": 2}}
+    panels.marks(values, np.full(len(values), -0.3), "eigenvalue of WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)

@@ -35,10 +35,13 @@ class Section:
 class ConditionView:
     """A matrix W (features, inner) and a q > 0, with what T ⪰ WᵀW makes of them.
 
-    scales: by the name of the layer, the diagonal of T: (inner,). slack: the smallest eigenvalue of T − WᵀW.
-    singular: the singular values of W T^(−½), largest first; none is above 1. gram: WᵀW. eigenvalues: of WᵀW.
-    centers, radii: of the Gershgorin discs of the matrix q_j/q_i (WᵀW)_ij, which has the eigenvalues of WᵀW. The right
-    end of disc i is the scale T_i of SLL. columns: the two that the plane shows.
+    * columns: the two that the plane shows
+    * scales: by the name of the layer, the diagonal of T: (inner,)
+    * slack: the smallest eigenvalue of T − WᵀW
+    * singular: the singular values of W T^(−½), largest first; none is above 1
+    * eigenvalues: of WᵀW
+    * centers, radii: of the Gershgorin discs of the matrix q_j/q_i (WᵀW)_ij, which has the eigenvalues of WᵀW; the
+      right end of disc i is the scale T_i of SLL
     """
 
     W: Tensor
@@ -134,19 +137,12 @@ def _check(W: Tensor) -> None:
 
 def _check_choice(W: Tensor, log_q: Tensor, columns: tuple[int, int]) -> None:
     if log_q.shape != W.shape[1:] or not log_q.isfinite().all():
-        raise InvalidInput(
-            expected=f"log_q as {W.shape[1]} finite numbers",
-            got=f"shape {tuple(log_q.shape)}",
-            cause="one number a feature instead of one an inner unit, or q itself where it is 0",
-            next_step="pass torch.zeros(W.shape[1]) for q = 1",
-        )
+        cause, mend = "one number per feature, or q itself where it is 0", "pass torch.zeros(W.shape[1]) for q = 1"
+        wanted, got = f"log_q as {W.shape[1]} finite numbers", f"shape {tuple(log_q.shape)}"
+        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
     if columns[0] == columns[1] or not all(0 <= column < W.shape[1] for column in columns):
-        raise InvalidInput(
-            expected=f"two different columns from 0 to {W.shape[1] - 1}",
-            got=repr(columns)[:80],
-            cause="a column counted from 1, or the same one twice",
-            next_step="pass columns=(0, 1)",
-        )
+        wanted, cause = f"two different columns from 0 to {W.shape[1] - 1}", "counting from 1, or the same one twice"
+        raise InvalidInput(expected=wanted, got=repr(columns)[:80], cause=cause, next_step="pass columns=(0, 1)")
 
 
 def _index(column: int) -> str:

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
@@ -12,33 +11,31 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.condition.figure import condition
 from lliptools.teach.explorers.condition.view import ConditionView, condition_view
 from lliptools.teach.shared.controls import check_start, choice, slider
-from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.shared.explorer import Explorer, Figure
 
 __all__ = ["ConditionExplorer"]
 
 MOST = 2.0  # log₂ q₂/q₁ goes so far to either side
 STEP = 0.05
-
-
-def _many_columns() -> Tensor:
-    return torch.randn(6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).round(decimals=2)
-
-
+MANY = torch.randn(6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).round(decimals=2)
 MATRICES = {
     "1  .6 | .2  .9": torch.tensor([[1.0, 0.6], [0.2, 0.9]]).double(),
     "orthogonal columns": torch.tensor([[0.8, -0.6], [0.6, 0.8]]).double(),
     "nearly the same twice": torch.tensor([[1.0, 0.95], [0.0, 0.1]]).double(),
     "a long and a short one": torch.tensor([[2.0, 0.3], [0.5, 0.4]]).double(),
-    "eight columns": _many_columns(),
+    "eight columns": MANY,
 }
 
 
 class ConditionExplorer(Explorer):
     """Which diagonal scales T fulfil T ⪰ WᵀW, and make W T^(−½) and x − 2 W T⁻¹ σ(Wᵀx + b) 1-Lipschitz.
 
-    W: a matrix (features, inner) of two columns or more; without one there is a small set to choose from. q: where the
-    slider of q_j/q_i starts, from 1/4 to 4, every other q being 1. columns: i and j, the two that the plane shows.
-    matrix: the name of the one that is chosen first. source: how W is called where the explorer is made.
+    * W: a matrix (features, inner) of two columns or more; without one there is a small set to choose from
+    * q: where the slider of q_j/q_i starts, from 1/4 to 4, every other q being 1
+    * columns: i and j, the two that the plane shows
+    * matrix: the name of the one that is chosen first
+    * source: how W is called in the call that opens the same view again
+
     Raises InvalidInput for a matrix and for starts that do not fit.
     """
 
@@ -58,41 +55,33 @@ class ConditionExplorer(Explorer):
         self._matrices = MATRICES if W is None else {source: W}
         chosen = next(iter(self._matrices)) if matrix is None else matrix
         if chosen not in self._matrices:
-            raise InvalidInput(
-                expected=f"matrix as one of {list(self._matrices)}",
-                got=repr(matrix)[:80],
-                cause="a name that is not in the list, or one beside a matrix of your own",
-                next_step="leave it out, or pass W itself",
-            )
+            wanted, cause = f"matrix as one of {list(self._matrices)}", "a name that is not there, or one beside a W"
+            raise InvalidInput(expected=wanted, got=repr(matrix)[:80], cause=cause, next_step="leave it out, or pass W")
         check_start("q", q, 2**-MOST, 2**MOST)
         for each in self._matrices.values():  # all of them, before anything is drawn
             condition_view(each, columns=columns)
-        self._view = lru_cache(maxsize=512)(self._compute)
-        self._reach = lru_cache(maxsize=None)(self._compute_reach)
+        self._view, self._reach = lru_cache(maxsize=512)(self._compute), cache(self._compute_reach)
         i, j = (column + 1 for column in columns)
+        ratio = f"ratio of the weights of columns {j} and {i} in SLL's scale, a power of 2 without unit; AOL is 0"
+        span = (-MOST, MOST, STEP, STEP * round(math.log2(q) / STEP))
         controls = {
-            "log_q": slider(
-                f"log₂ q{j}/q{i}",
-                f"ratio of the weights of columns {j} and {i} in SLL's scale, a power of 2 without unit; AOL is 0",
-                *(-MOST, MOST, STEP, STEP * round(math.log2(q) / STEP)),
-                wide=True,
-            ),
+            "log_q": slider(f"log₂ q{j}/q{i}", ratio, *span, wide=True),
             "matrix": choice("matrix", "which matrix W is scaled", list(self._matrices), chosen),
         }
-        super().__init__(controls, [["log_q"]] if self._given else [["log_q"], ["matrix"]], "" if W is None else source)
+        super().__init__(controls, [["log_q"], ["matrix"]], "" if W is None else source)
 
     @property
     def view(self) -> ConditionView:
         """What is shown now."""
         return self._view(self.controls["matrix"].value, self.controls["log_q"].value)
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         return condition(self.view, self._reach(self.controls["matrix"].value))
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary()
 
-    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
         name = self.controls["matrix"].value
         for log_q in self.screen.positions:
             view = self._view(name, log_q)
@@ -100,11 +89,8 @@ class ConditionExplorer(Explorer):
 
     def _keywords(self) -> dict[str, object]:
         shown: dict[str, object] = {"q": float(f"{2.0 ** self.controls['log_q'].value:.6g}")}
-        if self._columns != (0, 1):
-            shown["columns"] = self._columns
-        if not self._given:
-            return {**shown, "matrix": self.controls["matrix"].value}
-        return shown
+        shown |= {} if self._columns == (0, 1) else {"columns": self._columns}
+        return shown if self._given else {**shown, "matrix": self.controls["matrix"].value}
 
     def _compute(self, name: str, log_q: float) -> ConditionView:
         W = self._matrices[name]
@@ -116,6 +102,5 @@ class ConditionExplorer(Explorer):
         """How far the plane's axes go: they stay, so that the point is seen to run along the curve."""
         views = [self._view(name, ratio) for ratio in (-MOST, 0.0, MOST)]
         most = [max(view.scales[kind][k].item() for view in views for kind in view.scales) for k in self._columns]
-        least = views[0].section.corner
-        across, up = (max(1.1 * m, 1.7 * c) or 1.0 for m, c in zip(most, least, strict=True))
+        across, up = (max(1.1 * m, 1.7 * c) or 1.0 for m, c in zip(most, views[0].section.corner, strict=True))
         return across, up

@@ -5,11 +5,11 @@ from lliptools.teach.shared.example import Example, labelled
 
 __all__ = ["EXAMPLES", "LatticeExplorer"]
 
-EXAMPLES = {
-    "lattice": Example(
-        *(8, "The lattice of bounds", "How far from the truth is each bound, and what does it cost?"),
-        make=lambda: LatticeExplorer(*labelled("moons", by_margin=True), index=60, eps_max=0.4),
-        control="eps",
-        still=(0.02, 0.1, 0.4),
-    )
-}
+QUESTION = "How far from the truth is each bound, and what does it cost?"
+
+
+def _moons() -> LatticeExplorer:
+    return LatticeExplorer(*labelled("moons", by_margin=True), index=60, eps_max=0.4)
+
+
+EXAMPLES = {"lattice": Example(8, "The lattice of bounds", QUESTION, _moons, "eps", (0.02, 0.1, 0.4))}

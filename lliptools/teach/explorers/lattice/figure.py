@@ -6,11 +6,12 @@ import plotly.graph_objects as go
 
 from lliptools.digits import radius_text
 from lliptools.teach.explorers.lattice.view import LatticeView
-from lliptools.teach.shared.panels import HIDDEN, Panels
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec
 from lliptools.teach.shared.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
 
 __all__ = ["lattice"]
 
+SMALL: Spec = {"font": {"size": 11.5}}
 HEIGHT, ROWS = 400, (0.0, 0.93)
 DIAGRAM, BARS, COSTS = (0.0, 0.34), (0.44, 0.78), (0.84, 1.0)
 # Where the bounds of the library stand; larger is higher. Others stand beside them.
@@ -23,7 +24,7 @@ PLACES = {
     "exact": (0.8, 2.1),
     "sampled": (0.8, 0.8),
 }
-# By kind: fill, outline and hatch of the bar, and the marker.
+# By kind: fill and hatch of the bar, the marker, and what it is.
 LOOKS = {
     "upper": (LOCAL, "", "square", "upper bound, a theorem"),
     "exact": (CERTIFIED, "", "star", "the truth"),
@@ -36,9 +37,12 @@ LOOKS = {
 def lattice(view: LatticeView, index: int, costs: dict[str, float], most: float) -> go.Figure:
     """The bounds of a network near a point, in the ball of radius view.radii[index].
 
-    Left: the Hasse diagram; solid lines are theorems, dashed ones held at every radius of the view, and where there is
-    none nothing orders the two. Middle: the values, and whether the label is certified by each. Right: what they cost.
-    costs: seconds a point, by name. most: end of the axis of the values.
+    * left: the Hasse diagram; solid lines are theorems, dashed ones held at every radius of the view, and
+      nothing orders two without a line
+    * middle: the values, and whether the label is certified by each
+    * right: what they cost
+
+    costs: seconds per point, by name. most: end of the axis of the values.
     """
     panels = Panels(HEIGHT, margin={"l": 16, "r": 16, "t": 30, "b": 44})
     _diagram(panels, view, index)
@@ -57,39 +61,19 @@ def _places(view: LatticeView) -> dict[str, tuple[float, float]]:
 def _diagram(panels: Panels, view: LatticeView, index: int) -> None:
     places = _places(view)
     widest = max(x for x, _ in places.values())
-    panels.open(
-        DIAGRAM,
-        ROWS,
-        "solid: theorem · dashed ▸ larger, all ε here",
-        {**HIDDEN, "range": [0, widest + 0.5]},
-        {**HIDDEN, "range": [0.2, 6.6]},
-    )
+    title = "solid: theorem · dashed ▸ larger, all ε here"
+    panels.open(DIAGRAM, ROWS, title, {**HIDDEN, "range": [0, widest + 0.5]}, {**HIDDEN, "range": [0.2, 6.6]})
     theorems, seen = view.edges(index)
     _lines(panels, [(places[a], places[b]) for a, b in sorted(theorems)], color=INK, width=2.5)
     _lines(panels, [(places[a], places[b]) for a, b in sorted(seen)], color="#666666", width=1.5, dash="dash")
     for name, (x, y) in places.items():
         color, _, symbol, what = LOOKS[view.kind(name)]
         shown = INK if color == "#FFFFFF" else color
-        panels.add(
-            "scatter",
-            mode="markers",
-            x=[x],
-            y=[y],
-            marker={"symbol": symbol, "size": 15, "color": shown, "line": {"width": 2, "color": shown}},
-            hovertemplate=f"{name}: {what}<extra></extra>",
-        )
-        left = {"xanchor": "right", "align": "right", "xshift": -11}
-        side = left if x < 0.8 else {"xanchor": "left", "align": "left", "xshift": 11}
-        panels.write(
-            f"{name}<br><b>{view.written(name, index)}</b>",
-            x,
-            y,
-            xref="x",
-            yref="y",
-            font={"size": 11.5},
-            bgcolor="#FFFFFF",
-            **side,
-        )
+        look: Spec = {"symbol": symbol, "size": 15, "color": shown, "line": {"width": 2, "color": shown}}
+        panels.marks([x], [y], f"{name}: {what}", **look)
+        side = "right" if x < 0.8 else "left"
+        place = {"xref": "x", "yref": "y", "xanchor": side, "align": side, "xshift": -11 if x < 0.8 else 11}
+        panels.write(f"{name}<br><b>{view.written(name, index)}</b>", x, y, **place, **SMALL, bgcolor="#FFFFFF")
 
 
 def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, float]]], **line: object) -> None:
@@ -100,22 +84,9 @@ def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, f
         x += [x0, (x0 + x1) / 2, x1, None]
         y += [y0, (y0 + y1) / 2, y1, None]
     arrow = 11 if "dash" in line else 0
-    panels.add(
-        "scatter",
-        mode="lines+markers",
-        x=x,
-        y=y,
-        line=line,
-        hoverinfo="skip",
-        marker={
-            "symbol": "arrow",
-            "angleref": "previous",
-            "size": [0, *[0, arrow, 0, 0] * len(pairs)],
-            "color": line["color"],
-            "opacity": 1.0,
-            "line": {"width": 0},
-        },
-    )
+    size = [0, *[0, arrow, 0, 0] * len(pairs)]
+    look = {"symbol": "arrow", "angleref": "previous", "color": line["color"], "opacity": 1.0, "line": {"width": 0}}
+    panels.add("scatter", mode="lines+markers", x=x, y=y, line=line, marker={**look, "size": size})
 
 
 def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
@@ -126,23 +97,10 @@ def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
     for row, name in enumerate(view.names):
         color, hatch, _, what = LOOKS[view.kind(name)]
         value = view.value(name, index)
-        outline = {"width": 1.5, "color": INK}
-        panels.add(
-            "bar",
-            orientation="h",
-            x=[value if math.isfinite(value) else None],
-            y=[row],
-            width=0.62,
-            marker={
-                "color": color,
-                "line": outline,
-                "pattern": {"shape": hatch, "fgcolor": "#444444", "size": 6, "fillmode": "overlay"},
-            },
-            hovertemplate=f"{name}, {what}: %{{x:.6g}}<extra></extra>",
-        )
+        panels.bars([row], [value], color, hatch, f"{name}, {what}: %{{x:.6g}}", flat=True, width=0.62)
         at = min(value, most) if math.isfinite(value) else 0.0
         axes = {"xref": "x2", "yref": "y2", "xanchor": "left", "xshift": 4}
-        panels.write(_verdict(view, name, index), at, row, font={"size": 11.5}, **axes)
+        panels.write(_verdict(view, name, index), at, row, **SMALL, **axes)
 
 
 def _verdict(view: LatticeView, name: str, index: int) -> str:
@@ -163,22 +121,9 @@ def _costs(panels: Panels, view: LatticeView, costs: dict[str, float]) -> None:
     milliseconds = [1e3 * costs.get(name, math.nan) for name in view.names]
     known = [value for value in milliseconds if math.isfinite(value) and value > 0] or [1.0]
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)) + 0.01)
-    across = {
-        "type": "log",
-        "range": [low - 0.1, high + 0.1],
-        "dtick": 1 if high - low <= 3 else 2,
-        "title": "ms a point",
-    }
-    panels.open(COSTS, ROWS, "cost", across, {"visible": False, "range": [count - 0.4, -0.6]})
+    across: Spec = {"type": "log", "range": [low - 0.1, high + 0.1], "dtick": 1 if high - low <= 3 else 2}
+    panels.open(COSTS, ROWS, "cost", {**across, "title": "ms per point"}, {**HIDDEN, "range": [count - 0.4, -0.6]})
     for row, value in enumerate(milliseconds):
-        shown = math.isfinite(value)
-        panels.line([10.0 ** (low - 0.1), value if shown else None], [row, row], color="#BBBBBB", width=1)
-    panels.add(
-        "scatter",
-        mode="markers",
-        x=milliseconds,
-        y=list(range(count)),
-        marker={"symbol": "circle", "size": 9, "color": INK},
-        text=list(view.names),
-        hovertemplate="%{text}: %{x:.3g} ms<extra></extra>",
-    )
+        panels.line([10.0 ** (low - 0.1), value], [row, row], color="#BBBBBB", width=1)
+    names = {"text": list(view.names)}
+    panels.marks(milliseconds, list(range(count)), "%{text}: %{x:.3g} ms", more=names, symbol="circle", size=9)

@@ -16,7 +16,7 @@ from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import read_blocks
 
-__all__ = ["RUNGS", "THEOREMS", "LatticeRow", "LatticeView", "lattice_row", "theorem_holds"]
+__all__ = ["RUNGS", "THEOREMS", "LatticeRow", "LatticeView", "lattice_row"]
 
 # (smaller, larger): what holds on every network, at every point and radius. tightest <= merged holds where the
 # multipliers were affordable (LatticeRow.merged says where). Nothing orders local or global and what is merged.
@@ -40,12 +40,8 @@ def _of_small_layers(bound: Callable[..., Bound]) -> Callable[..., Bound]:
 
     def patient(net: nn.Module, x: Tensor, eps: float | Tensor) -> Bound:
         if widest(read_blocks(net, x.shape[1:])) > ENTRIES:
-            raise InvalidInput(
-                expected=f"layers of at most {ENTRIES} entries as matrices",
-                got="a larger one",
-                cause="a network of convolutions",
-                next_step="call the bound of lliptools.BOUNDS itself, which takes its time",
-            )
+            wanted, mend = f"layers of at most {ENTRIES} entries as matrices", "call the bound itself, which takes long"
+            raise InvalidInput(expected=wanted, got="a larger one", cause="convolutions", next_step=mend)
         return bound(net, x, eps)
 
     return patient
@@ -65,9 +61,12 @@ RUNGS: dict[str, Any] = {
 class LatticeRow:
     """One bound near one point, over a grid of radii.
 
-    values: (radii,), NaN where it was not affordable. holds: (radii,) bool, whether it certifies the label. kind: as of
-    Bound, "" where nothing was computed. merged: (radii,) bool, of the tightest bound: whether it tried multipliers.
-    seconds: a point and radius, all radii in one batched call; NaN where nothing was computed. note: why there is none.
+    * values: (radii,), NaN where it was not affordable
+    * holds: (radii,) bool, whether it certifies the label
+    * kind: as of Bound, "" where nothing was computed
+    * merged: (radii,) bool, of the tightest bound: whether it tried multipliers
+    * seconds: per point and radius, all radii in one batched call; NaN where nothing was computed
+    * note: why there is none
     """
 
     values: Tensor
@@ -207,12 +206,6 @@ def lattice_row(
         if kind == "upper":
             holds[part] = certify(net, points, labels, radii[part], bound=bound).holds.cpu()
     return LatticeRow(values, holds, kind, merged, seconds / done if done else torch.nan, note)
-
-
-def theorem_holds(view: LatticeView, smaller: str, larger: str, index: int) -> bool:
-    """Whether two values at radii[index] agree with smaller <= larger; so does what was not computed."""
-    one, other = view.value(smaller, index), view.value(larger, index)
-    return one != one or other != other or one <= other * SLACK
 
 
 def _closed(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:

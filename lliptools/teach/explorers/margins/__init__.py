@@ -7,6 +7,8 @@ from lliptools.teach.shared.example import Example
 
 __all__ = ["EXAMPLES", "MarginExplorer"]
 
+QUESTION = "How far can the point move before the label may change?"
+
 
 def _three_classes() -> MarginExplorer:
     """A linear network of three classes, whose certificate is the true distance."""
@@ -18,11 +20,4 @@ def _three_classes() -> MarginExplorer:
     return MarginExplorer(net, x, net(x).argmax(dim=1), point=(1.0, 0.0), L=2.0)
 
 
-EXAMPLES = {
-    "margins": Example(
-        *(1, "Margins and certificates", "How far can the point move before the label may change?"),
-        make=_three_classes,
-        control="L",
-        still=(1.0, 2.0, 4.0),
-    )
-}
+EXAMPLES = {"margins": Example(1, "Margins and certificates", QUESTION, _three_classes, "L", (1.0, 2.0, 4.0))}

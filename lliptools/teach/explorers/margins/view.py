@@ -1,55 +1,36 @@
 """How far a point can move before its label may change: margins, the constants that divide them, and the truth."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, adversarial_distance, exact_bound, global_bound, local_bound, round_down, round_up
-from lliptools.certificates.certificate import BoundFunction, certify
+from lliptools.bounds import adversarial_distance, exact_bound, global_bound
 from lliptools.certificates.margins import margins
-from lliptools.certificates.radius import certified_radius
-from lliptools.digits import radius_text
+from lliptools.digits import radius_text, round_down, round_up
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import check_input, forward, read_blocks
-from lliptools.teach.explorers.neurons.view import Plane
+from lliptools.teach.explorers.margins.reach import ASSUMED, NAMES, Reach, by_assumption, by_bound
+from lliptools.teach.shared.plane import Plane
 
-__all__ = ["ASSUMED", "MarginView", "Reach", "margin_view"]
+__all__ = ["ASSUMED", "MarginView", "checked", "is_exact", "margin_view", "predicted"]
 
-ASSUMED = "assumed"
-NAMES = {"global": "global bound", "local": "local bound", "exact": "exact constant"}
-TRIALS = 32  # radii that are tried together
 SHOWN = 10  # classes that find room in a figure
-
-
-@dataclass(frozen=True, eq=False)
-class Reach:
-    """How far margins last by a Lipschitz constant.
-
-    name: "global", "local", "exact" or ASSUMED. constant: L of the whole network. pairwise: (classes,) constants of
-    f_y − f_j, NaN where they are not known. eps: radius of the ball on which they hold. radius: of the disc that
-    follows; certified says whether lliptools.certify holds on it by this constant. note: what is to be said of it.
-    """
-
-    name: str
-    constant: float
-    pairwise: Tensor
-    eps: float
-    radius: float
-    certified: bool
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class MarginView:
     """Margins of a network at one point, and how far they last.
 
-    point: (*sample). label: the class whose margins are meant. logits, margins: (classes,), the latter inf at the
-    label. shown: classes in the order of a figure, the label first. by_pair, by_norm: (classes,) distances within
-    which class j cannot catch up, margin_j / Lip(f_y − f_j) and margin_j / (√2 L), 0 where it is ahead. distance,
-    nearest: the exact distance to the nearest point where the label does not win, and that point; NaN and None where
-    they are not known.
+    * point: (*sample)
+    * label: the class whose margins are meant
+    * logits, margins: (classes,), the latter inf at the label
+    * shown: classes in the order of a figure, the label first
+    * by_pair, by_norm: (classes,) distances within which class j cannot catch up, margin_j / Lip(f_y − f_j) and
+      margin_j / (√2 L), 0 where it is ahead
+    * distance, nearest: the exact distance to the nearest point where the label does not win, and that point; NaN and
+      None where they are not known
     """
 
     point: Tensor
@@ -105,6 +86,27 @@ class MarginView:
         return " · ".join(seen), " · ".join(far)
 
 
+def checked(net: nn.Module, x: Tensor) -> tuple[float, int]:
+    """The global bound and the number of classes; raises InvalidInput for points that do not fit."""
+    found = global_bound(net, x[:1])
+    return found.value.item(), found.blocks[-1].slope.shape[1]
+
+
+def is_exact(net: nn.Module, x: Tensor) -> bool:
+    """Whether the exact search reads the network."""
+    try:
+        exact_bound(net, x, 0.0)
+    except (InvalidInput, UnsupportedLayer):
+        return False
+    return True
+
+
+def predicted(net: nn.Module, x: Tensor) -> int:
+    """The class that wins at the point x, (*sample)."""
+    with torch.no_grad():
+        return int(forward(read_blocks(net, x.shape), x[None].double()).argmax())
+
+
 def margin_view(
     net: nn.Module,
     x: Tensor,
@@ -116,17 +118,18 @@ def margin_view(
 ) -> MarginView:
     """Margins of class y at the point x, shape (*sample), and how far they last by a constant.
 
-    constant: the rung that bounds it, "global", "local" or "exact", or a number that is assumed. plane: the map of a
-    network with two inputs. truth: also search for the exact distance, and for proofs that take as long.
+    * constant: the bound of it, "global", "local" or "exact", or a number that is assumed
+    * plane: the map of a network with two inputs
+    * truth: also search for the exact distance, and for proofs that take as long
     """
     batch, label = x[None], torch.tensor([y], device=x.device)
     logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
     margin = margins(logits, label)[0]
     exact = truth and plane is not None and bool(margin.min() > 0)
     if isinstance(constant, str):
-        reach = _by_rung(net, batch, label, margin, constant)
+        reach = by_bound(net, batch, label, margin, constant)
     else:
-        reach = _by_assumption(net, batch, label, margin, constant, exact=exact)
+        reach = by_assumption(net, batch, label, margin, constant, exact=exact)
     distance, nearest = _true_distance(net, batch, label, plane) if exact and plane is not None else (math.nan, None)
     by_pair = torch.where(margin > 0, margin / reach.pairwise, reach.pairwise.clamp(max=0.0))
     by_norm = torch.where(margin > 0, margin / (math.sqrt(2) * reach.constant), 0.0)
@@ -145,98 +148,6 @@ def margin_view(
         nearest=nearest,
         plane=plane,
     )
-
-
-def _by_rung(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) -> Reach:
-    """The largest disc that a rung certifies."""
-    everywhere = global_bound(net, x)
-    if not margin.min() > 0:
-        found = everywhere if name == "global" else local_bound(net, x, 0.0)
-        return Reach(name, found.value.item(), found.pairwise(y)[0], found.eps.item(), 0.0, False)
-    low = _largest_below(net, x, y, (margin / everywhere.pairwise(y)[0]).min(), global_bound)
-    if name == "global":
-        return _reach(name, everywhere, y, low)
-    if name == "exact":
-        try:
-            return _by_exact(net, x, y, margin)
-        except (InvalidInput, UnsupportedLayer):
-            local = _by_rung(net, x, y, margin, "local")
-            return replace(local, note="the exact search would be too long here: the local bound instead")
-    high = (margin / local_bound(net, x, 0.0).pairwise(y)[0]).min().item()
-    radius = low
-    if 0 < low <= high < math.inf:
-        for _ in range(2):
-            radii = torch.as_tensor(low, dtype=torch.float64) * (high / low) ** torch.linspace(0, 1, TRIALS).double()
-            holds = _holds(net, x, y, radii, local_bound).cpu()
-            radius = max([radius, *radii[holds].tolist()])
-            low, high = radius, min([high, *[r for r in radii.tolist() if r > radius]])
-    else:
-        radius = certified_radius(net, x, y).item()
-    reach = _reach(name, local_bound(net, x, min(radius, 1e300)), y, radius)
-    more = (margin / reach.pairwise).min().clamp(max=reach.eps) < radius * (1 - 1e-6)
-    return replace(reach, note="the last layer's box adds the rest") if more else reach
-
-
-def _by_exact(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor) -> Reach:
-    """The fixed point of r -> min_j margin_j / Lip(f_y − f_j on the ball of radius r), which falls with r."""
-
-    def lasts(radius: float) -> float:
-        return (margin / exact_bound(net, x, radius).pairwise(y)[0]).min().item()
-
-    high = lasts(0.0)
-    low, trial = 0.0, high
-    for _ in range(12):
-        if not (math.isfinite(high) and high - low > 1e-3 * high):
-            break
-        far = lasts(trial)
-        low, high = max(low, min(far, trial)), min(high, max(far, trial))
-        trial = low if trial != low and far != low else (low + high) / 2
-    radius = _largest_below(net, x, y, torch.as_tensor(low), exact_bound)
-    return _reach("exact", exact_bound(net, x, radius), y, radius)
-
-
-def _by_assumption(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, constant: float, *, exact: bool) -> Reach:
-    """What follows from a constant that is only assumed, and whether a rung proves it on the disc that follows."""
-    smallest = margin.min().item()
-    radius = max(0.0, smallest / (math.sqrt(2) * constant))
-    unknown = torch.full_like(margin, torch.nan)
-    rungs: dict[str, BoundFunction] = {"global": global_bound, "local": local_bound}
-    if exact:
-        rungs["exact"] = exact_bound
-    proved, tightest = math.inf, "global"
-    for name, rung in rungs.items():
-        if not smallest > 0:
-            break
-        try:
-            certificate = certify(net, x, y, radius, bound=rung)
-        except (InvalidInput, UnsupportedLayer):
-            continue
-        value = certificate.bound.value.item()
-        if value <= constant and certificate.holds.item():
-            note = f"it is above the {NAMES[name]} {round_up(value)} on this disc, so that the theorem applies"
-            return Reach(ASSUMED, constant, unknown, math.inf, radius, True, note)
-        proved, tightest = min((proved, tightest), (value, name))
-    note = f"an assumed L is not a certificate: the {NAMES[tightest]} on this disc is {round_up(proved)}"
-    return Reach(ASSUMED, constant, unknown, math.inf, radius, False, note if smallest > 0 else "")
-
-
-def _reach(name: str, bound: Bound, y: Tensor, radius: float) -> Reach:
-    return Reach(name, bound.value.item(), bound.pairwise(y)[0], bound.eps.item(), radius, radius > 0)
-
-
-def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, rung: BoundFunction) -> float:
-    """The largest radius, a little below a reach, that really certifies; 0 where none does."""
-    if not (0 < reach < math.inf):
-        return certified_radius(net, x, y, bound=rung).item()
-    radii = reach.double() * (1 - torch.tensor([1e-12, 1e-9, 1e-6, 1e-3], dtype=torch.float64, device=reach.device))
-    holds = _holds(net, x, y, radii, rung)
-    return max(radii[holds].tolist(), default=0.0)
-
-
-def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, rung: BoundFunction) -> Tensor:
-    """Whether each radius certifies, in one batched call: (radii,) bool."""
-    many = len(radii)
-    return certify(net, x.expand(many, *x.shape[1:]), y.expand(many), radii, bound=rung).holds
 
 
 def _true_distance(net: nn.Module, x: Tensor, y: Tensor, plane: Plane) -> tuple[float, Tensor | None]:

@@ -4,34 +4,35 @@ import math
 from functools import lru_cache
 from typing import Any
 
-import plotly.graph_objects as go
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import exact_bound, global_bound
-from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets import forward, read_blocks
+from lliptools.errors import InvalidInput
 from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.margins.figure import margins
-from lliptools.teach.explorers.margins.view import MarginView, margin_view
-from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, slider
-from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, checked, is_exact, margin_view, predicted
+from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, point_slider, slider
+from lliptools.teach.shared.explorer import Explorer, Figure
 from lliptools.teach.shared.plane import plane_view
 
 __all__ = ["MarginExplorer"]
 
-ASSUMED, PREDICTED = "assumed", "predicted"
+PREDICTED = "predicted"
 FINER, LESS, MORE = 8, 5, 1  # steps to a doubling of L, doublings below and above the global bound
 
 
 class MarginExplorer(Explorer):
     """Logits and margins at a point, and the disc in which they cannot change sign.
 
-    net: any network that lliptools.local_bound takes. x: (points, *sample), y: (points,) the points to pick from and
-    their labels. index: which point is picked. L: the Lipschitz constant that margins are divided by, "global", "local"
-    or, for small networks with two inputs, "exact"; or a number, which is assumed and proves nothing by itself.
-    A network with two inputs has a map: point, where it starts, moves by two sliders or a click; label is the class
-    that is looked at, or "predicted". source: how net, x and y are called where the explorer is made.
+    * net: any network that lliptools.local_bound takes
+    * x: (points, *sample), y: (points,) the points to pick from and their labels
+    * index: which point is picked
+    * L: the Lipschitz constant that margins are divided by, "global", "local" or, for small networks with two inputs,
+      "exact"; or a number, which is assumed and proves nothing by itself
+    * point: where it starts on the map of a network with two inputs; it moves by two sliders or a click
+    * label: the class that is looked at there, or "predicted"
+    * source: how net, x and y are called in the call that opens the same view again
+
     Raises InvalidInput for points, labels and starting values that do not fit.
     """
 
@@ -49,33 +50,31 @@ class MarginExplorer(Explorer):
         label: int | str | None = None,
         source: str = "net, x, y",
     ) -> None:
-        everywhere = global_bound(net, x[:1])  # checks network and points before anything is drawn
-        classes = everywhere.blocks[-1].slope.shape[1]
-        y = check_labels(y, len(x), classes, x.device)
-        check_start("index", index, 0, len(x) - 1)
-        self._net, self._x, self._y, self._index = net, x.detach(), y, index
+        everywhere, classes = checked(net, x)  # before anything is drawn
+        self._net, self._x, self._index = net, x.detach(), index
+        self._y = check_labels(y, len(x), classes, x.device)
+        picked = {"point": point_slider(index, len(x))}
         self._flat = x[0].numel() == 2 and x.dim() == 2
         self._plane = plane_view(net, self._x.double()) if self._flat else None
         self._view = lru_cache(maxsize=64)(self._compute)
-        controls, rows = self._constants(L, everywhere.value.item())
+        constants = self._constants(L, everywhere)
         if self._flat:
-            placed, first = self._places(index, point, label, classes)
+            rows = [["x0", "x1"], ["label"]]
+            picked = self._places(index, point, label, classes)
         else:
+            rows = [["point"]]
             _refuse_on_images(point=point, label=label)
-            tooltip = "which of the given points is looked at"
-            placed, first = {"point": slider("point nr", tooltip, 0, len(x) - 1, 1, index)}, [["point"]]
-        super().__init__(placed | controls, [*first, *rows], source)
+        super().__init__(picked | constants, [*rows, ["rung", "L"]], source)
         # Whoever moves L by hand means that L.
-        controls["L"].observe(lambda _: self._assume(), names="value")
-        if self._flat:
-            self.screen.on_click(0, self._move)
+        constants["L"].observe(lambda _: self._assume(), names="value")
+        self.screen.on_click(0, self._move)
 
     @property
     def view(self) -> MarginView:
         """What is shown when the controls are at rest."""
         return self._view(*self._state())
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         place, label, constant = self._state()
         if coarse and constant == "exact":
             constant = "local"
@@ -105,48 +104,35 @@ class MarginExplorer(Explorer):
         return number, int(self._y[number]), constant
 
     def _compute(self, place: Any, label: Any, constant: str | float, truth: bool = True) -> MarginView:
-        x = self._x[place] if not self._flat else self._x.new_tensor(place, dtype=torch.float64)
-        if label == PREDICTED:
-            label = self._predicted(x)
+        x = self._x.new_tensor(place, dtype=torch.float64) if self._flat else self._x[place]
+        label = predicted(self._net, x) if label == PREDICTED else label
         return margin_view(self._net, x, label, constant, self._plane, truth=truth)
 
-    def _predicted(self, x: Tensor) -> int:
-        with torch.no_grad():
-            return int(forward(read_blocks(self._net, x.shape), x[None].double()).argmax())
-
-    def _constants(self, start: str | float, everywhere: float) -> tuple[dict[str, Any], list[list[str]]]:
-        """The controls of L: which rung bounds it, and the number that is assumed where none does."""
-        rungs = {"global bound": "global", "local bound": "local"}
-        if self._flat and _is_exact(self._net, self._x[:1]):
-            rungs["exact"] = "exact"
-        if isinstance(start, str) and start not in rungs.values():
-            raise InvalidInput(
-                expected=f"L as a number or one of {', '.join(rungs.values())}",
-                got=repr(start),
-                cause="a rung that this network is too large for, or a spelling that differs",
-                next_step="leave L out for the global bound",
-            )
+    def _constants(self, start: str | float, everywhere: float) -> dict[str, Any]:
+        """The controls of L: which bound it has, and the number that is assumed where it has none."""
+        bounds = {"global bound": "global", "local bound": "local"}
+        if self._flat and is_exact(self._net, self._x[:1]):
+            bounds["exact"] = "exact"
+        if isinstance(start, str) and start not in bounds.values():
+            wanted, mend = f"L as a number or one of {', '.join(bounds.values())}", "leave L out for the global bound"
+            cause = "a bound that this network is too large for, or a spelling that differs"
+            raise InvalidInput(expected=wanted, got=repr(start), cause=cause, next_step=mend)
         middle = math.floor(math.log2(nice(everywhere) or 1.0))
+        low, high = middle - LESS, middle + 1 + MORE
         number = 2.0 ** (middle - 1) if isinstance(start, str) else float(start)
-        check_start("L", number, 2.0 ** (middle - LESS), 2.0 ** (middle + 1 + MORE))
-        controls = {
-            "L": log_slider(
-                "assumed L",
-                "a Lipschitz constant that you assume, in units of the output over units of the input",
-                *(middle - LESS, middle + 1 + MORE, 1 / FINER, number),
-            ),
-            "rung": choice(
-                "L from",
-                "what bounds the Lipschitz constant: a theorem, or an assumption",
-                [*rungs.items(), ("assumed", ASSUMED)],
-                start if isinstance(start, str) else ASSUMED,
-            ),
+        check_start("L", number, 2.0**low, 2.0**high)
+        assumed = "a Lipschitz constant that you assume, in units of the output over units of the input"
+        bounded = "what bounds the Lipschitz constant: a theorem, or an assumption"
+        options = [*bounds.items(), ("assumed", ASSUMED)]
+        chosen = start if isinstance(start, str) else ASSUMED
+        return {
+            "L": log_slider("assumed L", assumed, low, high, 1 / FINER, number),
+            "rung": choice("L from", bounded, options, chosen),
         }
-        return controls, [["rung", "L"]]
 
     def _places(
         self, index: int, point: tuple[float, float] | None, label: int | str | None, classes: int
-    ) -> tuple[dict[str, Any], list[list[str]]]:
+    ) -> dict[str, Any]:
         """The controls of the point and of its class, for a network with two inputs."""
         assert self._plane is not None
         start = tuple(self._x[index].tolist()) if point is None else point
@@ -158,19 +144,15 @@ class MarginExplorer(Explorer):
             check_start(f"point, {name},", value, low, high)
             tooltip = f"coordinate {name} of the point, in the units of the network's input"
             controls[name] = slider(name, tooltip, low, high, step, step * round(value / step))
-        picked, own = self._predicted(self._x.new_tensor(start, dtype=torch.float64)), int(self._y[index])
+        picked, own = predicted(self._net, self._x.new_tensor(start, dtype=torch.float64)), int(self._y[index])
         if label is None:
             label = PREDICTED if point is not None or own == picked else own
         options = [("the predicted one", PREDICTED), *[(str(c), c) for c in range(classes)]]
         if label not in [value for _, value in options]:
-            raise InvalidInput(
-                expected=f'label from 0 to {classes - 1}, or "{PREDICTED}"',
-                got=repr(label),
-                cause="a class that the network does not have",
-                next_step="leave label out",
-            )
+            wanted, cause = f'label from 0 to {classes - 1}, or "{PREDICTED}"', "a class that the network does not have"
+            raise InvalidInput(expected=wanted, got=repr(label), cause=cause, next_step="leave label out")
         controls["label"] = choice("class y", "whose margins over the other classes are shown", options, label)
-        return controls, [["x0", "x1"], ["label"]]
+        return controls
 
     def _assume(self) -> None:
         if not self._held:
@@ -179,26 +161,13 @@ class MarginExplorer(Explorer):
     def _move(self, across: float, up: float) -> None:
         """Move the point to where the map was clicked."""
         with self.held():
-            for name, value in zip(("x0", "x1"), (across, up), strict=True):
+            for name, value in (("x0", across), ("x1", up)) if self._flat else ():
                 control = self.controls[name]
                 control.value = min(max(control.step * round(value / control.step), control.min), control.max)
-
-
-def _is_exact(net: nn.Sequential, x: Tensor) -> bool:
-    """Whether the exact search reads the network."""
-    try:
-        exact_bound(net, x, 0.0)
-    except (InvalidInput, UnsupportedLayer):
-        return False
-    return True
 
 
 def _refuse_on_images(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise InvalidInput(
-                expected=f"no {name} with a network that has more than two inputs",
-                got=f"{name}={value!r}",
-                cause="a start on a map, of which this network has none",
-                next_step="pick a point by index",
-            )
+            wanted, cause = f"no {name} with a network that has more than two inputs", "a start on a map"
+            raise InvalidInput(expected=wanted, got=f"{name}={value!r}", cause=cause, next_step="pick a point by index")

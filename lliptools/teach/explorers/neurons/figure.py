@@ -1,18 +1,22 @@
-"""The neurons of a network near a point. Nothing is computed here."""
+"""The neurons of a network near a point."""
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.digits import radius_text, round_down, round_up
-from lliptools.domains import BlockBound
-from lliptools.teach.explorers.neurons.point_figure import decision_plane, picture
 from lliptools.teach.explorers.neurons.units_figure import Frame, units, weights
 from lliptools.teach.explorers.neurons.view import NeuronView
-from lliptools.teach.shared.panels import Panels, Span, array
-from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
+from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
+from lliptools.teach.shared.panels import Panels, Span, array, disc, finite, legend
+from lliptools.teach.shared.plane import Plane
+from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, UNPROVED
+
+if TYPE_CHECKING:
+    from lliptools.domains import BlockBound
 
 __all__ = ["neurons"]
 
@@ -41,25 +45,40 @@ PLANE_ROWS = Rows(640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175))
 def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
     """The neurons of a network near a point, in the ball of radius view.radii[index].
 
-    Top: the point, and every hidden unit, constant at 0, constant at its threshold, or varying. Middle: the weight
-    matrices, or the kernels of convolutions, without the rows and columns of constant units: what is left lies packed
-    in the corner of what was there. Bottom: norms of the layers, their product, and the distance within which no other
-    class can catch up against the radius, which meets the diagonal at the certified radius.
+    * top: the point, and every hidden unit: constant at 0, constant at its threshold, or varying
+    * middle: the weight matrices, or the kernels of convolutions, without the rows and columns of constant units; what
+      is left lies packed in the corner of what was there
+    * bottom: norms of the layers, their product, and the distance within which no other class can catch up against the
+      radius, which meets the diagonal at the certified radius
+
     first: of a network of many layers, the first of the four that are shown.
     """
-    legend = {"orientation": "h", "x": 0.27, "y": 1.0, "yanchor": "bottom", "itemclick": False}
-    maps = any(station.block.slope.dim() > 2 for station in view.hidden)
+    maps = any(layer.block.slope.dim() > 2 for layer in view.hidden)
     rows = PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
-    panels = Panels(rows.height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend)
+    panels = Panels(rows.height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend(0.27, 1.0))
+    title = f"label {view.label}, predicted {view.predicted}{'' if view.predicted == view.label else ' (wrong)'}"
     if view.plane is None:
-        picture(panels, (0.0, 0.2), rows.top, view)
+        picture(panels, (0.0, 0.2), rows.top, title, view.point)
     else:
-        decision_plane(panels, (0.0, 0.36), rows.top, view, view.plane, index)
+        _plane(panels, rows.top, title, view, view.plane, index)
     units(panels, rows.frame((0.27 if view.plane is None else 0.40, 1.0), rows.top), view, index, first)
     weights(panels, rows.frame((0.0, 1.0), rows.middle), view, index, first)
     _norms(panels, rows, view, index)
     _reach(panels, rows, view, index)
     return panels.figure()
+
+
+def _plane(panels: Panels, up: Span, title: str, view: NeuronView, plane: Plane, index: int) -> None:
+    """The point in the plane, classes and kinks around it, the ball, and the certified ball."""
+    every, moving = (array(lines) for lines in view.kinks(plane, index))
+    width = decision_map(panels, (0.0, 0.36), up, title, plane, (every, KINK), (moving, LOCAL))
+    center, certified = array(view.point), view.certified(index)
+    # A radius beyond the picture would only be drawn over the other panels.
+    panels.line(*disc(center, min(view.radius, 10.0 * width)), color=INK, width=1.5, dash="dot")
+    look = {"color": CERTIFIED, "dash": "solid"} if certified else {"color": UNPROVED, "dash": "dash"}
+    panels.line(*disc(center, float(view.radii[index])), width=3, **look)
+    panels.marks(center[:1], center[1:], size=6, symbol="x-thin-open", line={"width": 1.5})
+    name_classes(panels, plane)
 
 
 def _norms(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
@@ -71,29 +90,15 @@ def _norms(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         ((0.0, 0.38), "norms: global (hatched), local (plain)", names, layers),
         ((0.45, 0.61), "their product L", ["bound"], product),
     ):
-        finite = [value for value in values[0] if math.isfinite(value)]
-        panels.open(span, rows.bottom, title, {}, {"range": [0, 1.2 * (max(finite, default=0.0) or 1.0)], "nticks": 4})
+        top = max((value for value in values[0] if math.isfinite(value)), default=0.0) or 1.0
+        panels.open(span, rows.bottom, title, {}, {"range": [0, 1.2 * top], "nticks": 4})
         for heights, name, color, hatch in ((values[0], "global", GLOBAL, "/"), (values[1], "local", LOCAL, "")):
-            panels.add(
-                "bar",
-                x=ticks,
-                y=heights,
-                marker={
-                    "color": color,
-                    "line": {"width": 1, "color": INK},
-                    "pattern": {"shape": hatch, "fgcolor": "#666666", "size": 5},
-                },
-                text=[
-                    round_up(height, 3 if len(heights) <= 3 else 2) if len(heights) <= 5 else "" for height in heights
-                ],
-                textposition="outside",
-                cliponaxis=False,
-                textfont={"size": 11},
-                hovertemplate=f"{name} %{{x}}: %{{y:.6g}}<extra></extra>",
-            )
+            digits = 3 if len(heights) <= 3 else 2
+            text = [round_up(height, digits) if len(heights) <= 5 else "" for height in heights]
+            panels.bars(ticks, heights, color, hatch, f"{name} %{{x}}: %{{y:.6g}}", text=text)
 
 
-def _norm_name(number: int, block: BlockBound, many: int) -> str:
+def _norm_name(number: int, block: "BlockBound", many: int) -> str:
     """How a block is called under its bar: by its matrix, or by what it is."""
     if not block.inner:
         return f"W<sub>{number}</sub>"
@@ -112,21 +117,18 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     hover = "ε = %{x:.3g}: %{y:.3g}"
     panels.line([0, last], [0, last], color="#888888", width=1)
     panels.line([0, last], [flat, flat], hover, color=GLOBAL_LINE, width=2, dash="dash")
-    panels.line(radii, np.where(np.isfinite(reach) & (reach > 0), reach, np.nan), hover, color=LOCAL, width=2.5)
+    panels.line(radii, np.where(reach > 0, finite(reach), np.nan), hover, color=LOCAL, width=2.5)
     panels.line([eps, eps], [0, 2 * last], color=color, width=2, dash="solid" if certified else "dot")
     found = zip((view.radius_global, view.radius), reversed(view.at_least), strict=True)
     both = [radius if 0 < radius <= last and not at_least else math.nan for radius, at_least in found]
-    ink = {"color": INK, "width": 1}
-    panels.add(
-        "scatter",
-        mode="markers",
-        x=both,
-        y=both,
-        marker={"symbol": ["square", "circle"], "size": 9, "color": [GLOBAL_LINE, LOCAL], "line": ink},
-        text=[f"global: {round_down(view.radius_global)}", f"local: {round_down(view.radius)}"],
-        hovertemplate="certified radius, %{text}<extra></extra>",
-    )
+    text = [f"global: {round_down(view.radius_global)}", f"local: {round_down(view.radius)}"]
+    look = {
+        "symbol": ["square", "circle"],
+        "size": 9,
+        "color": [GLOBAL_LINE, LOCAL],
+        "line": {"color": INK, "width": 1},
+    }
+    panels.marks(both, both, "certified radius, %{text}", more={"text": text}, **look)
     # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
-    panels.write(
-        " " if view.margin > 0 else "misclassified: nothing to certify", 0.85, sum(rows.bottom) / 2, bgcolor="#FFFFFF"
-    )
+    words = " " if view.margin > 0 else "misclassified: nothing to certify"
+    panels.write(words, 0.85, sum(rows.bottom) / 2, bgcolor="#FFFFFF")

@@ -5,11 +5,6 @@ from lliptools.teach.shared.example import Example
 
 __all__ = ["EXAMPLES", "NormExplorer"]
 
-EXAMPLES = {
-    "norms": Example(
-        *(2, "The spectral norm, from below and above", "Which of these numbers may a certificate rest on?"),
-        make=NormExplorer,
-        control="iteration",
-        still=(1, 5, 20),
-    )
-}
+TITLE = "The spectral norm, from below and above"
+QUESTION = "Which of these numbers may a certificate rest on?"
+EXAMPLES = {"norms": Example(2, TITLE, QUESTION, NormExplorer, "iteration", (1, 5, 20))}

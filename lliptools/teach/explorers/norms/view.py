@@ -63,6 +63,17 @@ def stretching(ratio: float) -> Tensor:
     return torch.diag(torch.tensor([1.0, ratio], dtype=torch.float64))
 
 
+def check_matrix(matrix: object) -> Tensor:
+    """The matrix on the CPU; raises InvalidInput for anything but a matrix of finite numbers."""
+    if not isinstance(matrix, Tensor):
+        got, mend = type(matrix).__name__, "pass layer.weight of a torch.nn.Linear"
+        raise InvalidInput(
+            expected="a matrix as a tensor (rows, columns)", got=got, cause="a layer, or an array", next_step=mend
+        )
+    spectral_norm(matrix.detach(), "sums")
+    return matrix.detach().cpu()
+
+
 def norm_view(matrix: Tensor, starts: Tensor, steps: int = 40, squarings: int = 8) -> NormView:
     """All iterates of all starts at once: matrix (rows, columns), starts (starts, columns), none of them 0.
 
@@ -73,12 +84,9 @@ def norm_view(matrix: Tensor, starts: Tensor, steps: int = 40, squarings: int = 
     size = W.abs().max().item() or 1.0  # the square of 1e-200 or 1e200 is not a number
     fits = starts.dim() == 2 and starts.shape[1] == W.shape[1] and bool(starts.isfinite().all())
     if not fits or not starts.norm(dim=1).all():
-        raise InvalidInput(
-            expected=f"starts of shape (starts, {W.shape[1]}), finite and none of them 0",
-            got=f"shape {tuple(starts.shape)}",
-            cause="starts on the other side of the matrix",
-            next_step="one row a start, as long as a row of the matrix",
-        )
+        wanted, cause = f"starts (starts, {W.shape[1]}), finite and none of them 0", "starts for the transpose"
+        got, mend = f"shape {tuple(starts.shape)}", "pass one row per start, as long as a row of the matrix"
+        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
     with outward_rounding():
         gram = [spectral_norm(W, "gram", steps=t).item() for t in range(1, squarings + 1)]
     W = W / size

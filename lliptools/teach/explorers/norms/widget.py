@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from lliptools.bounds import spectral_norm
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.norms.figure import norms
-from lliptools.teach.explorers.norms.view import NormView, norm_view, stretching
+from lliptools.teach.explorers.norms.view import NormView, check_matrix, norm_view, stretching
 from lliptools.teach.shared.controls import check_start, slider
-from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.shared.explorer import Explorer, Figure
 
 __all__ = ["NormExplorer"]
 
@@ -24,11 +22,14 @@ STEPS, STARTS = 40, 8
 class NormExplorer(Explorer):
     """Power and Lanczos iteration from below, Gram iteration from above, closing in on the norm of a matrix.
 
-    matrix: any matrix (rows, columns), such as the weight of a torch.nn.Linear; start: which of 8 random starts.
-    Without one it is diag(1, ratio), with a start at angle degrees from the direction that is stretched most, and 7
-    others at random. iteration: where that slider starts. seed: of the random starts. source: how matrix is called
-    where the explorer is made. Raises InvalidInput for anything but a matrix of finite numbers, and for starts that do
-    not fit.
+    * matrix: any matrix (rows, columns), such as the weight of a torch.nn.Linear; start: which of 8 random starts
+    * without one it is diag(1, ratio), with a start at angle degrees from the direction that is stretched most, and 7
+      others at random
+    * iteration: where that slider starts
+    * seed: of the random starts
+    * source: how matrix is called in the call that opens the same view again
+
+    Raises InvalidInput for anything but a matrix of finite numbers, and for starts that do not fit.
     """
 
     usual = "W"
@@ -45,7 +46,7 @@ class NormExplorer(Explorer):
         seed: int = 0,
         source: str = "W",
     ) -> None:
-        self._matrix, self._seed = _checked(matrix), seed
+        self._matrix, self._seed = None if matrix is None else check_matrix(matrix), seed
         self._view = lru_cache(maxsize=64)(self._compute)
         step = slider("iteration", "how many steps each method has made", 0, STEPS, 1, iteration)
         check_start("iteration", iteration, 0, STEPS)
@@ -54,21 +55,19 @@ class NormExplorer(Explorer):
             ratio, angle = 0.9 if ratio is None else float(ratio), 60 if angle is None else angle
             check_start("ratio", ratio, 0.0, 1.0)
             check_start("angle", angle, 0, 90)
+            turned = "of the start, from the direction that is stretched most"
             controls: dict[str, Any] = {
                 "ratio": slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio),
-                "angle": slider(
-                    "angle in degrees", "of the start, from the direction that is stretched most", 0, 90, 1, angle
-                ),
-                "iteration": step,
+                "angle": slider("angle in degrees", turned, 0, 90, 1, angle),
             }
             rows = [["ratio", "angle"], ["iteration"]]
         else:
             _refuse("with a matrix", ratio=ratio, angle=angle)
             check_start("start", start or 0, 0, STARTS - 1)
             tooltip = "which of the random start vectors is followed"
-            controls = {"start": slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0), "iteration": step}
+            controls = {"start": slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0)}
             rows = [["start", "iteration"]]
-        super().__init__(controls, rows, "" if matrix is None else source)
+        super().__init__({**controls, "iteration": step}, rows, "" if matrix is None else source)
 
     @property
     def view(self) -> NormView:
@@ -81,13 +80,13 @@ class NormExplorer(Explorer):
         """The start that is followed, and the step."""
         return (0 if self._matrix is None else self.controls["start"].value), self.controls["iteration"].value
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         return norms(self.view, *self._where())
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary(*self._where())
 
-    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
         view, (start, _) = self.view, self._where()
         for step in range(STEPS + 1):
             yield norms(view, start, step), view.summary(start, step)
@@ -98,10 +97,8 @@ class NormExplorer(Explorer):
     def _compute(self, ratio: float = 1.0, angle: int = 0) -> NormView:
         generator = torch.Generator().manual_seed(self._seed)
         if self._matrix is not None:
-            columns = self._matrix.shape[1]
-            return norm_view(
-                self._matrix, torch.randn(STARTS, columns, generator=generator, dtype=torch.float64), STEPS
-            )
+            starts = torch.randn(STARTS, self._matrix.shape[1], generator=generator, dtype=torch.float64)
+            return norm_view(self._matrix, starts, STEPS)
         others = torch.rand(STARTS - 1, generator=generator, dtype=torch.float64) * math.pi / 2
         angles = torch.cat([torch.tensor([math.radians(angle)], dtype=torch.float64), others])
         # At 90 degrees nothing is left along the first direction, not even rounding.
@@ -109,26 +106,8 @@ class NormExplorer(Explorer):
         return norm_view(stretching(ratio), starts, STEPS)
 
 
-def _checked(matrix: object) -> Tensor | None:
-    if matrix is None:
-        return None
-    if not isinstance(matrix, Tensor):
-        raise InvalidInput(
-            expected="a matrix as a tensor (rows, columns)",
-            got=type(matrix).__name__,
-            cause="a layer, or an array",
-            next_step="pass layer.weight of a torch.nn.Linear",
-        )
-    spectral_norm(matrix.detach(), "sums")  # refuses what is no matrix of finite numbers
-    return matrix.detach().cpu()
-
-
 def _refuse(where: str, **given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise InvalidInput(
-                expected=f"no {name} {where}",
-                got=f"{name}={value!r}",
-                cause="a start of the other kind of explorer",
-                next_step=f"leave {name} out",
-            )
+            wanted, cause = f"no {name} {where}", "a start of the other kind of explorer"
+            raise InvalidInput(expected=wanted, got=f"{name}={value!r}", cause=cause, next_step=f"leave {name} out")

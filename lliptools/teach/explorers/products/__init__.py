@@ -6,11 +6,11 @@ from lliptools.teach.shared.example import Example
 
 __all__ = ["EXAMPLES", "ProductExplorer"]
 
-EXAMPLES = {
-    "products": Example(
-        *(3, "The product bound", "Why does the product of the layers' norms run away from the truth?"),
-        make=lambda: ProductExplorer(nets.fold(2, 8)),
-        control="depth",
-        still=(1, 4, 8),
-    )
-}
+QUESTION = "Why does the product of the layers' norms run away from the truth?"
+
+
+def _fold() -> ProductExplorer:
+    return ProductExplorer(nets.fold(2, 8))
+
+
+EXAMPLES = {"products": Example(3, "The product bound", QUESTION, _fold, "depth", (1, 4, 8))}

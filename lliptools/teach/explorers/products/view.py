@@ -24,12 +24,15 @@ CELLS, PATTERNS = 4000, 60  # that the exact search may take
 class ProductView:
     """A network cut into steps; everything is by depth, 0 being the input itself.
 
-    point: (features,), eps: radius of the ball around it. product: (depths + 1,) product of the norms so far, an upper
-    bound everywhere. sampled: the best slope found in the ball, a lower bound. exact: the constant on the ball, NaN
-    where the search for it would be too long. slope: the norm of the Jacobian at the point.
-    image, ellipse: (depths + 1, points, 2) what the network and its Jacobian at the point make of the edge of the ball,
-    around the point's own image, in units of eps times the product, so that it lies in the unit disc. whole: (depths +
-    1,) bool, whether that is all of it; else it is the shadow of the circle that the Jacobian stretches most.
+    * point: (features,), eps: radius of the ball around it
+    * product: (depths + 1,) product of the norms so far, an upper bound everywhere
+    * sampled: the best slope found in the ball, a lower bound
+    * exact: the constant on the ball, NaN where the search for it would be too long
+    * slope: the norm of the Jacobian at the point
+    * image, ellipse: (depths + 1, points, 2) what the network and its Jacobian at the point make of the edge of the
+      ball, around the point's own image, in units of eps times the product, so that it lies in the unit disc
+    * whole: (depths + 1,) bool, whether that is all of it; else it is the shadow of the circle that the Jacobian
+      stretches most
     """
 
     point: Tensor
@@ -64,20 +67,32 @@ def above(value: float) -> str:
     return round_up(value * (1 - 4e-12))
 
 
+def check_points(net: nn.Module, x: Tensor) -> None:
+    """Refuse a network that has no global bound, and points that do not fit it."""
+    check_input(net, x)
+    global_bound(net, x[:1])
+
+
+def ones(net: nn.Module) -> Tensor:
+    """The point (1, …, 1) of a network whose first layer says how many inputs it has."""
+    first = next(iter(net if isinstance(net, nn.Sequential) else net.modules()), None)
+    if not isinstance(first, nn.Linear):
+        wanted, mend = "x of shape (points, *sample)", "pass the points that the network was trained on"
+        cause = "a network that does not begin with torch.nn.Linear, whose inputs could have any shape"
+        raise InvalidInput(expected=wanted, got="None", cause=cause, next_step=mend)
+    return torch.ones(1, first.in_features, dtype=torch.float64, device=first.weight.device)
+
+
 def product_view(net: nn.Sequential, x: Tensor, eps: float) -> ProductView:
     """All depths of a network at once, in the ball of radius eps > 0 around the point x, shape (*sample)."""
     batch = x[None]
     center = check_input(net, batch)
     if not check_finite_eps(eps, center).item() > 0:
-        raise InvalidInput(
-            expected="a radius above 0",
-            got=f"eps={eps}",
-            cause="a point, of which there is no picture",
-            next_step="leave eps out",
-        )
-    circle = _circle(center)
+        cause = "a point, of which there is no picture"
+        raise InvalidInput(expected="a radius above 0", got=f"eps={eps}", cause=cause, next_step="leave eps out")
+    circle, flat = _circle(center), x.numel() == 2
     product, sampled, exact, slope = [1.0], [1.0], [1.0], [1.0]
-    images, ellipses, whole = [circle], [circle], [x.numel() == 2]
+    images, ellipses, whole = [circle], [circle], [flat]
     for prefix in prefixes(net, batch):
         bound = global_bound(prefix, batch).value.item()
         blocks = read_blocks(prefix, x.shape)
@@ -85,18 +100,19 @@ def product_view(net: nn.Sequential, x: Tensor, eps: float) -> ProductView:
         scale = eps * bound if 0 < bound < math.inf else 1.0
         images.append(moved / scale)
         ellipses.append(stretched / scale)
-        whole.append(x.numel() == 2 and outputs == 2)
+        whole.append(flat and outputs == 2)
         product.append(bound)
         slope.append(steepest)
         sampled.append(sampled_bound(prefix, batch, eps, samples=32, steps=6).value.item())
         exact.append(_exact(prefix, batch, eps) if math.isfinite(exact[-1]) else math.nan)  # deeper takes longer
+    known = [torch.tensor(each, dtype=torch.float64) for each in (product, sampled, exact, slope)]
     return ProductView(
         point=center[0],
         eps=float(eps),
-        product=torch.tensor(product, dtype=torch.float64),
-        sampled=torch.tensor(sampled, dtype=torch.float64),
-        exact=torch.tensor(exact, dtype=torch.float64),
-        slope=torch.tensor(slope, dtype=torch.float64),
+        product=known[0],
+        sampled=known[1],
+        exact=known[2],
+        slope=known[3],
         image=torch.stack(images),
         ellipse=torch.stack(ellipses),
         whole=torch.tensor(whole),

@@ -2,17 +2,12 @@
 
 from collections.abc import Iterator
 
-import plotly.graph_objects as go
-import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import global_bound
-from lliptools.errors import InvalidInput
-from lliptools.nets import check_input
 from lliptools.teach.explorers.products.figure import products
-from lliptools.teach.explorers.products.view import ProductView, product_view
+from lliptools.teach.explorers.products.view import ProductView, check_points, ones, product_view
 from lliptools.teach.shared.controls import check_start, slider
-from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.shared.explorer import Explorer, Figure
 
 __all__ = ["ProductExplorer"]
 
@@ -20,9 +15,12 @@ __all__ = ["ProductExplorer"]
 class ProductExplorer(Explorer):
     """A network as a chain of ellipses: what each depth makes of a ball, beside what the product of the norms allows.
 
-    net: any network that lliptools.global_bound takes. x: (points, *sample), of which index picks one; without x it is
-    the point (1, …, 1). eps: radius of the ball around it, in the units of x. depth: where the slider starts; left out,
-    at the whole network. All depths are computed once. source: how net and x are called where the explorer is made.
+    * net: any network that lliptools.global_bound takes
+    * x: (points, *sample), of which index picks one; without x it is the point (1, …, 1)
+    * eps: radius of the ball around it, in the units of x
+    * depth: where the slider starts; left out, at the whole network; all depths are computed once
+    * source: how net and x are called in the call that opens the same view again
+
     Raises InvalidInput for points and starting values that do not fit.
     """
 
@@ -39,11 +37,10 @@ class ProductExplorer(Explorer):
         source: str | None = None,
     ) -> None:
         self.usual = "net" if x is None else "net, x"
-        x = _ones(net) if x is None else x
-        check_input(net, x)
+        x = ones(net) if x is None else x
+        check_points(net, x)
         check_start("index", index, 0, len(x) - 1)
         check_start("eps", eps, 1e-12, 1e12)
-        global_bound(net, x[:1])  # checks network and points before anything is drawn
         self.view: ProductView = product_view(net, x[index], eps)
         depth = self.view.depths if depth is None else depth
         check_start("depth", depth, 0, self.view.depths)
@@ -52,28 +49,15 @@ class ProductExplorer(Explorer):
         controls = {"depth": slider("depth", tooltip, 0, self.view.depths, 1, depth)}
         super().__init__(controls, [["depth"]], self.usual if source is None else source)
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         return products(self.view, self.controls["depth"].value)
 
     def _summary(self) -> tuple[str, ...]:
         return self.view.summary(self.controls["depth"].value)
 
-    def _frames(self) -> Iterator[tuple[go.Figure, tuple[str, ...]]]:
+    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
         for depth in range(self.view.depths + 1):
             yield products(self.view, depth), self.view.summary(depth)
 
     def _keywords(self) -> dict[str, object]:
         return {"index": self._index, "eps": self._eps, "depth": self.controls["depth"].value}
-
-
-def _ones(net: nn.Module) -> Tensor:
-    """The point (1, …, 1) of a network whose first layer says how many inputs it has."""
-    first = next(iter(net.modules()), None) if not isinstance(net, nn.Sequential) else next(iter(net), None)
-    if not isinstance(first, nn.Linear):
-        raise InvalidInput(
-            expected="x of shape (points, *sample)",
-            got="None",
-            cause="a network that does not begin with torch.nn.Linear, whose inputs could have any shape",
-            next_step="pass the points that the network was trained on",
-        )
-    return torch.ones(1, first.in_features, dtype=torch.float64, device=first.weight.device)

@@ -5,11 +5,5 @@ from lliptools.teach.shared.example import Example
 
 __all__ = ["EXAMPLES", "TrainingExplorer"]
 
-EXAMPLES = {
-    "training": Example(
-        *(6, "A training run", "What does training by a bound buy, epoch by epoch?"),
-        make=TrainingExplorer,
-        control="epochs",
-        still=(1, 10, 40),
-    )
-}
+QUESTION = "What does training by a bound buy, epoch by epoch?"
+EXAMPLES = {"training": Example(6, "A training run", QUESTION, TrainingExplorer, "epochs", (1, 10, 40))}

@@ -2,48 +2,38 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from threading import Event, Thread
+from threading import Thread
 
 import ipywidgets
-import plotly.graph_objects as go
-import torch
 from torch import nn
 
-from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
+from lliptools.teach.explorers.training.view import Run, begun, train
 from lliptools.teach.shared.controls import check_start, choice, slider
-from lliptools.teach.shared.explorer import Explorer, running_loop
-from lliptools.training import RECIPES, History, Recipe, Split, digits, fit, moons
+from lliptools.teach.shared.explorer import Explorer, Figure, running_loop
+from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
 from lliptools.training.devices import as_device
 
 __all__ = ["TrainingExplorer"]
 
 MOST_EPOCHS, LAST_SEED = 200, 99
-HELD_OUT = 0.1  # of the training points, on which clean and certified accuracy are measured after every epoch
-
-
-@dataclass
-class Run:
-    """One run. history: as far as it has come. stop: set to end it after the present epoch. words: how it ended."""
-
-    recipe: Recipe
-    history: History
-    stop: Event
-    words: str = ""
 
 
 class TrainingExplorer(Explorer):
     """Trains a network by a recipe and draws its curves epoch by epoch; a button stops it, and what there is stays.
 
-    recipe: a name in lliptools.training.RECIPES, beside which the short ones on moons and digits can be picked, or a
-    Recipe of one's own. data: a Split to train on in place of the recipe's. epochs: where that control starts. seed: of
-    weights, order and augmentation. device: where to train; "auto" is CUDA where there is one, else the CPU.
-    A tenth of the training points is held out where the recipe holds out none.
-    history and net are those of the last run. source: how recipe and data are called where the explorer is made.
-    In a notebook the run goes on beside the kernel, which stays free for other cells; elsewhere start() returns when it
-    has ended. Raises InvalidInput for a recipe that does not exist and for starts that do not fit.
+    * recipe: a name in lliptools.training.RECIPES, beside which the short ones on moons and digits can be picked, or a
+      Recipe of one's own; a tenth of the training points is held out where it holds out none
+    * data: a Split to train on in place of the recipe's
+    * epochs: where that control starts
+    * seed: of weights, order and augmentation
+    * device: where to train; "auto" is CUDA where there is one, else the CPU
+    * source: how recipe and data are called in the call that opens the same view again
+
+    history and net are those of the last run. In a notebook the run goes on beside the kernel, which stays free for
+    other cells; elsewhere start() returns when it has ended.
+    Raises InvalidInput for a recipe that does not exist and for starts that do not fit.
     """
 
     usual = "recipe, data"
@@ -62,12 +52,9 @@ class TrainingExplorer(Explorer):
         short = {name: each for name, each in RECIPES.items() if each.data in (moons, digits)}
         name = own.name if own else str(recipe)
         if own is None and name not in RECIPES:
-            raise InvalidInput(
-                expected=f"recipe as one of {sorted(RECIPES)}, or a Recipe",
-                got=repr(recipe)[:80],
-                cause="a recipe that does not exist",
-                next_step=f"pass one of the short ones: {sorted(short)}",
-            )
+            wanted, mend = f"recipe as one of {sorted(RECIPES)}, or a Recipe", f"pass a short one: {sorted(short)}"
+            cause = "a recipe that does not exist"
+            raise InvalidInput(expected=wanted, got=repr(recipe)[:80], cause=cause, next_step=mend)
         if data is not None and not isinstance(data, Split):
             raise InvalidInput(
                 expected="data as a training.Split",
@@ -78,8 +65,7 @@ class TrainingExplorer(Explorer):
         # What is one's own is trained by itself; the short recipes stand beside each other.
         self._named = own is None and data is None
         self._recipes = {name: own or RECIPES[name], **(short if self._named else {})}
-        self._data = data
-        self._asked, self.device = device, as_device(device)
+        self._data, self._asked, self.device = data, device, as_device(device)
         epochs = min(self._recipes[name].epochs, MOST_EPOCHS) if epochs is None else epochs
         check_start("epochs", epochs, 1, MOST_EPOCHS)
         check_start("seed", seed, 0, LAST_SEED)
@@ -90,15 +76,15 @@ class TrainingExplorer(Explorer):
             "epochs": slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, epochs),
             "seed": slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed),
         }
-        self.progress = ipywidgets.IntProgress(
-            description="epoch", tooltip="epochs that are done", max=epochs, style={"description_width": "50px"}
-        )
+        look = {"tooltip": "epochs that are done", "style": {"description_width": "50px"}}
+        self.progress = ipywidgets.IntProgress(description="epoch", max=epochs, **look)
         super().__init__(controls, [["recipe"], ["epochs", "seed"]], "" if self._named else source)
         width = {"width": "100px"}
         self.begin = self._button("start", "train from fresh weights", self.start, button_style="primary", layout=width)
         self.halt = self._button("stop", "end the run after the present epoch", self.stop, disabled=True, layout=width)
         lines: list[ipywidgets.Widget] = list(getattr(self, "children"))  # noqa: B009 - a trait, which has no type
-        self.children = (*lines[:2], ipywidgets.HBox([self.begin, self.halt, self.progress]), *lines[2:])
+        at = lines.index(self.summary)
+        self.children = (*lines[:at], ipywidgets.HBox([self.begin, self.halt, self.progress]), *lines[at:])
 
     @property
     def running(self) -> bool:
@@ -119,27 +105,17 @@ class TrainingExplorer(Explorer):
         """Begin a run with the present controls; while one goes on this does nothing."""
         if self.running:
             return
-        chosen = self._recipes[self.controls["recipe"].value]
-        try:
-            data = self._data or chosen.data()
-            held = chosen.hold_out or (0 if data.x_validation is not None else int(HELD_OUT * len(data.x_train)))
-            recipe = replace(chosen, epochs=self.controls["epochs"].value, hold_out=held)
-            with torch.random.fork_rng(devices=[]):  # a run must not change what other cells draw
-                torch.manual_seed(self.controls["seed"].value)
-                net = recipe.network().to(recipe.dtype)
-        except Exception as error:  # no data here, or a network that cannot be built: said where a reader looks
-            self._run = Run(chosen, History(chosen.name, nn.Sequential()), Event(), _failed(error))
-            self._shown()
-            return
-        self._run = run = Run(recipe, History(recipe.name, net), Event())
+        name, epochs, seed = (self.controls[name].value for name in ("recipe", "epochs", "seed"))
+        self._run = run = begun(self._recipes[name], self._data, epochs, seed)
         self._shown()
+        if run.words:
+            return
         loop = running_loop()
         if loop is None:
-            _train(run, net, data, self.device, self.controls["seed"].value, self._shown)
+            train(run, self.device, seed, self._shown)
         else:
             show = _from_thread(loop, lambda: self._shown() if self._run is run else None)
-            arguments = (run, net, data, self.device, self.controls["seed"].value, show)
-            self._thread = Thread(target=_train, args=arguments, daemon=True)
+            self._thread = Thread(target=train, args=(run, self.device, seed, show), daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
@@ -160,59 +136,20 @@ class TrainingExplorer(Explorer):
                 self.progress.max, self.progress.value = self._run.recipe.epochs, len(self._run.history)
             self._draw()
 
-    def _figure(self, *, coarse: bool) -> go.Figure:
+    def _figure(self, *, coarse: bool) -> Figure:
         if self._run is None:
             return training(History("", nn.Sequential()), self.controls["epochs"].value)
         return training(self._run.history, self._run.recipe.epochs)
 
     def _summary(self) -> tuple[str, ...]:
-        run = self._run
-        if run is None:
+        if self._run is None:
             return (f"nothing trained yet: press start · trains on {self.device}",)
-        done = f"{run.recipe.name}: epoch {len(run.history)} of {run.recipe.epochs}"
-        state = run.words or ("stopping after this epoch" if run.stop.is_set() else "training")
-        state += f" · on {self.device}"
-        if not len(run.history):
-            return (f"{done} · {state}",)
-        last = run.history.epochs[-1]
-        numbers = [f"loss {last['loss']:.4g}", f"clean {last['clean']:.3f} on training batches"]
-        if "validation_clean" in last:
-            numbers.append(f"held out: clean {last['validation_clean']:.3f}")
-            numbers.append(f"certified {last['validation_certified']:.3f} at ε = {radius_text(run.recipe.radii[0])}")
-        return f"{done} · {state}", " · ".join(numbers)
+        return self._run.summary(self.device)
 
     def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {"recipe": self.controls["recipe"].value} if self._named else {}
-        shown |= {"epochs": self.controls["epochs"].value, "seed": self.controls["seed"].value}
+        names = (["recipe"] if self._named else []) + ["epochs", "seed"]
+        shown = {name: self.controls[name].value for name in names}
         return shown if self._asked == "auto" else shown | {"device": self._asked}
-
-
-def _train(
-    run: Run, net: nn.Sequential, data: Split, device: torch.device, seed: int, show: Callable[[], None]
-) -> None:
-    """Train to the end, to a stop or to an error, and say which; show is called after every epoch and at the end."""
-
-    def watch(history: History) -> bool:
-        run.history = history
-        show()
-        return run.stop.is_set()
-
-    try:
-        fit(net, data, run.recipe, device=device, seed=seed, callback=watch)
-        stopped = len(run.history) < run.recipe.epochs
-        run.words = f"stopped after epoch {len(run.history)}: the network stays as it is" if stopped else "done"
-    except KeyboardInterrupt:
-        run.words = f"interrupted in epoch {len(run.history) + 1}"
-    except Exception as error:  # whatever a run dies of is said where a reader looks
-        run.words = _failed(error)
-    finally:
-        run.words = run.words or "ended"
-        show()
-
-
-def _failed(error: Exception) -> str:
-    kind = "not a number" if isinstance(error, FloatingPointError) else "failed"
-    return f"{kind}: {error}"
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, show: Callable[[], None]) -> Callable[[], None]:

@@ -1,0 +1,28 @@
+"""What an explorer says: its summary, and the call that opens the present view."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+__all__ = ["call", "spoken"]
+
+
+def spoken(lines: Sequence[str]) -> str:
+    """Lines of a summary, for the eye and for a screen reader."""
+    return f"<div role='status' style='line-height: 1.5'>{'<br>'.join(map(html.escape, lines))}</div>"
+
+
+def call(name: str, source: str, keywords: Mapping[str, object]) -> str:
+    """The call of an explorer, as code; source: what is explored, as code."""
+    given = [f"{key}={_spelled(value)}" for key, value in keywords.items()]
+    return f"ll.teach.{name}({', '.join([source, *given] if source else given)})"
+
+
+def _spelled(value: object) -> str:
+    """A value as code: as short as it can be without meaning another number."""
+    if not isinstance(value, float):
+        return repr(value)
+    if not math.isfinite(value):
+        return f"float('{value}')"
+    short = f"{value:.6g}"
+    return short if math.isclose(float(short), value, rel_tol=1e-12) else repr(value)
