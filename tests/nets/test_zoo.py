@@ -43,6 +43,7 @@ def test_shipped_networks():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits-clipped", "digits-conv", "digits-relu", "moons", *BY_DESIGN, *IN_FAMILIES])
 def test_provenance_is_true(name):
     """The accuracies that are written beside the weights are those of the weights."""
@@ -268,6 +269,7 @@ for k in range(12):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_processes_that_save_in_one_folder_lose_no_line(tmp_path):
     names = [f"process-{k}" for k in range(3)]
