@@ -143,6 +143,7 @@ def test_first_look_shows_nothing_stale(explorer):
     assert len(drawn.data) == len(explorer.figure.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_at_its_extremes(name):
     net = NETWORKS[name]()
