@@ -49,6 +49,7 @@ def bars(explorer):
     return list(zip(*drawn, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["local", "global"])
 def test_certified_is_below_attacked_is_below_clean(explorer, method):
     explorer.method.value = method
@@ -137,6 +138,7 @@ def test_controls_change_figure_and_text(explorer):
     assert all(control.description and control.tooltip for control in explorer.controls.values())
 
 
+@pytest.mark.slow
 def test_in_a_kernel_the_parts_come_one_by_one(nets):
     """At once there is a picture without curves; nothing that is not computed yet is drawn as certified."""
 
@@ -153,6 +155,7 @@ def test_in_a_kernel_the_parts_come_one_by_one(nets):
     assert asyncio.run(watch()) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_extremes_draw(name):
     net = NETWORKS[name]()

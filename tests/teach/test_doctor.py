@@ -45,6 +45,7 @@ def test_widgets_that_will_not_display(monkeypatch, tmp_path):
     assert "ipykernel install" in finding("kernel").fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["torch", "safetensors", "plotly", "sklearn"])
 def test_a_machine_on_which_something_does_not_load(missing):
     """The doctor itself needs nothing of what it examines."""
@@ -66,6 +67,7 @@ def test_data_folder(monkeypatch, tmp_path):
     assert finding("data folder").fix.startswith("mkdir -p")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["-m", "lliptools.teach.doctor"], ["-m", "lliptools.cli", "doctor"]])
 def test_as_a_command(command, monkeypatch):
     monkeypatch.setenv("LLIPTOOLS_DATA", "no-such-folder")

@@ -24,6 +24,8 @@ from lliptools.teach.shared.button import Button
 from lliptools.teach.shared.controls import state
 from lliptools.teach.shared.style import DARKEST, dark
 
+pytestmark = pytest.mark.slow
+
 # name: how it is made, and where its controls are moved to.
 EXPLORERS = {
     "neurons": ("NeuronExplorer(net, x, y, eps_max=1/3)", {"eps": 0.1, "point": 4, "theta_scale": 2**-0.75}),

@@ -24,6 +24,7 @@ def outcome_of(name, answer, seed=None):
     return EXERCISES[name].outcome(answer, seed, **OPTIONS.get(name, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_reference_is_right_and_its_check_leaves_the_random_numbers_alone(name):
     before = torch.get_rng_state()
@@ -90,6 +91,7 @@ def test_every_check_of_a_function_is_seeded():
     assert all("seed" in signature(EXERCISES[name].__call__).parameters for name in SEEDED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "seed"), [(name, seed) for name in SEEDED for seed in (SEEDS[1:2] if name in SLOW else SEEDS)]
 )

@@ -104,6 +104,7 @@ def by_halving(net, x, y):
     return low.tolist()
 
 
+@pytest.mark.slow
 def test_capstone_right():
     outcome = ll.check.capstone(by_halving, seconds=600)
     assert outcome.status == "right", outcome
@@ -112,6 +113,7 @@ def test_capstone_right():
     assert 0 < outcome.seconds < 600
 
 
+@pytest.mark.slow
 def test_capstone_on_other_networks():
     by_radius_0, seed = ll.check.capstone.wrong[0][0], 123456789
     right = ll.check.capstone(lambda net, x, y: ll.certified_radius(net, x, y), seed=seed, seconds=600)

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import lliptools as ll
 from lliptools.cli import app
 
+pytestmark = pytest.mark.slow
+
 SOLUTIONS = {
     "interval_box": """\
 def interval_box(W, b, lower, upper):
