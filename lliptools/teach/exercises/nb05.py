@@ -1,6 +1,7 @@
 """The exercises of notebook 05 on masks: which units of a clipped activation vary."""
 
 from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from lliptools.teach.shared.pair import pair_of
 
 __all__ = ["ClippedMaxminMask", "ReluThetaMask"]
 
-NAN = float("nan")
 Masks = tuple[Tensor, Tensor]
 
 
@@ -56,13 +56,10 @@ class ReluThetaMask(Exercise):
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """One unit: boxes that touch a zone, no zone, no threshold, no box; then random ones."""
-        for low, high, threshold in (
-            *((-2.0, -1.0, 1.0), (2.0, 3.0, 1.0), (-1.0, 0.5, 1.0), (0.5, 2.0, 1.0), (0.25, 0.75, 1.0)),
-            *((-1.0, 2.0, 1.0), (-1.0, 0.0, 1.0), (1.0, 2.0, 1.0), (-1.0, 2.0, 0.0), (1.0, 2.0, -1.0)),
-            *((-2.0, 2.0, -1.0), (1.0, 9.0, torch.inf), (-9.0, -1.0, torch.inf), (-torch.inf, torch.inf, 1.0)),
-            (NAN, NAN, 1.0),
-        ):
-            yield torch.tensor([low]).double(), torch.tensor([high]).double(), torch.tensor(threshold).double()
+        lower = torch.tensor([-2, 2, -1, 0.5, 0.25, -1, -1, 1, -1, 1, -2, 1, -9, -inf, nan]).double()
+        upper = torch.tensor([-1, 3, 0.5, 2, 0.75, 2, 0, 2, 2, 2, 2, 9, -1, inf, nan]).double()
+        theta = torch.tensor([1, 1, 1, 1, 1, 1, 1, 1, 0, -1, -1, inf, inf, 1, 1]).double()
+        yield from zip(lower[:, None], upper[:, None], theta, strict=True)
         generator = torch.Generator().manual_seed(seed)
         for units in (2, 5, 50):
             lower = torch.randn(units, generator=generator).double()
@@ -154,13 +151,11 @@ class ClippedMaxminMask(Exercise):
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
         """One pair in whole and half numbers, then no box, then random ones."""
         high, low = torch.tensor(1.0).double(), torch.tensor(-1.0).double()
-        for a, b in (
-            *(((0.0, 0.5), (-0.5, 0.0)), ((2.0, 3.0), (-0.5, 0.5)), ((-0.5, 0.5), (-3.0, -2.0))),
-            *(((2.0, 3.0), (-3.0, -2.0)), ((0.0, 3.0), (-3.0, 0.0)), ((1.0, 2.0), (-2.0, -1.0))),
-            *(((-3.0, -2.0), (2.0, 3.0)), ((2.0, 3.0), (2.5, 4.0)), ((-3.0, 3.0), (2.0, 4.0))),
-            *(((NAN, NAN), (-3.0, -2.0)), ((2.0, 3.0), (NAN, NAN))),
-        ):
-            yield torch.tensor([a[0], b[0]]).double(), torch.tensor([a[1], b[1]]).double(), high, low
+        lower = torch.tensor(
+            [[0, 2, -0.5, 2, 0, 1, -3, 2, -3, nan, 2], [-0.5, -0.5, -3, -3, -3, -2, 2, 2.5, 2, -3, nan]]
+        )
+        upper = torch.tensor([[0.5, 3, 0.5, 3, 3, 2, -2, 3, 3, nan, 3], [0, 0.5, -2, -2, 0, -1, 3, 4, 4, -2, nan]])
+        yield from ((*box, high, low) for box in zip(lower.double().T, upper.double().T, strict=True))
         generator = torch.Generator().manual_seed(seed)
         for pairs in (2, 3, 30):
             lower = torch.randn(2 * pairs, generator=generator).double()

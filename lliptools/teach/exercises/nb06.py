@@ -76,8 +76,10 @@ class GloroLoss(Exercise):
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, float, Tensor]]:
         """One point first, negative logits and very large ones among them."""
         for f, constants, eps in (
-            *(([2.0, 1.0], [0.0, 2.0], 0.25), ([-1.0, -3.0], [0.0, 1.0], 0.5)),
-            *(([5.0, 1.0, 2.0], [0.0, 8.0, 1.0], 0.0), ([5.0, 1.0, 2.0], [0.0, 8.0, 1.0], 0.5)),
+            ([2.0, 1.0], [0.0, 2.0], 0.25),
+            ([-1.0, -3.0], [0.0, 1.0], 0.5),
+            ([5.0, 1.0, 2.0], [0.0, 8.0, 1.0], 0.0),
+            ([5.0, 1.0, 2.0], [0.0, 8.0, 1.0], 0.5),
         ):
             yield torch.tensor([f]).double(), torch.tensor([constants]).double(), eps, torch.tensor([0])
         generator = torch.Generator().manual_seed(seed)

@@ -11,10 +11,8 @@ from lliptools.errors import InvalidInput
 __all__ = ["bring", "command", "lab", "notebooks", "serve"]
 
 FIRST = "notebooks/00_start.ipynb"
-PARTS = (
-    *("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/pictures/*.png"),
-    *("docs/*.md", "benchmarks/results/*.md"),
-)
+NOTEBOOKS = ("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/pictures/*.png")
+PARTS = (*NOTEBOOKS, "docs/*.md", "benchmarks/results/*.md")
 
 
 def lab(folder: Path, port: int = 8888, *, browser: bool = True) -> int:
