@@ -79,6 +79,10 @@ Points = Annotated[Path, typer.Option("--input", help="An .npy file with the poi
 Labels = Annotated[Path | None, typer.Option(help="An .npy file with their labels; by default the predicted ones.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Json = Annotated[Path | None, typer.Option("--json", help="File for the numbers as JSON.", callback=_writable)]
+Proofs = Annotated[
+    Path | None, typer.Option("--certificate", help="File for proofs; `check` reads it.", callback=_writable)
+]
+Course = Annotated[Path, typer.Argument(help="Folder for the course; what it contains already is kept.")]
 Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")]
 Port = Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)]
@@ -179,9 +183,7 @@ def evaluate(
     network: Annotated[str, typer.Argument(help="A shipped network's name, or the path of a .safetensors file.")],
     eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
     bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default each of them.")] = None,
-    points: Annotated[
-        int | None, typer.Option(help="The first so many test points, 0 for all; by default the recipe's.", min=0)
-    ] = None,
+    points: Annotated[int | None, typer.Option(help="The first so many test points, 0 for all.", min=0)] = None,
     device: Device = "cpu",
     json_file: Json = None,
 ) -> None:
@@ -255,9 +257,7 @@ def certify(
     points: Points,
     eps: Annotated[float, typer.Option(help="Radius, in the units of the points.")],
     labels: Labels = None,
-    to: Annotated[
-        Path | None, typer.Option("--certificate", help="File for the proofs; `check` reads it.", callback=_writable)
-    ] = None,
+    to: Proofs = None,
     architecture: Architecture = None,
     trust: Trust = False,
 ) -> None:
@@ -286,17 +286,16 @@ def check(
     trust: Trust = False,
 ) -> None:
     """Check every number of a certificate file in exact arithmetic; exit 1 where one is not proved."""
-    from lliptools.checker import Refused
-    from lliptools.checker import check as checked
+    from lliptools import checker
 
     try:
-        proved = checked(text := file.read_bytes())
+        proved = checker.check(text := file.read_bytes())
         if model is not None:
             from lliptools.certificates.files import is_network_of
 
             if not is_network_of(text, _load(model, architecture, trust)):
-                raise Refused(f"the network in the file is not {model}")
-    except Refused as refused:
+                raise checker.Refused(f"the network in the file is not {model}")
+    except checker.Refused as refused:
         typer.echo(f"refused: {refused}", err=True)
         raise typer.Exit(1) from refused
     print(proved)
@@ -315,13 +314,7 @@ def gallery(
 
 
 @app.command()
-def lab(
-    folder: Annotated[Path, typer.Argument(help="Folder for the course; what it contains already is kept.")] = Path(
-        "lliptools-course"
-    ),
-    port: Port = 8888,
-    browser: Browser = True,
-) -> None:
+def lab(folder: Course = Path("lliptools-course"), port: Port = 8888, browser: Browser = True) -> None:
     """Check the machine and open the course in JupyterLab, on the first notebook."""
     from lliptools.teach.doctor import main
     from lliptools.teach.publish.lab import lab as open_lab

@@ -50,7 +50,8 @@ def provenance(name: str | Path) -> dict[str, Any]:
             "provenance.json beside it",
             got=f"{name!r} in {folder}, where there are lines for {sorted(records)}",
             cause="a spelling that differs, or weights that were moved without their provenance.json",
-            next_step="keep the two files that `lliptools train` writes in one folder",
+            next_step="see lliptools.nets.available(), or keep the two files that `lliptools train` writes in "
+            "one folder",
         )
     return records[name]
 

@@ -27,14 +27,14 @@ from lliptools.training.norms import SharedNorm
 __all__ = ["Kept", "damaged", "described", "digest", "held", "packed", "read", "remove", "unpack", "write"]
 
 RECORD, LOCK = "checkpoint.json", ".lock"
-Kept = nn.Module | SharedNorm  # what a checkpoint holds by its tensors: whatever learns along the way
+Kept = nn.Module | SharedNorm  # what a checkpoint keeps: whatever learns along the way
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep a folder for this process's checkpoint as long as the context lasts. One that holds nothing then is removed.
+    """Lock a folder for this process's checkpoint as long as the context lasts; an empty one is removed then.
 
-    Raises InvalidInput where another process holds it, and for a folder that cannot be written to.
+    Raises InvalidInput where another process has locked it, and for a folder that cannot be written to.
     """
     check_writable(folder / RECORD)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,15 +62,15 @@ def packed(
     kept: dict[str, Kept], optimizer: Optimizer, generator: torch.Generator | None, device: torch.device
 ) -> dict[str, Tensor]:
     """All that the next step depends on: what is kept, the optimizer, torch's random numbers and one's own."""
-    tensors = {f"{part}.{name}": value for part, it in kept.items() for name, value in it.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    tensors["random.torch"] = torch.get_rng_state()
+    parts = {part: it.state_dict() for part, it in kept.items()}
+    steps = optimizer.state_dict()["state"].items()
+    parts["optimizer"] = {f"{index}.{name}": value for index, state in steps for name, value in state.items()}
+    parts["random"] = {"torch": torch.get_rng_state()}
     if generator is not None:
-        tensors["random.own"] = generator.get_state()
+        parts["random"]["own"] = generator.get_state()
     if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    return tensors
+        parts["random"]["cuda"] = torch.cuda.get_rng_state(device)
+    return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
 
 def unpack(
