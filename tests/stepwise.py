@@ -30,6 +30,10 @@ class Residual:
     steps: Sequence
 
 
+def tie(step):
+    return (step.resolved == 0).double()
+
+
 def after(slopes, steps):
     for step in steps:
         if isinstance(step, Linear):
@@ -37,7 +41,7 @@ def after(slopes, steps):
         elif isinstance(step, Units):
             slopes = slopes.units(step.least, step.greatest)
         elif isinstance(step, Pairs):
-            slopes = slopes.pairs(step.resolved)
+            slopes = slopes.pairs(step.resolved - tie(step), step.resolved + tie(step))
         else:
             slopes = after(slopes.branch(), step.steps).add(slopes.branch())
     return slopes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds.one_pass import Pass, Place
-from lliptools.bounds.record import Bound
+from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Center, Light, Unknown
 from lliptools.nets import Block, read_blocks
 from lliptools.norms.kinds import Norm
@@ -20,14 +20,21 @@ __all__ = ["estimated_bound"]
 
 
 def estimated_bound(
-    net: nn.Module, x: Tensor, eps: float, norm: Norm, *, is_global: bool = False, graph: bool = False
+    net: nn.Module,
+    x: Tensor,
+    eps: float,
+    norm: Norm,
+    *,
+    is_global: bool = False,
+    graph: bool = False,
+    centred: bool = False,
 ) -> Bound:
     """Estimate of the local or the global bound of a batch in the network's precision, with a graph to its parameters.
 
     - x: (batch, *sample) of finite floats. eps: radius of the balls, in input units.
     - norm: (linear, row_slope, column_slope) -> (batch,), as training.SharedNorm.
     - is_global: of norms of whole layers, where no unit is masked. graph: whether the local bound's boxes have a
-      gradient too, as the sparsity loss needs.
+      gradient too, as the sparsity loss needs. centred: as of local_bound.
     - Returns a Bound of kind "estimate", which trains and certifies nothing, with the outputs at the points. The box of
       the last block is left open. Of the global bound, what its blocks hold is (1, ...) for the whole batch.
     - Raises UnsupportedLayer and InvalidInput where the network cannot be read, for no value whatever.
@@ -39,12 +46,21 @@ def estimated_bound(
     ball = torch.full_like(radius[:1], torch.inf) if is_global else radius
     known = Unknown.start(h, ball) if is_global else Light.start(h, ball)
     start = Place(_Plain(h, h), known, torch.ones_like(h), ball, torch.ones_like(ball))
-    walk = Pass(norm, norm, graph, torch.mul)
+    walk = Pass(norm, norm, graph, centred, torch.mul)
     found, place = walk.through(blocks[:-1], start)
     last, end = walk.through(blocks[-1:], Place(place.center, Unknown(), place.columns, place.radius, place.value))
     outputs = net(x) if is_global else end.center.value
     value = end.value.expand(len(x))
-    return Bound(value, "estimate", radius, (*found, *last), norm=norm, outputs=outputs, pairs=_pairs)
+    return Bound(
+        value,
+        "estimate",
+        radius,
+        (*found, *last),
+        norm=norm,
+        outputs=outputs,
+        pairs=_pairs,
+        between=CENTRED if centred else ANY_TWO,
+    )
 
 
 def _pairs(bound: Bound, y: Tensor) -> Tensor:
@@ -59,6 +75,9 @@ def _pairs(bound: Bound, y: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class _Plain(Center):
     """The values at the centre, without their rounding error."""
+
+    def limits(self) -> tuple[Tensor, Tensor]:
+        return self.value, self.value
 
     def through(self, block: Block) -> tuple["_Plain", "_Plain"]:
         z = block.linear.linear(self.value) + block.linear.bias

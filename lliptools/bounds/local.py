@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds.one_pass import Pass, Place
 from lliptools.bounds.reading import read
-from lliptools.bounds.record import Bound
+from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Ball, BlockBound, Box, Center, Interval, Start, Unknown
 from lliptools.nets import Block, check_input
 from lliptools.nets.checks import check_eps, check_stages
@@ -28,6 +28,7 @@ def local_bound(
     domain: Start = Interval & Ball,
     norm: Norm | None = None,
     differentiable: bool = False,
+    centred: bool = False,
 ) -> Bound:
     """Bound of the Lipschitz constant of net on the closed ball of radius eps around each point of a batch.
 
@@ -40,6 +41,8 @@ def local_bound(
     - norm: (linear, row_slope, column_slope) -> (batch,), as bounds.exact_norm; bounds.UpperNorm() by default. Domains
       and norms without the mark of bounds.errs make a bound of kind "estimate", which certifies nothing.
     - differentiable: whether the graph to the network's parameters is kept.
+    - centred: bound ‖f(x') − f(x)‖ / ‖x' − x‖ only, of the centre x and any point x' of the ball, which is what a
+      certificate needs: the slopes of an activation are then its secants from the centre. Bound.between says which.
     - Returns a Bound: value (batch,), kind "upper", and the box, slope, norm and radius of every block.
     - Raises UnsupportedLayer and InvalidInput.
 
@@ -54,11 +57,18 @@ def local_bound(
     center = check_input(net, x)
     eps = check_eps(eps, center)
     with torch.set_grad_enabled(differentiable):
-        return passed(read(net, x), center, eps, domain, norm or UpperNorm(), graph=differentiable)
+        return passed(read(net, x), center, eps, domain, norm or UpperNorm(), graph=differentiable, centred=centred)
 
 
 def passed(
-    blocks: tuple[Block, ...], center: Tensor, eps: Tensor, domain: Start, norm: Norm, *, graph: bool = False
+    blocks: tuple[Block, ...],
+    center: Tensor,
+    eps: Tensor,
+    domain: Start,
+    norm: Norm,
+    *,
+    graph: bool = False,
+    centred: bool = False,
 ) -> Bound:
     """The bound that one pass finds of a network that has been read: center (batch, features), eps (batch,)."""
     norm = getattr(norm, "begin", lambda blocks: norm)(blocks)
@@ -70,7 +80,7 @@ def passed(
         radius=eps,
         value=torch.ones_like(eps),
     )
-    found, end = Pass(partial(norm_by, norm), partial(norm_by, inside), graph).through(blocks, start)
+    found, end = Pass(partial(norm_by, norm), partial(norm_by, inside), graph, centred).through(blocks, start)
     stages = (*getattr(domain, "parts", (domain,)), norm)
     kinds = {mark_of(stage, "kind") for stage in stages}
     encloses = is_outward() and all(mark_of(stage, "encloses") for stage in stages)
@@ -84,6 +94,7 @@ def passed(
         norm=norm,
         known=end.known,
         outputs=end.center.value,
+        between=CENTRED if centred else ANY_TWO,
     )
 
 

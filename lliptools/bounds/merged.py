@@ -36,17 +36,17 @@ ROOM = 2**23  # and so many times the largest matrix fits in memory
 
 
 @torch.no_grad()
-def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor) -> Bound:
+def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool = False) -> Bound:
     """Centre plus radius: the Jacobian with every open slope at its middle, plus what the slopes can add, path by path.
 
     ‖C‖ + Σ_k ‖B_k‖ ‖p_k‖ with p_k what the open slopes of layer k add (Slopes.path, where the proof stands). Cheap, and
     above merged_bound everywhere.
 
-    - x: (batch, *sample). eps: a number or (batch,).
+    - x: (batch, *sample). eps: a number or (batch,). centred: as of local_bound.
     - Returns a Bound of kind "upper"; its blocks are those of the local bound that its slopes were read from.
     - Raises UnsupportedLayer and InvalidInput.
     """
-    local = local_bound(net, x, eps, domain=FULL)
+    local = local_bound(net, x, eps, domain=FULL, centred=centred)
     slopes = _slopes(local)
     value = by_groups(slopes, lambda index, group: group.path())
     return replace(local, value=value, pairs=partial(_path_pairs, slopes))
@@ -58,7 +58,7 @@ def _path_pairs(slopes: Slopes, bound: Bound, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 0) -> Bound:
+def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 0, centred: bool = False) -> Bound:
     """Bound by merging: units that pass their input on all over the ball are linear, only unstable ones cost.
 
     Every slope that the boxes leave open is weighed by a multiplier (LipSDP-Neuron on the unstable units); the
@@ -67,7 +67,7 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     The cost is cubic in the number of unstable units, not in the widths; the layers have to be small enough for their
     matrices. Not always below local_bound: see tightest_bound.
 
-    - x: (batch, *sample). eps: a number or (batch,).
+    - x: (batch, *sample). eps: a number or (batch,). centred: as of local_bound.
     - Returns a Bound of kind "upper". The multipliers of the whole serve every pair of classes.
     - Raises UnsupportedLayer and InvalidInput.
 
@@ -75,7 +75,7 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     (NeurIPS 2019), and lliptools.bounds.ellipsoid for the form and the proof.
     """
     check_steps(steps)
-    local = local_bound(net, x, eps, domain=FULL)
+    local = local_bound(net, x, eps, domain=FULL, centred=centred)
     slopes = _slopes(local)
     return replace(local, value=by_multipliers(slopes, steps), pairs=partial(_merged_pairs, slopes, steps))
 
@@ -85,20 +85,21 @@ def _merged_pairs(slopes: Slopes, steps: int, bound: Bound, y: Tensor) -> Tensor
 
 
 @torch.no_grad()
-def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 8) -> Bound:
+def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 8, centred: bool = False) -> Bound:
     """The smallest upper bound that is affordable: the local bound, and the merged one where few units are unstable.
 
     No bound is below all others everywhere: merging wins at small radii, the masked product at large ones and on large
     layers. On layers too large for their matrices it is the local bound.
 
     - x: (batch, *sample). eps: a number or (batch,). steps: of the multipliers (merged_bound).
+    - centred: as of local_bound.
     - Returns a Bound of kind "upper". Raises UnsupportedLayer and InvalidInput.
     """
     check_steps(steps)
     check_input(net, x)
     if widest(read_blocks(net, x.shape[1:])) > ENTRIES:
-        return local_bound(net, x, eps)
-    local = local_bound(net, x, eps, domain=FULL)
+        return local_bound(net, x, eps, centred=centred)
+    local = local_bound(net, x, eps, domain=FULL, centred=centred)
     slopes = _slopes(local)
     points = affordable(local).nonzero()[:, 0]
     if not len(points):

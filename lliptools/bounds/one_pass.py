@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lliptools.domains import BlockBound, Box, Center, Domain
 from lliptools.nets import Activation, Block, LinearMap
+from lliptools.nets.activations import Center as Limits
 from lliptools.norms.kinds import Norm, product_above, steepest
 from lliptools.norms.rounding import enclosed, inflated
 
@@ -41,11 +42,13 @@ class Pass:
 
     norm: of a layer. inside: of the parts of a layer that guarantees a constant for the whole, where it only serves
     the boxes between the parts. graph: whether boxes keep their graph to the parameters.
+    centred: whether slopes are secants from the centre.
     """
 
     norm: Norm
     inside: Norm
     graph: bool = False
+    centred: bool = False
     times: Callable[[Tensor, Tensor], Tensor] = times_above
 
     def through(self, blocks: tuple[Block, ...], place: Place) -> tuple[list[BlockBound], Place]:
@@ -66,9 +69,10 @@ class Pass:
         with torch.set_grad_enabled(self.graph):
             known = place.known.linear(block.linear)
             box = known.box(before)
-            output, columns, rows = _through(block.activation, box)
+            limits = before.limits() if self.centred else None
+            output, columns, rows = _through(block.activation, box, limits)
         norm = self._at_most(self.norm(block.linear, rows, place.columns), block.linear, rows, place.columns)
-        one = BlockBound(block.linear, block.activation, box, output, columns, rows, norm, place.radius)
+        one = BlockBound(block.linear, block.activation, box, output, columns, rows, norm, place.radius, center=limits)
         return one, after, known
 
     def _residual(self, block: Block, place: Place) -> tuple[BlockBound, Center, Domain]:
@@ -100,12 +104,12 @@ class Pass:
         return torch.minimum(norm, guaranteed)
 
 
-def _through(activation: Activation | None, box: Box) -> tuple[Box, Tensor, Tensor]:
+def _through(activation: Activation | None, box: Box, center: Limits | None) -> tuple[Box, Tensor, Tensor]:
     """The box of the outputs, the slopes that scale the next columns, and those that scale the rows before."""
     if activation is None:
         one = torch.ones_like(box.lower)
         return box, one, one
-    output, slope = Box(*activation.image(box.lower, box.upper)), activation.slope(box.lower, box.upper)
+    output, slope = Box(*activation.image(box.lower, box.upper)), activation.slope(box.lower, box.upper, center)
     if type(activation).row_slope is Activation.row_slope:  # then it would be found a second time
         return output, slope, slope
-    return output, slope, activation.row_slope(box.lower, box.upper)
+    return output, slope, activation.row_slope(box.lower, box.upper, center)

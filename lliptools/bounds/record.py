@@ -15,7 +15,9 @@ from lliptools.nets.rows import row_distances
 from lliptools.norms.kinds import Norm, norm_by, product_above
 from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding
 
-__all__ = ["Bound", "by_product"]
+__all__ = ["ANY_TWO", "CENTRED", "Bound", "by_product"]
+
+ANY_TWO, CENTRED = "any two points", "the centre and any point"
 
 
 def by_product(bound: "Bound", y: Tensor) -> Tensor:
@@ -44,6 +46,8 @@ class Bound:
       deterministic. arithmetic: whether rounding is enclosed.
     - norm: the method that found the norms of the blocks. known: what its domain knows of the outputs.
     - outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
+    - between: "any two points" of the ball, of a Lipschitz constant, or "the centre and any point", of a centred one,
+      which is all that a certificate needs.
     - pairs: (bound, y) -> (batch, classes), how `pairwise` is found.
     """
 
@@ -57,6 +61,7 @@ class Bound:
     known: Domain | None = None
     outputs: Tensor | None = None
     pairs: Callable[["Bound", Tensor], Tensor] = by_product
+    between: str = ANY_TWO
 
     def hidden(self) -> Tensor:
         """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lliptools.domains.box import Box
 from lliptools.nets.activations import Activation
+from lliptools.nets.activations import Center as Limits
 from lliptools.nets.linear import LinearMap
 
 __all__ = ["BlockBound"]
@@ -23,6 +24,8 @@ class BlockBound:
     - radius: (batch,) radius of the ball around the centre that contains the block's input.
     - inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that
       of the whole.
+    - center: ends of the pre-activations at the centre, from which the slopes are secants; None of slopes between any
+      two points.
     """
 
     linear: LinearMap
@@ -35,3 +38,4 @@ class BlockBound:
     radius: Tensor
     inner: tuple["BlockBound", ...] = ()
     skip: bool = True
+    center: Limits | None = None

@@ -27,6 +27,13 @@ class Center:
             return before, before
         return before, Center(block.activation(z), _image_error(block.activation, before))
 
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Ends of the intervals in which the exact values lie, (batch, *units); the same tensor twice where exact."""
+        if not is_outward():
+            return self.value, self.value
+        far = torch.full_like(self.value, torch.inf)
+        return (self.value - self.doubt).nextafter(-far), (self.value + self.doubt).nextafter(far)
+
     def plus(self, other: "Center") -> "Center":
         """The sum of both, in the other's shape."""
         value = self.value.reshape(other.value.shape) + other.value

@@ -82,8 +82,9 @@ class Slopes(Domain):
     def after(self, block: BlockBound, radius: Tensor) -> Slopes:
         """The state after an activation, by its slopes over the box of its inputs."""
         after = self
-        for step in block.activation.split(block.box.lower, block.box.upper) if block.activation else ():
-            after = after.units(step.least, step.greatest) if isinstance(step, Units) else after.pairs(step.resolved)
+        for step in block.activation.split(block.box.lower, block.box.upper, block.center) if block.activation else ():
+            move = after.units if isinstance(step, Units) else after.pairs
+            after = move(step.least, step.greatest)
         return after
 
     def branch(self) -> Slopes:
@@ -136,28 +137,29 @@ class Slopes(Domain):
         )
         return after._with(self._chosen(which, radius.gather(1, which) * kept), fed, kept)
 
-    def pairs(self, resolved: Tensor) -> Slopes:
-        """The state after MaxMin on the two halves of the units; resolved: (batch, pairs)."""
+    def pairs(self, least: Tensor, greatest: Tensor) -> Slopes:
+        """The state after [max, min] of the halves a, b of the units, where |a − b| has slopes in [least, greatest].
+
+        least, greatest: (batch, pairs). The larger is (a + b + s (a − b)) / 2 with such a slope s, the smaller has −s.
+        """
         one, other = self.state.chunk(2, dim=2)
         one_error, other_error = self.error_of(0).chunk(2, dim=1)
         first, second = self.alive.chunk(2, dim=1)
-        share = (1 + resolved.double()) / 2  # of the first half in the maximum: 1, 0, or ½
-        which, kept = kept_first(resolved == 0)
+        share, radius = (2 + least + greatest) / 4, (greatest - least) / 2
+        which, kept = kept_first(radius != 0)
         between = replace(self, state=(one - other) / 2, alive=first | second)
-        fed = torch.zeros(*which.shape, resolved.shape[1], dtype=torch.float64, device=resolved.device)
+        fed = torch.zeros(*which.shape, radius.shape[1], dtype=torch.float64, device=radius.device)
         fed.scatter_(2, which[:, :, None], kept.double()[:, :, None])
         of_first, of_second = share[:, None, :], (1 - share)[:, None, :]
         state = torch.cat([of_first * one + of_second * other, of_second * one + of_first * other], dim=2)
-        upper, lower = torch.where(resolved < 0, second, first), torch.where(resolved < 0, first, second)
-        either = (resolved == 0) & (first | second)
-        # An unresolved pair has half of both errors in its mean, and half in its variable.
-        error = [
-            (resolved >= 0) * one_error + (resolved <= 0) * other_error,
-            (resolved <= 0) * one_error + (resolved >= 0) * other_error,
-        ]
-        alive = torch.cat([upper | either, lower | either], dim=1)
-        after = replace(self, state=state, error=torch.cat(error, dim=1), alive=alive)
-        return after._with(between._chosen(which, kept.double()), torch.cat([fed, -fed], dim=2), kept)
+        # The most that either half counts in an output: half of its error in the mean, the rest in the variable.
+        straight, crossed = (1 + greatest) / 2, (1 - least) / 2
+        error = [straight * one_error + crossed * other_error, crossed * one_error + straight * other_error]
+        kept_order, swapped = straight > 0, crossed > 0
+        alive = [(kept_order & first) | (swapped & second), (swapped & first) | (kept_order & second)]
+        after = replace(self, state=state, error=torch.cat(error, dim=1), alive=torch.cat(alive, dim=1))
+        rows = between._chosen(which, radius.gather(1, which) * kept)
+        return after._with(rows, torch.cat([fed, -fed], dim=2), kept)
 
     def add(self, earlier: Slopes) -> Slopes:
         """The sum of this state and an earlier one on its way, as a residual connection makes it."""

@@ -13,6 +13,7 @@ from lliptools.errors import InvalidInput
 __all__ = ["Activation", "F", "Form", "Monotone", "Pairs", "Units"]
 
 Shape = tuple[int, ...]
+Center = tuple[Tensor, Tensor]  # ends of the intervals in which the units at the centre lie, the same tensor if exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +31,12 @@ class Units:
 class Pairs:
     """[a, b] -> [max(a, b), min(a, b)], elementwise on the two halves of the units.
 
-    resolved: (batch, pairs), 1 where a >= b all over the ball, -1 where b >= a, 0 where it is not known.
+    least, greatest: (batch, pairs), slopes of |a − b| as a function of a − b: 1 and 1 where a >= b all over the ball,
+    −1 and −1 where b >= a, −1 and 1 where nothing is known.
     """
 
-    resolved: Tensor
+    least: Tensor
+    greatest: Tensor
 
 
 class Form(Protocol):
@@ -81,14 +84,38 @@ class Activation(nn.Module):
         (0, 0) says that the output is provably constant there, (1, 1) that the unit passes its input on.
         """
 
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Largest |slope| between any two points of [lower, upper], (batch, *units): what scales the next columns."""
-        least, greatest = self.slopes(lower, upper)
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and greatest secant from z to any point of [lower, upper], each (batch, *units).
+
+        By default the slopes between any two points, which contain them.
+        """
+        return self.slopes(lower, upper)
+
+    def ranges(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> tuple[Tensor, Tensor]:
+        """The slopes between any two points of [lower, upper], or the secants from a point in `center` to them.
+
+        center: the ends of an interval in which the point lies, (batch, *units) each. A secant to a fixed point is
+        steepest where its other end is an end of the interval, or where it equals a slope inside.
+        """
+        if center is None:
+            return self.slopes(lower, upper)
+        low, high = center
+        found = [self.secants(low, lower, upper)]
+        if high is not low:
+            found += [self.secants(high, lower, upper), self.slopes(low, high)]
+        return (
+            torch.stack([least.to(lower) for least, _ in found]).amin(dim=0),
+            torch.stack([greatest.to(lower) for _, greatest in found]).amax(dim=0),
+        )
+
+    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+        """Largest |slope|, or |secant| from the centre, (batch, *units): what scales the next columns."""
+        least, greatest = self.ranges(lower, upper, center)
         return torch.maximum(least.abs(), greatest.abs()).to(lower.dtype)
 
-    def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+    def row_slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
         """What scales the rows before the activation: the same, since every input feeds one output."""
-        return self.slope(lower, upper)
+        return self.slope(lower, upper, center)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
         """Where an elementwise, piecewise linear activation bends, for units of this shape; None for all others.
@@ -114,9 +141,9 @@ class Activation(nn.Module):
         """The box of what is clipped at the thresholds, (batch, *units) each: the inputs themselves."""
         return lower, upper
 
-    def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
-        """What differences of two points of [lower, upper] go through, in order."""
-        least, greatest = self.slopes(lower, upper)
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs]:
+        """What differences of two points of [lower, upper], or of one and the centre, go through, in order."""
+        least, greatest = self.ranges(lower, upper, center)
         return [Units(least.flatten(1).to(lower.dtype), greatest.flatten(1).to(lower.dtype))]
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:

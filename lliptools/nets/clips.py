@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Monotone, traced
+from lliptools.nets.activations import Activation, Center, Monotone, traced
+from lliptools.nets.secants import by_places
 
 __all__ = ["Absolute", "Clip", "Clipped", "ClippedReLU", "Hardtanh", "LeakyReLU"]
 
@@ -40,8 +41,14 @@ class Clip(Monotone):
         varies = self.slope(lower, upper)
         return ((lower >= low) & (upper <= high)) * varies, varies
 
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """0 where the box lies in a flat zone, else 1."""
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Those to the ends and to the thresholds, with a gradient to them."""
+        return by_places(self, z, lower, upper, self._limits(lower))
+
+    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+        """0 where the box lies in a flat zone, else 1, or the secant from the centre."""
+        if center is not None:
+            return super().slope(lower, upper, center)
         low, high = self._limits(lower)
         constant = (upper <= low) | (lower >= high) | (high <= low)
         return (~constant).to(lower.dtype)
@@ -181,6 +188,10 @@ class LeakyReLU(Monotone):
         below, above = torch.where(lower >= 0, one, leak), torch.where(upper <= 0, leak, one)
         return torch.minimum(below, above), torch.maximum(below, above)
 
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Those to the ends and to the bend."""
+        return by_places(self, z, lower, upper, [torch.zeros_like(lower)])
+
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """One bend: slopes leak, 1."""
         one = torch.ones(shape, dtype=torch.float64, device="cpu")
@@ -202,6 +213,10 @@ class Absolute(Activation):
         """-1 where the box reaches below 0, 1 where it reaches above."""
         one = torch.ones_like(lower)
         return torch.where(lower >= 0, one, -one), torch.where(upper <= 0, -one, one)
+
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Those to the ends and to the bend."""
+        return by_places(self, z, lower, upper, [torch.zeros_like(lower)])
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """One bend: slopes -1, 1."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, F, Pairs, Shape, Units, traced
-from lliptools.nets.clips import Clipped, Hardtanh
+from lliptools.nets.activations import Activation, Center, F, Pairs, Shape, Units, traced
+from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
 __all__ = ["ClippedMaxMin", "MaxMin"]
 
@@ -36,13 +36,13 @@ class MaxMin(Activation):
         resolved = (self.order(lower, upper) != 0).to(lower.dtype)
         return torch.cat([resolved] * 2, dim=1), torch.ones_like(lower)
 
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
         """1 for every output: between any two points the pair moves by an average of the two permutations."""
         return torch.ones_like(lower)
 
-    def row_slope(self, lower: Tensor, upper: Tensor) -> Tensor:
+    def row_slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
         """The larger slope of a pair's two outputs for both its inputs, each of which feeds both."""
-        larger, smaller = self.slope(lower, upper).chunk(2, dim=1)
+        larger, smaller = self.slope(lower, upper, center).chunk(2, dim=1)
         return torch.cat([torch.maximum(larger, smaller)] * 2, dim=1)
 
     def order(self, lower: Tensor, upper: Tensor) -> Tensor:
@@ -62,9 +62,21 @@ class MaxMin(Activation):
         """The box of the larger and the smaller of every pair."""
         return _compared(lower), _compared(upper)
 
-    def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs]:
         """The comparison."""
-        return [Pairs(self.order(lower, upper).flatten(1))]
+        order = self.order(lower, upper)
+        unknown = (order == 0).to(order.dtype)
+        least, greatest = order - unknown, order + unknown
+        if center is not None:
+            (lower_a, lower_b), (upper_a, upper_b) = lower.chunk(2, dim=1), upper.chunk(2, dim=1)
+            (low_a, low_b), (high_a, high_b) = (side.chunk(2, dim=1) for side in center)
+            far = torch.full_like(low_a, torch.inf)
+            apart = (lower_a - upper_b).nextafter(-far), (upper_a - lower_b).nextafter(far)
+            between = (low_a - high_b).nextafter(-far), (high_a - low_b).nextafter(far)
+            found = Absolute().ranges(*apart, between)
+            least = torch.where(order == 0, found[0], least)
+            greatest = torch.where(order == 0, found[1], greatest)
+        return [Pairs(least.flatten(1), greatest.flatten(1))]
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
         """The form after the comparison."""
@@ -129,17 +141,24 @@ class ClippedMaxMin(Clipped, MaxMin):
         least, greatest = self._clip(lower).slopes(*self.clipped_from(lower, upper))
         return least * super().slopes(lower, upper)[0], greatest
 
-    def slope(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """0 for an output that is constant, else 1."""
-        return self._clip(lower).slope(*self.clipped_from(lower, upper))
+    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+        """0 for an output that is constant, else 1, or the secant of the clip."""
+        return self._clip(lower).slope(*self.clipped_from(lower, upper), self._compared_center(center))
+
+    def _compared_center(self, center: Center | None) -> Center | None:
+        if center is None:
+            return None
+        low = _compared(center[0])
+        return low, low if center[1] is center[0] else _compared(center[1])
 
     def piece(self, z: Tensor) -> Tensor:
         """The order of the pair, and between which thresholds its output lies."""
         return super().piece(z) + 2 * self._clip(z).piece(_compared(z))
 
-    def split(self, lower: Tensor, upper: Tensor) -> Sequence[Units | Pairs]:
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs]:
         """The comparison, and the clip of its outputs."""
-        return [*super().split(lower, upper), *self._clip(lower).split(*self.clipped_from(lower, upper))]
+        clip = self._clip(lower).split(*self.clipped_from(lower, upper), self._compared_center(center))
+        return [*super().split(lower, upper, center), *clip]
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
         """The form after the comparison, and after the clip of its outputs."""

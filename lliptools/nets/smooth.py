@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import elu, softplus
 
 from lliptools.nets.activations import Monotone, outward, tiny, ulp
+from lliptools.nets.secants import convex, sigmoidal
 
 __all__ = ["ELU", "Sigmoid", "Smooth", "Softplus", "Tanh"]
 
@@ -17,6 +18,10 @@ class Smooth(Monotone):
     """A smooth nondecreasing activation; a unit has the slopes of the points of its box."""
 
     peak = math.nan
+
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """As of a function that is convex below its peak, concave above, and symmetric about it."""
+        return sigmoidal(self, self.derivative, z, lower, upper)
 
     def derivative(self, z: Tensor) -> Tensor:
         """The slope at z, same shape."""
@@ -113,6 +118,10 @@ class Softplus(Smooth):
         least = torch.where(beyond, 1.0, least).masked_fill(~(before | beyond), -torch.inf)
         return least, torch.where(before, greatest, 1.0)
 
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """As of a convex function, where it does not jump."""
+        return convex(self, z, lower, upper) if self.is_smooth else self.slopes(lower, upper)
+
     def derivative(self, z: Tensor) -> Tensor:
         """sigmoid(beta·z)."""
         return (self.beta * z).sigmoid()
@@ -138,6 +147,10 @@ class ELU(Monotone):
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The values at the two ends, a few units of the last place outward."""
         return outward(self(lower), self(upper))
+
+    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """As of a convex function, where alpha <= 1."""
+        return convex(self, z, lower, upper) if self.alpha <= 1 else self.slopes(lower, upper)
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """alpha·e^z below 0, 1 above: extremes lie at the ends and at either side of 0."""

@@ -1,0 +1,117 @@
+"""Secants from a point: what a certificate asks of an activation, since it compares with the centre only.
+
+Every bound is widened by the error of its own arithmetic, and lies within the slopes between any two points.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lliptools.nets.activations import Activation, tiny, ulp
+
+__all__ = ["by_places", "convex", "quotient", "sigmoidal"]
+
+HALVINGS = 40
+
+
+def quotient(rise: Tensor, step: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of rise / step, where rise is a difference of numbers whose absolute values add up to size.
+
+    NaN where the step is 0 or not finite.
+    """
+    usable = (step != 0) & step.isfinite()
+    step = torch.where(usable, step, 1.0)
+    found = torch.where(usable, rise / step, torch.nan)
+    room = ulp(found) * (found.abs() + size / step.abs()) + tiny(found)
+    return found - room, found + room
+
+
+def by_places(
+    activation: Activation, z: Tensor, lower: Tensor, upper: Tensor, bends: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Least and greatest secant from z of a piecewise linear activation: met at an end, at a bend, or at z itself.
+
+    z, lower, upper: (batch, *units). bends: each broadcasts over them. Between two bends a secant is monotone.
+    """
+    here, value = activation.slopes(z, z), activation(z)
+    found = [here]
+    for bend in (lower, upper, *bends):
+        place = torch.minimum(torch.maximum(bend.expand_as(lower), lower), upper)
+        there = activation(place)
+        ends = quotient(there - value, place - z, there.abs() + value.abs())
+        at_z = place == z
+        found.append(tuple(torch.where(at_z, slope.to(end), end) for slope, end in zip(here, ends, strict=True)))  # type: ignore[arg-type]
+    return _within(activation.slopes(lower, upper), found)
+
+
+def convex(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest secant from z of a convex activation: a secant grows with its other end."""
+    value, here = activation(z), activation.slopes(z, z)
+    ends = []
+    for place in (lower, upper):
+        there = activation(place)
+        found = quotient(there - value, place - z, there.abs() + value.abs())
+        ends.append([torch.where(place == z, slope, end) for slope, end in zip(here, found, strict=True)])
+    return _within(activation.slopes(lower, upper), [(ends[0][0], ends[1][1])])
+
+
+def sigmoidal(
+    activation: Activation, derivative: Callable[[Tensor], Tensor], z: Tensor, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Least and greatest secant from z of an activation that is convex below 0, concave above, and symmetric about 0.
+
+    From z < 0 a secant grows with its other end up to a tangent, and falls beyond it: the least is met at an end. Above
+    0 the function lies below each of its tangents, so that whichever is taken bounds the greatest.
+    """
+    hull = activation.slopes(lower, upper)
+    mirrored = z > 0
+    z, lower, upper = (
+        torch.where(mirrored, -z, z),
+        torch.where(mirrored, -upper, lower),
+        torch.where(mirrored, -lower, upper),
+    )
+    value = activation(z)
+
+    def secant(place: Tensor) -> tuple[Tensor, Tensor]:
+        there = activation(place)
+        low, high = quotient(there - value, place - z, there.abs() + value.abs())
+        slope = derivative(z)
+        at_z = place == z
+        return (
+            torch.where(at_z, slope * (1 - ulp(slope)), low),
+            torch.where(at_z, slope * (1 + ulp(slope)) + tiny(slope), high),
+        )
+
+    ends = [secant(lower), secant(upper)]
+    least = torch.minimum(ends[0][0], ends[1][0])
+    low, high = torch.zeros_like(z), -z
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        beyond = activation(middle) - value > derivative(middle) * (middle - z)
+        low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+    touch = torch.minimum(high, upper)
+    at, slope = activation(touch), derivative(touch)
+    tangent = [
+        quotient(
+            at + slope * (place - touch) - value, place - z, at.abs() + slope * (place - touch).abs() + value.abs()
+        )
+        for place in (torch.zeros_like(z), upper)
+    ]
+    steepest = torch.stack([secant(torch.zeros_like(z))[1], tangent[0][1], tangent[1][1]]).amax(dim=0)
+    greatest = torch.where(upper <= 0, ends[1][1], steepest)
+    greatest = torch.maximum(greatest, torch.where(lower <= z, secant(z)[1], 0.0))
+    return _within(hull, [(least, greatest)])
+
+
+def _within(hull: Sequence[Tensor], found: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
+    """The range of all that was found, within the slopes between any two points; those where a number is none.
+
+    Never 0 for a unit that varies.
+    """
+    least, greatest = (end.to(found[-1][0].dtype) for end in hull)
+    low = torch.stack([each[0].to(least) for each in found]).amin(dim=0)
+    high = torch.stack([each[1].to(least) for each in found]).amax(dim=0)
+    low = torch.where(low > least, torch.minimum(low, greatest), least)
+    high = torch.where(high < greatest, torch.maximum(high, least), greatest)
+    return low, torch.where((least == 0) & (greatest > 0), high.clamp_min(tiny(high)), high)
