@@ -109,15 +109,13 @@ class Problem:
         layers = tuple(r.shape[2] for r in slopes.rows)
         return cls(*gram, between, out_p, scale, layers, known, shift, error)
 
-    def single(self) -> Problem:
-        """The problem of every output by itself: (batch · outputs) problems of one output."""
-        outputs = self.out.shape[2]
-        single = [t.mT.flatten(0, 1)[:, :, None] for t in (self.zo, self.out)]
-        oo = self.oo.diagonal(dim1=1, dim2=2).reshape(-1, 1, 1)
-        zz, between = (t.repeat_interleave(outputs, dim=0) for t in (self.zz, self.between))
-        known = self.known.repeat_interleave(outputs)
-        scale, error = self.scale.flatten(), self.error.reshape(-1, 1)
-        return Problem(zz, single[0], oo, between, single[1], scale, self.layers, known, self.shift, error)
+    def picked(self, samples: Tensor, outputs: Tensor) -> Problem:
+        """One output by itself of each of some samples, (count,) indices each; of a problem with each=True."""
+        zo, out = (part[samples].gather(2, _column(outputs, part)) for part in (self.zo, self.out))
+        oo, scale = self.oo[samples, outputs, outputs].reshape(-1, 1, 1), self.scale[samples, outputs]
+        error, known = self.error[samples, outputs, None], self.known[samples]
+        gram = self.zz[samples], zo, oo
+        return Problem(*gram, self.between[samples], out, scale, self.layers, known, self.shift, error)
 
     def solve(self, multipliers: Tensor) -> Solved:
         """OᵀP⁻¹O and what it was made of, with N − shift·I in the place of N; multipliers: t, (batch, unstable)."""
@@ -185,3 +183,7 @@ class Problem:
         put = solved.out @ vectors + solved.between @ read
         value = torch.where(solved.feasible, largest[:, 0], torch.inf)
         return value, read.square().sum(dim=2), put.square().sum(dim=2)
+
+
+def _column(outputs: Tensor, part: Tensor) -> Tensor:
+    return outputs[:, None, None].expand(-1, part.shape[1], 1)

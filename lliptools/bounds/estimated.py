@@ -63,7 +63,7 @@ def estimated_bound(
     )
 
 
-def _pairs(bound: Bound, y: Tensor) -> Tensor:
+def _pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
     """As record.by_product, for ordinary numbers and labels that are known to fit."""
     last = bound.blocks[-1].linear
     columns = bound.blocks[-2].slope.flatten(1) if len(bound.blocks) > 1 else bound.value.new_ones(1, last.columns)

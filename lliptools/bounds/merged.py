@@ -32,6 +32,8 @@ FULL = Interval & Ball & Slopes & Zonotope
 UNSTABLE = 256  # beyond so many the cubic cost of the multipliers is not cheap
 ENTRIES = 2**21  # of a layer as a matrix
 GROUP = 32  # samples that have about as many unstable units are worked on together, so many at a time
+OWN_STEPS = 30  # of a pair's own multipliers
+HOPE = 1.3  # how far above what is needed a pair is worth them
 ROOM = 2**23  # and so many times the largest matrix fits in memory
 
 
@@ -52,7 +54,7 @@ def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool 
     return replace(local, value=value, pairs=partial(_path_pairs, slopes))
 
 
-def _path_pairs(slopes: Slopes, bound: Bound, y: Tensor) -> Tensor:
+def _path_pairs(slopes: Slopes, bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
     y = _labels(bound, y)
     return by_groups(slopes, lambda index, group: group.differences(y[index]).reach())
 
@@ -80,8 +82,8 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     return replace(local, value=by_multipliers(slopes, steps), pairs=partial(_merged_pairs, slopes, steps))
 
 
-def _merged_pairs(slopes: Slopes, steps: int, bound: Bound, y: Tensor) -> Tensor:
-    return pairs_by_multipliers(slopes, _labels(bound, y), steps)
+def _merged_pairs(slopes: Slopes, steps: int, bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
+    return pairs_by_multipliers(slopes, _labels(bound, y), steps, needed)
 
 
 @torch.no_grad()
@@ -110,9 +112,13 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     return replace(local, value=value, pairs=partial(_tightest_pairs, chosen, points, steps))
 
 
-def _tightest_pairs(slopes: Slopes, points: Tensor, steps: int, bound: Bound, y: Tensor) -> Tensor:
-    found = by_product(bound, y)
-    merged = pairs_by_multipliers(slopes, _labels(bound, y)[points], steps)
+def _tightest_pairs(
+    slopes: Slopes, points: Tensor, steps: int, bound: Bound, y: Tensor, needed: Tensor | None
+) -> Tensor:
+    found, y = by_product(bound, y), _labels(bound, y)
+    if needed is not None:  # what the product decides needs no multipliers
+        needed = torch.where(found <= needed, torch.inf, needed)[points]
+    merged = pairs_by_multipliers(slopes, y[points], steps, needed)
     return found.index_put((points,), torch.minimum(found[points], merged))
 
 
@@ -167,19 +173,46 @@ def by_multipliers(slopes: Slopes, steps: int) -> Tensor:
     return by_groups(slopes, of_group)
 
 
-def pairs_by_multipliers(slopes: Slopes, y: Tensor, steps: int) -> Tensor:
+def pairs_by_multipliers(slopes: Slopes, y: Tensor, steps: int, needed: Tensor | None = None) -> Tensor:
     """Bounds of the constants of f_y − f_j for every class j, (batch, classes); 0 for j = y.
 
-    One ellipsoid, found for all outputs together, serves every pair.
+    One ellipsoid, found for all outputs together, serves every pair. needed: (batch, classes), constants that would
+    decide: a pair that is not far above has multipliers of its own, the worst of every sample first, as long as there
+    is hope.
     """
 
     def of_group(index: Tensor, group: Slopes) -> Tensor:
         pairs = group.differences(y[index])
         multipliers = _multipliers(Problem.of(group), group, group.path(), steps)
-        value = Problem.of(pairs, each=True).certify_each(multipliers)
-        return torch.minimum(times_power_of_two(value, group.exponent, upward=True), pairs.reach())
+        each, reach = Problem.of(pairs, each=True), pairs.reach()
+        value = torch.minimum(times_power_of_two(each.certify_each(multipliers), group.exponent, upward=True), reach)
+        if needed is None:
+            return value
+        own = partial(_own_multipliers, each, multipliers, group.exponent)
+        return _worst_first(own, value, needed[index])
 
     return by_groups(slopes, of_group)
+
+
+def _own_multipliers(each: Problem, multipliers: Tensor, exponent: int, samples: Tensor, outputs: Tensor) -> Tensor:
+    """The bounds of pairs by multipliers found for them alone, (count,)."""
+    problem = each.picked(samples, outputs)
+    value = problem.certify(improve(problem, multipliers[samples], OWN_STEPS))
+    return times_power_of_two(value, exponent, upward=True)
+
+
+def _worst_first(own: Callable[[Tensor, Tensor], Tensor], value: Tensor, needed: Tensor) -> Tensor:
+    """The values, (batch, classes), the worst of a sample found again until it is what is needed, or nothing helps."""
+    value, hopeful = value.clone(), (value <= HOPE * needed).all(dim=1)
+    for _ in range(value.shape[1]):
+        ratio, worst = torch.where(value > needed, value / needed, 0.0).max(dim=1)
+        index = (hopeful & (ratio > 0)).nonzero()[:, 0]
+        if not len(index):
+            break
+        column = worst[index]
+        value[index, column] = torch.minimum(value[index, column], own(index, column))
+        hopeful[index] &= value[index, column] <= needed[index, column]
+    return value
 
 
 def _multipliers(problem: Problem, slopes: Slopes, path: Tensor, steps: int) -> Tensor:

@@ -20,7 +20,7 @@ __all__ = ["ANY_TWO", "CENTRED", "Bound", "by_product"]
 ANY_TWO, CENTRED = "any two points", "the centre and any point"
 
 
-def by_product(bound: "Bound", y: Tensor) -> Tensor:
+def by_product(bound: "Bound", y: Tensor, needed: Tensor | None = None) -> Tensor:
     """The hidden blocks' norms times ‖(w_y − w_j) D^½‖, with D the slopes of the last hidden layer: (batch, classes).
 
     It is never more than √2 times the bound itself.
@@ -48,7 +48,7 @@ class Bound:
     - outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
     - between: "any two points" of the ball, of a Lipschitz constant, or "the centre and any point", of a centred one,
       which is all that a certificate needs.
-    - pairs: (bound, y) -> (batch, classes), how `pairwise` is found.
+    - pairs: (bound, y, needed) -> (batch, classes), how `pairwise` is found.
     """
 
     value: Tensor
@@ -60,7 +60,7 @@ class Bound:
     norm: Norm | None = None
     known: Domain | None = None
     outputs: Tensor | None = None
-    pairs: Callable[["Bound", Tensor], Tensor] = by_product
+    pairs: Callable[["Bound", Tensor, Tensor | None], Tensor] = by_product
     between: str = ANY_TWO
 
     def hidden(self) -> Tensor:
@@ -70,13 +70,15 @@ class Bound:
             value = inflated(product_above(value, block.norm))
         return value
 
-    def pairwise(self, y: Tensor) -> Tensor:
+    def pairwise(self, y: Tensor, needed: Tensor | None = None) -> Tensor:
         """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes).
 
-        It is 0 for j = y, and encloses rounding where the bound does. Raises InvalidInput where y does not fit.
+        It is 0 for j = y, and encloses rounding where the bound does. needed: (batch, classes), constants that would
+        decide; a bound by multipliers works longer on a pair that is not far above. Raises InvalidInput where y does not
+        fit.
         """
         with outward_rounding(is_outward() or self.arithmetic.endswith(", rounding enclosed")):
-            return self.pairs(self, y)
+            return self.pairs(self, y, needed)
 
     def __str__(self) -> str:
         """A blackboard's table: of the one point, or of the mean over the batch."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, ou
 
 __all__ = ["BoundFunction", "Certificate", "certify", "worst_margins"]
 
+NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 BoundFunction = Callable[[nn.Module, Tensor, float | Tensor], Bound]  # (net, x, eps), as lliptools.local_bound
 
@@ -47,16 +50,19 @@ def certify(
     eps: float | Tensor,
     bound: BoundFunction = local_bound,
     *,
+    centred: bool = True,
     outward: bool = True,
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
 
     * x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
       domain, the ball is the part of it that lies in the domain.
+    * centred: ask bounds that can (local, path, merged, tightest) for centred constants, since a certificate compares
+      with the centre only. False: for constants that hold between any two points.
     * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
       Certificate.bound.arithmetic says so.
-    * What the ball can take of a margin is the smaller of eps · Lip(f_y − f_j) and the largest change of the last layer
-      over the hidden units' ball cut by their box (margins.largest_change).
+    * What the ball can take of a margin is the smaller of eps times the constant of f_y − f_j and the largest change of
+      the last layer over the hidden units' ball cut by their box (margins.largest_change).
 
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
@@ -73,7 +79,7 @@ def certify(
         blocks = read(net, x)
         values = at_center(blocks, Center(center, torch.zeros_like(center)))
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
-        found = bound(net, x, eps)
+        found = (with_centre(bound) if centred else bound)(net, x, eps)
         _check_bound(found, radius)
         margin, worst = worst_margins(found, values, y, radius)
         own = own_class(margin, y)
@@ -87,6 +93,15 @@ def certify(
         )
 
 
+def with_centre(bound: BoundFunction) -> BoundFunction:
+    """The bound of differences from the centre, where the function offers it; else the bound itself."""
+    try:
+        offered = "centred" in signature(bound).parameters
+    except (TypeError, ValueError):  # a callable without a signature
+        offered = False
+    return partial(bound, centred=True) if offered else bound
+
+
 def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
     """The margins f_y − f_j at the points, and lower bounds of them over the balls: (batch, classes) each.
 
@@ -94,7 +109,8 @@ def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor)
     """
     logits = values[-1]
     own, margin = own_class(logits.value, y), margins(logits.value, y)
-    change = inflated(product_above(radius[:, None], found.pairwise(y)))
+    needed = (margin / radius[:, None]).masked_fill(own, torch.inf).nan_to_num(nan=torch.inf)
+    change = inflated(product_above(radius[:, None], found.pairwise(y, needed * (1 - NEAR))))
     if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
         change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
     error = logits.doubt + logits.doubt.gather(1, y[:, None])

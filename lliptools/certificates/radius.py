@@ -21,7 +21,13 @@ Holds = Callable[[Tensor, Tensor], Tensor]  # numbers of points (count,), a radi
 
 
 def certified_radius(
-    net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction = local_bound, *, tolerance: float = 1e-6
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    bound: BoundFunction = local_bound,
+    *,
+    centred: bool = True,
+    tolerance: float = 1e-6,
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
 
@@ -33,7 +39,7 @@ def certified_radius(
     Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
     check_tolerance(tolerance)
-    here = certify(net, x, y, 0.0, bound=bound)
+    here = certify(net, x, y, 0.0, bound=bound, centred=centred)
     # Enclosed too: a constant whose rounded value is 0 need not be 0, and then the radius is finite.
     with torch.no_grad(), outward_rounding():
         constants = global_bound(net, x).pairwise(y)
@@ -43,7 +49,7 @@ def certified_radius(
         nearest = (margin / here.bound.pairwise(y)).amin(dim=1)  # more than the radius by any bound
 
     def holds(index: Tensor, radius: Tensor) -> Tensor:
-        return certify(net, x[index], y[index], radius, bound=bound).holds
+        return certify(net, x[index], y[index], radius, bound=bound, centred=centred).holds
 
     known = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, 0.0).to(by_global)
     below, above = by_global * (1 - tolerance / 4), by_global * (1 + tolerance / 4)
