@@ -89,7 +89,9 @@ def exact_bound(
     )
 
 
-def _pairs(jacobians: tuple[Tensor, ...], errors: tuple[Tensor, ...], bound: Bound, y: Tensor) -> Tensor:
+def _pairs(
+    jacobians: tuple[Tensor, ...], errors: tuple[Tensor, ...], bound: Bound, y: Tensor, needed: Tensor | None
+) -> Tensor:
     """The exact constants of f_y − f_j, (batch, classes); errors: how far rounding may have moved the Jacobians."""
     y = check_labels(y, len(bound.value), jacobians[0].shape[1], bound.value.device)
     found = []

@@ -74,8 +74,7 @@ class Bound:
         """Bound of the Lipschitz constant of f_y − f_j for every class j: labels y (batch,) -> (batch, classes).
 
         It is 0 for j = y, and encloses rounding where the bound does. needed: (batch, classes), constants that would
-        decide; a bound by multipliers works longer on a pair that is not far above. Raises InvalidInput where y does not
-        fit.
+        decide; a bound by multipliers works longer on a pair that is not far above. Raises InvalidInput for bad labels.
         """
         with outward_rounding(is_outward() or self.arithmetic.endswith(", rounding enclosed")):
             return self.pairs(self, y, needed)

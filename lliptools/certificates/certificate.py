@@ -95,11 +95,7 @@ def certify(
 
 def with_centre(bound: BoundFunction) -> BoundFunction:
     """The bound of differences from the centre, where the function offers it; else the bound itself."""
-    try:
-        offered = "centred" in signature(bound).parameters
-    except (TypeError, ValueError):  # a callable without a signature
-        offered = False
-    return partial(bound, centred=True) if offered else bound
+    return partial(bound, centred=True) if "centred" in signature(bound).parameters else bound  # type: ignore[call-arg]
 
 
 def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,189 @@
+"""Secants from a point: against secants to many other points, and against what is known in closed form."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import lliptools as ll
+from lliptools.nets import ClippedMaxMin, ClippedReLU, MaxMin
+from lliptools.nets.activations import Pairs
+from lliptools.nets.clips import Absolute, Hardtanh, LeakyReLU
+from lliptools.nets.registry import read_activation
+
+KINDS = {
+    "relu": nn.ReLU(),
+    "relu6": nn.ReLU6(),
+    "hardtanh": nn.Hardtanh(-0.7, 1.3),
+    "clipped": ClippedReLU(0.8),
+    "theta 0": ClippedReLU(0.0),
+    "leaky": nn.LeakyReLU(0.2),
+    "steep below": nn.LeakyReLU(3.0),
+    "tanh": nn.Tanh(),
+    "sigmoid": nn.Sigmoid(),
+    "softplus": nn.Softplus(threshold=40),
+    "elu": nn.ELU(0.7),
+    "elu, steep": nn.ELU(1.8),
+}
+BENDS = (0.0, -0.7, 1.3, 0.8, 6.0)
+
+
+def rule(name):
+    return read_activation(KINDS[name])
+
+
+def boxes(count, generator):
+    """Centres with boxes around them, of all sizes, some of which end at the centre or at a bend."""
+    spread = 10 ** (4 * torch.rand(3, count, generator=generator, dtype=torch.float64) - 3)
+    z = spread[0] * torch.randn(count, generator=generator, dtype=torch.float64)
+    z[: len(BENDS)] = torch.tensor(BENDS, dtype=torch.float64)
+    lower, upper = z - spread[1], z + spread[2]
+    lower[::7], upper[::11] = z[::7], z[::11]
+    ends = torch.tensor(BENDS, dtype=torch.float64)[torch.arange(count) % len(BENDS)]
+    upper = torch.where((torch.arange(count) % 5 == 0) & (ends > z), ends, upper)
+    return z, lower, upper
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_secant_is_steeper(name):
+    activation = rule(name)
+    z, lower, upper = boxes(2000, torch.Generator().manual_seed(0))
+    least, greatest = (end[0] for end in activation.secants(z[None], lower[None], upper[None]))
+    hull = [end[0].double() for end in activation.slopes(lower[None], upper[None])]
+    assert (hull[0] <= least).all()
+    assert (least <= greatest).all()
+    assert (greatest <= hull[1]).all()
+    share = torch.linspace(0, 1, 401, dtype=torch.float64)[:, None]
+    for places in (lower + share * (upper - lower), z + (upper - z) * share**6, z + (lower - z) * share**6):
+        places = torch.minimum(torch.maximum(places, lower), upper)
+        rise, step = activation(places) - activation(z[None]), places - z
+        room = 1e-15 * (activation(places).abs() + activation(z[None]).abs()) + 1e-300
+        assert (rise * step.sign() >= least * step.abs() - room).all()
+        assert (rise * step.sign() <= greatest * step.abs() + room).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "hardtanh", "leaky", "steep below", "clipped", "elu"])
+def test_the_steepest_and_the_flattest_secant_are_met(name):
+    activation = rule(name)
+    z, lower, upper = boxes(300, torch.Generator().manual_seed(1))
+    least, greatest = (end[0] for end in activation.secants(z[None], lower[None], upper[None]))
+    bends = torch.tensor([0.0, -0.7, 1.3, 0.8], dtype=torch.float64)[:, None]
+    places = torch.cat([lower[None], upper[None], torch.minimum(torch.maximum(bends, lower), upper)])
+    step = places - z
+    slope = (activation(places) - activation(z[None])) / step
+    far = step.abs() > 1e-6 * (1 + z.abs())
+    steepest = torch.where(far, slope, -torch.inf).amax(dim=0)
+    flattest = torch.where(far, slope, torch.inf).amin(dim=0)
+    here = [end[0].double() for end in activation.slopes(z[None], z[None])]
+    inside = far.all(dim=0)
+    assert ((greatest - torch.maximum(steepest, here[1]))[inside].abs() <= 1e-8).all()
+    assert ((least - torch.minimum(flattest, here[0]))[inside].abs() <= 1e-8).all()
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_smooth_secants_are_close(name):
+    activation = rule(name)
+    z, lower, upper = boxes(500, torch.Generator().manual_seed(2))
+    found = activation.secants(z[None], lower[None], upper[None])
+    share = torch.linspace(0, 1, 4001, dtype=torch.float64)[:, None]
+    places = lower + share * (upper - lower)
+    step = places - z
+    slope = torch.where(step.abs() > 1e-3, (activation(places) - activation(z[None])) / step, torch.nan)
+    steepest, flattest = slope.nan_to_num(nan=-1).amax(dim=0), slope.nan_to_num(nan=9).amin(dim=0)
+    wide = upper - lower > 0.1
+    assert ((found[1][0] - steepest)[wide] <= 2e-3).all()
+    assert ((flattest - found[0][0])[wide] <= 2e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("z", "lower", "upper", "least", "greatest"),
+    [
+        (-1.0, -2.0, -0.5, 0.0, 0.0),
+        (1.0, 0.5, 2.0, 1.0, 1.0),
+        (-1.0, -2.0, 3.0, 0.0, 0.75),
+        (1.0, -3.0, 2.0, 0.25, 1.0),
+        (-1.0, -math.inf, math.inf, 0.0, 1.0),
+        (0.0, -1.0, 1.0, 0.0, 1.0),
+        (-1e300, -1.7e308, 1e-300, 0.0, 5e-324),
+    ],
+)
+def test_relu_in_closed_form(z, lower, upper, least, greatest):
+    found = rule("relu").secants(*(torch.tensor([[end]], dtype=torch.float64) for end in (z, lower, upper)))
+    assert found[0].item() == pytest.approx(least, abs=1e-12)
+    assert found[0].item() <= least
+    assert found[1].item() == pytest.approx(greatest, abs=1e-12)
+    assert found[1].item() >= greatest
+    if greatest:
+        assert found[1].item() > 0
+
+
+def test_an_own_activation_has_the_slopes_between_any_two_points():
+    class Own(ll.nets.Monotone):
+        def forward(self, z):
+            return z + z.sin() / 2
+
+        def slopes(self, lower, upper):
+            return torch.full_like(lower, 0.5), torch.full_like(upper, 1.5)
+
+    z = torch.randn(1, 5).double()
+    assert all(map(torch.equal, Own().secants(z, z - 1, z + 1), Own().slopes(z - 1, z + 1)))
+    net = nn.Sequential(nn.Linear(2, 3), Own(), nn.Linear(3, 2)).double()
+    x = torch.zeros(1, 2).double()
+    assert torch.equal(ll.local_bound(net, x, 0.1, centred=True).value, ll.local_bound(net, x, 0.1).value)
+
+
+@pytest.mark.parametrize("kind", [MaxMin(), ClippedMaxMin(0.4, -0.3)])
+def test_pairs_move_as_their_split_says(kind):
+    """The larger of a pair is (a + b + s(a − b)) / 2 with a secant s of |a − b|, then the clip."""
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(40, 8, generator=generator, dtype=torch.float64)
+    size = torch.rand(2, 40, 8, generator=generator, dtype=torch.float64)
+    lower, upper = z - size[0], z + size[1]
+    first, *clip = kind.split(lower, upper, (z, z))
+    assert isinstance(first, Pairs)
+    for _ in range(200):
+        other = lower + torch.rand(40, 8, generator=generator, dtype=torch.float64) * (upper - lower)
+        apart, moved = (z[:, :4] - z[:, 4:]), (other[:, :4] - other[:, 4:])
+        rise, step = moved.abs() - apart.abs(), moved - apart
+        assert (rise * step.sign() >= first.least * step.abs() - 1e-12).all()
+        assert (rise * step.sign() <= first.greatest * step.abs() + 1e-12).all()
+        for units in clip:
+            before, after = MaxMin()(z), MaxMin()(other)
+            rise, step = kind(other) - kind(z), after - before
+            assert (rise * step.sign() >= units.least * step.abs() - 1e-12).all()
+            assert (rise * step.sign() <= units.greatest * step.abs() + 1e-12).all()
+    assert (first.greatest - first.least <= 2 + 1e-12).all()
+    assert (first.greatest - first.least < 1.9).any()
+
+
+@pytest.mark.parametrize("activation", [LeakyReLU(0.1), Hardtanh(-0.5, 0.5), Absolute(), rule("tanh")])
+def test_a_centre_that_is_known_up_to_rounding(activation):
+    """Secants from every point of the interval lie in the range."""
+    generator = torch.Generator().manual_seed(4)
+    middle = torch.cat([torch.zeros(10), 0.5 * torch.ones(10), torch.randn(30, generator=generator)]).double()
+    width = 10 ** (-12 * torch.rand(50, generator=generator, dtype=torch.float64) - 0.5)
+    low, high = middle - width, middle + width
+    lower, upper = (
+        low - torch.rand(50, generator=generator).double(),
+        high + torch.rand(50, generator=generator).double(),
+    )
+    least, greatest = activation.ranges(lower[None], upper[None], (low[None], high[None]))
+    for share in torch.linspace(0, 1, 9, dtype=torch.float64):
+        z = low + share * (high - low)
+        for place in torch.linspace(0, 1, 41, dtype=torch.float64):
+            other = lower + place * (upper - lower)
+            rise, step = activation(other[None])[0] - activation(z[None])[0], other - z
+            assert (rise * step.sign() >= least[0] * step.abs() - 1e-15).all()
+            assert (rise * step.sign() <= greatest[0] * step.abs() + 1e-15).all()
+
+
+def test_a_gradient_flows_to_the_box_and_to_the_thresholds():
+    theta = nn.Parameter(torch.tensor(0.8, dtype=torch.float64))
+    activation = ClippedReLU(0.8)
+    activation.theta = theta
+    z, lower, upper = (torch.tensor([[value]], dtype=torch.float64, requires_grad=True) for value in (-1.0, -2.0, 3.0))
+    activation.secants(z, lower, upper)[1].sum().backward()
+    # To the threshold: 0.8 / 1.8.
+    assert z.grad.item() == pytest.approx(0.8 / 1.8**2, rel=1e-6)
+    assert theta.grad.item() == pytest.approx(1 / 1.8**2, rel=1e-6)
