@@ -50,15 +50,15 @@ def certify(
     eps: float | Tensor,
     bound: BoundFunction = local_bound,
     *,
-    centred: bool = True,
+    centred: bool = False,
     outward: bool = True,
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
 
     * x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
       domain, the ball is the part of it that lies in the domain.
-    * centred: ask bounds that can (local, path, merged, tightest) for centred constants, since a certificate compares
-      with the centre only. False: for constants that hold between any two points.
+    * centred: ask bounds that can (local, path, merged, tightest) for centred constants, which are smaller: a
+      certificate compares with the centre only. Else the constants hold between any two points of the ball.
     * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
       Certificate.bound.arithmetic says so.
     * What the ball can take of a margin is the smaller of eps times the constant of f_y − f_j and the largest change of

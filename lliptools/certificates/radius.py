@@ -26,7 +26,7 @@ def certified_radius(
     y: Tensor,
     bound: BoundFunction = local_bound,
     *,
-    centred: bool = True,
+    centred: bool = False,
     tolerance: float = 1e-6,
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).

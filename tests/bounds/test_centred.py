@@ -49,7 +49,7 @@ def test_a_unit_in_closed_form():
     assert ll.local_bound(net, x, 2.0).value.item() == pytest.approx(3.0)
     assert ll.local_bound(net, x, 2.0, centred=True).value.item() == pytest.approx(1.5)
     # f_1 − f_0 = 2 − 3 relu(x − 1) is 0 at 1 + 2/3.
-    assert ll.certified_radius(net, x, y).item() == pytest.approx(5 / 3, rel=1e-5)
+    assert ll.certified_radius(net, x, y, centred=True).item() == pytest.approx(5 / 3, rel=1e-5)
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
@@ -58,8 +58,8 @@ def test_attacks_never_break_a_centred_certificate(name, bound):
     net = NETWORKS[name]().double()
     x = points(net).double()
     y = net(x).argmax(dim=1)
-    radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2)
-    plain = ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2, centred=False)
+    radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2, centred=True)
+    plain = ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2)
     if bound == "local":
         assert (radius >= plain * 0.98).all()
     for k in range(len(x)):
@@ -93,7 +93,7 @@ def test_multipliers_of_a_pair_s_own():
 def test_a_function_without_the_option_is_asked_as_it_is():
     net, x = NETWORKS["relu"](), points(NETWORKS["relu"]())
     y = net(x).argmax(dim=1)
-    found = ll.certify(net, x, y, 0.1, bound=lambda *a: ll.local_bound(*a))
+    found = ll.certify(net, x, y, 0.1, bound=lambda *a: ll.local_bound(*a), centred=True)
     assert found.bound.between == "any two points"
-    assert ll.certify(net, x, y, 0.1).bound.between == "the centre and any point"
-    assert ll.certify(net, x, y, 0.1, centred=False).bound.between == "any two points"
+    assert ll.certify(net, x, y, 0.1, centred=True).bound.between == "the centre and any point"
+    assert ll.certify(net, x, y, 0.1).bound.between == "any two points"
