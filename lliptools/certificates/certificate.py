@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
+from lliptools.bounds.record import CENTRED
 from lliptools.certificates.margins import largest_change, margins, own_class
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
@@ -105,8 +106,9 @@ def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor)
     """
     logits = values[-1]
     own, margin = own_class(logits.value, y), margins(logits.value, y)
-    needed = (margin / radius[:, None]).masked_fill(own, torch.inf).nan_to_num(nan=torch.inf)
-    change = inflated(product_above(radius[:, None], found.pairwise(y, needed * (1 - NEAR))))
+    needed = (margin / radius[:, None]).masked_fill(own, torch.inf).nan_to_num(nan=torch.inf) * (1 - NEAR)
+    pairwise = found.pairwise(y, needed if found.between == CENTRED else None)
+    change = inflated(product_above(radius[:, None], pairwise))
     if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
         change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
     error = logits.doubt + logits.doubt.gather(1, y[:, None])
