@@ -58,4 +58,4 @@ reference: .venv/installed-test
 	@touch .venv/installed $@
 
 clean:
-	rm -rf .venv artefacts reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv artefacts reference .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
