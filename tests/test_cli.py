@@ -111,6 +111,7 @@ def test_of_several_processes_another_speaks_where_the_first_goes_on(monkeypatch
     assert "lliptools.nets.available" in done.stderr
 
 
+@pytest.mark.slow
 def test_two_trainings_at_once_in_one_folder(tmp_path):
     """The same recipe is trained once, another one beside it: no traceback, no lost line of provenance.json."""
     names = ("moons", "moons", "digits-relu")

@@ -83,6 +83,7 @@ def test_the_layers_that_torch_names():
     assert type(ll.export(made("no threshold", torch.float64)[0])[1]) is nn.ReLU
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_a_file_of_torch_export_comes_back(name, tmp_path):
     net, shape, x = made(name, torch.float64)
@@ -105,6 +106,7 @@ def test_it_runs_where_lliptools_is_not_installed(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what torch's exporter imports warns of itself
 @pytest.mark.parametrize("name", ["a threshold each", "pairs", "images", "residual", "by design"])
 def test_onnxruntime_agrees(name, tmp_path):

@@ -92,6 +92,7 @@ def test_states_are_told_apart_without_colour():
     assert len({state.symbol for state in STATES}) == len({state.name for state in STATES}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_extremes_draw(name):
     """Every supported network, ε = 0 and huge, right and wrong labels."""

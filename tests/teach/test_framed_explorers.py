@@ -10,6 +10,8 @@ from lliptools.teach.explorers.norms.widget import NormExplorer
 from lliptools.teach.explorers.products.widget import ProductExplorer
 from lliptools.teach.shared.transport import pack, parts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("name", "index"), [("digits-clipped", 3), ("digits-clipped", 15), ("moons", 7)])
 def test_neurons_fit_in_a_small_parcel(name, index):

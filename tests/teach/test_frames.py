@@ -227,6 +227,7 @@ def test_without_a_kernel_nothing_is_made():
     assert explorer.screen.parcel == b""
 
 
+@pytest.mark.slow
 def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
     """A convolutional network, coarse first, then fine, then framed: at rest all three say the same as a fresh one."""
     torch.manual_seed(1)

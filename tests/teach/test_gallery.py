@@ -18,6 +18,8 @@ from lliptools.teach.publish import gallery
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED, WEIGHTS, dark, dark_color
 from lliptools.teach.shared.transport import parts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -47,6 +47,7 @@ def test_no_theorem_is_false(name):
             assert drawn.edges(index)[0] <= drawn.theorems(index)
 
 
+@pytest.mark.slow
 def test_what_is_no_theorem_is_false_somewhere():
     """Between upper bounds that no line joins, each is the larger one on some network."""
     seen = set()

@@ -139,6 +139,7 @@ print(json.dumps([killed, reached, json.loads((folder / "resumed").read_text()),
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
     places = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
@@ -366,6 +367,7 @@ def test_tensors_of_another_run_are_refused(tmp_path):
             one_epoch(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder_are_refused(tmp_path):
     refused = []
 
