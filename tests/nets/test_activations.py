@@ -101,6 +101,18 @@ def test_rules_on_the_whole_line_and_in_a_point(name):
         assert slopes[-1, 0].item() == pytest.approx(ends[1], rel=1e-12) or breakpoints.isinf().any()
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_no_slope_between_close_points_is_outside(name):
+    act = read_activation(RULES[name])
+    z = torch.linspace(-8, 8, 3201, dtype=torch.float64)[:, None]
+    slope = act(z).diff(dim=0) / z.diff(dim=0)
+    for low, high in ((-torch.inf, torch.inf), (-8.0, 8.0), (-8.0, 0.0), (0.0, 8.0)):
+        inside = slope[((z[:-1] >= low) & (z[1:] <= high))]
+        least, greatest = act.slopes(*(torch.full((1, 1), end, dtype=torch.float64) for end in (low, high)))
+        assert least - 1e-9 <= inside.min()
+        assert inside.max() <= greatest + 1e-9
+
+
 def test_a_smooth_unit_is_never_constant():
     far = torch.full((1, 1), 800.0).double()
     assert read_activation(nn.Tanh()).slope(far, far + 1) > 0
