@@ -255,6 +255,7 @@ def small():
 EPS = 0.15
 NET, X, Y = small()
 TEXT = certificate(NET, X, Y, EPS, "small")[0]
+FILE = numbers(TEXT)  # to be read only
 
 
 def places(value, at=()):
@@ -278,13 +279,13 @@ def changed(place, change):
 
 def at(place):
     """What stands there in the file."""
-    value = numbers(TEXT)
+    value = FILE
     for key in place:
         value = value[key]
     return value
 
 
-VALUES = places(numbers(TEXT))
+VALUES = places(FILE)
 NUMBERS = [place for place in VALUES if isinstance(at(place), Decimal)]
 STEP = ("points", 0, "hidden")
 
@@ -378,7 +379,7 @@ def test_what_is_accepted_of_any_moved_number_is_still_true(kind):
     for place in NUMBERS:
         for move in MOVES.values() if kind in place[:3] else ():
             file = changed(place, move)
-            if file == numbers(TEXT):
+            if file == FILE:
                 continue
             tried += 1
             if not is_refused(file):
