@@ -32,9 +32,9 @@ EXPLORERS = {
     "neurons of a plane": ("NeuronExplorer(plane, flat, labels, index=7, source='plane, flat, labels')", {"point": 2}),
     "margins": (
         "MarginExplorer(plane, flat, labels, index=7, source='plane, flat, labels')",
-        {"x0": 0.1, "x1": 0.9, "label": 1, "L": 2**4.125, "rung": "assumed"},
+        {"x0": 0.1, "x1": 0.9, "label": 1, "L": 2**4.125, "bound": "assumed"},
     ),
-    "margins of an image": ("MarginExplorer(net, x, y)", {"point": 3, "rung": "local"}),
+    "margins of an image": ("MarginExplorer(net, x, y)", {"point": 3, "bound": "local"}),
     "norms": ("NormExplorer()", {"ratio": 0.43, "angle": 17, "iteration": 3}),
     "norms of a matrix": ("NormExplorer(W, seed=3)", {"start": 2, "iteration": 7}),
     "products": ("ProductExplorer(plane, flat, index=2, eps=1/7, source='plane, flat')", {"depth": 1}),

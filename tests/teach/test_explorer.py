@@ -22,7 +22,7 @@ from lliptools.teach.shared.efforts import scale_thresholds
 from lliptools.teach.shared.plane import plane_view
 from lliptools.teach.shared.style import CONFIG, LAYOUT, STATES
 from lliptools.teach.shared.transport import Screen, parts
-from lliptools.teach.shared.units import ON, UNDECIDED
+from lliptools.teach.shared.units import ON, UNSTABLE
 
 DIGITS = ll.training.digits()
 RADII = torch.arange(21, dtype=torch.float64) * 0.02
@@ -55,7 +55,7 @@ def test_view_agrees_with_the_engine(view):
     states = view.states(0, 5)
     assert (states >= ON).sum() == view.local.blocks[0].slope[5].sum()
     assert [int((states == code).sum()) > 0 for code in range(4)] == [True] * 4
-    assert not (view.states(0, 0) == UNDECIDED).any()  # at ε = 0 every unit is decided
+    assert not (view.states(0, 0) == UNSTABLE).any()  # at ε = 0 every unit is decided
     moves = torch.autograd.functional.jacobian(net[:1], x[0])[states == ON]
     assert len(moves)
     z = net[:1](x[0] + 0.1 * torch.nn.functional.normalize(torch.randn(1000, 64, dtype=torch.float64)))
@@ -73,7 +73,7 @@ def test_figure_shows_what_is_left_of_every_matrix(view):
 
 
 def test_what_is_left_lies_in_the_corner_in_order(view):
-    """Every kept weight is drawn, and nothing else: what is struck is the one grey of the rest of the panel."""
+    """Every kept weight is drawn, and nothing else: what is masked is the one grey of the rest of the panel."""
     heatmaps = [trace for trace in neurons(view, 5).data if trace.type == "heatmap" and trace.zmax == 255]
     rows, columns = view.local.blocks[1].slope[5] > 0, view.local.blocks[0].slope[5] > 0
     weight = ll.nets.load("digits-clipped")[2].weight.detach().abs()[rows][:, columns].numpy()

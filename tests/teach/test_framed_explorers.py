@@ -1,4 +1,4 @@
-"""The explorers whose pictures are made beforehand: small parcels, and what the kernel would show."""
+"""The explorers whose pictures are made beforehand: small bundles, and what the kernel would show."""
 
 import pytest
 from test_frames import same, unpack
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("name", "index"), [("digits-clipped", 3), ("digits-clipped", 15), ("moons", 7)])
-def test_neurons_fit_in_a_small_parcel(name, index):
+def test_neurons_fit_in_a_small_bundle(name, index):
     data = ll.training.recipe(name).data()
     explorer = NeuronExplorer(ll.nets.load(name), data.x_test, data.y_test, index=index, eps_max=0.4)
     shown = [parts(drawn) for drawn, _ in explorer._frames()]
-    parcel = pack(shown, [""] * len(shown), explorer.screen.positions)
-    assert len(parcel) < 3_000_000
-    for each in unpack(parcel)["properties"]:
+    bundle = pack(shown, [""] * len(shown), explorer.screen.positions)
+    assert len(bundle) < 3_000_000
+    for each in unpack(bundle)["properties"]:
         for k in (0, 25, 100):
             assert same(each["values"][each["picks"][k]], shown[k].get((each["trace"], each["path"])))
 

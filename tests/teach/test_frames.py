@@ -1,4 +1,4 @@
-"""Pictures made beforehand: the parcel gives every figure back, and an explorer hands its slider to the browser."""
+"""Pictures made beforehand: the bundle gives every figure back, and an explorer hands its slider to the browser."""
 
 import asyncio
 import json
@@ -20,9 +20,9 @@ from lliptools.teach.shared.style import LAYOUT
 from lliptools.teach.shared.transport import pack, parts
 
 
-def unpack(parcel):
-    """The head of a parcel, its values as they were: a second reading of the format, beside that of frames.js."""
-    whole = zlib.decompress(parcel)
+def unpack(bundle):
+    """The head of a bundle, its values as they were: a second reading of the format, beside that of frames.js."""
+    whole = zlib.decompress(bundle)
     start = 4 + int.from_bytes(whole[:4], "little")
     assert start % 8 == 0
     head = json.loads(whole[4:start])
@@ -150,7 +150,7 @@ def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
         explorer = Small()
         assert not explorer.screen.ready
         await until(lambda: explorer.screen.ready)
-        head = unpack(explorer.screen.parcel)
+        head = unpack(explorer.screen.bundle)
         assert head["positions"] == [k / 8 for k in range(9)]
         assert head["given"] == [1, 0]
         assert head["keys"] == ["value", "index"]
@@ -177,10 +177,10 @@ def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
         assert last[0, "marker.color"] == "#FFFFFF"  # the same as before, and told
         assert last[None, "annotations[0].text"] == "t = 0.75, a = 2, b = 0"
         assert words
-        # The next parcel is for the new view, and back to the old one its pictures are not taken for true.
+        # The next bundle is for the new view, and back to the old one its pictures are not taken for true.
         count = len(messages)
         await until(lambda: explorer.screen.ready)
-        assert unpack(explorer.screen.parcel)["given"] == [2, 0]
+        assert unpack(explorer.screen.bundle)["given"] == [2, 0]
         explorer.t.value = 0.25
         assert len(messages) == count
         explorer.b.value = 1
@@ -195,9 +195,9 @@ def test_the_browser_takes_over_and_gives_back(at_once, monkeypatch):
         assert not explorer.screen.ready
         assert messages[-1][None, "annotations[0].text"] == "t = 0.50, a = 2, b = 1"
         # The same pictures as those that it has dropped are sent once more.
-        assert explorer.screen.parcel == b""
+        assert explorer.screen.bundle == b""
         await until(lambda: explorer.screen.ready)
-        assert unpack(explorer.screen.parcel)["given"] == [2, 1]
+        assert unpack(explorer.screen.bundle)["given"] == [2, 1]
 
     asyncio.run(hand())
 
@@ -212,7 +212,7 @@ def test_moves_while_pictures_are_made(at_once, monkeypatch):
         assert len(explorer.screen._pictures) >= 3
         explorer.a.value = 3
         await until(lambda: explorer.screen.ready)
-        texts = unpack(explorer.screen.parcel)["texts"]
+        texts = unpack(explorer.screen.bundle)["texts"]
         assert len(texts) == 9
         assert all("a = 3" in text for text in texts)
 
@@ -224,7 +224,7 @@ def test_without_a_kernel_nothing_is_made():
     explorer.t.value = 0.75
     assert explorer.figure.layout.annotations[0].text == "t = 0.75, a = 1, b = 0"
     assert not explorer.screen.ready
-    assert explorer.screen.parcel == b""
+    assert explorer.screen.bundle == b""
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
         fresh = NeuronExplorer(net, x, y, index=4, eps=0.9, eps_max=1.0)
         assert explorer.summary.value == fresh.summary.value
         assert not differences(explorer.figure, fresh.figure)
-        head, shown = unpack(explorer.screen.parcel), parts(fresh.figure)
+        head, shown = unpack(explorer.screen.bundle), parts(fresh.figure)
         k = int(np.argmin(np.abs(np.array(head["positions"]) - 0.9)))
         assert head["given"] == [4, 1.0, 1]
         assert head["texts"][k] == fresh.summary.value

@@ -160,12 +160,12 @@ def test_controls_change_figure_and_text(explorer):
     assert "class 1 does not win here: nothing to certify" in explorer.summary.value
     assert not any("✔" in title for title in titles(explorer.figure))
     explorer.label.value = "predicted"
-    explorer.rung.value = "local"
+    explorer.bound.value = "local"
     assert "local bound on the ball" in explorer.summary.value
-    explorer.rung.value = "exact"
+    explorer.bound.value = "exact"
     assert "exact constant on the ball" in explorer.summary.value
     explorer.L.value = 32.0
-    assert explorer.rung.value == "assumed"
+    assert explorer.bound.value == "assumed"
     assert "assumed L = 32" in explorer.summary.value
     explorer.reset.click()
     assert (titles(explorer.figure), explorer.summary.value) == (before, text)
@@ -183,7 +183,7 @@ def test_a_click_moves_the_point(explorer):
 
 def test_call_reproduces_the_view(explorer):
     scope = {"ll": ll, "net": ll.nets.load("moons"), "x": MOONS.x_test, "y": MOONS.y_test, "d": DIGITS}
-    for move in ({"x0": 0.5, "x1": 1.0}, {"rung": "local", "label": 0}, {"L": 32.0}):
+    for move in ({"x0": 0.5, "x1": 1.0}, {"bound": "local", "label": 0}, {"L": 32.0}):
         for name, value in move.items():
             explorer.controls[name].value = value
         again = eval(explorer.reproduce(), scope)
@@ -191,7 +191,7 @@ def test_call_reproduces_the_view(explorer):
         assert titles(again.figure) == titles(explorer.figure)
     scope["net"] = ll.nets.load("digits-clipped")
     pictured = MarginExplorer(scope["net"], DIGITS.x_test, DIGITS.y_test, index=3, source="net, d.x_test, d.y_test")
-    pictured.point.value, pictured.rung.value = 8, "local"
+    pictured.point.value, pictured.bound.value = 8, "local"
     again = eval(pictured.reproduce(), scope)
     assert (again.reproduce(), again.summary.value) == (pictured.reproduce(), pictured.summary.value)
 
@@ -207,7 +207,7 @@ def test_pictures_and_a_misclassified_one_and_back():
     assert not any("✔" in title for title in titles(explorer.figure))
     explorer.point.value = 3
     assert titles(explorer.figure) == before
-    assert "exact" not in dict(explorer.rung.options).values()
+    assert "exact" not in dict(explorer.bound.options).values()
 
 
 def test_three_classes_and_float32():

@@ -39,25 +39,25 @@ def test_a_large_matrix_is_pooled_and_counted_exactly():
     torch.manual_seed(0)
     weight = torch.randn(4096, 512).double()
     rows, columns = torch.rand(1, 4096) < 0.4, torch.rand(1, 512) < 0.7
-    struck = drawn(LinearMap.dense(weight)).struck(rows.double(), columns.double())
-    assert struck.cells.shape == (128, 128)
-    assert struck.step == (32, 4)
-    assert struck.full == (4096, 512)
-    assert struck.kept == (int(rows.sum()), int(columns.sum()))
-    filled = ~struck.cells.isnan()
-    assert filled.any(dim=1).sum() == -(-struck.kept[0] // 32)
-    assert filled.any(dim=0).sum() == -(-struck.kept[1] // 4)
+    masked = drawn(LinearMap.dense(weight)).masked(rows.double(), columns.double())
+    assert masked.cells.shape == (128, 128)
+    assert masked.step == (32, 4)
+    assert masked.full == (4096, 512)
+    assert masked.kept == (int(rows.sum()), int(columns.sum()))
+    filled = ~masked.cells.isnan()
+    assert filled.any(dim=1).sum() == -(-masked.kept[0] // 32)
+    assert filled.any(dim=0).sum() == -(-masked.kept[1] // 4)
     kept = weight.abs()[rows[0]][:, columns[0]].float()
-    cells = struck.cells * drawn(LinearMap.dense(weight)).brightest
+    cells = masked.cells * drawn(LinearMap.dense(weight)).brightest
     assert cells[2, 3].item() == pytest.approx(kept[64:96, 12:16].mean().item(), rel=1e-5)
-    assert drawn(LinearMap.dense(weight)).struck(0 * rows.double(), columns.double()).cells.isnan().all()
+    assert drawn(LinearMap.dense(weight)).masked(0 * rows.double(), columns.double()).cells.isnan().all()
 
 
 def test_smooth_slopes_fade_the_weights():
     weight = torch.ones(2, 2).double()
-    struck = drawn(LinearMap.dense(weight)).struck(torch.tensor([[0.25, 1.0]]), torch.ones(1, 2))
-    assert struck.cells.tolist() == [[0.5, 0.5], [1.0, 1.0]]
-    assert struck.kept == (2, 2)
+    masked = drawn(LinearMap.dense(weight)).masked(torch.tensor([[0.25, 1.0]]), torch.ones(1, 2))
+    assert masked.cells.tolist() == [[0.5, 0.5], [1.0, 1.0]]
+    assert masked.kept == (2, 2)
 
 
 def test_feature_maps_and_kernels():

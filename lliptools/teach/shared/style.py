@@ -31,12 +31,15 @@ STATES = (
 CERTIFIED, UNPROVED, REFUTED = "#009E73", "#CC79A7", "#D55E00"
 LOCAL, GLOBAL, GLOBAL_LINE = "#0072B2", "#FFFFFF", "#777777"
 INK = "#222222"
+# A marker each for the global and for the local bound.
+BOTH: dict[str, Any] = {"symbol": ["square", "circle"], "color": [GLOBAL_LINE, LOCAL], "size": 9}
+BOTH["line"] = {"color": INK, "width": 1}
 
 # Tints of the classes in a decision map, and the lines along which units bend.
 TINTS = ("#E6F1FA", "#F3CF94", "#DDF0E4", "#F7DDE9", "#EFEFD0", "#E4DDF3", "#D8EEEE", "#F3E0D8", "#E8E8E8", "#E0F0D0")
 KINK = "#A3A3A3"
 
-# Weight matrices are one uint8 picture: 0 … WEIGHT_KEPT is |w| over its largest value, 255 is a struck entry.
+# Weight matrices are one uint8 picture: 0 … WEIGHT_KEPT is |w| over its largest value, 255 is a masked entry.
 WEIGHT_KEPT = 230
 STEPS = (0.0, 0.3, 0.6, 0.8, WEIGHT_KEPT / 255, WEIGHT_KEPT / 255 + 1e-6, 1.0)
 SHADES = ("#00224E", "#35456C", "#666970", "#948E77", "#C8B866", "#E6E6E6", "#E6E6E6")

@@ -6,9 +6,9 @@ const TYPES = {
   uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array,
 };
 
-// The pictures in a compressed parcel (bytes).
-export async function unpack(parcel) {
-  const stream = new Blob([parcel]).stream().pipeThrough(new DecompressionStream("deflate"));
+// The pictures in a compressed bundle (bytes).
+export async function unpack(bundle) {
+  const stream = new Blob([bundle]).stream().pipeThrough(new DecompressionStream("deflate"));
   return read(await new Response(stream).arrayBuffer());
 }
 
@@ -164,16 +164,16 @@ async function follow(model, draw) {
     journey.go(next, pictures.positions.length);
   }
 
-  // Once another control has moved the figure is the kernel's, until it sends the next parcel.
+  // Once another control has moved the figure is the kernel's, until it sends the next bundle.
   function drop() {
     journey.forget();
     pictures = null;
   }
 
   async function load() {
-    const mine = ++newest, parcel = model.get("parcel");
-    if (!parcel?.byteLength) return;
-    const unpacked = await unpack(parcel);
+    const mine = ++newest, bundle = model.get("bundle");
+    if (!bundle?.byteLength) return;
+    const unpacked = await unpack(bundle);
     if (mine !== newest) return;
     drop();
     if (others.every((other, k) => other.get(unpacked.keys[k]) === unpacked.given[k])) pictures = unpacked;
@@ -182,6 +182,6 @@ async function follow(model, draw) {
 
   others.forEach((other) => other.on("change:value change:index", drop));
   slider.on("change:value", pick);
-  model.on("change:parcel", load);
+  model.on("change:bundle", load);
   await load();
 }

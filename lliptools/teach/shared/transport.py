@@ -83,7 +83,7 @@ class Screen(anywidget.AnyWidget):
     # Read when a page asks for the whole state, and never set: changes go as messages.
     whole: Any = traitlets.Any().tag(sync=True, to_json=lambda _, screen: screen._whole())
     count: Any = traitlets.Int(0).tag(sync=True)  # of the messages, which a page misses that is still being opened
-    parcel: Any = traitlets.Bytes().tag(sync=True)
+    bundle: Any = traitlets.Bytes().tag(sync=True)
 
     def __init__(
         self,
@@ -137,15 +137,15 @@ class Screen(anywidget.AnyWidget):
             return
         self._pending, self.ready = varying(self._pictures), True
         state = {"keys": [key(other) for other in self.others], "given": self._given}
-        self.parcel = pack(self._pictures, self._texts, self.positions, **state)
+        self.bundle = pack(self._pictures, self._texts, self.positions, **state)
         self._coming, self._pictures = None, []
 
     def drop(self) -> None:
         """Another control has moved: what was made is of no use, here and in the browser.
 
-        The same pictures may come again when it moves back: an empty parcel in between lets them be sent again.
+        The same pictures may come again when it moves back: an empty bundle in between lets them be sent again.
         """
-        self.ready, self._coming, self.parcel = False, None, b""
+        self.ready, self._coming, self.bundle = False, None, b""
 
     def _whole(self) -> bytes:
         return _pack([self._shown], list(self._shown), config=CONFIG, count=self.count)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from lliptools.bounds import BlockBound
 
-__all__ = ["AT_ONCE", "AT_THETA", "AT_ZERO", "ON", "UNDECIDED", "Layer", "hidden", "layers"]
+__all__ = ["AT_ONCE", "AT_THETA", "AT_ZERO", "ON", "UNSTABLE", "Layer", "hidden", "layers"]
 
 # States of a unit over the ball. The first two are constant, the last two varying: linear all over it, or unstable.
-AT_ZERO, AT_THETA, ON, UNDECIDED = range(4)
+AT_ZERO, AT_THETA, ON, UNSTABLE = range(4)
 AT_ONCE = 4  # linear maps that a figure shows side by side
 
 
@@ -37,7 +37,7 @@ class Layer:
         low, high = (side[index : index + 1] for side in self.thresholds())
         low = torch.where(low.isinf() & high.isinf(), 0.0, low)
         constant = torch.where(block.output.upper[index : index + 1] <= low, AT_ZERO, AT_THETA)
-        return torch.where(slope > 0, torch.where(least == greatest, ON, UNDECIDED), constant)[0]
+        return torch.where(slope > 0, torch.where(least == greatest, ON, UNSTABLE), constant)[0]
 
     def unit_box(self, index: int) -> tuple[Tensor, Tensor]:
         """What every unit is clipped from, (1, *units) twice: its pre-activation's box, or that of a larger of two."""

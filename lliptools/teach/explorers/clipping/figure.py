@@ -9,13 +9,12 @@ import plotly.graph_objects as go
 from lliptools.digits import radius_text, round_up
 from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Strips, ThetaCurve
 from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, columns, legend, named
-from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, STATES
-from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNDECIDED
+from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, LOCAL, STATES
+from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNSTABLE
 
 __all__ = ["clipping"]
 
 TOP, BOTTOM = (0.52, 0.93), (0.06, 0.34)
-OUTLINE = {"color": INK, "width": 1}
 GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 
 
@@ -71,7 +70,7 @@ def _strips(panels: Panels, strips: Strips, span: Span, *, legend: bool) -> None
     for codes, code, name in (
         ((AT_ZERO,), AT_ZERO, f"constant at {strips.names[0]}"),
         ((AT_THETA,), AT_THETA, f"constant at {strips.names[1]}"),
-        ((ON, UNDECIDED), UNDECIDED, "varying"),
+        ((ON, UNSTABLE), UNSTABLE, "varying"),
     ):
         where = np.isin(states, codes)
         gap = np.full(where.sum(), np.nan)
@@ -131,13 +130,7 @@ def _bounds(panels: Panels, view: ClipView, curve: ThetaCurve | None) -> None:
     panels.line(x, both[0], "global: %{y:.4g}", color=GLOBAL_LINE, width=2, dash="dash")
     panels.line(x, both[1], "local: %{y:.4g}", color=LOCAL, width=2.5, dash="solid")
     panels.line([at, at], [0, top], color="#888888", width=1)
-    look = {
-        "symbol": ["square", "circle"],
-        "size": 9,
-        "color": [GLOBAL_LINE, LOCAL],
-        "line": {"color": INK, "width": 1},
-    }
-    panels.marks([at, at], [everywhere, local], "%{text}: %{y:.4g}", more={"text": ["global", "local"]}, **look)
+    panels.marks([at, at], [everywhere, local], "%{text}: %{y:.4g}", more={"text": ["global", "local"]}, **BOTH)
 
 
 def _family(panels: Panels, view: ClipView, members: Sequence[Member], name: str) -> None:

@@ -64,7 +64,7 @@ class MarginExplorer(Explorer):
         else:
             rows = [["point"]]
             _refuse_on_images(point=point, label=label)
-        super().__init__(picked | constants, [*rows, ["rung", "L"]], source)
+        super().__init__(picked | constants, [*rows, ["bound", "L"]], source)
         # Whoever moves L by hand means that L.
         constants["L"].observe(lambda _: self._assume(), names="value")
         self.screen.on_click(0, self._move)
@@ -94,7 +94,7 @@ class MarginExplorer(Explorer):
 
     def _state(self) -> tuple[Any, Any, str | float]:
         """The point (its coordinates, or its number), the class that is looked at, and the constant."""
-        constant = self.controls["rung"].value
+        constant = self.controls["bound"].value
         if constant == ASSUMED:
             constant = self.controls["L"].value
         if self._flat:
@@ -127,7 +127,7 @@ class MarginExplorer(Explorer):
         chosen = start if isinstance(start, str) else ASSUMED
         return {
             "L": log_slider("assumed L", assumed, low, high, 1 / FINER, number),
-            "rung": choice("L from", bounded, options, chosen),
+            "bound": choice("L from", bounded, options, chosen),
         }
 
     def _places(
@@ -156,7 +156,7 @@ class MarginExplorer(Explorer):
 
     def _assume(self) -> None:
         if not self._held:
-            self.controls["rung"].value = ASSUMED
+            self.controls["bound"].value = ASSUMED
 
     def _move(self, across: float, up: float) -> None:
         """Move the point to where the map was clicked."""

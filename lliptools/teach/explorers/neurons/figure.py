@@ -13,7 +13,7 @@ from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
 from lliptools.teach.shared.panels import Panels, Span, array, disc, finite, legend
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, UNPROVED
+from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, UNPROVED
 
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
@@ -122,13 +122,7 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     found = zip((view.radius_global, view.radius), reversed(view.at_least), strict=True)
     both = [radius if 0 < radius <= last and not at_least else math.nan for radius, at_least in found]
     text = [f"global: {round_down(view.radius_global)}", f"local: {round_down(view.radius)}"]
-    look = {
-        "symbol": ["square", "circle"],
-        "size": 9,
-        "color": [GLOBAL_LINE, LOCAL],
-        "line": {"color": INK, "width": 1},
-    }
-    panels.marks(both, both, "certified radius, %{text}", more={"text": text}, **look)
+    panels.marks(both, both, "certified radius, %{text}", more={"text": text}, **BOTH)
     # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
     words = " " if view.margin > 0 else "misclassified: nothing to certify"
     panels.write(words, 0.85, sum(rows.bottom) / 2, bgcolor="#FFFFFF")

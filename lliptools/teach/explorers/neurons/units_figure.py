@@ -132,7 +132,7 @@ def weights(panels: Panels, frame: Frame, view: NeuronView, index: int, first: i
     """A panel for every linear map of those that are shown: what is left of it, in the corner of what was there."""
     shown = list(range(len(view.layers)))[first : first + AT_ONCE]
     for slot, (number, span) in enumerate(zip(shown, columns(len(shown), *frame.across, gap=0.05), strict=True)):
-        left, drawn, name = view.struck(number, index), view.weights[number], view.layers[number].name
+        left, drawn, name = view.masked(number, index), view.weights[number], view.layers[number].name
         cells = array(left.cells)
         picture = np.where(np.isnan(cells), 255, np.nan_to_num(cells) * WEIGHT_KEPT).astype(np.uint8)
         (rows, columns_), (kept_rows, kept_columns) = left.full, left.kept

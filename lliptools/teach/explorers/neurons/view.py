@@ -13,11 +13,11 @@ from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 from lliptools.nets import check_input, forward, read_blocks
-from lliptools.teach.explorers.neurons.weights import Struck, Weights, drawn
+from lliptools.teach.explorers.neurons.weights import Masked, Weights, drawn
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.units import UNDECIDED, Layer, hidden, layers
+from lliptools.teach.shared.units import UNSTABLE, Layer, hidden, layers
 
 __all__ = ["NeuronView", "neuron_view"]
 
@@ -73,21 +73,21 @@ class NeuronView:
         return tuple(drawn(layer.block.linear) for layer in self.layers)
 
     def states(self, layer: int, index: int) -> Tensor:
-        """State of every unit of a hidden layer at radii[index]: (units,) of AT_ZERO, AT_THETA, ON or UNDECIDED."""
+        """State of every unit of a hidden layer at radii[index]: (units,) of AT_ZERO, AT_THETA, ON or UNSTABLE."""
         return self.hidden[layer].states(index).flatten()
 
-    def struck(self, number: int, index: int) -> Struck:
+    def masked(self, number: int, index: int) -> Masked:
         """What is left of the weights of a layer at radii[index]."""
         layer = self.layers[number]
         columns = layer.columns[index : index + 1] if len(layer.columns) > 1 else layer.columns
-        return self.weights[number].struck(layer.block.row_slope[index : index + 1], columns)
+        return self.weights[number].masked(layer.block.row_slope[index : index + 1], columns)
 
     def kinks(self, plane: Plane, index: int) -> tuple[Tensor, Tensor]:
-        """Pixels of the plane where any unit bends, and where one that is undecided at radii[index] does."""
+        """Pixels of the plane where any unit bends, and where one that is unstable at radii[index] does."""
         every = moving = torch.zeros_like(plane.classes, dtype=torch.bool)
         for layer, lines in enumerate(plane.kinks):
             every = every | lines.any(dim=0)
-            moving = moving | lines[(self.states(layer, index) == UNDECIDED).cpu()].any(dim=0)
+            moving = moving | lines[(self.states(layer, index) == UNSTABLE).cpu()].any(dim=0)
         return every, moving
 
     def summary(self, index: int) -> tuple[str, str]:
@@ -95,9 +95,9 @@ class NeuronView:
         fixed = [f"ε = {radius_text(self.radii[index].item())}"]
         for layer in self.hidden:
             found, (low, high) = layer.states(index), layer.constants
-            at_low, at_high, on, undecided = (int((found == code).sum()) for code in range(4))
+            at_low, at_high, on, unstable = (int((found == code).sum()) for code in range(4))
             clipped = f", {at_high} at {high}" if self.clipped else ""
-            fixed.append(f"layer {layer.name}: {at_low} at {low}{clipped}, {on + undecided} varying ({on} of them on)")
+            fixed.append(f"layer {layer.name}: {at_low} at {low}{clipped}, {on + unstable} varying ({on} of them on)")
         local, everywhere = self.local.value[index].item(), self.everywhere.value.item()
         by_local, by_global = (
             f"{'≥ ' if more else ''}{round_down(radius)}"

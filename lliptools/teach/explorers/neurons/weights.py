@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, pad
 from lliptools.nets import LinearMap
 from lliptools.nets.operators import Convolution, Dense
 
-__all__ = ["Struck", "Weights", "drawn"]
+__all__ = ["Masked", "Weights", "drawn"]
 
 CELLS = 128  # to a side of a picture, at most
 LARGEST = 2**22  # entries of a matrix that is written out to be drawn
@@ -18,7 +18,7 @@ Counts = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Struck:
+class Masked:
     """A picture of what is left, packed into the corner of what was there.
 
     cells: (tall, wide) in [0, 1], the mean |w| of a cell over that of the brightest; NaN where nothing is left.
@@ -48,11 +48,11 @@ class Weights:
     brightest: float = 1.0
     canvas: Counts = (1, 1)
 
-    def struck(self, row_slope: Tensor, column_slope: Tensor) -> Struck:
-        """The picture with rows and columns scaled by the root of their slopes, 0 for struck: (1, *units) each."""
+    def masked(self, row_slope: Tensor, column_slope: Tensor) -> Masked:
+        """The picture with rows and columns scaled by the root of their slopes, 0 for masked: (1, *units) each."""
         full, kept = (self.linear.rows, self.linear.columns), (_count(row_slope), _count(column_slope))
         if self.sizes is None:
-            return Struck(torch.full(self.canvas, math.nan), full, full, kept)
+            return Masked(torch.full(self.canvas, math.nan), full, full, kept)
         rows, columns = (
             _by_channel(slope, count) for slope, count in zip((row_slope, column_slope), self.sizes.shape, strict=False)
         )
@@ -66,7 +66,7 @@ class Weights:
             cells[: packed.shape[0], : packed.shape[1]] = packed
         step = (1, 1) if self.kernel else _step(self.sizes.shape)
         channels = ((self.sizes.shape[0], self.sizes.shape[1]), (left.shape[0], left.shape[1]))
-        return Struck(cells, step, full, kept, channels if self.kernel else None)
+        return Masked(cells, step, full, kept, channels if self.kernel else None)
 
 
 def drawn(linear: LinearMap) -> Weights:
