@@ -7,7 +7,7 @@ import re
 import plotly.graph_objects as go
 import pytest
 import torch
-from test_frames import unpack
+from pictures import unpack
 from typer.testing import CliRunner
 
 import lliptools as ll

@@ -10,8 +10,7 @@ import pytest
 import said
 import torch
 from networks import NETWORKS, points
-from pictures import differences
-from test_frames import same, unpack
+from pictures import came_back, differences, unpack
 
 import lliptools as ll
 from lliptools.teach.explorers.neurons.figure import neurons
@@ -272,7 +271,7 @@ def test_the_browser_is_told_of_a_whole_figure(view, monkeypatch):
     head = unpack(zlib.compress(state["whole"]))
     given = {(each["trace"], each["path"]): each["values"] for each in head["properties"]}
     assert dict.fromkeys(parts(drawn), 1) == {place: len(values) for place, values in given.items()}
-    assert all(same(given[place][0], value) for place, value in parts(drawn).items())
+    assert all(came_back(given[place][0], value) for place, value in parts(drawn).items())
 
 
 def test_a_page_that_has_missed_a_message_gets_all(view, monkeypatch):

@@ -1,7 +1,6 @@
 """Pictures made beforehand: the bundle gives every figure back, and an explorer hands its slider to the browser."""
 
 import asyncio
-import json
 import zlib
 from math import nan
 
@@ -9,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
-from pictures import differences
+from pictures import came_back, differences, unpack
 
 import lliptools as ll
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
@@ -18,35 +17,6 @@ from lliptools.teach.shared.controls import choice, slider
 from lliptools.teach.shared.explorer import Explorer
 from lliptools.teach.shared.style import LAYOUT
 from lliptools.teach.shared.transport import pack, parts
-
-
-def unpack(bundle):
-    """The head of a bundle, its values as they were: a second reading of the format, beside that of frames.js."""
-    whole = zlib.decompress(bundle)
-    start = 4 + int.from_bytes(whole[:4], "little")
-    assert start % 8 == 0
-    head = json.loads(whole[4:start])
-
-    def value(spelled):
-        if not (isinstance(spelled, dict) and "dtype" in spelled):
-            return spelled
-        count = int(np.prod(spelled["shape"]))
-        at = start + spelled["from"]
-        assert spelled["from"] % np.dtype(spelled["dtype"]).itemsize == 0
-        return np.frombuffer(whole, spelled["dtype"], count, at).reshape(spelled["shape"])
-
-    for each in head["properties"]:
-        each["values"] = [value(spelled) for spelled in each["values"]]
-    return head
-
-
-def same(one, other):
-    """Whether a value came back: lists, tuples and arrays alike, and no number as null."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.shape == other.shape and np.array_equal(one.astype(float), other.astype(float), equal_nan=True)
-    one = one.tolist() if isinstance(one, np.ndarray) else one
-    other = other.tolist() if isinstance(other, np.ndarray) else other
-    return json.dumps(one).replace("NaN", "null") == json.dumps(other).replace("NaN", "null")
 
 
 def figure(t, a=1, b=0, texts=2):
@@ -133,7 +103,7 @@ def test_every_picture_comes_back():
     for each in head["properties"]:
         assert len(each["values"]) == len({str(value) for value in each["values"]})  # each once
         for picture, pick in zip(pictures, each["picks"], strict=True):
-            assert same(each["values"][pick], picture.get((each["trace"], each["path"])))
+            assert came_back(each["values"][pick], picture.get((each["trace"], each["path"])))
 
 
 def test_a_picture_with_other_traces_is_refused():
@@ -259,7 +229,7 @@ def test_a_point_and_then_the_slider_quickly(at_once, monkeypatch):
         assert head["given"] == [4, 1.0, 1]
         assert head["texts"][k] == fresh.summary.value
         for each in head["properties"]:
-            assert same(each["values"][each["picks"][k]], shown.get((each["trace"], each["path"])))
+            assert came_back(each["values"][each["picks"][k]], shown.get((each["trace"], each["path"])))
 
     look = NeuronExplorer._first_look
     asyncio.run(hand())

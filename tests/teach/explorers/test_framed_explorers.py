@@ -1,7 +1,7 @@
 """The explorers whose pictures are made beforehand: small bundles, and what the kernel would show."""
 
 import pytest
-from test_frames import same, unpack
+from pictures import came_back, unpack
 
 import lliptools as ll
 from lliptools.teach.explorers.condition.widget import ConditionExplorer
@@ -22,7 +22,7 @@ def test_neurons_fit_in_a_small_bundle(name, index):
     assert len(bundle) < 3_000_000
     for each in unpack(bundle)["properties"]:
         for k in (0, 25, 100):
-            assert same(each["values"][each["picks"][k]], shown[k].get((each["trace"], each["path"])))
+            assert came_back(each["values"][each["picks"][k]], shown[k].get((each["trace"], each["path"])))
 
 
 FRAMED = {
@@ -52,4 +52,4 @@ def test_frames_are_what_the_kernel_shows(make):
         assert said == explorer._summary()
         one, other = parts(drawn), parts(explorer._figure(coarse=False))
         assert one.keys() == other.keys()
-        assert all(same(value, other[place]) for place, value in one.items())
+        assert all(came_back(value, other[place]) for place, value in one.items())
