@@ -88,7 +88,7 @@ class Panels:
     ) -> None:
         """Add bars, outlined and hatched; text: above them; flat: from left to right."""
         across = {"x": values, "y": places, "orientation": "h"} if flat else {"x": places, "y": values}
-        pattern = {"shape": hatch, "fgcolor": stroke, "size": 5}
+        pattern = {"shape": hatch, "fgcolor": stroke, "size": 5, "fillmode": "overlay"}  # over the colour
         look = {"color": color, "line": {"width": 1, "color": ink}, "pattern": pattern}
         free = {"textposition": "outside", "cliponaxis": False, "constraintext": "none", "textfont": {"size": 11}}
         written = {} if text is None else {"text": text, **free}

@@ -25,3 +25,13 @@ def test_the_state_of_an_explorer_is_json():
     nets = {"mine": ll.nets.load("digits-0.5-sparse")}
     explorer = ll.teach.AccuracyExplorer(nets, digits.x_test[:5], digits.y_test[:5], eps_max=1.0)
     json.dumps(explorer.figure.to_plotly_json(), allow_nan=False, default=lambda array: array.tolist())
+
+
+def test_a_hatch_lies_over_the_colour_of_its_bar():
+    """In plotly's other mode the bar is white below it."""
+    panels = Panels(100)
+    panels.open((0, 1), (0, 1), "", {}, {})
+    panels.bars([0], [1.0], "#009E73", "/")
+    (bar,) = panels.figure().data
+    assert (bar.marker.color, bar.marker.pattern.fillmode) == ("#009E73", "overlay")
+    assert bar.marker.pattern.bgcolor is None
