@@ -1,7 +1,7 @@
 """Certificates: what a bound proves about a label."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 
@@ -12,6 +12,7 @@ from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import CENTRED
 from lliptools.certificates.margins import largest_change, margins, own_class
+from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input
@@ -20,7 +21,7 @@ from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
 
-__all__ = ["BoundFunction", "Certificate", "certify", "worst_margins"]
+__all__ = ["BoundFunction", "Certificate", "certify", "check_bound", "worst_margins"]
 
 NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
@@ -52,6 +53,7 @@ def certify(
     bound: BoundFunction = local_bound,
     *,
     centred: bool = False,
+    shells: int = 1,
     outward: bool = True,
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
@@ -60,6 +62,8 @@ def certify(
       domain, the ball is the part of it that lies in the domain.
     * centred: ask bounds that can (local, path, merged, tightest) for centred constants, which are smaller: a
       certificate compares with the centre only. Else the constants hold between any two points of the ball.
+    * shells: how many concentric shells the way to the edge is divided into (shells.falls); for a bound whose constant
+      climbs steeply with the radius.
     * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
       Certificate.bound.arithmetic says so.
     * What the ball can take of a margin is the smaller of eps times the constant of f_y − f_j and the largest change of
@@ -81,8 +85,14 @@ def certify(
         values = at_center(blocks, Center(center, torch.zeros_like(center)))
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
         found = (with_centre(bound) if centred else bound)(net, x, eps)
-        _check_bound(found, radius)
-        margin, worst = worst_margins(found, values, y, radius)
+        check_bound(found, radius)
+        fall, radii = None, shell_radii(radius, shells)
+        if shells > 1:
+            fallen, each = falls(bound, net, x, y, radii)
+            check_bound(each, radii.flatten())
+            fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
+            found = replace(found, failure_probability=spent)
+        margin, worst = worst_margins(found, values, y, radius, fall)
         own = own_class(margin, y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate(
@@ -99,10 +109,13 @@ def with_centre(bound: BoundFunction) -> BoundFunction:
     return partial(bound, centred=True) if "centred" in signature(bound).parameters else bound  # type: ignore[call-arg]
 
 
-def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+def worst_margins(
+    found: Bound, values: list[Center], y: Tensor, radius: Tensor, fall: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The margins f_y − f_j at the points, and lower bounds of them over the balls: (batch, classes) each.
 
-    values: the outputs of every block at the points. What the bound is worth, these margins are worth.
+    values: the outputs of every block at the points. fall: (batch, classes), how far the margins can fall by what else
+    is known. What the bound is worth, these margins are worth.
     """
     logits = values[-1]
     own, margin = own_class(logits.value, y), margins(logits.value, y)
@@ -111,6 +124,8 @@ def worst_margins(found: Bound, values: list[Center], y: Tensor, radius: Tensor)
     change = inflated(product_above(radius[:, None], pairwise))
     if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
         change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
+    if fall is not None:
+        change = torch.fmin(change, fall)
     error = logits.doubt + logits.doubt.gather(1, y[:, None])
     rounding = enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())
     return margin, margin - inflated(change.masked_fill(own, 0.0) + rounding, 8)
@@ -136,7 +151,8 @@ def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) 
     return torch.cat(change) * (1 + 8 * gamma(last.columns, root)) + rounding[:, None]
 
 
-def _check_bound(found: Bound, radius: Tensor) -> None:
+def check_bound(found: Bound, radius: Tensor) -> None:
+    """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,)."""
     if not (found.eps >= radius).all():
         raise InvalidInput(
             expected=f"a bound on the ball of radius {radius.max().item():g}",

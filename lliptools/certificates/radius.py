@@ -7,15 +7,18 @@ from torch import Tensor, nn
 
 from lliptools.bounds import global_bound, local_bound
 from lliptools.bounds.reading import read
-from lliptools.certificates.certificate import BoundFunction, certify
-from lliptools.certificates.margins import margins
+from lliptools.certificates.certificate import BoundFunction, certify, check_bound
+from lliptools.certificates.margins import margins, own_class
+from lliptools.certificates.shells import falls, shell_radii
+from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_tolerance
-from lliptools.norms.rounding import outward_rounding
+from lliptools.norms.rounding import outward_rounding, unit
 
 __all__ = ["certified_radius", "narrowed"]
 
 LARGEST = 1e300
+SPENT = 1e-9  # of a radius, for the rounding on the march
 ROUNDS = 200
 Holds = Callable[[Tensor, Tensor], Tensor]  # numbers of points (count,), a radius for each (count,) -> (count,) bool
 
@@ -27,6 +30,7 @@ def certified_radius(
     bound: BoundFunction = local_bound,
     *,
     centred: bool = False,
+    shells: int = 1,
     tolerance: float = 1e-6,
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
@@ -36,9 +40,14 @@ def certified_radius(
     * It is 0 where class y does not strictly win at the point, inf where the global bound of every f_y − f_j is 0.
     * With a probabilistic norm each of some 20 trials fails with the probability of one certificate.
 
+    shells: then march outwards to twice that radius, shell by shell, as long as something is left of every margin.
     Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
     check_tolerance(tolerance)
+    shell_radii(torch.ones(1), shells)
+    if shells > 1:
+        whole = certified_radius(net, x, y, bound, centred=centred, tolerance=tolerance)
+        return _marched(net, x, y, bound, whole, shells)
     here = certify(net, x, y, 0.0, bound=bound, centred=centred)
     # Enclosed too: a constant whose rounded value is 0 need not be 0, and then the radius is finite.
     with torch.no_grad(), outward_rounding():
@@ -55,6 +64,35 @@ def certified_radius(
     below, above = by_global * (1 - tolerance / 4), by_global * (1 + tolerance / 4)
     trial = torch.where(here.holds, torch.where(by_global > 0, below, nearest), 0.0)
     return narrowed(holds, *_bracketed(holds, known, trial, above), tolerance)
+
+
+@torch.no_grad()
+@outward_rounding()
+def _marched(net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction, whole: Tensor, shells: int) -> Tensor:
+    """The radius at which the first margin is spent by shells up to twice a certified one, or that one: (batch,).
+
+    Between two shells the rest of a margin is spent at the constant of the outer one, which is no smaller than those
+    further in: at 1 − δ of the radius at most 1 − δ of the margin is spent.
+    """
+    index = ((whole > 0) & (whole < LARGEST)).nonzero()[:, 0]
+    if not len(index):
+        return whole
+    x, y = x[index], y.to(whole.device, torch.int64)[index]
+    radii = shell_radii(2 * whole[index], shells)
+    fall, found = falls(bound, net, x, y, radii)
+    check_bound(found, radii.flatten())
+    center = check_input(net, x)
+    logits = at_center(read(net, x), Center(center, torch.zeros_like(center)))[-1]
+    own, margin = own_class(logits.value, y), margins(logits.value, y)
+    left = margin - (logits.doubt + logits.doubt.gather(1, y[:, None]) + 8 * unit(margin) * margin.abs())
+    first = (fall < left[:, None]).to(torch.int64).cumprod(dim=1).sum(dim=1)  # shells that are crossed whole
+    fall, radii = (torch.nn.functional.pad(part, pad) for part, pad in ((fall, (0, 0, 1, 0)), (radii, (1, 0))))
+    inside, outside = (k.clamp_max(shells) for k in (first, first + 1))
+    before, after = (fall.gather(1, k[:, None])[:, 0] for k in (inside, outside))
+    start, end = (radii.gather(1, k) for k in (inside, outside))
+    share = torch.where(after > before, (left - before) / (after - before), 1.0).clamp(0.0, 1.0)
+    spent = ((1 - SPENT) * (start + share * (end - start))).nan_to_num(nan=0.0).masked_fill(own, torch.inf).amin(dim=1)
+    return whole.index_put((index,), torch.maximum(whole[index], torch.minimum(spent, radii[:, -1])))
 
 
 def _bracketed(holds: Holds, certified: Tensor, trial: Tensor, then: Tensor) -> tuple[Tensor, Tensor]:
