@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.linear import TINY, UNIT, LinearMap, matrix_of
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, over_rows
 
@@ -21,6 +21,13 @@ def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
     Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the
     convolution before it. Raises InvalidInput where the weights are so small that their products underflow.
     """
+    if len(layer.operators) != 1:
+        raise UnsupportedLayer(
+            expected="linear layers of one operator each, as LinearMap.of makes them",
+            got=f"a layer of {len(layer.operators)} operators",
+            cause="a chain of an own layer in which two maps were joined",
+            next_step="name its maps one after another in the chain",
+        )
     (operator,), before = layer.operators, first.layers or first.operators
     operators, relative = (*before, operator), first.relative_error + layer.relative_error
     last = before[-1] if before else None
@@ -75,7 +82,7 @@ def _collapsed(linear: LinearMap) -> LinearMap:
 
 
 def _check_underflow(size: Tensor, reached: Tensor) -> None:
-    if (reached & (size.detach() < SMALLEST)).any():
+    if not (~reached | (size.detach() >= SMALLEST)).all():
         raise InvalidInput(
             expected=f"consecutive linear layers whose products of weights stay above {SMALLEST:g}",
             got=f"a product of {size.detach()[reached].min().item():g}",

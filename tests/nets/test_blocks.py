@@ -31,3 +31,10 @@ def test_mlp_has_one_threshold_a_unit():
     net = mlp(3, 5, 4, activation="clipped_relu", theta=0.2)
     assert net[1].theta.shape == (5,)
     assert [type(layer).__name__ for layer in net] == ["Linear", "ClippedReLU", "Linear"]
+
+
+def test_a_layer_of_several_operators_is_refused():
+    one = LinearMap.dense(torch.eye(2, dtype=torch.float64))
+    nothing = LinearMap.identity(torch.Size([2]), torch.zeros((), dtype=torch.float64))
+    with pytest.raises(ll.UnsupportedLayer, match="one operator each"):
+        composed(one, nothing)
