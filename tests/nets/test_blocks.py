@@ -1,7 +1,10 @@
+import pytest
 import torch
 from networks import NETWORKS, points
 
-from lliptools.nets import fold, forward, mlp, read_blocks
+import lliptools as ll
+from lliptools.nets import LinearMap, fold, forward, mlp, read_blocks
+from lliptools.nets.composition import composed
 
 
 def test_blocks_compute_the_network():
