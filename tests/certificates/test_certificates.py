@@ -49,6 +49,7 @@ def test_no_attack_breaks_a_certified_radius(name, rung):
             assert smallest_margin(exact(attacked), y[k : k + 1]).item() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_radius_is_certified_and_the_largest(name):
     for rung in UPPER:

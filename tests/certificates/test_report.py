@@ -68,6 +68,7 @@ def test_a_radius_is_printed_in_full(points):
     assert "0.123457" not in shown
 
 
+@pytest.mark.slow
 def test_a_console_without_these_signs(points, tmp_path):
     to = tmp_path / "new" / "rows.json"
     command = [sys.executable, "-m", "lliptools", "bounds", "digits-clipped", "--input", points, "--eps", "0.01"]

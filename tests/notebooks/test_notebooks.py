@@ -13,7 +13,7 @@ from lliptools.teach.shared.style import CERTIFIED, STATES, UNPROVED
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MARK = "# NBVAL_CHECK_OUTPUT"
-EXPLORER = re.compile(r"ll\.teach\.widgets\.\w+Explorer\(")
+EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
