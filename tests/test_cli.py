@@ -172,6 +172,7 @@ def test_a_provenance_without_a_recipe_is_one_message(tmp_path):
         assert "lliptools recipes" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_that_closes_is_no_error_of_files():
     command = f"{sys.executable} -m lliptools recipes | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)

@@ -94,6 +94,7 @@ def test_a_file_of_torch_export_comes_back(name, tmp_path):
     assert (ll.local_bound(again, x, 0.1).value >= ll.sampled_bound(net, x, 0.1, samples=16, steps=2).value).all()
 
 
+@pytest.mark.slow
 def test_it_runs_where_lliptools_is_not_installed(tmp_path):
     net, shape, x = made("images", torch.float32)
     ll.export(net, shape, to=tmp_path / "net.pt2")

@@ -56,6 +56,7 @@ def gate(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_last_line_is_loud_where_a_test_passed_only_the_second_time(gate, tmp_path):
     status, lines = gate("test_flaky")
     assert status == 0, lines
@@ -64,6 +65,7 @@ def test_the_last_line_is_loud_where_a_test_passed_only_the_second_time(gate, tm
     assert (tmp_path / "flaky").read_text() == "xx"
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_all_passed(gate, tmp_path):
     status, lines = gate("test_sound")
     assert status == 0, lines
@@ -71,6 +73,7 @@ def test_nothing_is_said_where_all_passed(gate, tmp_path):
     assert (tmp_path / "sound").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_what_fails_twice_fails(gate, tmp_path):
     status, lines = gate("test_broken")
     assert status == 1, lines

@@ -203,6 +203,7 @@ def test_a_plane_that_rounding_puts_outside_of_the_ball(start, leak, features):
     assert moved
 
 
+@pytest.mark.slow
 def test_certificates_take_it_and_reach_further():
     net, split = ll.nets.load("moons"), ll.training.moons()
     x, y = split.x_test[:5], split.y_test[:5]

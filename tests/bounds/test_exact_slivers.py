@@ -309,6 +309,7 @@ def test_distances_are_never_more_than_the_true_one():
     assert point[0].tolist() == pytest.approx([0, 0.25], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_distances_against_rational_arithmetic():
     answered = 0
     for draw, net, x, _ in cases(20, 2):

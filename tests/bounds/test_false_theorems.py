@@ -40,6 +40,7 @@ def test_global_radii_count_steep_slopes(residual):
     assert not ll.certify(net, x, y, 2.5, bound=ll.tightest_bound).holds.any()
 
 
+@pytest.mark.slow
 def test_large_layers_whose_squares_underflow():
     conv, last = nn.Conv2d(8, 8, 3, padding=1).double(), nn.Linear(648, 2).double()
     with torch.no_grad():

@@ -674,6 +674,7 @@ def digits(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_certify_then_check(digits):
     to = digits / "new" / "c.json"
     options = ("--input", digits / "x.npy", "--eps", 0.1, "--labels", digits / "y.npy")

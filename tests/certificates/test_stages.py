@@ -34,6 +34,7 @@ def test_same_answers_as_the_full_computation(eps):
     assert staged.failure_probability <= 1e-9
 
 
+@pytest.mark.slow
 def test_every_stage_has_its_points():
     net, x, y = small_cnn()
     reach = ll.certified_radius(net, x, y, bound=lambda *a: ll.global_bound(*a, norm=ll.bounds.torus_norm))

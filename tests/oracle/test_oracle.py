@@ -177,6 +177,7 @@ def test_a_norm_from_below_that_says_it_is_from_above_is_caught():
     assert caught >= 8
 
 
+@pytest.mark.slow
 def test_most_radii_beyond_the_nearest_break_are_refuted():
     """Of networks with two inputs, whose distance to another label is known exactly; and none that is a bit smaller."""
     beyond = within = asked = 0

@@ -40,6 +40,7 @@ def test_data(digits):
     assert moons.to("cpu").y_test.dtype == torch.int64
 
 
+@pytest.mark.slow
 def test_certified_training_is_reproducible_and_learns(digits):
     one, other = (trained(TINY, digits, seed=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
@@ -111,6 +112,7 @@ def test_networks_by_design_learn(digits, kind):
     assert [type(layer) for layer in images] == [type(layer) for layer in net]
 
 
+@pytest.mark.slow
 def test_the_papers_networks():
     """As many parameters as the paper says, nearly all of them in dense layers."""
     for size, millions in (("small", 41), ("medium", 79), ("large", 118), ("xlarge", 236)):

@@ -192,6 +192,7 @@ def test_adversarial_points_are_adversarial():
         assert unseen.distance.isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_seed_makes_the_same_networks_and_another_seed_others():
     first = unseen_networks(0)
     unseen_networks.cache_clear()

@@ -137,6 +137,7 @@ def digits():
     return ll.nets.load("digits-clipped"), data.x_test, data.y_test
 
 
+@pytest.mark.slow
 def test_controls_change_figure_and_text(digits):
     explorer = LatticeExplorer(*digits, index=3, eps=0.05, eps_max=0.2)
     text, figure = explorer.summary.value, go.Figure(explorer.figure)

@@ -79,6 +79,7 @@ def test_a_linear_network_is_certified_to_the_true_distance(rung):
                 assert Fraction(claimed) ** 2 * sum(a * a for a in direction) <= margin**2
 
 
+@pytest.mark.slow
 def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
     net, plane = moons
     seen = set()

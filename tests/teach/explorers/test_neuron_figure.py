@@ -175,6 +175,7 @@ def test_planes_of_other_networks(activation):
     neurons(view, 1)
 
 
+@pytest.mark.slow
 def test_radii_certify_and_end_where_the_engine_ends():
     for name in ("clipped", "residual, clipped", "convolutional, clipped by channel", "dead layer"):
         net = NETWORKS[name]()

@@ -20,6 +20,8 @@ import lliptools as ll
 from lliptools.teach.publish import solutions
 from lliptools.teach.publish.release import release, source, write_sources
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[3] / "notebooks"
 TUTORIALS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(FOLDER.glob("*.ipynb"))}
 GRADED = {name: [task for task in solutions.tasks(notebook) if task.names] for name, notebook in TUTORIALS.items()}
