@@ -154,6 +154,13 @@ def test_a_class_that_was_patched_is_found(monkeypatch):
         ll.local_bound(net, x, 0.1)
 
 
+def test_one_output_that_differs_is_found(monkeypatch):
+    net, x = random_net(nn.Linear(3, 4), nn.Tanh()), torch.randn(2, 3, dtype=torch.float64)
+    monkeypatch.setattr(nn.Tanh, "forward", lambda self, z: torch.cat([z[:, :-1].tanh(), 2 * z[:, -1:].tanh()], dim=1))
+    with pytest.raises(ll.UnsupportedLayer, match=r"layer 1 \(Tanh\)"):
+        ll.local_bound(net, x, 0.1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_a_net_of_any_precision_is_compared_by_its_float64_numbers(dtype):
     net = random_net(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), ll.nets.ClippedReLU(0.3), nn.Linear(8, 4)).to(dtype)
