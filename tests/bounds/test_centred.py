@@ -52,6 +52,7 @@ def test_a_unit_in_closed_form():
     assert ll.certified_radius(net, x, y, centred=True).item() == pytest.approx(5 / 3, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("name", ["relu", "clipped", "clipped maxmin", "tanh", "convolutional", "residual"])
 def test_attacks_never_break_a_centred_certificate(name, bound):

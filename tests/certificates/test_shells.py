@@ -27,6 +27,7 @@ def test_a_constant_that_climbs():
     assert radii[-1] < 1.4 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", ["global", "local", "tightest"])
 @pytest.mark.parametrize("name", ["relu", "clipped", "clipped maxmin", "residual, clipped", "tanh"])
 def test_shells_never_lose_and_are_never_broken(name, bound):

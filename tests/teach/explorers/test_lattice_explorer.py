@@ -74,6 +74,7 @@ def test_the_tightest_is_above_the_multipliers_that_it_could_not_afford():
     assert ("exact", "merged") not in drawn.edges(0)[0]
 
 
+@pytest.mark.slow
 def test_dashed_lines_hold_at_every_radius_and_are_no_theorems():
     for name in NETWORKS:
         drawn = view(name)
