@@ -106,7 +106,7 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     points = affordable(local).nonzero()[:, 0]
     if not len(points):
         return local
-    chosen = slopes.select(points)
+    chosen = slopes.select(points.cpu())
     merged = torch.minimum(local.value[points], by_multipliers(chosen, steps))
     value = local.value.index_put((points,), merged)
     return replace(local, value=value, pairs=partial(_tightest_pairs, chosen, points, steps))
@@ -125,7 +125,8 @@ def _tightest_pairs(
 def affordable(bound: Bound) -> Tensor:
     """Where few enough units are unstable for multipliers, (batch,) bool; of a tightest bound."""
     slopes = bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
-    return torch.zeros_like(bound.value, dtype=torch.bool) if slopes is None else _unstable(slopes) <= UNSTABLE
+    few = torch.tensor(False) if slopes is None else _unstable(slopes) <= UNSTABLE
+    return few.to(bound.value.device).expand(len(bound.value))
 
 
 def _slopes(bound: Bound) -> Slopes:
@@ -145,7 +146,7 @@ def widest(blocks: tuple[Block, ...]) -> int:
 
 def _unstable(slopes: Slopes) -> Tensor:
     """How many unstable units each sample has, (batch,)."""
-    return sum(slopes.counts, torch.zeros_like(slopes.lost, dtype=torch.int64))
+    return sum(slopes.counts, torch.zeros(len(slopes.lost), dtype=torch.int64, device="cpu"))
 
 
 def by_groups(slopes: Slopes, of_group: Callable[[Tensor, Slopes], Tensor]) -> Tensor:
@@ -159,7 +160,7 @@ def groups(slopes: Slopes) -> Iterator[tuple[Tensor, Slopes]]:
     """Samples with about as many unstable units, as indices and state, one group at a time."""
     largest = max([1, *(rows.shape[1] * rows.shape[2] for rows in slopes.rows)])
     for index in _unstable(slopes).argsort(stable=True).split(max(1, min(GROUP, ROOM // largest))):
-        yield index, slopes.select(index)
+        yield index.to(slopes.lost.device), slopes.select(index)
 
 
 def by_multipliers(slopes: Slopes, steps: int) -> Tensor:

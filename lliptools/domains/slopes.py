@@ -48,7 +48,7 @@ class Slopes(Domain):
     them are filled up with 0.
     own: (batch, unstable) upper bounds of |p| / ‖Δx‖, and joint: (batch,) of ‖p_k‖ / ‖Δx‖.
     links: norms of the parts of every Z_k that read Δx, p_1, p_2, …, (batch, 1 + layers before it).
-    counts: how many unstable units the layers of every sample have, (batch,) each.
+    counts: how many unstable units the layers of every sample have, (batch,) each, on the CPU.
     alive: (batch or 1, units), False where a unit depends on nothing. lost: (batch,), True where underflow took digits.
     """
 
@@ -185,8 +185,12 @@ class Slopes(Domain):
         return replace(self, state=chosen - state, error=error, alive=alive, fresh=False)
 
     def select(self, index: Tensor) -> Slopes:
-        """The state of some of the samples, without the variables and layers that only others need."""
+        """The state of some of the samples, without the variables and layers that only others need.
+
+        index: (count,), on the CPU.
+        """
         most = [int(count[index].max()) for count in self.counts]
+        there = index.to(self.lost.device)
         layers = [k for k, count in enumerate(most) if count]
 
         def trimmed(state: Tensor, before: int) -> Tensor:
@@ -194,19 +198,19 @@ class Slopes(Domain):
             return torch.cat([first, *(part[:, :count] for part, count in zip(others, most, strict=False))], dim=1)
 
         def chosen(values: Tensor) -> Tensor:
-            return values if len(values) == 1 else values[index]  # one stands for all samples
+            return values if len(values) == 1 else values[there]  # one stands for all samples
 
         return replace(
             self,
             state=trimmed(chosen(self.state), len(most)),
             error=chosen(self.error),
             alive=chosen(self.alive),
-            lost=self.lost[index],
-            eps=self.eps[index],
-            rows=tuple(trimmed(self.rows[k][index, :, : most[k]], k) for k in layers),
-            own=tuple(self.own[k][index, : most[k]] for k in layers),
-            joint=tuple(self.joint[k][index] for k in layers),
-            links=tuple(self.links[k][index][:, [0, *(1 + j for j in layers if j < k)]] for k in layers),
+            lost=self.lost[there],
+            eps=self.eps[there],
+            rows=tuple(trimmed(self.rows[k][there, :, : most[k]], k) for k in layers),
+            own=tuple(self.own[k][there, : most[k]] for k in layers),
+            joint=tuple(self.joint[k][there] for k in layers),
+            links=tuple(_columns(self.links[k][there], [0, *(1 + j for j in layers if j < k)]) for k in layers),
             counts=tuple(self.counts[k][index] for k in layers),
         )
 
@@ -270,7 +274,7 @@ class Slopes(Domain):
             own=(*self.own, own),
             joint=(*self.joint, joint),
             links=(*self.links, links),
-            counts=(*self.counts, kept.sum(dim=1)),
+            counts=(*self.counts, kept.sum(dim=1).cpu()),
         )
 
     def _parts(self, state: Tensor) -> tuple[Tensor, ...]:
@@ -325,3 +329,7 @@ def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
     )
     missed = length(weight.T - Q @ R, dim=0) + gamma(len(R), Q) * square.sqrt() * rows
     return R[None], inflated(enclosed(missed + tilt * rows) + length(beside, dim=1))[None]
+
+
+def _columns(matrix: Tensor, which: list[int]) -> Tensor:
+    return torch.stack([matrix[:, column] for column in which], dim=1)

@@ -158,7 +158,9 @@ def asked_once(bound: Callable[..., ll.Bound]) -> Callable[..., ll.Bound]:
     def once(net: nn.Module, x: Tensor, eps: Tensor) -> ll.Bound:
         found, known = bound(net, x, eps), []
         compute = found.pairwise
-        object.__setattr__(found, "pairwise", lambda y: known[0] if known else known.append(compute(y)) or known[0])
+        object.__setattr__(
+            found, "pairwise", lambda y, needed=None: known[0] if known else known.append(compute(y)) or known[0]
+        )
         return found
 
     return once

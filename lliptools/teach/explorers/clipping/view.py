@@ -167,10 +167,10 @@ def clip_view(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale:
 
 def theta_curve(net: nn.Sequential, x: Tensor, eps: float, scales: Sequence[float], effort: Effort) -> ThetaCurve:
     """The bounds at one point, (1, *sample), for every factor of the thresholds."""
-    radii = torch.tensor([eps, math.inf], dtype=torch.float64, device=x.device)
-    both, bound = x.expand(2, *x.shape[1:]), effort.bound()
-    values = torch.stack([bound(scale_thresholds(net, scale), both, radii).value for scale in scales]).cpu()
-    return ThetaCurve(torch.tensor(scales, dtype=torch.float64), values[:, 0], values[:, 1])
+    bound = effort.bound()
+    local = torch.cat([bound(scale_thresholds(net, scale), x, eps).value for scale in scales]).cpu()
+    everywhere = global_bound(net, x, norm=UpperNorm(tolerance=effort.tolerance)).value.cpu()  # whatever theta is
+    return ThetaCurve(torch.tensor(scales, dtype=torch.float64), local, everywhere.expand_as(local))
 
 
 def member(
