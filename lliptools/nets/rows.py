@@ -23,8 +23,9 @@ def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
     slope = column_slope.reshape(len(column_slope), *first.in_shape)
     # Where several entries of a kernel meet in one of the matrix, (a + b)² <= 2(a² + b²).
     squared = first.copies * first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
-    if linear.has_tiny_entries or (slope.detach() > 0).logical_and(slope.detach() < SAFE).any():
-        alive = first.with_entries(lambda w: (w != 0).to(w.dtype))((slope > 0).to(slope.dtype)) > 0
+    ordinary = (slope.detach() <= 0).logical_or(slope.detach() >= SAFE)  # not what is no number
+    if linear.has_tiny_entries or not ordinary.all():
+        alive = first.with_entries(lambda w: (w != 0).to(w.dtype))((~(slope <= 0)).to(slope.dtype)) > 0
     else:
         alive = squared != 0  # NaN, of a zero weight and an endless slope, stays NaN
     # Squares that underflow are made up for; the root has no finite gradient at 0.
