@@ -60,24 +60,34 @@ def by_bound_text(tables: Mapping[str, AccuracyTables]) -> str:
 def certified_accuracy(
     net: nn.Module,
     x: Tensor | Iterable[tuple[Tensor, Tensor]],
-    y: Tensor | None,
-    eps: float | Sequence[float],
+    y: Tensor | float | Sequence[float] | None = None,
+    eps: float | Sequence[float] | None = None,
     bound: BoundFunction = local_bound,
     *,
     progress: bool = False,
 ) -> AccuracyTable | AccuracyTables:
     """Clean, attacked and certified accuracy at one finite radius, or at several in one pass over the points.
 
-    * x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, and y None.
+    * x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, without y:
+      certified_accuracy(net, loader, eps).
     * eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
     * The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy on the whole ball, whatever
       domain the bound has. progress: show a bar.
 
     Raises InvalidInput.
     """
-    radii = eps if isinstance(eps, Sequence) else [eps]
-    tables = accuracy_by_bound(net, x, y, radii, {"": bound}, progress=progress)[""]
-    return tables if isinstance(eps, Sequence) else tables[0]
+    labels: Any = None if eps is None else y
+    asked: Any = y if eps is None else eps
+    if asked is None or isinstance(asked, Tensor):
+        raise InvalidInput(
+            expected="certified_accuracy(net, x, y, eps), or certified_accuracy(net, loader, eps)",
+            got="no eps" if asked is None or eps is None else "eps as a tensor",
+            cause="labels without a radius after them, or a tensor of radii",
+            next_step="pass a float, or a list of several",
+        )
+    radii = asked if isinstance(asked, Sequence) else [asked]
+    tables = accuracy_by_bound(net, x, labels, radii, {"": bound}, progress=progress)[""]
+    return tables if isinstance(asked, Sequence) else tables[0]
 
 
 def accuracy_by_bound(
@@ -130,7 +140,7 @@ def _batches(x: Tensor | Iterable[tuple[Tensor, Tensor]], y: Tensor | None) -> I
                 expected="y=None beside a loader of (x, y) pairs, or x as a tensor",
                 got=type(x).__name__,
                 cause="a list of points, or labels that the loader gives already",
-                next_step="torch.stack the points, or pass None for y",
+                next_step="torch.stack the points, or leave y out: certified_accuracy(net, loader, eps)",
             )
         yield from x
     elif isinstance(y, Tensor) and y.shape == x.shape[:1] and len(x):

@@ -55,8 +55,10 @@ def test_ties_are_wrong():
 def test_a_loader(capsys):
     net, x, y = setting()
     loader = DataLoader(TensorDataset(x, y), batch_size=16)
-    whole, batched = (ll.certified_accuracy(net, *data, [0.1], progress=True) for data in ((x, y), (loader, None)))
-    assert str(whole) == str(batched)
+    given = (x, y, [0.1]), (loader, None, [0.1]), (loader, [0.1])
+    whole, *batched = (str(ll.certified_accuracy(net, *data, progress=True)) for data in given)
+    assert batched == [whole, whole]
+    assert str(ll.certified_accuracy(net, loader, eps=0.1)) == str(ll.certified_accuracy(net, loader, 0.1))
     assert "100%" in capsys.readouterr().err
 
 
@@ -67,6 +69,10 @@ def test_what_it_does_not_take():
         ((net, x, y, []), "at least one point and one radius"),
         ((net, list(x), y, 0.1), "y=None"),
         ((net, x, None, 0.1), "y as an integer tensor"),
+        ((net, x, 0.1), "y as an integer tensor"),
+        ((net, x, y), "no eps"),
+        ((net, x), "no eps"),
+        ((net, x, y, torch.tensor(0.1)), "eps as a tensor"),
     ):
         with pytest.raises(ll.InvalidInput, match=said):
             ll.certified_accuracy(*arguments)
