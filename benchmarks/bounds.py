@@ -123,7 +123,7 @@ def stages() -> str:
     """Shipped convolutional nets, 1,000 MNIST test images: certify_in_stages against the full computation."""
     torch.set_num_threads(2)
     data = ll.training.mnist()
-    x, y = ll.training.as_float(data.x_test[:1000]), data.y_test[:1000]
+    x, y = data.x_test[:1000].float(), data.y_test[:1000]
     rows: list[list[object]] = []
     details = []
     for name, eps in (("mnist-small-sparse", 0.3), ("mnist-small-local", 0.3), ("mnist-small-standard", 0.02)):

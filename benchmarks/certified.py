@@ -22,7 +22,7 @@ import torch
 from common import table
 
 import lliptools as ll
-from lliptools.training import Recipe, as_float
+from lliptools.training import Recipe
 
 LINES = Path(__file__).parent / "results" / "certified.jsonl"
 FAMILIES = (
@@ -66,7 +66,7 @@ def seconds_a_step(recipe: Recipe, data: ll.training.Split, steps: int = 20) -> 
     """Processor time of the loss and its gradient, after the ramp."""
     torch.manual_seed(0)
     net, norm = recipe.network().to(recipe.dtype), ll.training.SharedNorm(recipe.norm_steps or 6)
-    x, y = as_float(data.x_train[: recipe.batch_size], recipe.dtype), data.y_train[: recipe.batch_size]
+    x, y = data.x_train[: recipe.batch_size].to(recipe.dtype), data.y_train[: recipe.batch_size]
     for step in range(steps + 3):
         if step == 3:  # the first ones warm up
             start = time.process_time()
@@ -90,7 +90,7 @@ def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
     """Train and measure."""
     data = recipe.data()
     net, seconds = trained(recipe, seed, data)
-    x, y = as_float(data.x_test, recipe.dtype), data.y_test
+    x, y = data.x_test.to(recipe.dtype), data.y_test
     count = len(x) if len(recipe.network()) < 8 else 250  # convolutions cost more
     found: dict[str, Any] = {"seconds": seconds, "epochs": recipe.epochs, "points": count}
     found["clean"] = (net(x).argmax(dim=1) == y).double().mean().item()

@@ -445,8 +445,8 @@ def loaded(size: Size) -> Split:
 def training(report: Report, size: Size, captured: bool, nets: dict[str, nn.Sequential]) -> dict[str, Any]:
     """6C2F on CIFAR-10 by BCP: local and global, in equal epochs and in equal time."""
     data = loaded(size)
-    images = Images(data.x_train, data.y_train, size.batch, augment=True)
-    x, y = as_float(data.x_test[: size.test], torch.float64), data.y_test[: size.test]
+    images = Images(*data.stored("train"), size.batch, augment=True)
+    x, y = data.x_test[: size.test], data.y_test[: size.test]
     some, pace = replace(images, x=images.x[: 20 * size.batch]), dict[str, float]()
     for bound in ("local", "global"):
         step = Step(size.build(), Certified(EPS, bound=bound), captured=captured)
@@ -471,7 +471,7 @@ def training(report: Report, size: Size, captured: bool, nets: dict[str, nn.Sequ
         share = (WHOLE - LAST - report.seconds) / (len(runs) - place)
         run |= evaluated(nets[run["run"]], x, y, time.perf_counter() + share)
         print(run, flush=True)
-    return {"way": "CUDA graphs" if captured else "eager", "images": len(data.x_train), "runs": runs}
+    return {"way": "CUDA graphs" if captured else "eager", "images": len(data.y_train), "runs": runs}
 
 
 def certificates(size: Size, nets: dict[str, nn.Sequential]) -> dict[str, Any]:
@@ -479,7 +479,7 @@ def certificates(size: Size, nets: dict[str, nn.Sequential]) -> dict[str, Any]:
     if "local" not in nets:
         return {"left out": "no network was trained"}
     data = loaded(size)
-    x, y = as_float(data.x_test[: size.test], torch.float64), data.y_test[: size.test]
+    x, y = data.x_test[: size.test], data.y_test[: size.test]
     by_local(nets["local"], x[:2], y[:2])
     held, count, start = 0, 0, time.perf_counter()
     for points, labels in zip(x.split(WINDOW), y.split(WINDOW), strict=True):
@@ -498,7 +498,7 @@ def pack(path: Path) -> None:
 
     data, files, differ = ll.training.cifar10(), [], []
     labels = torch.cat([data.y_train, data.y_test])
-    for image in torch.cat([data.x_train, data.x_test]).numpy():
+    for image in torch.cat([data.stored(part)[0] for part in ("train", "test")]).numpy():
         file = io.BytesIO()
         Image.fromarray(image.transpose(1, 2, 0)).save(file, "JPEG", quality=QUALITY)
         files.append(file.getvalue())
@@ -508,7 +508,7 @@ def pack(path: Path) -> None:
     for each in files:
         while not each.startswith(common):
             common = common[:-1]
-    head = np.array([len(data.x_train), len(data.x_test), len(common)], dtype="<u4").tobytes() + common
+    head = np.array([len(data.y_train), len(data.y_test), len(common)], dtype="<u4").tobytes() + common
     lengths = np.array([len(file) - len(common) for file in files], dtype="<u2").tobytes()
     content = b"".join([head, labels.to(torch.uint8).numpy().tobytes(), lengths, *(f[len(common) :] for f in files)])
     path.parent.mkdir(parents=True, exist_ok=True)

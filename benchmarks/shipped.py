@@ -10,7 +10,6 @@ from common import machine, table
 
 import lliptools as ll
 from lliptools.certificates.accuracy import accuracy_by_bound
-from lliptools.training import as_float
 
 PAGE = Path(__file__).parent / "results" / "shipped.md"
 BOUNDS = ("global", "local", "tightest")
@@ -34,7 +33,7 @@ PUBLISHED = {
 def rows(name: str, data: ll.training.Split, points: int) -> list[list[object]]:
     """One row a radius of a network."""
     recipe = ll.training.recipe(name)
-    x, y = as_float(data.x_test[:points], torch.float64), data.y_test[:points]
+    x, y = data.x_test[:points], data.y_test[:points]
     found = accuracy_by_bound(ll.nets.load(name), x, y, recipe.radii, {bound: ll.BOUNDS[bound] for bound in BOUNDS})
     each = []
     for same in zip(*found.values(), strict=True):

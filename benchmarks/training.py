@@ -94,7 +94,7 @@ def main() -> None:
         digits.x_train[:128].float(),
         digits.y_train[:128],
     )
-    mnist = ll.training.as_float(ll.training.mnist().x_test[:256])
+    mnist = ll.training.mnist().x_test[:256].float()
     close = [
         row
         for name, net, x, eps in (

@@ -156,7 +156,7 @@ def train(
         if not Team.here().leads:
             return
     print(history)
-    points = ll.training.as_float(data.x_test[: recipe.measured], recipe.dtype).to(here)
+    points = data.x_test[: recipe.measured].to(here, recipe.dtype)
     labels = data.y_test[: recipe.measured].to(here)
     tables = accuracy_by_bound(net, points, labels, recipe.radii, {"": ll.local_bound}, progress=True)[""]
     print(tables)
@@ -192,7 +192,6 @@ def evaluate(
     With --json, the same command resumes where it was interrupted.
     Several processes: torchrun --nproc-per-node=N -m lliptools evaluate NETWORK
     """
-    import torch
 
     import lliptools as ll
     from lliptools.batchwise import finish, resumable
@@ -203,7 +202,7 @@ def evaluate(
         recipe = ll.training.recipe(str(ll.nets.provenance(network).get("recipe")))
         net, data = ll.nets.load(network).to(own), recipe.data()
         chosen = slice((recipe.measured if points is None else points) or None)
-        x, y = ll.training.as_float(data.x_test[chosen], torch.float64).to(own), data.y_test[chosen].to(own)
+        x, y = data.x_test[chosen].to(own), data.y_test[chosen].to(own)
         bounds = {each.value: ll.BOUNDS[each.value] for each in bound or Upper}
         tables = accuracy_by_bound(net, x, y, eps or recipe.radii, bounds, over=resumable(net, bounds, json_file))
         if not Team.here().leads:

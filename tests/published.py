@@ -70,10 +70,11 @@ def jpeg(mode, colour, size=(64, 64)):
 
 def check_tiny_imagenet(split):
     assert split.x_train.shape == (20, 3, 64, 64)
-    assert split.x_train.dtype == torch.uint8
+    assert split.stored("train")[0].dtype == torch.uint8
+    assert split.x_train.dtype == torch.float64
     assert split.y_train.tolist() == [0] * 10 + [1] * 10
     assert split.y_test.tolist() == [1, 0]
     blue, red, grey = split.x_train[0], split.x_train[10], split.x_train[13]
     assert torch.equal(split.x_test, torch.stack((red, blue)))
-    assert ((red.int() - torch.tensor([255, 0, 0])[:, None, None]).abs() <= 2).all()
-    assert (grey == 77).all()
+    assert ((red - torch.tensor([1, 0, 0])[:, None, None]).abs() <= 2 / 255).all()
+    assert (grey == 77 / 255).all()

@@ -128,6 +128,15 @@ def test_bad_points(net, x, said):
             call()
 
 
+def test_pixels_up_to_255_are_warned_of():
+    net, pixels = nn.Sequential(nn.Linear(64, 3)), torch.arange(128.0).view(2, 64)
+    for call in calls(net, pixels):
+        with pytest.warns(UserWarning, match="from 0 to 127.*x / 255"):
+            call()
+    for fine in (pixels / 255, pixels.clamp_max(16), -pixels, pixels * 4, pixels + 0.5):
+        ll.global_bound(net, fine)
+
+
 @pytest.mark.parametrize(
     "eps",
     [-1, -1e-300, math.nan, torch.tensor([0.1, -0.1]), torch.zeros(3), None, "wide", 1j, torch.tensor(1j), 10**400],

@@ -1,5 +1,7 @@
 """The batch of points that a bound is given, and the device that it is computed on."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from lliptools.nets.process import check_process
 __all__ = ["NO_FLOAT64", "check_input", "device_of", "home"]
 
 NO_FLOAT64 = ("mps",)  # devices, by type
+PIXELS = 48  # values of a sample from which on whole numbers up to 255 may be an image
 POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding
 
 
@@ -17,7 +20,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
     """The batch x, checked and flattened to float64: (batch, *shape) -> (batch, features).
 
     Raises InvalidInput for anything but a non-empty batch of finite floating-point samples on the network's device,
-    and in a process that does not compute as the theorems ask (process.check_process).
+    and in a process that does not compute as the theorems ask (process.check_process). Warns of pixels in 0 to 255.
     """
     check_process()
     check_network(net)
@@ -63,6 +66,12 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             got=f"{int((~x.isfinite()).sum())} NaN or infinite values",
             cause="a failed preprocessing step, such as a division by a standard deviation of 0",
             next_step="find them with torch.nonzero(~x.isfinite())",
+        )
+    if x.shape[1] >= PIXELS and 16 < x.max() <= 255 and x.min() >= 0 and (x == x.round()).all():
+        warnings.warn(
+            f"x has whole numbers from {x.min():g} to {x.max():g}, which look like pixels. The ball is in the units of "
+            "x: where the network was trained on values from 0 to 1, pass x / 255",
+            stacklevel=2,
         )
     return x
 

@@ -1,11 +1,13 @@
 """What networks are trained on: points to train, to choose by, and to test; and two sets that need no download."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
+from lliptools.training.batches import as_float
 
 __all__ = ["Split", "digit_images", "digits", "moons"]
 
@@ -14,8 +16,9 @@ __all__ = ["Split", "digit_images", "digits", "moons"]
 class Split:
     """Points to train, to test, and (after hold_out) to choose between networks by.
 
-    x: (samples, *shape), float64 points, or uint8 images (samples, channels, height, width) with pixels from 0 to 255,
-    an eighth of the memory; as_float and batches make them floats in [0, 1]. y: (samples,) int64.
+    x: (samples, *shape), floats. uint8 images (samples, channels, height, width) are stored as they are, an eighth of
+    the memory, and read as float64 in [0, 1], that is divided by 255. y: (samples,) int64.
+    Raises InvalidInput for other whole numbers, whose range is not known.
     """
 
     x_train: Tensor
@@ -25,10 +28,15 @@ class Split:
     x_validation: Tensor | None = None
     y_validation: Tensor | None = None
 
+    def stored(self, part: str) -> tuple[Any, Any]:
+        """x and y of "train", "test" or "validation" as they are stored; None and None where there is no such part."""
+        return getattr(self, f"_x_{part}"), getattr(self, f"y_{part}")
+
     def to(self, device: str | torch.device) -> "Split":
         """The same points on a device."""
-        parts = (getattr(self, field.name) for field in fields(self))
-        return Split(*(None if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
+        parts = [*self.stored("train"), *self.stored("test"), *self.stored("validation")]
+        there: list[Any] = [None if part is None else part.to(device) for part in parts]
+        return Split(*there)
 
     def hold_out(self, count: int, *, seed: int = 0) -> "Split":
         """The same points with count of the training points as validation part, every class by its share.
@@ -37,10 +45,10 @@ class Split:
         seed, on every device; the order of the points is kept, the test part untouched.
         Raises InvalidInput where count leaves nothing to train on, or where points are held out already.
         """
-        if self.x_validation is not None:
+        if self.y_validation is not None:
             raise InvalidInput(
                 expected="a split without validation part",
-                got=f"one with {len(self.x_validation)} points held out",
+                got=f"one with {len(self.y_validation)} points held out",
                 cause="a second call of hold_out",
                 next_step="call it once, on what the loader returned",
             )
@@ -53,8 +61,26 @@ class Split:
                 next_step=f"for a tenth pass count={max(1, samples // 10)}",
             )
         held = _every_class_by_its_share(self.y_train.cpu(), count, seed).to(self.y_train.device)
-        x, y = self.x_train, self.y_train
-        return Split(x[~held], y[~held], self.x_test, self.y_test, x[held], y[held])
+        x, y = self.stored("train")
+        return Split(x[~held], y[~held], *self.stored("test"), x[held], y[held])
+
+
+class _Points:
+    """A field of points, stored as they were given and read as floats."""
+
+    def __init__(self, name: str) -> None:
+        self.name = f"_{name}"
+
+    def __get__(self, split: object, owner: type) -> Any:
+        x = getattr(split, self.name)
+        return as_float(x, torch.float64) if x is not None and x.dtype == torch.uint8 else x
+
+    def __set__(self, split: object, x: Tensor | None) -> None:
+        object.__setattr__(split, self.name, x if x is None or x.dtype == torch.uint8 else as_float(x))
+
+
+for _name in ("x_train", "x_test", "x_validation"):
+    setattr(Split, _name, _Points(_name))
 
 
 def digits() -> Split:

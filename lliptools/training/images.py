@@ -1,4 +1,4 @@
-"""MNIST, CIFAR-10 and Tiny-ImageNet from their published files: uint8 images (samples, channels, height, width)."""
+"""MNIST, CIFAR-10 and Tiny-ImageNet from their published files: images (samples, channels, height, width) in [0, 1]."""
 
 import hashlib
 import math
@@ -47,10 +47,11 @@ OTHER = "another file under this name"
 
 
 def mnist() -> Split:
-    """The 28×28 handwritten digits: 60,000 to train, 10,000 to test; uint8 images (samples, 1, 28, 28).
+    """The 28×28 handwritten digits: 60,000 to train, 10,000 to test; (samples, 1, 28, 28) in [0, 1].
 
     Read from mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte in the data folder, .gz or decompressed, and compared
-    with the published files bit by bit (MD5); downloaded where they are missing, 11 MB. Raises InvalidInput.
+    with the published files bit by bit (MD5); downloaded where they are missing, 11 MB. Stored as bytes.
+    Raises InvalidInput.
     Source: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition (1998).
     """
     train, train_labels, test, test_labels = (_idx(name) for name in MNIST)
@@ -58,10 +59,10 @@ def mnist() -> Split:
 
 
 def cifar10() -> Split:
-    """Small photographs in 10 classes: 50,000 to train, 10,000 to test; uint8 images (samples, 3, 32, 32), 184 MB.
+    """Small photographs in 10 classes: 50,000 to train, 10,000 to test; (samples, 3, 32, 32) in [0, 1].
 
     Read from cifar10/cifar-10-batches-bin in the data folder, the "binary version"; downloaded where that folder is
-    missing, 170 MB. Raises InvalidInput for files of another form.
+    missing, 170 MB. Stored as bytes, 184 MB. Raises InvalidInput for files of another form.
     Source: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
     there = find(CIFAR10)
@@ -70,9 +71,10 @@ def cifar10() -> Split:
 
 
 def tiny_imagenet() -> Split:
-    """Photographs in 200 classes: 100,000 to train, 10,000 to test; uint8 images (samples, 3, 64, 64), 1.35 GB.
+    """Photographs in 200 classes: 100,000 to train, 10,000 to test; (samples, 3, 64, 64) in [0, 1].
 
     Read from tiny-imagenet-200 in the data folder, in about a minute; downloaded where that folder is missing, 248 MB.
+    Stored as bytes, 1.35 GB.
     The test part is the published validation part, as is usual: the labels of the published test part are secret.
     Classes are numbered in the alphabetical order of their WordNet identifiers; grey images get three equal channels.
     Needs Pillow. Raises InvalidInput.

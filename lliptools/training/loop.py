@@ -126,18 +126,18 @@ class _Run:
         rate = recipe.schedule(recipe.learning_rate, number, recipe.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        every = max(1, len(data.x_train) // recipe.batch_size // MEASURED)
+        every = max(1, len(data.y_train) // recipe.batch_size // MEASURED)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         right, seen = torch.zeros((), dtype=torch.int64, device=self.device), 0
         drawn: dict[str, Any] = {"augment": recipe.augment, "generator": self.generator, "dtype": self.dtype}
-        for step, (x, y) in enumerate(batches(data.x_train, data.y_train, recipe.batch_size, **drawn)):
+        for step, (x, y) in enumerate(batches(*data.stored("train"), recipe.batch_size, **drawn)):
             if step % every == 0:
                 right, seen = right + self._right(x, y), seen + len(x)
             loss = loss + len(x) * self._step(x, y, number, step)
         self.net.eval()
         if not all_finite(self.net):  # the last step can have spoilt what no later loss has shown
             raise self._stopped("a weight of {} is not finite", number, step, x)
-        numbers = {"loss": loss.item() / len(data.x_train), "clean": float(self.team.total(right)) / seen}
+        numbers = {"loss": loss.item() / len(data.y_train), "clean": float(self.team.total(right)) / seen}
         numbers |= validated(self.net, data, recipe.radii[0], self.team)
         return {"epoch": number, "learning_rate": rate, **numbers, "seconds": perf_counter() - start}
 
@@ -184,7 +184,7 @@ class _Run:
     def _identity(self) -> dict[str, Any]:
         """What a run has to agree on with the checkpoint it resumes."""
         data = self.data
-        parts = {"train": (data.x_train, data.y_train), "validation": (data.x_validation, data.y_validation)}
+        parts = {part: data.stored(part) for part in ("train", "validation")}
         return {
             "recipe": checkpoints.described(self.recipe),
             "seed": self.seed,

@@ -26,9 +26,9 @@ def validated(net: nn.Sequential, data: Split, eps: float, team: Team) -> dict[s
 
     net: in evaluation mode. eps: in input units. Every process of the team measures its share.
     """
-    if data.x_validation is None or data.y_validation is None:
+    if data.y_validation is None:
         return {}
-    x, y = team.share(data.x_validation), team.share(data.y_validation)
+    x, y = map(team.share, data.stored("validation"))
     counts = torch.zeros(2, dtype=torch.int64, device=x.device)
     with same_random_numbers(x.device):
         for points, labels in batches(x, y, AT_ONCE, shuffle=False, dtype=torch.float64):
@@ -37,5 +37,5 @@ def validated(net: nn.Sequential, data: Split, eps: float, team: Team) -> dict[s
             holds = certify_in_stages(net, points[right], labels[right], eps).holds if right.any() else right
             counts += torch.stack((right.sum(), holds.sum()))
     clean, certified = team.total(counts).tolist()
-    of = len(data.x_validation)
+    of = len(data.y_validation)
     return {"validation_clean": clean / of, "validation_certified": certified / of}

@@ -54,7 +54,7 @@ def test_provenance_is_true(name):
     if recipe.data in (ll.training.mnist, ll.training.cifar10) and not os.environ.get("LLIPTOOLS_DATA"):
         pytest.skip("MNIST and CIFAR-10 are measured where LLIPTOOLS_DATA names a folder that has them")
     data, measured = recipe.data(), record["held_out"]
-    x, y = ll.training.as_float(data.x_test[: recipe.measured]), data.y_test[: recipe.measured]
+    x, y = data.x_test[: recipe.measured].to(recipe.dtype), data.y_test[: recipe.measured]
     for table, written in zip(ll.certified_accuracy(net, x, y, recipe.radii), measured, strict=True):
         for what in ("eps", "clean", "attacked", "certified"):
             assert getattr(table, what) == pytest.approx(written[what], abs=1e-9), what

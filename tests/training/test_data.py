@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,6 +35,21 @@ def test_hold_out_is_decided_by_its_seed():
     assert torch.equal(numbered(50).hold_out(10).x_validation, one)
     assert numbered(50).hold_out(10).to("cpu").y_validation.shape == (10,)
     assert numbered(50).to("cpu").x_validation is None
+
+
+def test_every_split_is_read_as_floats():
+    x, y = torch.arange(256, dtype=torch.uint8).view(8, 1, 4, 8), torch.arange(8) % 2
+    split = ll.training.Split(x, y, x[:2], y[:2])
+    for each in (split, split.to("cpu"), split.hold_out(2)):
+        for part in ("train", "test", "validation"):
+            found, stored = getattr(each, f"x_{part}"), each.stored(part)[0]
+            assert (found is None and stored is None) or torch.equal(found, stored.double() / 255)
+    assert split.stored("train")[0] is x
+    assert torch.equal(replace(split, y_train=1 - y).x_train, split.x_train)
+    with pytest.raises(ll.InvalidInput, match="int64"):
+        ll.training.Split(x.long(), y, x, y)
+    with pytest.raises(TypeError, match="x_test"):
+        ll.training.Split(x, y)
 
 
 @pytest.mark.parametrize("count", [0, 50, -1, 0.1, True])

@@ -18,10 +18,11 @@ def test_mnist_reads_gzipped_and_decompressed_files(tiny_mnist):
     split = ll.training.mnist()
     assert split.x_train.shape == (3, 1, 28, 28)
     assert split.x_test.shape == (2, 1, 28, 28)
-    assert split.x_train.dtype == torch.uint8
+    assert split.stored("train")[0].dtype == torch.uint8
+    assert split.x_train.dtype == torch.float64
     assert split.y_train.tolist() == [0, 1, 2]
     assert split.y_test.dtype == torch.int64
-    assert split.x_train.flatten().tolist() == [k % 10 for k in range(3 * 28 * 28)]
+    assert split.x_train.flatten().tolist() == [k % 10 / 255 for k in range(3 * 28 * 28)]
     for path in list(tiny_mnist.iterdir()):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
@@ -62,12 +63,12 @@ def test_cifar10_records_are_a_label_and_three_planes_row_by_row(tiny_cifar10):
     split = ll.training.cifar10()
     assert split.x_train.shape == (5 * RECORDS, 3, 32, 32)
     assert split.x_test.shape == (RECORDS, 3, 32, 32)
-    assert split.x_train.dtype == torch.uint8
+    assert split.stored("test")[0].dtype == torch.uint8
     assert split.y_test.tolist() == [3, 0, 9, 1]
     assert split.y_train.tolist() == [3, 0, 9, 1] * 5
     for batch, record, channel, row, column in ((0, 0, 0, 0, 1), (0, 1, 1, 0, 0), (4, 3, 2, 31, 31), (2, 2, 1, 5, 7)):
         value = (10 * (batch + 1) + record + 1024 * channel + 32 * row + column) % 251
-        assert split.x_train[RECORDS * batch + record, channel, row, column] == value
+        assert split.x_train[RECORDS * batch + record, channel, row, column] == value / 255
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def begun(chosen: Recipe, data: Split | None, epochs: int, seed: int) -> Run:
     """A run with a fresh network; where there is no data, or no network can be built, one that says so."""
     try:
         data = data or chosen.data()
-        held = chosen.hold_out or (0 if data.x_validation is not None else int(HELD_OUT * len(data.x_train)))
+        held = chosen.hold_out or (0 if data.y_validation is not None else int(HELD_OUT * len(data.y_train)))
         recipe = replace(chosen, epochs=epochs, hold_out=held)
         with torch.random.fork_rng(devices=[]):  # a run must not change what other cells draw
             torch.manual_seed(seed)
