@@ -131,9 +131,9 @@ def test_bad_points(net, x, said):
 def test_pixels_up_to_255_are_warned_of():
     net, pixels = nn.Sequential(nn.Linear(64, 3)), torch.arange(128.0).view(2, 64)
     for call in calls(net, pixels):
-        with pytest.warns(UserWarning, match="whole numbers up to 255.*x / 255"):
+        with pytest.warns(UserWarning, match="up to 255.*x / 255"):
             call()
-    for fine in (pixels / 255, pixels.clamp_max(16), -pixels, pixels * 4, pixels + 0.5):
+    for fine in (pixels / 255, pixels.clamp_max(16), -pixels, pixels + 200, pixels + 0.5):
         ll.global_bound(net, fine)
 
 

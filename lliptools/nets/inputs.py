@@ -69,7 +69,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
         )
     if x.shape[1] >= PIXELS and 16 < x.max() <= 255 and x.min() >= 0 and (x == x.round()).all():
         warnings.warn(
-            "x has whole numbers up to 255, which look like pixels. The ball is in the units of x: where the network was "
+            "x has whole numbers up to 255, as pixels have. The ball is in the units of x: where the network was "
             "trained on values from 0 to 1, pass x / 255",
             stacklevel=2,
         )
