@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.linear import TINY, UNIT, LinearMap, matrix_of
+from lliptools.nets.linear import TINY, UNIT, LinearMap, matrix_of, matrix_terms
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, over_rows
 
 __all__ = ["LARGEST_MATRIX", "SMALLEST", "composed"]
@@ -76,7 +76,8 @@ def _collapsed(linear: LinearMap) -> LinearMap:
     """The one matrix of all operators."""
     size = matrix_of(linear.absolute).detach()
     _check_underflow(size, matrix_of(linear.pattern) > 0)
-    error = (sum(op.terms + 2 for op in linear.operators) * UNIT + linear.relative_error) * size
+    terms = matrix_terms(linear.operators) + 2 * len(linear.operators)
+    error = (terms * UNIT + linear.relative_error) * size
     matrix = Dense(matrix_of(linear.operators), linear.in_shape)
     return replace(linear, operators=(matrix,), matrix_error=error, layers=linear.operators)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.operators import Dense, Operator, Shape
 
-__all__ = ["LinearMap", "matrix_of", "or_one", "through"]
+__all__ = ["LinearMap", "matrix_of", "matrix_terms", "or_one", "through"]
 
 SAFE = 1e-18  # in float32, and far from it in float64, the square of such a number does not underflow
 LARGEST_WEIGHT = 2**27  # entries up to which a matrix is written at all
@@ -202,16 +202,29 @@ def matrix_of(operators: tuple[Operator, ...] | list[Operator]) -> Tensor:
     """The product of operators as a matrix: what becomes of every unit vector, from the smaller side."""
     first, last = operators[0], operators[-1]
     rows, columns = prod(last.out_shape), prod(first.in_shape)
-    like = first.weight
-    if rows < columns and not isinstance(last, Dense) and len(operators) == 1:
-        back = torch.eye(rows, dtype=like.dtype, device=like.device).reshape(rows, *last.out_shape)
-        return last.adjoint(back).reshape(rows, columns)
+    if _backward(operators):
+        found = last.weight if isinstance(last, Dense) else _unit_vectors(rows, last.weight)
+        for operator in reversed(operators[:-1] if isinstance(last, Dense) else operators):
+            found = operator.adjoint(found.reshape(rows, *operator.out_shape))
+        return found.reshape(rows, columns)
     if isinstance(first, Dense):
-        columns_of = first.weight.T
-        operators = operators[1:]
-    else:
-        columns_of = torch.eye(columns, dtype=like.dtype, device=like.device)
-    return through(operators, columns_of).reshape(columns, rows).T
+        return through(operators[1:], first.weight.T).reshape(columns, rows).T
+    return through(operators, _unit_vectors(columns, first.weight)).reshape(columns, rows).T
+
+
+def matrix_terms(operators: tuple[Operator, ...] | list[Operator]) -> int:
+    """How many products are summed for one entry of their matrix at most, counted through all operators."""
+    back = _backward(operators)
+    return sum(max(operator.terms, operator.spread) if back else operator.terms for operator in operators)
+
+
+def _backward(operators: tuple[Operator, ...] | list[Operator]) -> bool:
+    """Whether their matrix has fewer rows than columns."""
+    return prod(operators[-1].out_shape) < prod(operators[0].in_shape)
+
+
+def _unit_vectors(count: int, like: Tensor) -> Tensor:
+    return torch.eye(count, dtype=like.dtype, device=like.device)
 
 
 def or_one(largest: Tensor) -> Tensor:

@@ -40,6 +40,12 @@ class Operator(ABC):
         """How many entries of weight at most add up in one entry of the matrix: more than 1 on a small torus."""
         return 1
 
+    @property
+    def spread(self) -> int:
+        """How many products with one input there are at most."""
+        pattern = self.with_entries(lambda w: (w != 0).to(torch.float64))
+        return round(float(pattern.adjoint(pattern.weight.new_ones(1, *self.out_shape)).amax()))
+
     @abstractmethod
     def __call__(self, h: Tensor) -> Tensor:
         """W h: (batch, *in_shape) -> (batch, *out_shape)."""

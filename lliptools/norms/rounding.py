@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import LinearMap, matrix_terms
 from lliptools.nets.rows import largest_size
 from lliptools.norms.kinds import steepest
 
@@ -132,4 +132,4 @@ def _entry_share(linear: LinearMap) -> float:
     # The entries are sums where there are several layers, and where a kernel on a small torus meets itself.
     sums = len(linear.operators) > 1 or any(operator.copies > 1 for operator in linear.operators)
     summed = sums and linear.matrix_error is None
-    return linear.relative_error + (gamma(linear.terms, linear.bias) if summed else 0.0)
+    return linear.relative_error + (gamma(matrix_terms(linear.operators), linear.bias) if summed else 0.0)

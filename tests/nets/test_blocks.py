@@ -1,9 +1,10 @@
 import pytest
 import torch
 from networks import NETWORKS, points
+from torch import nn
 
 import lliptools as ll
-from lliptools.nets import LinearMap, fold, forward, mlp, read_blocks
+from lliptools.nets import LinearMap, fold, forward, mlp, operators, read_blocks
 from lliptools.nets.composition import composed
 
 
@@ -41,3 +42,19 @@ def test_a_layer_of_several_operators_is_refused():
     nothing = LinearMap.identity(torch.Size([2]), torch.zeros((), dtype=torch.float64))
     with pytest.raises(ll.UnsupportedLayer, match="one operator each"):
         composed(one, nothing)
+
+
+def test_a_network_that_ends_in_means_is_read_in_few_passes(monkeypatch):
+    """16 channels of 32 × 32 pixels and 10 outputs: 10 rows are pushed back, not 16,384 columns forward."""
+    net = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)).double()
+    passed = []
+    for name in ("conv2d", "conv2d_input"):
+        convolve = getattr(operators, name)
+        samples = (lambda *args: len(args[0])) if name == "conv2d" else (lambda *args: args[0][0])
+        monkeypatch.setattr(
+            operators, name, lambda *args, f=convolve, n=samples: (passed.append(n(*args)), f(*args))[1]
+        )
+    linear = ll.nets.read_blocks(net, torch.Size([16, 32, 32]))[-1].linear
+    assert 0 < sum(passed) <= 10 * 10
+    assert linear.matrix_error is not None
+    torch.testing.assert_close(linear.weight[:, ::1024] * 1024, net[3].weight.double())
