@@ -19,34 +19,22 @@ class Light(Explorer):
 
     def __init__(self):
         t = slider("t in units", "a number", 0.0, 1.0, 0.01, 0.0)
-        super().__init__({"t": t, "a": slider("a in units", "another", 0, 5, 1, 1)}, [["t", "a"]], "")
+        super().__init__([{"t": t, "a": slider("a in units", "another", 0, 5, 1, 1)}], "")
 
-    def _at(self, t):
+    def _show(self, at, coarse):
+        t, a = at["t"], at["a"]
         x = np.linspace(0, 1, 100)
         panels = {"xaxis": {"domain": [0, 0.6]}, "xaxis2": {"domain": [0.7, 1], "anchor": "y2"}}
         ranges = {"yaxis": {"range": [-1, 1]}, "yaxis2": {"range": [0, 1], "anchor": "x2"}}
         # The colour of the bars is that of t alone: the kernel has to say it again where the browser was elsewhere.
         look = {"color": "#009E73" if t < 0.5 else "#CC79A7"}
         bars = {"type": "bar", "x": ["a", "b"], "y": [t, 1 - t], "xaxis": "x2", "yaxis": "y2", "marker": look}
-        text = {"text": f"t = {t:.2f}, a = {self.a.value}", "x": 0.5, "y": 1.1, "xref": "paper", "yref": "paper"}
+        text = {"text": f"t = {t:.2f}, a = {a}", "x": 0.5, "y": 1.1, "xref": "paper", "yref": "paper"}
         figure = go.Figure(
-            [{"type": "scatter", "x": x, "y": np.sin(6 * x + self.a.value * t), "mode": "lines"}, bars],
+            [{"type": "scatter", "x": x, "y": np.sin(6 * x + a * t), "mode": "lines"}, bars],
             {**LAYOUT, "height": 360, **panels, **ranges, "annotations": [{**text, "showarrow": False}]},
         )
-        return figure, (f"t = {t:.2f} · a = {self.a.value}",)
-
-    def _figure(self, *, coarse):
-        return self._at(self.t.value)[0]
-
-    def _summary(self):
-        return self._at(self.t.value)[1]
-
-    def _keywords(self):
-        return {"t": self.t.value, "a": self.a.value}
-
-    def _frames(self):
-        for t in self.screen.positions:
-            yield self._at(t)
+        return None, lambda: figure, (f"t = {t:.2f} · a = {a}",)
 
 
 light = Light()

@@ -1,6 +1,8 @@
 """Buttons that act on what the controls show, however late the kernel hears of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import traitlets
 
 from lliptools.teach.shared.controls import key, state
 
-__all__ = ["Button"]
+__all__ = ["Button", "Order"]
 
 SCRIPT = Path(__file__).parent.joinpath("button.js").read_text(encoding="utf-8")
 
@@ -46,3 +48,28 @@ class Button(anywidget.AnyWidget):
     def click(self) -> None:
         """Press the button from Python: the controls count as they stand here."""
         self._press(self.moved_to or [state(control) for control in self.controls])
+
+
+class Order:
+    """What the browser says of controls and buttons, taken as if it came in the order in which it was sent.
+
+    The kernel answers messages of different widgets in different threads. What a control has said before a press and
+    comes after it is dropped: the press has carried what became of it. turn: held while a message is taken.
+    """
+
+    def __init__(self, turn: AbstractContextManager[Any]) -> None:
+        self._turn = turn
+        self._pressed: dict[str, datetime] = {}  # when a button was pressed last, on each page
+
+    def keep(self, widget: ipywidgets.Widget) -> None:
+        """Take the messages of a widget in order from now on."""
+
+        def take(message: Mapping[str, Any]) -> None:
+            page, date = message["header"]["session"], message["header"]["date"]
+            with self._turn:
+                if isinstance(widget, Button):
+                    self._pressed[page] = date
+                if date >= self._pressed.get(page, date):
+                    widget._handle_msg(message)
+
+        widget.comm.on_msg(take)

@@ -14,47 +14,63 @@ NARROW, WIDE = "400px", "720px"
 
 
 def slider(
-    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, wide: bool = False
+    description: str,
+    tooltip: str,
+    low: float,
+    high: float,
+    step: float,
+    value: float,
+    *,
+    argument: str = "",
+    wide: bool = False,
 ) -> ipywidgets.FloatSlider | ipywidgets.IntSlider:
-    """A slider from low to high; over whole numbers where all of them are."""
+    """A slider from low to high; over whole numbers where all of them are.
+
+    argument: what a start outside of it is called, by default its description. Raises InvalidInput for one.
+    """
+    check_start(argument or description, value, low, high)
     if all(isinstance(number, int) for number in (low, high, step, value)):
         kind, more = ipywidgets.IntSlider, {}
     else:
         kind, more = ipywidgets.FloatSlider, {"readout_format": f".{max(0, -math.floor(math.log10(step) + 1e-9))}f"}
-    return kind(
-        description=description, tooltip=tooltip, min=low, max=high, step=step, value=value, **more, **_place(wide)
-    )
+    look = {**more, **_place(wide)}
+    return kind(description=description, tooltip=tooltip, min=low, max=high, step=step, value=value, **look)
 
 
 def log_slider(
-    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, base: float = 2.0
+    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, argument: str
 ) -> ipywidgets.FloatLogSlider:
-    """A slider over powers of a base, whose exponents run from low to high."""
-    span = {"base": base, "min": low, "max": high, "step": step, "value": value, "readout_format": ".3g"}
+    """A slider over powers of 2, whose exponents run from low to high; as slider."""
+    check_start(argument, value, 2.0**low, 2.0**high)
+    span = {"base": 2.0, "min": low, "max": high, "step": step, "value": value, "readout_format": ".3g"}
     return ipywidgets.FloatLogSlider(description=description, tooltip=tooltip, **span, **_place(wide=False))
 
 
-def choice(description: str, tooltip: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
-    """One of a few, in their order, as a slider over their names: values, or pairs (name, value).
+def choice(
+    description: str, tooltip: str, options: Sequence[Any], value: Any, argument: str = ""
+) -> ipywidgets.SelectionSlider:
+    """One of a few, in their order, as a slider over their names: values, or pairs (name, value); as slider.
 
     JupyterLab keeps the arrow keys from a list that drops down.
     """
-    return ipywidgets.SelectionSlider(
-        description=description, tooltip=tooltip, options=options, value=value, **_place(wide=False)
-    )
+    values = [option[1] if isinstance(option, tuple) else option for option in options]
+    if value not in values:
+        wanted, cause = f"{argument or description + ' as'} one of {', '.join(map(str, values))}", "another spelling"
+        mend = "leave it out for a default"
+        raise InvalidInput(expected=wanted, got=repr(value)[:80], cause=cause, next_step=mend)
+    look = {"options": options, "value": value, **_place(wide=False)}
+    return ipywidgets.SelectionSlider(description=description, tooltip=tooltip, **look)
 
 
 def point_slider(index: int, count: int) -> ipywidgets.IntSlider:
     """A slider over the points that are given."""
-    check_start("index", index, 0, count - 1)
-    return slider("point nr", "which of the given points is looked at", 0, count - 1, 1, index)
+    return slider("point nr", "which of the given points is looked at", 0, count - 1, 1, index, argument="index")
 
 
 def layer_slider(first: int, count: int, shown: int, words: str) -> ipywidgets.IntSlider:
     """A slider over the layers of a network, of which only so many are shown at once."""
-    last = max(1, count - shown + 1)
-    check_start("first", first, 1, last)
-    return slider("layers from", f"the first of the {words} that are shown", 1, last, 1, first)
+    tooltip = f"the first of the {words} that are shown"
+    return slider("layers from", tooltip, 1, max(1, count - shown + 1), 1, first, argument="first")
 
 
 def moves(control: ipywidgets.ValueWidget) -> bool:

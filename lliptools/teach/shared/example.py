@@ -44,7 +44,7 @@ class Example:
                 control.value = position
             explorer.finish()
             said = control.label if hasattr(control, "options") else position
-            yield said, explorer._figure(coarse=False), explorer._summary()
+            yield said, explorer._figure(), explorer._summary()
 
 
 def labelled(name: str, *, by_margin: bool = False) -> tuple[Any, Tensor, Tensor]:

@@ -4,40 +4,41 @@ import asyncio
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
 from threading import RLock
 from typing import Any, Self
 
 import ipywidgets
 from plotly.graph_objects import Figure
 
-from lliptools.teach.shared.button import Button
+from lliptools.teach.shared.button import Button, Order
 from lliptools.teach.shared.controls import moves, state
 from lliptools.teach.shared.style import dark
 from lliptools.teach.shared.transport import Screen, plotly_js
 from lliptools.teach.shared.words import call, spoken
 
-__all__ = ["Explorer", "Figure", "running_loop"]
+__all__ = ["Explorer", "Shown", "State", "running_loop"]
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
+State = Mapping[str, Any]  # where the controls stand, by name
+Shown = tuple[Any, Callable[[], Figure], tuple[str, ...]]  # a view, what draws it, and the same in words
 
 
 class Explorer(ipywidgets.VBox):
     """A figure, its controls, a summary in words and the call that opens the present view.
 
-    A class that derives from it implements `_figure`, `_summary` and `_keywords`, and where the whole picture takes
-    longer than a hand waits, one of these:
+    A class that derives from it implements `_show`, and where the whole picture takes longer than a hand waits, one of
+    these:
 
-    * `slow = True`: `_figure(coarse=True)` is drawn at once, the whole picture when the controls are at rest
+    * `slow = True`: `_show` is asked for a coarse picture at once, and for the whole one when the controls are at rest
     * `_next_part`: what is known is drawn at once, the rest part by part
-    * `framed = "name"` of a slider: `_frames` are made at all its positions, and the browser shows them by itself
+    * `framed = "name"` of a slider: the pictures at all its positions are made, and the browser shows them by itself
 
     Arguments:
 
-    * controls: by name, each with a description and a tooltip; they become attributes
-    * rows: the names of the controls, row by row; one that is in none, or that cannot move, is not shown
+    * rows: the controls by name, row by row; they become attributes, and one that cannot move is not shown
     * source: how what is explored is called in code; `usual` as a rule, empty where it is nothing but the controls
+    * fixed: keywords of the call that no control moves, None to leave one out
 
     Explorer.dark = True, set before one is made, draws all of them for a dark page. In a script all is drawn at once.
 
@@ -46,6 +47,7 @@ class Explorer(ipywidgets.VBox):
     """
 
     usual = "net, x, y"
+    keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
     slow = False
     framed: str | None = None
     dark = False
@@ -55,24 +57,24 @@ class Explorer(ipywidgets.VBox):
         plotly_js()
         return super().__new__(cls, *arguments, **keywords)
 
-    def __init__(
-        self, controls: Mapping[str, ipywidgets.ValueWidget], rows: Sequence[Sequence[str]], source: str
-    ) -> None:
-        self.controls = dict(controls)
+    def __init__(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str, **fixed: object) -> None:
+        self.controls = {name: control for row in rows for name, control in row.items()}
         for name, control in self.controls.items():
             setattr(self, name, control)
-        self._source, self._held, self._moved, self._turn = source, False, False, RLock()
+        self._source, self._fixed = source, fixed
+        self._held, self._moved, self._turn = False, False, RLock()
         self._later: asyncio.Handle | None = None
-        self._behind = False  # whether what is drawn here lacks something that is known
-        self._pressed: dict[str, datetime] = {}  # when a button was pressed last, on each page that shows the explorer
+        self._behind = self._coarse = False  # whether what is drawn here lacks something: what is known, or at all
+        self._order = Order(self._turn)
         self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
         others = [control for name, control in self.controls.items() if name != self.framed]
         followed = (self.controls[self.framed], self.summary, others) if self.framed else ()
-        self.screen = Screen(self._colored(self._figure(coarse=False)), *followed)
-        self._write()
+        _, draw, lines = self._show(self._state, False)
+        self.screen = Screen(self._colored(draw()), *followed)
+        self._write(lines)
         for control in self.controls.values():
             control.observe(self._update, names="value")
-            self._order(control)
+            self._order.keep(control)
         self.reset = self._button(
             "reset",
             "back to where the controls started",
@@ -82,9 +84,9 @@ class Explorer(ipywidgets.VBox):
         )
         # A window narrower than the figure scrolls it.
         scrolled = ipywidgets.Box([self.screen], layout={"overflow": "auto hidden"})
-        lines = [[self.controls[name] for name in row if moves(self.controls[name])] for row in rows]
-        lines[0].append(self.reset)
-        super().__init__([*(ipywidgets.HBox(line) for line in lines if line), self.summary, scrolled, self.call])
+        shown = [[control for control in row.values() if moves(control)] for row in rows]
+        shown = [[*shown[0], self.reset], *shown[1:], self._buttons()]
+        super().__init__([*(ipywidgets.HBox(line) for line in shown if line), self.summary, scrolled, self.call])
         self._rest(QUIET if self.framed else DELAY)
 
     @property
@@ -104,41 +106,48 @@ class Explorer(ipywidgets.VBox):
                 press()
 
         button = Button(description, tooltip, list(self.controls.values()), pressed, **look)
-        self._order(button)
+        self._order.keep(button)
         return button
 
-    def _order(self, widget: ipywidgets.Widget) -> None:
-        """Take what the browser says of a control or a button as if it came in the order in which it was sent.
+    @property
+    def view(self) -> Any:
+        """What is shown when the controls are at rest: the numbers behind figure and words."""
+        return self._show(self._state, False)[0]
 
-        The kernel answers messages of different widgets in different threads. What a control has said before a press
-        and comes after it is dropped: the press has carried what became of it.
+    @property
+    def _state(self) -> State:
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _show(self, at: State, coarse: bool) -> Shown:
+        """The view where the controls stand at such values, what draws it, and the same in words, line by line.
+
+        The figure has always the same number of traces and texts. coarse: what an explorer that is slow has at once.
         """
-
-        def take(message: Mapping[str, Any]) -> None:
-            page, date = message["header"]["session"], message["header"]["date"]
-            with self._turn:
-                if isinstance(widget, Button):
-                    self._pressed[page] = date
-                if date >= self._pressed.get(page, date):
-                    widget._handle_msg(message)
-
-        widget.comm.on_msg(take)
-
-    def _figure(self, *, coarse: bool) -> Figure:
-        """The figure of the present view: always the same number of traces and texts."""
         raise NotImplementedError
+
+    def _buttons(self) -> list[ipywidgets.Widget]:
+        """A row of more buttons."""
+        return []
+
+    def _figure(self, *, coarse: bool = False) -> Figure:
+        return self._show(self._state, coarse)[1]()
 
     def _summary(self) -> tuple[str, ...]:
-        """The numbers of the present view in words, line by line."""
-        raise NotImplementedError
-
-    def _keywords(self) -> dict[str, object]:
-        """The keywords that open the present view."""
-        raise NotImplementedError
+        return self._show(self._state, self._coarse)[2]
 
     def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
         """Figure and summary at every position of the framed slider, while the other controls stand as they do."""
-        raise NotImplementedError
+        assert self.framed
+        at = self._state
+        for position in self.screen.positions:
+            _, draw, lines = self._show({**at, self.framed: position}, False)
+            yield draw(), lines
+
+    def _keywords(self, **more: object) -> dict[str, object]:
+        """The keywords that open the present view: what can be moved, what is fixed, and more; None for none."""
+        moving = {name: control.value for name, control in self.controls.items() if moves(control)}
+        found = {**moving, **self._fixed, **more}
+        return {name: found[name] for name in self.keywords or found if found.get(name) is not None}
 
     def _next_part(self) -> Callable[[], object] | None:
         """What computes the next part that the present view lacks, in a second at most; None where it is whole."""
@@ -183,7 +192,7 @@ class Explorer(ipywidgets.VBox):
             self._cancel()
             if self.screen.ready:  # the browser shows it already
                 self._behind = True
-                self._write(silently=True)
+                self._write(self._summary(), silently=True)
             else:
                 self._draw(coarse=self.slow and running_loop() is not None)
             self._rest(QUIET)
@@ -216,18 +225,18 @@ class Explorer(ipywidgets.VBox):
 
     def _draw(self, *, coarse: bool = False) -> None:
         """Bring figure and words to the present view; in silence where the browser shows it already."""
-        self._behind = coarse
-        figure = self._colored(self._figure(coarse=coarse))
-        behind = self.screen.show(figure, silently=self.screen.ready)
-        self._write(silently=self.screen.ready)
+        self._behind = self._coarse = coarse
+        _, draw, lines = self._show(self._state, coarse)
+        behind = self.screen.show(self._colored(draw()), silently=self.screen.ready)
+        self._write(lines, silently=self.screen.ready)
         if behind:
             self.summary.send_state("value")
 
     def _colored(self, figure: Figure) -> Figure:
         return dark(figure) if self.dark else figure
 
-    def _write(self, *, silently: bool = False) -> None:
-        summary = spoken(self._summary())
+    def _write(self, lines: Sequence[str], *, silently: bool = False) -> None:
+        summary = spoken(lines)
         with self.summary._lock_property(value=summary) if silently else nullcontext():
             self.summary.value = summary
         self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"

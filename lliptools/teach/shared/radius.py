@@ -1,34 +1,54 @@
-"""What explorers of a ball share: the slider of its radius, where that ends, and the call that opens the view."""
+"""What explorers of a ball share: networks and points, the slider of its radius, and the call that opens the view."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import ipywidgets
 import torch
+from torch import Tensor, nn
 
-from lliptools.teach.shared.controls import check_start, moves, nice, slider
-from lliptools.teach.shared.explorer import Explorer
+from lliptools.teach.shared import efforts
+from lliptools.teach.shared.controls import check_start, nice, slider
+from lliptools.teach.shared.explorer import Explorer, State
 
 __all__ = ["RadiusExplorer"]
-
-# The keywords of a call, in order; the names of the controls, but for the point.
-KEYWORDS = ("network", "index", "eps", "theta_scale", "method", "net", "eps_max", "first")
 
 
 class RadiusExplorer(Explorer):
     """An explorer with a slider eps: the radius of a ball, on a grid from 0 to eps_max in units of the input."""
 
+    keywords = ("network", "index", "eps", "theta_scale", "method", "net", "eps_max", "first")
+
+    def __init__(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str) -> None:
+        super().__init__(rows, source, eps_max=self._eps_max)
+
+    def _take(self, net: nn.Sequential | Mapping[str, nn.Sequential], x: Tensor, y: Tensor) -> None:
+        """Check a network, or several by name, and the points, before anything is drawn. Raises InvalidInput."""
+        self._nets = dict(net) if isinstance(net, Mapping) else {"the network": net}
+        self._whole = [efforts.everywhere(each, x) for each in self._nets.values()]
+        for whole in self._whole:
+            y = efforts.labels(whole.plain, x, y)
+        self._net, self._x, self._y = next(iter(self._nets.values())), x.detach(), y
+
     def _ball(
         self,
         eps: float | None,
         eps_max: float | None,
-        typical: Callable[[], float],
         *,
         steps: int,
         start: float = 1 / 4,
+        share: float = 0.5,
+        times: float = 1.0,
         around: str = "the point",
     ) -> ipywidgets.FloatSlider:
-        """The slider; without eps_max to the next round number after the typical radius, without eps at a part."""
-        eps_max = (nice(typical()) or 1.0) if eps_max is None else eps_max
+        """The slider; without eps it starts at a part.
+
+        Without eps_max it ends at the next round number after so many times the largest of the radii below which the
+        global bounds of the networks certify that share of the points.
+        """
+        if eps_max is None:
+            pairs = zip(self._nets.values(), self._whole, strict=True)
+            far = [efforts.typical_radius(net, self._x, self._y, whole.plain, share) for net, whole in pairs]
+            eps_max = nice(times * max((radius for radius in far if radius < torch.inf), default=0.0)) or 1.0
         check_start("eps_max", eps_max, 1e-12, 1e12)
         check_start("eps", 0.0 if eps is None else eps, 0, eps_max)
         # To 12 digits: 0.7 / 100 · 20 is 0.14, and not a little less.
@@ -36,25 +56,27 @@ class RadiusExplorer(Explorer):
         self._eps_max, self._radii = eps_max, torch.tensor(radii, dtype=torch.float64)
         nearest = round((eps_max * start if eps is None else eps) / (eps_max / steps))
         tooltip = f"radius of the ball around {around}, in the units of the network's input"
-        span = (0.0, eps_max, eps_max / steps, radii[nearest])
-        return slider("ε in input units", tooltip, *span, wide=True)
+        return slider("ε in input units", tooltip, 0.0, eps_max, eps_max / steps, radii[nearest], wide=True)
+
+    def _step(self, eps: float) -> int:
+        """A radius of the slider as a number of steps from 0."""
+        last = len(self._radii) - 1
+        return min(round(eps / self._eps_max * last), last)
+
+    def _radius(self, at: State) -> float:
+        return self._radii[self._step(at["eps"])].item()
 
     @property
     def grid_index(self) -> int:
-        """Where the radius slider stands: a number of steps from 0."""
-        last = len(self._radii) - 1
-        return min(round(self.controls["eps"].value / self._eps_max * last), last)
+        """Where the radius slider stands."""
+        return self._step(self.controls["eps"].value)
 
     @property
     def radius(self) -> float:
         """The radius that is shown."""
-        return self._radii[self.grid_index].item()
+        return self._radius(self._state)
 
-    def _keywords(self) -> dict[str, object]:
-        shown = {name: control.value for name, control in self.controls.items()}
-        shown |= {"index": shown.get("point"), "eps": self.radius, "eps_max": self._eps_max}
-        if shown.get("first") == 1:
-            del shown["first"]
-        if "network" in shown and not moves(self.controls["network"]):
-            del shown["network"]
-        return {name: shown[name] for name in KEYWORDS if shown.get(name) is not None}
+    def _keywords(self, **more: object) -> dict[str, object]:
+        at = self._state
+        first = None if at.get("first") == 1 else at.get("first")
+        return super()._keywords(index=at.get("point"), eps=self.radius, first=first, **more)

@@ -203,9 +203,9 @@ def test_bad_input_is_refused(nets):
     for given, said in ((one, "dictionary"), ({}, "dictionary"), ({"a": 3}, "dictionary")):
         with pytest.raises(ll.InvalidInput, match=said):
             AccuracyExplorer(given, X, Y)
-    for start in ({"method": "sampled"}, {"methods": ("sampled",)}, {"methods": ("global",)}, {"method": "mine"}):
-        with pytest.raises(ll.InvalidInput, match="methods among"):
-            AccuracyExplorer(nets, X, Y, **start)
+    for method in ("sampled", "mine"):
+        with pytest.raises(ll.InvalidInput, match="method as one of global, local"):
+            AccuracyExplorer(nets, X, Y, method=method)
     with pytest.raises(ll.InvalidInput, match="net as one of"):
         AccuracyExplorer(nets, X, Y, net="mine")
     for start in ({"eps": -1.0}, {"eps": nan}, {"eps": 1.5}):

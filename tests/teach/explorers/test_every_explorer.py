@@ -174,7 +174,7 @@ def test_a_control_with_one_place_is_not_shown():
     for made, hidden in (
         (NeuronExplorer(scope()["net"], x, y), ("point", "first")),
         (MarginExplorer(scope()["net"], x, y), ("point",)),
-        (AccuracyExplorer({"a": scope()["net"]}, x, y, methods=("local",)), ("net", "method")),
+        (AccuracyExplorer({"a": scope()["net"]}, x, y), ("net",)),
         (ClipExplorer(scope()["net"], x, y), ("network", "point", "first")),
         (LatticeExplorer(scope()["fold"], scope()["points"][:1], scope()["ones"][:1]), ("point",)),
         (TrainingExplorer(ll.training.recipe("moons")), ("recipe",)),

@@ -125,8 +125,8 @@ def test_extremes_draw(name):
     """Every supported network from ε = 0 to huge, also where the exact search refuses or does not know the layers."""
     drawn = view(name)
     for index in (0, 3, len(EPS) - 1):
-        figure = lattice(drawn, index, {"local": 0.001, "exact": nan}, 1.0)
-        assert len(figure.data) == len(lattice(drawn, 0, {}, 1.0).data)
+        figure = lattice(drawn, index, {"local": 0.001, "exact": nan})
+        assert len(figure.data) == len(lattice(drawn, 0, {}).data)
         assert "nan" not in "".join(drawn.summary(index))
     if "tanh" in name:
         assert drawn.note("exact", 0) == "not for these layers"

@@ -259,10 +259,10 @@ def test_bad_input_is_refused():
         MarginExplorer(net, x, y, L="lokal")
     with pytest.raises(ll.InvalidInput, match="point, x0"):
         MarginExplorer(net, x, y, point=(99.0, 0.0))
-    with pytest.raises(ll.InvalidInput, match="label from 0 to 1"):
+    with pytest.raises(ll.InvalidInput, match="label as one of"):
         MarginExplorer(net, x, y, label=2)
     digits = ll.nets.load("digits-clipped")
-    with pytest.raises(ll.InvalidInput, match="one of global, local;"):
+    with pytest.raises(ll.InvalidInput, match="one of global, local, assumed;"):
         MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, L="exact")
     with pytest.raises(ll.InvalidInput, match="more than two inputs"):
         MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, point=(0.0, 0.0))

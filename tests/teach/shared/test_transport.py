@@ -41,25 +41,16 @@ class Small(Explorer):
     framed = "t"
 
     def __init__(self):
-        controls = {
+        row = {
             "t": slider("t in units", "a number", 0.0, 1.0, 0.125, 0.0),
             "a": slider("a in units", "another", 1, 5, 1, 1),
             "b": choice("b", "a choice", [("zero", 0), ("one", 1)], 0),
         }
-        super().__init__(controls, [["t", "a", "b"]], "")
+        super().__init__([row], "")
 
-    def _figure(self, *, coarse):
-        return figure(self.t.value, self.a.value, self.b.value)
-
-    def _summary(self):
-        return (f"t = {self.t.value} & a = {self.a.value}", f"b = {self.b.value}")
-
-    def _keywords(self):
-        return {"t": self.t.value}
-
-    def _frames(self):
-        for t in np.arange(9) / 8:
-            yield figure(t, self.a.value, self.b.value), (f"t = {t} & a = {self.a.value}", f"b = {self.b.value}")
+    def _show(self, at, coarse):
+        t, a, b = at["t"], at["a"], at["b"]
+        return None, lambda: figure(t, a, b), (f"t = {t} & a = {a}", f"b = {b}")
 
 
 def sent(explorer, monkeypatch):

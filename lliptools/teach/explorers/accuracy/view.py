@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,10 @@ from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 
-__all__ = ["UPPER", "AccuracyView", "broken_at", "certified_radii", "pictures"]
+__all__ = ["AccuracyView", "broken_at", "certified_radii", "pictures"]
 
 # What is known of a point at a radius. Unknown is what has not been computed yet.
 CERTIFIED_POINT, UNPROVED_POINT, REFUTED_POINT, MISCLASSIFIED, UNKNOWN = range(5)
-UPPER: dict[str, Any] = {name: bound for name, bound in BOUNDS.items() if name != "sampled"}
 HALVINGS = 20  # of the way from a point to an adversarial one
 TOLERANCE = 0.01  # relative, of certified radii: what is drawn of them was certified
 
@@ -116,7 +114,7 @@ def certified_radii(net: nn.Sequential, x: Tensor, y: Tensor, method: str, known
     index = known.isnan().nonzero()[:count, 0]
     filled = known.clone()
     if len(index):
-        filled[index] = certified_radius(net, x[index], y[index], bound=UPPER[method], tolerance=TOLERANCE).to(known)
+        filled[index] = certified_radius(net, x[index], y[index], bound=BOUNDS[method], tolerance=TOLERANCE).to(known)
     return filled
 
 

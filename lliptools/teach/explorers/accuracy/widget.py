@@ -1,6 +1,6 @@
 """What a bound buys: several networks, certified, attacked and clean, and their points one by one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.accuracy.figure import accuracy
-from lliptools.teach.explorers.accuracy.view import UPPER, AccuracyView, broken_at, certified_radii, pictures
-from lliptools.teach.shared import efforts
+from lliptools.teach.explorers.accuracy.view import AccuracyView, broken_at, certified_radii, pictures
 from lliptools.teach.shared.controls import choice
-from lliptools.teach.shared.explorer import Figure
+from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
 __all__ = ["AccuracyExplorer"]
@@ -29,7 +28,6 @@ class AccuracyExplorer(RadiusExplorer):
     * nets: networks by name, all for the same points
     * x: (points, *sample), y: (points,)
     * eps, method, net: where the controls start
-    * methods: names of upper bounds in lliptools.BOUNDS to certify with
     * eps_max: end of the radius slider, in units of x
     * source: how nets, x and y are called in the call that opens the same view again
 
@@ -48,37 +46,23 @@ class AccuracyExplorer(RadiusExplorer):
         eps: float | None = None,
         method: str = "local",
         net: str | None = None,
-        methods: Sequence[str] = METHODS,
         eps_max: float | None = None,
         source: str = "nets, x, y",
     ) -> None:
-        _check(nets, methods, method, net)
-        found = [efforts.everywhere(each, x).plain for each in nets.values()]  # checks networks and points
-        for each in found:
-            y = efforts.labels(each, x, y)
-        self._nets, self._x, self._y, self._methods = dict(nets), x.detach(), y, tuple(methods)
+        if not isinstance(nets, Mapping) or not nets or not all(isinstance(each, nn.Module) for each in nets.values()):
+            got = f"{list(nets)}" if isinstance(nets, Mapping) else type(nets).__name__
+            wanted, cause = "nets as a dictionary of networks by name", "a single network, or a list of them"
+            raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
+        self._take(nets, x, y)
         self._broken: dict[str, Tensor] = {}
-        self._certified: dict[str, dict[str, Tensor]] = {each: {} for each in methods}
+        self._certified: dict[str, dict[str, Tensor]] = {each: {} for each in METHODS}
         self._wall = pictures(x, SHOWN)
         self._plane = x.detach().double().cpu() if x.dim() == 2 and x.shape[1] == 2 else None
-
-        def typical() -> float:
-            pairs = zip(nets.values(), found, strict=True)
-            far = [efforts.typical_radius(each, self._x, y, bound, 0.9) for each, bound in pairs]
-            return max((radius for radius in far if radius < torch.inf), default=0.0)
-
-        controls = {
-            "eps": self._ball(eps, eps_max, typical, steps=STEPS, around="every point"),
-            "net": choice("network", "whose points are shown one by one", list(nets), net or next(iter(nets))),
-            "method": choice("certified by", "which bound certifies", list(methods), method),
-        }
-        super().__init__(controls, [["eps"], ["net", "method"]], source)
-
-    @property
-    def view(self) -> AccuracyView:
-        """What is known by now of all networks, certified by the chosen bound."""
-        certified = self._certified[self.controls["method"].value]
-        return AccuracyView(tuple(self._nets), self._y.cpu(), dict(self._broken), dict(certified))
+        names, shown = list(nets), "whose points are shown one by one"
+        picked = choice("network", shown, names, names[0] if net is None else net, "net as")
+        by = choice("certified by", "which bound certifies", METHODS, method, "method as")
+        ball = self._ball(eps, eps_max, steps=STEPS, share=0.9, around="every point")
+        super().__init__([{"eps": ball}, {"net": picked, "method": by}], source)
 
     def _next_part(self) -> Callable[[], None] | None:
         """First what the wall shows, then the attacks, then all the curves."""
@@ -107,30 +91,8 @@ class AccuracyExplorer(RadiusExplorer):
         found = certified_radii(self._nets[name], self._x, self._y, method, known.to(self._x.device), count)
         self._certified[method][name] = found.cpu()
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        chosen = self.controls["net"].value
-        return accuracy(self.view, chosen, self.radius, self._eps_max, self._wall, self._plane)
-
-    def _summary(self) -> tuple[str, ...]:
-        return self.view.summary(self.controls["net"].value, self.radius, self.controls["method"].value)
-
-    def _keywords(self) -> dict[str, object]:
-        methods = {} if self._methods == METHODS else {"methods": self._methods}
-        return super()._keywords() | methods
-
-
-def _check(nets: object, methods: Sequence[str], method: str, net: str | None) -> None:
-    if not isinstance(nets, Mapping) or not nets or not all(isinstance(each, nn.Module) for each in nets.values()):
-        got = f"{list(nets)}" if isinstance(nets, Mapping) else type(nets).__name__
-        wanted, cause = "nets as a dictionary of networks by name", "a single network, or a list of them"
-        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
-    if not methods or not set(methods) <= set(UPPER) or method not in methods:
-        raise InvalidInput(
-            expected=f"methods among {list(UPPER)}, and method among them",
-            got=f"methods {list(methods)}, method {method!r}",
-            cause="a bound that certifies nothing, or one that was left out of methods",
-            next_step="pass method='local'",
-        )
-    if net is not None and net not in nets:
-        mend, cause = "leave it out for the first of them", "a network instead of its name"
-        raise InvalidInput(expected=f"net as one of {list(nets)}", got=repr(net)[:80], cause=cause, next_step=mend)
+    def _show(self, at: State, coarse: bool) -> Shown:
+        known = dict(self._broken), dict(self._certified[at["method"]])
+        view, net, radius = AccuracyView(tuple(self._nets), self._y.cpu(), *known), at["net"], self._radius(at)
+        draw = partial(accuracy, view, net, radius, self._eps_max, self._wall, self._plane)
+        return view, draw, view.summary(net, radius, at["method"])

@@ -13,7 +13,7 @@ from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Th
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, layer_slider, point_slider
 from lliptools.teach.shared.efforts import Effort
-from lliptools.teach.shared.explorer import Figure
+from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import hidden
 
@@ -55,70 +55,45 @@ class ClipExplorer(RadiusExplorer):
         first: int = 1,
         source: str = "net, x, y",
     ) -> None:
-        self._nets = dict(net) if isinstance(net, Mapping) else {"the network": net}
-        names = list(self._nets)
-        if not names or not all(isinstance(one, str) for one in names) or network not in (None, *names):
-            raise InvalidInput(
-                expected="networks by name, and network as one of the names",
-                got=f"the names {names}" + (f" and network={network!r}" if network is not None else ""),
-                cause="an empty dictionary, or a name that is spelled otherwise",
-                next_step="pass one network, or a dictionary such as {'standard': net_a, 'clipped': net_b}",
-            )
-        found = [efforts.everywhere(one, x).plain for one in self._nets.values()]  # checks networks and points
-        for one in found:
-            y = efforts.labels(one, x, y)
-        self._x, self._y = x.detach(), y
-        self._effort = max((efforts.effort(one) for one in found), key=lambda allowed: allowed.tolerance)
+        if isinstance(net, Mapping) and not (net and all(isinstance(name, str) for name in net)):
+            wanted, cause = "networks by name", "an empty dictionary, or one by numbers"
+            mend = "pass one network, or a dictionary such as {'standard': net_a, 'clipped': net_b}"
+            raise InvalidInput(expected=wanted, got=f"the names {list(net)}", cause=cause, next_step=mend)
+        self._take(net, x, y)
+        names, found = list(self._nets), [whole.plain for whole in self._whole]
+        self._effort = max(map(efforts.effort, found), key=lambda allowed: allowed.tolerance)
         count = min(len(x), POINTS if self._effort == Effort() else POINTS // 8)
         self._some = torch.linspace(0, len(x) - 1, count, device=x.device).round().long()
         self._scales = FACTORS if self._effort == Effort() else [*FACTORS[:-1:4], math.inf]
-        deepest = max(len(hidden(bound.blocks)) for bound in found)
         scales = [*((f"{factor:.3g}", factor) for factor in FACTORS[:-1]), ("∞", math.inf)]
         scaled = "multiplies every clip threshold of the network; ∞ clips nothing"
-        point = point_slider(index, len(x))
-
-        def typical() -> float:
-            pairs = zip(self._nets.values(), found, strict=True)
-            return max(efforts.typical_radius(one, self._x, y, bound) for one, bound in pairs)
-
-        controls = {
-            "network": choice("network", "which network is looked at", names, network or names[0]),
-            "theta_scale": choice("θ times", scaled, scales, _factor(theta_scale)),
-            "eps": self._ball(eps, eps_max, typical, steps=STEPS, start=1 / 5),
-            "point": point,
-            "first": layer_slider(first, deepest, LAYERS, "three hidden layers"),
-        }
+        times = choice("θ times", scaled, scales, _factor(theta_scale), "theta_scale as inf or a root of 2:")
+        named = choice("network", "which network is looked at", names, names[0] if network is None else network)
+        deepest = max(len(hidden(bound.blocks)) for bound in found)
+        layer = layer_slider(first, deepest, LAYERS, "three hidden layers")
         self._view = lru_cache(maxsize=64)(self._compute)
         self._curves: dict[tuple[str, int, float], ThetaCurve] = {}
         self._members: dict[tuple[str, float, float], Member] = {}
-        super().__init__(controls, [["eps"], ["theta_scale", "network"], ["point", "first"]], source)
+        ball, point = self._ball(eps, eps_max, steps=STEPS, start=1 / 5), point_slider(index, len(x))
+        rows = [{"eps": ball}, {"theta_scale": times, "network": named}, {"point": point, "first": layer}]
+        super().__init__(rows, source)
 
-    @property
-    def view(self) -> ClipView:
-        """What is shown now."""
-        return self._view(*self._state)
-
-    @property
-    def _state(self) -> tuple[str, int, float, float]:
-        controls = self.controls
-        return controls["network"].value, controls["point"].value, self.radius, controls["theta_scale"].value
+    def _where(self, at: State) -> tuple[str, int, float, float]:
+        return at["network"], at["point"], self._radius(at), at["theta_scale"]
 
     def _next_part(self) -> Callable[[], None] | None:
-        network, point, eps, theta_scale = self._state
+        network, point, eps, theta_scale = self._where(self._state)
         if (network, point, eps) not in self._curves:
             return partial(self._find_curve, network, point, eps)
         missing = [name for name in self._nets if (name, eps, theta_scale) not in self._members]
         return partial(self._find_member, missing[0], eps, theta_scale) if missing else None
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        network, point, eps, theta_scale = self._state
+    def _show(self, at: State, coarse: bool) -> Shown:
+        network, point, eps, theta_scale = where = self._where(at)
         found = [self._members.get((name, eps, theta_scale)) for name in self._nets]
         members = [] if None in found else [member for member in found if member]
-        curve = self._curves.get((network, point, eps))
-        return clipping(self.view, curve, members, network, self.controls["first"].value - 1)
-
-    def _summary(self) -> tuple[str, ...]:
-        return self.view.summary()
+        view, curve = self._view(*where), self._curves.get((network, point, eps))
+        return view, partial(clipping, view, curve, members, network, at["first"] - 1), view.summary()
 
     def _compute(self, network: str, point: int, eps: float, theta_scale: float) -> ClipView:
         here = torch.cat([self._some.new_tensor([point]), self._some])
@@ -136,10 +111,6 @@ class ClipExplorer(RadiusExplorer):
 
 
 def _factor(theta_scale: float) -> float:
-    """The stop of the slider that a start means."""
-    nearest = min(FACTORS, key=lambda factor: 0.0 if factor == theta_scale else abs(factor - theta_scale))
-    if not (nearest == theta_scale or abs(nearest - theta_scale) <= 1e-4 * theta_scale):
-        wanted = "theta_scale as 2 to a multiple of ½ from 1/16 to 16, or inf"
-        cause, mend = "a start between the stops of its slider", "leave theta_scale out for a default"
-        raise InvalidInput(expected=wanted, got=f"{theta_scale}", cause=cause, next_step=mend)
-    return nearest
+    """The stop of the slider that a start means; what is near to none as it is."""
+    near = [factor for factor in FACTORS[:-1] if abs(factor - theta_scale) <= 1e-4 * factor]
+    return near[0] if near else theta_scale

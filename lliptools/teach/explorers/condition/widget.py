@@ -1,17 +1,15 @@
 """One condition for layers that are 1-Lipschitz by design."""
 
 import math
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.condition.figure import condition
 from lliptools.teach.explorers.condition.view import ConditionView, condition_view
 from lliptools.teach.shared.controls import check_start, choice, slider
-from lliptools.teach.shared.explorer import Explorer, Figure
+from lliptools.teach.shared.explorer import Explorer, Shown, State
 
 __all__ = ["ConditionExplorer"]
 
@@ -40,6 +38,7 @@ class ConditionExplorer(Explorer):
     """
 
     usual = "W"
+    keywords = ("q", "columns", "matrix")
     framed = "log_q"
 
     def __init__(
@@ -51,12 +50,8 @@ class ConditionExplorer(Explorer):
         matrix: str | None = None,
         source: str = "W",
     ) -> None:
-        self._given, self._columns = W is not None, columns
-        self._matrices = MATRICES if W is None else {source: W}
-        chosen = next(iter(self._matrices)) if matrix is None else matrix
-        if chosen not in self._matrices:
-            wanted, cause = f"matrix as one of {list(self._matrices)}", "a name that is not there, or one beside a W"
-            raise InvalidInput(expected=wanted, got=repr(matrix)[:80], cause=cause, next_step="leave it out, or pass W")
+        self._columns, self._matrices = columns, MATRICES if W is None else {source: W}
+        names = list(self._matrices)
         check_start("q", q, 2**-MOST, 2**MOST)
         for each in self._matrices.values():  # all of them, before anything is drawn
             condition_view(each, columns=columns)
@@ -64,33 +59,17 @@ class ConditionExplorer(Explorer):
         i, j = (column + 1 for column in columns)
         ratio = f"ratio of the weights of columns {j} and {i} in SLL's scale, a power of 2 without unit; AOL is 0"
         span = (-MOST, MOST, STEP, STEP * round(math.log2(q) / STEP))
-        controls = {
-            "log_q": slider(f"log₂ q{j}/q{i}", ratio, *span, wide=True),
-            "matrix": choice("matrix", "which matrix W is scaled", list(self._matrices), chosen),
-        }
-        super().__init__(controls, [["log_q"], ["matrix"]], "" if W is None else source)
+        power = slider(f"log₂ q{j}/q{i}", ratio, *span, wide=True)
+        chosen = choice("matrix", "which matrix W is scaled", names, names[0] if matrix is None else matrix)
+        away = None if columns == (0, 1) else columns
+        super().__init__([{"log_q": power}, {"matrix": chosen}], "" if W is None else source, columns=away)
 
-    @property
-    def view(self) -> ConditionView:
-        """What is shown now."""
-        return self._view(self.controls["matrix"].value, self.controls["log_q"].value)
+    def _show(self, at: State, coarse: bool) -> Shown:
+        view = self._view(at["matrix"], at["log_q"])
+        return view, partial(condition, view, self._reach(at["matrix"])), view.summary()
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        return condition(self.view, self._reach(self.controls["matrix"].value))
-
-    def _summary(self) -> tuple[str, ...]:
-        return self.view.summary()
-
-    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
-        name = self.controls["matrix"].value
-        for log_q in self.screen.positions:
-            view = self._view(name, log_q)
-            yield condition(view, self._reach(name)), view.summary()
-
-    def _keywords(self) -> dict[str, object]:
-        shown: dict[str, object] = {"q": float(f"{2.0 ** self.controls['log_q'].value:.6g}")}
-        shown |= {} if self._columns == (0, 1) else {"columns": self._columns}
-        return shown if self._given else {**shown, "matrix": self.controls["matrix"].value}
+    def _keywords(self, **more: object) -> dict[str, object]:
+        return super()._keywords(q=float(f"{2.0 ** self.controls['log_q'].value:.6g}"), **more)
 
     def _compute(self, name: str, log_q: float) -> ConditionView:
         W = self._matrices[name]

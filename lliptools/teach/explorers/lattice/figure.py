@@ -34,7 +34,7 @@ LOOKS = {
 }
 
 
-def lattice(view: LatticeView, index: int, costs: dict[str, float], most: float) -> go.Figure:
+def lattice(view: LatticeView, index: int, costs: dict[str, float]) -> go.Figure:
     """The bounds of a network near a point, in the ball of radius view.radii[index].
 
     * left: the Hasse diagram; solid lines are theorems, dashed ones held at every radius of the view, and
@@ -42,11 +42,11 @@ def lattice(view: LatticeView, index: int, costs: dict[str, float], most: float)
     * middle: the values, and whether the label is certified by each
     * right: what they cost
 
-    costs: seconds per point, by name. most: end of the axis of the values.
+    costs: seconds per point, by name.
     """
     panels = Panels(HEIGHT, margin={"l": 16, "r": 16, "t": 30, "b": 44})
     _diagram(panels, view, index)
-    _bars(panels, view, index, most)
+    _bars(panels, view, index, view.most or 1.0)
     _costs(panels, view, costs)
     return panels.figure()
 

@@ -1,5 +1,6 @@
 """The bounds of one network near one point: values over a grid of radii, what they cost, and how they are ordered."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -98,6 +99,12 @@ class LatticeView:
     radii: Tensor
     names: tuple[str, ...]
     rows: dict[str, LatticeRow]
+
+    @property
+    def most(self) -> float:
+        """The largest value."""
+        values = [value for row in self.rows.values() for value in row.values.tolist() if math.isfinite(value)]
+        return max(values, default=0.0)
 
     def value(self, name: str, index: int) -> float:
         """The value at radii[index], NaN where there is none."""

@@ -4,15 +4,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.lattice.figure import lattice
 from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView, lattice_row
-from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import point_slider
-from lliptools.teach.shared.explorer import Figure
+from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
 __all__ = ["LatticeExplorer"]
@@ -49,8 +47,7 @@ class LatticeExplorer(RadiusExplorer):
         bounds: Mapping[str, Callable[..., Any]] | None = None,
         source: str = "net, x, y",
     ) -> None:
-        whole = efforts.everywhere(net, x).plain  # checks network and points before anything is drawn
-        self._net, self._x, self._y = net, x.detach(), efforts.labels(whole, x, y)
+        self._take(net, x, y)
         if taken := sorted(set(bounds or {}) & set(RUNGS)):
             wanted, cause = "bounds under names of their own", "a name of lliptools.BOUNDS"
             raise InvalidInput(expected=wanted, got=f"{taken}", cause=cause, next_step="call it mine")
@@ -59,14 +56,10 @@ class LatticeExplorer(RadiusExplorer):
         self._begun: dict[tuple[int, str], LatticeRow] = {}
         self._costs: dict[str, float] = {}
         point = point_slider(index, len(x))
-        typical = partial(efforts.typical_radius, net, self._x, self._y, whole)
-        controls = {"eps": self._ball(eps, eps_max, lambda: 2.5 * typical(), steps=STEPS), "point": point}
-        super().__init__(controls, [["eps"], ["point"]], source)
+        super().__init__([{"eps": self._ball(eps, eps_max, steps=STEPS, times=2.5)}, {"point": point}], source)
 
-    @property
-    def view(self) -> LatticeView:
-        """What is known of the picked point by now, over all radii of the slider."""
-        index = self.controls["point"].value
+    def _known(self, index: int) -> LatticeView:
+        """What is known of a point by now, over all radii of the slider."""
         rows = self._rows.setdefault(index, {})
         for name in AT_ONCE:
             if name not in rows:
@@ -80,14 +73,9 @@ class LatticeExplorer(RadiusExplorer):
             return None
         return partial(self._compute, index, missing[0], len(self._radii) if missing[0] in ONE_BY_ONE else PART)
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        view = self.view
-        finite = torch.cat([row.values[row.values.isfinite()] for row in view.rows.values()])
-        most = float(finite.max()) if len(finite) else 0.0
-        return lattice(view, self.grid_index, self._costs, most or 1.0)
-
-    def _summary(self) -> tuple[str, ...]:
-        return self.view.summary(self.grid_index)
+    def _show(self, at: State, coarse: bool) -> Shown:
+        view, step = self._known(at["point"]), self._step(at["eps"])
+        return view, partial(lattice, view, step, self._costs), view.summary(step)
 
     def _compute(self, index: int, name: str, count: int) -> None:
         """The values at the next radii; a row is shown when it has them all."""

@@ -1,7 +1,7 @@
 """How far a point can move before its label may change."""
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.margins.figure import margins
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, checked, is_exact, margin_view, predicted
 from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, point_slider, slider
-from lliptools.teach.shared.explorer import Explorer, Figure
+from lliptools.teach.shared.explorer import Explorer, Shown, State
 from lliptools.teach.shared.plane import plane_view
 
 __all__ = ["MarginExplorer"]
@@ -36,6 +36,7 @@ class MarginExplorer(Explorer):
     Raises InvalidInput for points, labels and starting values that do not fit.
     """
 
+    keywords = ("index", "point", "label", "L")
     slow = True
 
     def __init__(
@@ -53,55 +54,38 @@ class MarginExplorer(Explorer):
         everywhere, classes = checked(net, x)  # before anything is drawn
         self._net, self._x, self._index = net, x.detach(), index
         self._y = check_labels(y, len(x), classes, x.device)
-        picked = {"point": point_slider(index, len(x))}
+        number = point_slider(index, len(x))
         self._flat = x[0].numel() == 2 and x.dim() == 2
         self._plane = plane_view(net, self._x.double()) if self._flat else None
         self._view = lru_cache(maxsize=64)(self._compute)
         constants = self._constants(L, everywhere)
         if self._flat:
-            rows = [["x0", "x1"], ["label"]]
-            picked = self._places(index, point, label, classes)
+            places = self._places(index, point, label, classes)
         else:
-            rows = [["point"]]
+            places = [{"point": number}]
             _refuse_on_images(point=point, label=label)
-        super().__init__(picked | constants, [*rows, ["bound", "L"]], source)
+        super().__init__([*places, constants], source)
         # Whoever moves L by hand means that L.
         constants["L"].observe(lambda _: self._assume(), names="value")
         self.screen.on_click(0, self._move)
 
-    @property
-    def view(self) -> MarginView:
-        """What is shown when the controls are at rest."""
-        return self._view(*self._state())
+    def _show(self, at: State, coarse: bool) -> Shown:
+        place, label, constant = self._where(at)
+        view = self._view(place, label, "local" if coarse and constant == "exact" else constant, not coarse)
+        return view, partial(margins, view), view.summary()
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        place, label, constant = self._state()
-        if coarse and constant == "exact":
-            constant = "local"
-        self._shown = self._view(place, label, constant, not coarse)
-        return margins(self._shown)
+    def _keywords(self, **more: object) -> dict[str, object]:
+        place, _, constant = self._where(self._state)
+        L = constant if isinstance(constant, str) else float(f"{constant:.6g}")
+        where = {"index": self._index, "point": place} if self._flat else {"index": place, "point": None}
+        return super()._keywords(**where, L=L, **more)
 
-    def _summary(self) -> tuple[str, ...]:
-        return self._shown.summary()
-
-    def _keywords(self) -> dict[str, object]:
-        place, label, constant = self._state()
-        if not isinstance(constant, str):
-            constant = float(f"{constant:.6g}")
-        if self._flat:
-            return {"index": self._index, "point": place, "label": label, "L": constant}
-        return {"index": place, "L": constant}
-
-    def _state(self) -> tuple[Any, Any, str | float]:
+    def _where(self, at: State) -> tuple[Any, Any, str | float]:
         """The point (its coordinates, or its number), the class that is looked at, and the constant."""
-        constant = self.controls["bound"].value
-        if constant == ASSUMED:
-            constant = self.controls["L"].value
+        constant = at["L"] if at["bound"] == ASSUMED else at["bound"]
         if self._flat:
-            place = tuple(round(self.controls[name].value, 10) for name in ("x0", "x1"))
-            return place, self.controls["label"].value, constant
-        number = self.controls["point"].value
-        return number, int(self._y[number]), constant
+            return tuple(round(at[name], 10) for name in ("x0", "x1")), at["label"], constant
+        return at["point"], int(self._y[at["point"]]), constant
 
     def _compute(self, place: Any, label: Any, constant: str | float, truth: bool = True) -> MarginView:
         x = self._x.new_tensor(place, dtype=torch.float64) if self._flat else self._x[place]
@@ -113,46 +97,36 @@ class MarginExplorer(Explorer):
         bounds = {"global bound": "global", "local bound": "local"}
         if self._flat and is_exact(self._net, self._x[:1]):
             bounds["exact"] = "exact"
-        if isinstance(start, str) and start not in bounds.values():
-            wanted, mend = f"L as a number or one of {', '.join(bounds.values())}", "leave L out for the global bound"
-            cause = "a bound that this network is too large for, or a spelling that differs"
-            raise InvalidInput(expected=wanted, got=repr(start), cause=cause, next_step=mend)
         middle = math.floor(math.log2(nice(everywhere) or 1.0))
-        low, high = middle - LESS, middle + 1 + MORE
-        number = 2.0 ** (middle - 1) if isinstance(start, str) else float(start)
-        check_start("L", number, 2.0**low, 2.0**high)
+        number, chosen = (2.0 ** (middle - 1), start) if isinstance(start, str) else (float(start), ASSUMED)
         assumed = "a Lipschitz constant that you assume, in units of the output over units of the input"
         bounded = "what bounds the Lipschitz constant: a theorem, or an assumption"
         options = [*bounds.items(), ("assumed", ASSUMED)]
-        chosen = start if isinstance(start, str) else ASSUMED
         return {
-            "L": log_slider("assumed L", assumed, low, high, 1 / FINER, number),
-            "bound": choice("L from", bounded, options, chosen),
+            "bound": choice("L from", bounded, options, chosen, "L as a number or"),
+            "L": log_slider("assumed L", assumed, middle - LESS, middle + 1 + MORE, 1 / FINER, number, argument="L"),
         }
 
     def _places(
         self, index: int, point: tuple[float, float] | None, label: int | str | None, classes: int
-    ) -> dict[str, Any]:
+    ) -> list[dict[str, Any]]:
         """The controls of the point and of its class, for a network with two inputs."""
         assert self._plane is not None
         start = tuple(self._x[index].tolist()) if point is None else point
         sides = (self._plane.x0, self._plane.x1)
         step = nice(float(sides[0][-1] - sides[0][0]) / 250) or 0.01
-        controls: dict[str, Any] = {}
+        place = {}
         for name, side, value in zip(("x0", "x1"), sides, start, strict=True):
             low, high = step * math.ceil(side[0].item() / step), step * math.floor(side[-1].item() / step)
             check_start(f"point, {name},", value, low, high)
             tooltip = f"coordinate {name} of the point, in the units of the network's input"
-            controls[name] = slider(name, tooltip, low, high, step, step * round(value / step))
+            place[name] = slider(name, tooltip, low, high, step, step * round(value / step))
         picked, own = predicted(self._net, self._x.new_tensor(start, dtype=torch.float64)), int(self._y[index])
         if label is None:
             label = PREDICTED if point is not None or own == picked else own
         options = [("the predicted one", PREDICTED), *[(str(c), c) for c in range(classes)]]
-        if label not in [value for _, value in options]:
-            wanted, cause = f'label from 0 to {classes - 1}, or "{PREDICTED}"', "a class that the network does not have"
-            raise InvalidInput(expected=wanted, got=repr(label), cause=cause, next_step="leave label out")
-        controls["label"] = choice("class y", "whose margins over the other classes are shown", options, label)
-        return controls
+        shown = "whose margins over the other classes are shown"
+        return [place, {"label": choice("class y", shown, options, label, "label as")}]
 
     def _assume(self) -> None:
         if not self._held:

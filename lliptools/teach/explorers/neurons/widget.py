@@ -1,7 +1,7 @@
 """Which neurons are fixed near a point."""
 
 import math
-from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from lliptools.teach.explorers.neurons.figure import neurons
 from lliptools.teach.explorers.neurons.view import NeuronView, neuron_view
 from lliptools.teach.shared import efforts
-from lliptools.teach.shared.controls import check_start, layer_slider, log_slider, point_slider
-from lliptools.teach.shared.efforts import Effort, Everywhere
-from lliptools.teach.shared.explorer import Figure
+from lliptools.teach.shared.controls import layer_slider, log_slider, point_slider
+from lliptools.teach.shared.efforts import Effort
+from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.plane import Plane, plane_view
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import AT_ONCE, layers
@@ -52,52 +52,32 @@ class NeuronExplorer(RadiusExplorer):
         first: int = 1,
         source: str = "net, x, y",
     ) -> None:
-        self._net, self._views = net, dict[Key, NeuronView]()
-        self._everywhere, self._planes = dict[float, Everywhere](), dict[float, Plane]()
-        self._everywhere[1.0] = efforts.everywhere(net, x)  # checks network and points before anything is drawn
-        whole = self._everywhere[1.0].plain
-        self._x, self._y, self._effort = x.detach(), efforts.labels(whole, x, y), efforts.effort(whole)
-        check_start("theta_scale", theta_scale, 1 / 4, 4)
+        self._take(net, x, y)
+        self._views, self._everywhere, self._planes = (
+            dict[Key, NeuronView](),
+            {1.0: self._whole[0]},
+            dict[float, Plane](),
+        )
+        whole, turn = self._whole[0].plain, 2 if efforts.is_scaled(net) else 0
+        self._effort = efforts.effort(whole)
         scaled = "multiplies every clip threshold of the network"
-        point = point_slider(index, len(x))
-        typical = lambda: 2.5 * efforts.typical_radius(net, self._x, self._y, whole)  # noqa: E731
-        controls = {
-            "eps": self._ball(eps, eps_max, typical, steps=self._effort.steps),
-            "point": point,
-            "theta_scale": log_slider("θ times", scaled, -2, 2, 0.25, theta_scale),
-            "first": layer_slider(first, len(list(layers(whole.blocks))), AT_ONCE, "four layers"),
-        }
-        clipped = ["theta_scale"] if efforts.is_scaled(net) else []
-        super().__init__(controls, [["eps"], ["point", *clipped], ["first"]], source)
-
-    @property
-    def view(self) -> NeuronView:
-        """The results for the picked point, over all radii of the slider."""
-        return self._view(self._key)
+        theta = log_slider("θ times", scaled, -turn, turn, 0.25, theta_scale, argument="theta_scale")
+        layer = layer_slider(first, len(list(layers(whole.blocks))), AT_ONCE, "four layers")
+        ball, point = self._ball(eps, eps_max, steps=self._effort.steps, times=2.5), point_slider(index, len(x))
+        super().__init__([{"eps": ball}, {"point": point, "theta_scale": theta}, {"first": layer}], source)
 
     @property
     def slow(self) -> bool:  # type: ignore[override]
         """Whether what is to be shown has not been computed yet."""
-        return self._key not in self._views
+        return self._key(self._state) not in self._views
 
-    @property
-    def _key(self) -> Key:
-        return self.controls["point"].value, self.controls["theta_scale"].value
+    def _key(self, at: State) -> Key:
+        return at["point"], at["theta_scale"]
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        index = self.grid_index
-        self._shown = self._first_look(self._key, index) if coarse else (self._view(self._key), index)
-        return neurons(*self._shown, self.controls["first"].value - 1)
-
-    def _summary(self) -> tuple[str, ...]:
-        # Where the browser shows what is known, nothing may have been drawn here yet.
-        view, index = self._shown if self.slow else (self.view, self.grid_index)
-        return view.summary(index)
-
-    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
-        view, first = self.view, self.controls["first"].value
-        for index in range(len(view.radii)):
-            yield neurons(view, index, first - 1), view.summary(index)
+    def _show(self, at: State, coarse: bool) -> Shown:
+        key, step = self._key(at), self._step(at["eps"])
+        view, step = self._first_look(key, step) if coarse else (self._view(key), step)
+        return view, partial(neurons, view, step, at["first"] - 1), view.summary(step)
 
     def _view(self, key: Key) -> NeuronView:
         if key not in self._views:

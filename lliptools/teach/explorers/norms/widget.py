@@ -1,8 +1,7 @@
 """A norm from below and from above."""
 
 import math
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.norms.figure import norms
 from lliptools.teach.explorers.norms.view import NormView, check_matrix, norm_view, stretching
-from lliptools.teach.shared.controls import check_start, slider
-from lliptools.teach.shared.explorer import Explorer, Figure
+from lliptools.teach.shared.controls import slider
+from lliptools.teach.shared.explorer import Explorer, Shown, State
 
 __all__ = ["NormExplorer"]
 
@@ -49,52 +48,24 @@ class NormExplorer(Explorer):
         self._matrix, self._seed = None if matrix is None else check_matrix(matrix), seed
         self._view = lru_cache(maxsize=64)(self._compute)
         step = slider("iteration", "how many steps each method has made", 0, STEPS, 1, iteration)
-        check_start("iteration", iteration, 0, STEPS)
         if matrix is None:
             _refuse("without a matrix, whose starts are angles", start=start)
             ratio, angle = 0.9 if ratio is None else float(ratio), 60 if angle is None else angle
-            check_start("ratio", ratio, 0.0, 1.0)
-            check_start("angle", angle, 0, 90)
+            second = slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio, argument="ratio")
             turned = "of the start, from the direction that is stretched most"
-            controls: dict[str, Any] = {
-                "ratio": slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio),
-                "angle": slider("angle in degrees", turned, 0, 90, 1, angle),
-            }
-            rows = [["ratio", "angle"], ["iteration"]]
+            turn = slider("angle in degrees", turned, 0, 90, 1, angle, argument="angle")
+            super().__init__([{"ratio": second, "angle": turn}, {"iteration": step}], "", seed=seed)
         else:
             _refuse("with a matrix", ratio=ratio, angle=angle)
-            check_start("start", start or 0, 0, STARTS - 1)
             tooltip = "which of the random start vectors is followed"
-            controls = {"start": slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0)}
-            rows = [["start", "iteration"]]
-        super().__init__({**controls, "iteration": step}, rows, "" if matrix is None else source)
+            number = slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0, argument="start")
+            super().__init__([{"start": number, "iteration": step}], source, seed=seed)
 
-    @property
-    def view(self) -> NormView:
-        """What is shown now: all steps of all starts."""
-        if self._matrix is not None:
-            return self._view()
-        return self._view(self.controls["ratio"].value, self.controls["angle"].value)
+    def _show(self, at: State, coarse: bool) -> Shown:
+        view, where = self._view(at.get("ratio"), at.get("angle")), (at.get("start", 0), at["iteration"])
+        return view, partial(norms, view, *where), view.summary(*where)
 
-    def _where(self) -> tuple[int, int]:
-        """The start that is followed, and the step."""
-        return (0 if self._matrix is None else self.controls["start"].value), self.controls["iteration"].value
-
-    def _figure(self, *, coarse: bool) -> Figure:
-        return norms(self.view, *self._where())
-
-    def _summary(self) -> tuple[str, ...]:
-        return self.view.summary(*self._where())
-
-    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
-        view, (start, _) = self.view, self._where()
-        for step in range(STEPS + 1):
-            yield norms(view, start, step), view.summary(start, step)
-
-    def _keywords(self) -> dict[str, object]:
-        return {name: control.value for name, control in self.controls.items()} | {"seed": self._seed}
-
-    def _compute(self, ratio: float = 1.0, angle: int = 0) -> NormView:
+    def _compute(self, ratio: Any, angle: Any) -> NormView:
         generator = torch.Generator().manual_seed(self._seed)
         if self._matrix is not None:
             starts = torch.randn(STARTS, self._matrix.shape[1], generator=generator, dtype=torch.float64)

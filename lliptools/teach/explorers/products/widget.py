@@ -1,13 +1,13 @@
 """Why the product of norms is loose."""
 
-from collections.abc import Iterator
+from functools import partial
 
 from torch import Tensor, nn
 
 from lliptools.teach.explorers.products.figure import products
-from lliptools.teach.explorers.products.view import ProductView, check_points, ones, product_view
+from lliptools.teach.explorers.products.view import check_points, ones, product_view
 from lliptools.teach.shared.controls import check_start, slider
-from lliptools.teach.shared.explorer import Explorer, Figure
+from lliptools.teach.shared.explorer import Explorer, Shown, State
 
 __all__ = ["ProductExplorer"]
 
@@ -24,6 +24,7 @@ class ProductExplorer(Explorer):
     Raises InvalidInput for points and starting values that do not fit.
     """
 
+    keywords = ("index", "eps", "depth")
     framed = "depth"
 
     def __init__(
@@ -41,23 +42,11 @@ class ProductExplorer(Explorer):
         check_points(net, x)
         check_start("index", index, 0, len(x) - 1)
         check_start("eps", eps, 1e-12, 1e12)
-        self.view: ProductView = product_view(net, x[index], eps)
-        depth = self.view.depths if depth is None else depth
-        check_start("depth", depth, 0, self.view.depths)
-        self._index, self._eps = index, float(eps)
-        tooltip = "how many steps of the network, each one layer of weights, are counted"
-        controls = {"depth": slider("depth", tooltip, 0, self.view.depths, 1, depth)}
-        super().__init__(controls, [["depth"]], self.usual if source is None else source)
+        self._found = product_view(net, x[index], eps)
+        last, tooltip = self._found.depths, "how many steps of the network, each one layer of weights, are counted"
+        row = {"depth": slider("depth", tooltip, 0, last, 1, last if depth is None else depth)}
+        super().__init__([row], self.usual if source is None else source, index=index, eps=float(eps))
 
-    def _figure(self, *, coarse: bool) -> Figure:
-        return products(self.view, self.controls["depth"].value)
-
-    def _summary(self) -> tuple[str, ...]:
-        return self.view.summary(self.controls["depth"].value)
-
-    def _frames(self) -> Iterator[tuple[Figure, tuple[str, ...]]]:
-        for depth in range(self.view.depths + 1):
-            yield products(self.view, depth), self.view.summary(depth)
-
-    def _keywords(self) -> dict[str, object]:
-        return {"index": self._index, "eps": self._eps, "depth": self.controls["depth"].value}
+    def _show(self, at: State, coarse: bool) -> Shown:
+        view, depth = self._found, at["depth"]
+        return view, partial(products, view, depth), view.summary(depth)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
 
 import ipywidgets
@@ -10,8 +11,8 @@ from torch import nn
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.explorers.training.view import Run, begun, train
-from lliptools.teach.shared.controls import check_start, choice, slider
-from lliptools.teach.shared.explorer import Explorer, Figure, running_loop
+from lliptools.teach.shared.controls import choice, slider
+from lliptools.teach.shared.explorer import Explorer, Shown, State, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
 from lliptools.training.devices import as_device
 
@@ -63,28 +64,25 @@ class TrainingExplorer(Explorer):
                 next_step="pass lliptools.training.Split(x_train, y_train, x_test, y_test)",
             )
         # What is one's own is trained by itself; the short recipes stand beside each other.
-        self._named = own is None and data is None
-        self._recipes = {name: own or RECIPES[name], **(short if self._named else {})}
-        self._data, self._asked, self.device = data, device, as_device(device)
-        epochs = min(self._recipes[name].epochs, MOST_EPOCHS) if epochs is None else epochs
-        check_start("epochs", epochs, 1, MOST_EPOCHS)
-        check_start("seed", seed, 0, LAST_SEED)
+        named = own is None and data is None
+        self._recipes = {name: own or RECIPES[name], **(short if named else {})}
+        self._data, self.device = data, as_device(device)
         self._run: Run | None = None
         self._thread: Thread | None = None
-        controls = {
-            "recipe": choice("recipe", "what is trained, on what, by which loss", list(self._recipes), name),
-            "epochs": slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, epochs),
-            "seed": slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed),
-        }
-        look = {"tooltip": "epochs that are done", "style": {"description_width": "50px"}}
-        self.progress = ipywidgets.IntProgress(description="epoch", max=epochs, **look)
-        super().__init__(controls, [["recipe"], ["epochs", "seed"]], "" if self._named else source)
+        start = min(self._recipes[name].epochs, MOST_EPOCHS) if epochs is None else epochs
+        picked = choice("recipe", "what is trained, on what, by which loss", list(self._recipes), name)
+        passes = slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, start)
+        seeds = slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed)
+        rows, asked = [{"recipe": picked}, {"epochs": passes, "seed": seeds}], None if device == "auto" else device
+        super().__init__(rows, "" if named else source, device=asked)
+
+    def _buttons(self) -> list[ipywidgets.Widget]:
         width = {"width": "100px"}
         self.begin = self._button("start", "train from fresh weights", self.start, button_style="primary", layout=width)
         self.halt = self._button("stop", "end the run after the present epoch", self.stop, disabled=True, layout=width)
-        lines: list[ipywidgets.Widget] = list(getattr(self, "children"))  # noqa: B009 - a trait, which has no type
-        at = lines.index(self.summary)
-        self.children = (*lines[:at], ipywidgets.HBox([self.begin, self.halt, self.progress]), *lines[at:])
+        look = {"tooltip": "epochs that are done", "style": {"description_width": "50px"}}
+        self.progress = ipywidgets.IntProgress(description="epoch", max=self.controls["epochs"].value, **look)
+        return [self.begin, self.halt, self.progress]
 
     @property
     def running(self) -> bool:
@@ -123,7 +121,7 @@ class TrainingExplorer(Explorer):
         if self.running and self._run is not None:
             self._run.stop.set()
             self.halt.disabled = True
-            self._write()
+            self._write(self._summary())
 
     def _shown(self) -> None:
         """Bring buttons, bar, curves and words to where the run stands."""
@@ -136,20 +134,11 @@ class TrainingExplorer(Explorer):
                 self.progress.max, self.progress.value = self._run.recipe.epochs, len(self._run.history)
             self._draw()
 
-    def _figure(self, *, coarse: bool) -> Figure:
+    def _show(self, at: State, coarse: bool) -> Shown:
         if self._run is None:
-            return training(History("", nn.Sequential()), self.controls["epochs"].value)
-        return training(self._run.history, self._run.recipe.epochs)
-
-    def _summary(self) -> tuple[str, ...]:
-        if self._run is None:
-            return (f"nothing trained yet: press start · trains on {self.device}",)
-        return self._run.summary(self.device)
-
-    def _keywords(self) -> dict[str, object]:
-        names = (["recipe"] if self._named else []) + ["epochs", "seed"]
-        shown = {name: self.controls[name].value for name in names}
-        return shown if self._asked == "auto" else shown | {"device": self._asked}
+            lines = (f"nothing trained yet: press start · trains on {self.device}",)
+            return None, partial(training, History("", nn.Sequential()), at["epochs"]), lines
+        return self._run, partial(training, self._run.history, self._run.recipe.epochs), self._run.summary(self.device)
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, show: Callable[[], None]) -> Callable[[], None]:
