@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lliptools.certificates import attacks
     from lliptools.certificates.accuracy import AccuracyTable, AccuracyTables, certified_accuracy
     from lliptools.certificates.certificate import Certificate, certify
+    from lliptools.certificates.linear import linear_margins
     from lliptools.certificates.radius import certified_radius
     from lliptools.certificates.stages import Cascade, certify_in_stages
     from lliptools.errors import InvalidInput, UnsupportedLayer
@@ -56,6 +57,7 @@ __all__ = [
     "export",
     "global_bound",
     "layers",
+    "linear_margins",
     "local_bound",
     "merged_bound",
     "nets",
@@ -79,6 +81,7 @@ _HOMES = {
     "lliptools.certificates.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
     "lliptools.certificates.stages": ("Cascade", "certify_in_stages"),
     "lliptools.certificates.certificate": ("Certificate", "certify"),
+    "lliptools.certificates.linear": ("linear_margins",),
     "lliptools.certificates.radius": ("certified_radius",),
 }
 

@@ -49,6 +49,13 @@ def test_a_bound(points, name):
         assert bound.pairwise(y).shape == (len(x), 10)
 
 
+def test_linear_margins(points):
+    net, x, y = points
+    found = ll.linear_margins(net, x, y, EPS)
+    assert found.shape == (len(x), 10)
+    assert (ll.certify(net, x, y, EPS, linear=True).holds >= (found.gather(1, y[:, None]) < found).sum(1).eq(9)).all()
+
+
 def test_the_blocks_of_a_bound(points):
     net, x, _ = points
     block = ll.local_bound(net, x, torch.full((4,), EPS)).blocks[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds.one_pass import Pass, Place
 from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
-from lliptools.domains import Center, Light, Unknown
+from lliptools.domains import BlockBound, Center, Light, Unknown
 from lliptools.nets import Block, read_blocks
 from lliptools.norms.kinds import Norm
 
@@ -79,7 +79,7 @@ class _Plain(Center):
     def limits(self) -> tuple[Tensor, Tensor]:
         return self.value, self.value
 
-    def through(self, block: Block) -> tuple["_Plain", "_Plain"]:
+    def through(self, block: Block | BlockBound) -> tuple["_Plain", "_Plain"]:
         z = block.linear.linear(self.value) + block.linear.bias
         h = z if block.activation is None else block.activation(z)
         return _Plain(z, z), _Plain(h, h)

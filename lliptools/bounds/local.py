@@ -92,6 +92,7 @@ def passed(
         failure_probability=_failure(blocks, norm, inside),
         arithmetic=f"{str(center.dtype).removeprefix('torch.')}, rounding {'' if encloses else 'not '}enclosed",
         norm=norm,
+        inputs=start.known.box(start.center),
         known=end.known,
         outputs=end.center.value,
         between=CENTRED if centred else ANY_TWO,
@@ -124,7 +125,13 @@ def global_bound(
     one = local_bound(net, x[:1], math.inf, domain=Unknown, norm=norm, differentiable=differentiable)
     batch = len(x)
     return replace(
-        one, value=one.value.expand(batch), eps=radius, blocks=_repeated(one.blocks, batch), known=None, outputs=None
+        one,
+        value=one.value.expand(batch),
+        eps=radius,
+        blocks=_repeated(one.blocks, batch),
+        inputs=None,
+        known=None,
+        outputs=None,
     )
 
 

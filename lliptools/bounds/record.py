@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lliptools.digits import radius_text, round_up
-from lliptools.domains import BlockBound, Domain
+from lliptools.domains import BlockBound, Box, Domain
 from lliptools.nets.activations import Activation
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
@@ -44,7 +44,8 @@ class Bound:
     - blocks: what one pass has found of every block.
     - failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
       deterministic. arithmetic: whether rounding is enclosed.
-    - norm: the method that found the norms of the blocks. known: what its domain knows of the outputs.
+    - norm: the method that found the norms of the blocks. inputs: box of the inputs. known: what its domain knows of
+      the outputs.
     - outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
     - between: "any two points" of the ball, of a Lipschitz constant, or "the centre and any point", of a centred one,
       which is all that a certificate needs.
@@ -58,6 +59,7 @@ class Bound:
     failure_probability: float = 0.0
     arithmetic: str = "float64, rounding not enclosed"
     norm: Norm | None = None
+    inputs: Box | None = None
     known: Domain | None = None
     outputs: Tensor | None = None
     pairs: Callable[["Bound", Tensor, Tensor | None], Tensor] = by_product

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import CENTRED
-from lliptools.certificates.margins import largest_change, margins, own_class
+from lliptools.certificates.linear import raised
+from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
 from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
@@ -21,7 +22,7 @@ from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
 
-__all__ = ["BoundFunction", "Certificate", "certify", "check_bound", "worst_margins"]
+__all__ = ["BoundFunction", "Certificate", "certify", "worst_margins"]
 
 NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
@@ -54,6 +55,7 @@ def certify(
     *,
     centred: bool = False,
     shells: int = 1,
+    linear: bool = False,
     outward: bool = True,
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
@@ -64,6 +66,7 @@ def certify(
       certificate compares with the centre only. Else the constants hold between any two points of the ball.
     * shells: how many concentric shells the way to the edge is divided into (shells.falls); for a bound whose constant
       climbs steeply with the radius.
+    * linear: also bound undecided margins by linear functions, backwards through the network (linear_margins).
     * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
       Certificate.bound.arithmetic says so.
     * What the ball can take of a margin is the smaller of eps times the constant of f_y − f_j and the largest change of
@@ -93,6 +96,9 @@ def certify(
             fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
             found = replace(found, failure_probability=spent)
         margin, worst = worst_margins(found, values, y, radius, fall)
+        if linear:
+            asked = ~(worst > 0) & (margin > 0).all(dim=1, keepdim=True)
+            worst = raised(worst, asked & ~own_class(margin, y), found, center, values[-1], y)
         own = own_class(margin, y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate(
@@ -126,9 +132,7 @@ def worst_margins(
         change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
     if fall is not None:
         change = torch.fmin(change, fall)
-    error = logits.doubt + logits.doubt.gather(1, y[:, None])
-    rounding = enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())
-    return margin, margin - inflated(change.masked_fill(own, 0.0) + rounding, 8)
+    return margin, margin - inflated(change.masked_fill(own, 0.0) + margin_error(logits, margin, y), 8)
 
 
 def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -> Tensor:
@@ -149,21 +153,3 @@ def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) 
         change.append(largest_change(direction, ball[part], below=below[part], above=above[part]))
     rounding = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
     return torch.cat(change) * (1 + 8 * gamma(last.columns, root)) + rounding[:, None]
-
-
-def check_bound(found: Bound, radius: Tensor) -> None:
-    """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,)."""
-    if not (found.eps >= radius).all():
-        raise InvalidInput(
-            expected=f"a bound on the ball of radius {radius.max().item():g}",
-            got=f"one on a ball of radius {found.eps.min().item():g}",
-            cause="a bound that changed eps",
-            next_step="return the bound for the radius that was asked for",
-        )
-    if found.kind != "upper" or not found.arithmetic.startswith("float64"):
-        raise InvalidInput(
-            expected='a bound of kind "upper", computed in float64',
-            got=f'kind "{found.kind}", {found.arithmetic}',
-            cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
-            next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
-        )

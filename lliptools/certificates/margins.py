@@ -3,9 +3,32 @@
 import torch
 from torch import Tensor
 
-__all__ = ["largest_change", "margins", "own_class", "smallest_margin"]
+from lliptools.bounds import Bound
+from lliptools.domains.center import Center
+from lliptools.errors import InvalidInput
+from lliptools.norms.rounding import enclosed, unit
+
+__all__ = ["check_bound", "largest_change", "margin_error", "margins", "own_class", "smallest_margin"]
 
 TINY = torch.finfo(torch.float64).tiny
+
+
+def check_bound(found: Bound, radius: Tensor) -> None:
+    """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,)."""
+    if not (found.eps >= radius).all():
+        raise InvalidInput(
+            expected=f"a bound on the ball of radius {radius.max().item():g}",
+            got=f"one on a ball of radius {found.eps.min().item():g}",
+            cause="a bound that changed eps",
+            next_step="return the bound for the radius that was asked for",
+        )
+    if found.kind != "upper" or not found.arithmetic.startswith("float64"):
+        raise InvalidInput(
+            expected='a bound of kind "upper", computed in float64',
+            got=f'kind "{found.kind}", {found.arithmetic}',
+            cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
+            next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
+        )
 
 
 def own_class(logits: Tensor, y: Tensor) -> Tensor:
@@ -21,6 +44,13 @@ def margins(logits: Tensor, y: Tensor) -> Tensor:
 def smallest_margin(logits: Tensor, y: Tensor) -> Tensor:
     """min over j ≠ y of f_y − f_j: logits (batch, classes), y (batch,) -> (batch,)."""
     return margins(logits, y).amin(dim=1)
+
+
+def margin_error(logits: Center, margin: Tensor, y: Tensor) -> Tensor:
+    """How far rounding may have moved margins (batch, classes) of logits, with the difference's own; 0 for j = y."""
+    own = own_class(margin, y)
+    error = logits.doubt + logits.doubt.gather(1, y[:, None])
+    return torch.as_tensor(enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())).to(margin)
 
 
 def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from lliptools.bounds import global_bound, local_bound
 from lliptools.bounds.reading import read
-from lliptools.certificates.certificate import BoundFunction, certify, check_bound
-from lliptools.certificates.margins import margins, own_class
+from lliptools.certificates.certificate import BoundFunction, certify
+from lliptools.certificates.margins import check_bound, margins, own_class
 from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, forward

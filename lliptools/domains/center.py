@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.domains.block import BlockBound
 from lliptools.nets.activations import Activation
 from lliptools.nets.blocks import Block
 from lliptools.norms.rounding import is_outward, running_error, unit
@@ -19,7 +20,7 @@ class Center:
     value: Tensor
     doubt: Tensor
 
-    def through(self, block: Block) -> tuple["Center", "Center"]:
+    def through(self, block: Block | BlockBound) -> tuple["Center", "Center"]:
         """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
         z = block.linear.apply(self.value)
         before = Center(z, running_error(block.linear, self.doubt, self.value.abs() + self.doubt))

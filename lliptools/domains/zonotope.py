@@ -25,7 +25,7 @@ from lliptools.norms.kinds import errs
 from lliptools.norms.rounding import gamma, inflated, is_outward, running_error, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["Zonotope"]
+__all__ = ["Zonotope", "bent_places", "relaxed", "relaxed_error"]
 
 LOST = 1e-290  # a product below this may have lost digits to underflow
 
@@ -98,7 +98,7 @@ class Zonotope(Domain):
 
     def bent(self, activation: Activation, lower: Tensor, upper: Tensor) -> "Zonotope":
         """The units after an elementwise activation; as of nets.activations.Form."""
-        return self._bent(*_relaxed(activation, Box(lower, upper), self.shape))
+        return self._bent(*relaxed(activation, Box(lower, upper), self.shape))
 
     def compared(self, lower: Tensor, upper: Tensor) -> "Zonotope":
         """The larger and the smaller of the two halves of the units; as of nets.activations.Form."""
@@ -106,9 +106,9 @@ class Zonotope(Domain):
         between = self._mixed(1.0, -1.0)  # a − b, whose absolute value is what the maximum adds to the mean
         own = between.box()
         half_shape = (self.shape[0] // 2, *self.shape[1:])
-        # What rounds these differences, never their signs, is less than what the errors of _relaxed have room for.
+        # What rounds these differences, never their signs, is less than what the errors of relaxed have room for.
         apart = Box(torch.maximum(own.lower, lower_a - upper_b), torch.minimum(own.upper, upper_a - lower_b))
-        size = between._bent(*_relaxed(Absolute(), apart, half_shape))
+        size = between._bent(*relaxed(Absolute(), apart, half_shape))
         mean = self._mixed(0.5, 0.5)
         padded = torch.nn.functional.pad(mean.of_noise, (0, 0, 0, size.of_noise.shape[1] - mean.of_noise.shape[1]))
         return replace(
@@ -154,7 +154,7 @@ class Zonotope(Domain):
         )
 
 
-def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """λ, middle, radius, error: |activation(z) − λz − middle| <= radius + error over the box, (batch, units) each.
 
     λ is the slope of the chord. What a piecewise linear activation leaves of it is largest at a bend; otherwise it is
@@ -175,20 +175,26 @@ def _relaxed(activation: Activation, box: Box, shape: tuple[int, ...]) -> tuple[
         ends = values - chord * places
         top, bottom = ends.amax(dim=0) + radius, ends.amin(dim=0) - radius
     else:
-        bends = pieces[0].to(lower)[:, None].expand(-1, len(lower), *[-1] * len(shape))
-        places = torch.cat([lower[None], torch.minimum(torch.maximum(bends, lower), upper), upper[None]])
-        values = activation(places.flatten(0, 1)).reshape(places.shape)
+        places, values = bent_places(activation, pieces[0], box)
         left = values - chord * places
         top, bottom = left.amax(dim=0), left.amin(dim=0)
     decided = least == greatest
     middle = torch.where(decided, low - chord * lower, (top + bottom) / 2)
     radius = torch.where(decided, 0.0, (top - bottom) / 2)
     steepest = torch.maximum(least.abs(), greatest.abs())
-    error = _relaxed_error(activation, places, values, steepest, radius)
+    error = relaxed_error(activation, places, values, steepest, radius)
     return tuple(part.flatten(1) for part in (chord, middle, radius, error))  # type: ignore[return-value]
 
 
-def _relaxed_error(activation: Activation, places: Tensor, values: Tensor, steepest: Tensor, radius: Tensor) -> Tensor:
+def bent_places(activation: Activation, bends: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+    """The ends of a box, the bends (k, *units) between them, ascending, and the values there: (k + 2, batch, …)."""
+    lower, upper = box.lower, box.upper
+    bends = bends.to(lower)[:, None].expand(-1, len(lower), *[-1] * (lower.dim() - 1))
+    places = torch.cat([lower[None], torch.minimum(torch.maximum(bends, lower), upper), upper[None]])
+    return places, activation(places.flatten(0, 1)).reshape(places.shape)
+
+
+def relaxed_error(activation: Activation, places: Tensor, values: Tensor, steepest: Tensor, radius: Tensor) -> Tensor:
     """What rounding can hide of a relaxation found from values at places; 0, without work, where it is not enclosed."""
     if not is_outward():
         return torch.zeros_like(radius)

@@ -1,0 +1,231 @@
+"""Linear bounds of a margin: backwards through the network, with a ball and a box at every layer.
+
+Let d = z' − ẑ be how far the pre-activations of a layer move from the centre. They stay in a box, and in a ball
+‖R^½ d‖ ≤ ρ, R = diag(row slopes). Where the margin reads aᵀσ(z'), any g and any λ > 0 give (weak duality on the ball)
+
+    aᵀ(σ(z') − σ(ẑ)) ≥ gᵀd − λρ²/2 + Σ_i min over the box of  a_i (σ(z'_i) − σ(ẑ_i)) − g_i d_i + λ R_i d_i² / 2,
+
+and the next coefficients are Wᵀg. On a linear piece of σ the minimum is that of a parabola on an interval; it is found
+from the tangent at its place, which bounds it from below wherever rounding has put that place.
+
+λ → 0 is bound propagation (CROWN: Zhang et al., NeurIPS 2018); without the box it is the offset of SDP-CROWN (Chiu,
+Chen, Zhang, Zhang, ICML 2025, Theorem 4.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.bounds import Bound, local_bound
+from lliptools.bounds.reading import read
+from lliptools.certificates.bends import Bend, Chord, Line, Lines, relaxation
+from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
+from lliptools.domains import Ball, BlockBound, Box, Interval, Start
+from lliptools.domains.center import Center, at_center
+from lliptools.nets import check_input
+from lliptools.nets.checks import check_finite_eps, check_labels, check_steps
+from lliptools.nets.linear import TINY
+from lliptools.norms.kinds import product_above
+from lliptools.norms.rounding import enclosed, gamma, inflated, outward_rounding, running_error, unit
+from lliptools.norms.scaled import length
+
+__all__ = ["linear_falls", "linear_margins"]
+
+STEPS = 20  # of the search for better lines, in certificates
+RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
+ENTRIES = 2**23  # of the coefficients that are worked on together
+
+
+def linear_margins(
+    net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, steps: int = 0, domain: Start = Interval & Ball
+) -> Tensor:
+    """Lower bounds of f_y − f_j over the ball for every class j: (batch, classes); 0 for j = y.
+
+    - x: (batch, *sample), y: (batch,), eps: a number or (batch,). domain: as of local_bound, whose boxes and balls
+      serve here.
+    - steps: of a search for better slopes and weights of the balls, for margins that are not above 0 without it.
+    - Float64, rounding enclosed; −inf where nothing is known. Raises InvalidInput, and UnsupportedLayer for
+      activations that compare units.
+    """
+    check_steps(steps)
+    center = check_input(net, x)
+    radius = check_finite_eps(eps, center)
+    with torch.no_grad(), outward_rounding():
+        found = local_bound(net, x, radius, domain=domain, centred=True)
+        check_bound(found, radius)
+        logits = at_center(read(net, x), Center(center, torch.zeros_like(center)))[-1]
+        y = check_labels(y, len(x), logits.value.shape[1], center.device)
+        margin = margins(logits.value, y)
+        nothing, own = torch.full_like(margin, -torch.inf), own_class(margin, y)
+        return raised(nothing, ~own, found, center, logits, y, steps).masked_fill(own, 0.0)
+
+
+def raised(
+    worst: Tensor, asked: Tensor, found: Bound, center: Tensor, logits: Center, y: Tensor, steps: int = STEPS
+) -> Tensor:
+    """Lower bounds of margins over the ball, (batch, classes), raised to linear ones where these are larger.
+
+    worst: what is known of them. asked: (batch, classes) bool, of which margins more is wanted. found: an upper bound
+    on the balls. center, logits: inputs, (batch, features), and outputs at the points.
+    """
+    margin = margins(logits.value, y)
+    left = margin - inflated(margin_error(logits, margin, y), 8)
+    fall = linear_falls(found, center, y, left.masked_fill(~asked, -torch.inf), steps)
+    return torch.fmax(worst, torch.where(fall.isfinite(), left - inflated(fall), -torch.inf))
+
+
+def linear_falls(found: Bound, center: Tensor, y: Tensor, left: Tensor, steps: int) -> Tensor:
+    """How far each f_y − f_j can fall over the ball, (batch, classes); inf where it is not asked for.
+
+    - found: an upper bound on the balls, for its boxes, norms and radii. center: (batch, features), y: (batch,).
+    - left: (batch, classes), what may be lost; −inf where nothing is asked. steps: for what more than that is lost of.
+    """
+    falls, asked = torch.full_like(left, torch.inf), (left > -torch.inf).nonzero()
+    if not len(asked):
+        return falls
+    classes = torch.eye(left.shape[1], dtype=left.dtype, device=left.device)
+    for part in asked.split(max(1, ENTRIES // _widest(found.blocks, center.shape[1]))):
+        (samples, others), (which, pair) = part.unbind(1), part[:, 0].unique(return_inverse=True)
+        way = _Way.of(found, center, which)
+        direction = classes[y[samples]] - classes[others]
+        falls[samples, others] = _searched(way, direction, pair, left[samples, others], steps)
+    return torch.where(falls >= 0, falls, torch.inf)
+
+
+def _searched(way: _Way, direction: Tensor, pair: Tensor, left: Tensor, steps: int) -> Tensor:
+    """What is lost of every pair, (pairs,), after steps for those that more is lost of than is left."""
+    lines: Lines = {}
+    lost = way.lost(direction, pair, lines)
+    index = (lost >= left).nonzero()[:, 0]
+    if not steps or not len(index) or not lines:
+        return lost
+    direction, pair = direction[index], pair[index]
+    lines = {bend: Line(line.slopes[index], line.log_weight[index]) for bend, line in lines.items()}
+    chosen = [part.requires_grad_() for line in lines.values() for part in (line.slopes, line.log_weight)]
+    optimiser = torch.optim.Adam(chosen, lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        with torch.enable_grad():
+            here = way.lost(direction, pair, lines)
+            optimiser.zero_grad()
+            here.sum().backward()
+        lost[index] = torch.fmin(lost[index], here.detach())
+        if (lost[index] < left[index]).all():
+            break
+        optimiser.step()
+        schedule.step()
+    return lost
+
+
+def _widest(blocks: tuple[BlockBound, ...], features: int) -> int:
+    return max([features, *(_widest(block.inner, 1) if block.inner else block.linear.rows for block in blocks)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One block on the way back; inner: of a residual block, whose own linear map is the identity.
+
+    slack: (batch, rows), what rounding takes per unit of a coefficient of its pre-activations. moves: (batch, columns),
+    how far each of its inputs can be from the centre.
+    """
+
+    block: BlockBound
+    bend: Bend | Chord | None
+    slack: Tensor
+    moves: Tensor
+    inner: tuple[_Step, ...]
+
+    def back(self, a: Tensor, pair: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
+        """Coefficients of the inputs, (pairs, columns), and what is lost, (pairs,)."""
+        linear, lost = self.block.linear, a.new_zeros(len(a))
+        if self.inner:
+            g, lost = _back(self.inner, a, pair, lines)
+            if not self.block.skip:
+                return g, lost
+            return g + a, lost + 4 * unit(a) * ((g + a).abs() * self.moves[pair]).sum(dim=1)
+        g, lost = (a, lost) if self.bend is None else self.bend.back(a, pair, lines)
+        lost = lost + inflated((g.abs() * self.slack[pair]).sum(dim=1), g.shape[1])
+        return linear.adjoint(g.reshape(len(g), *linear.out_shape)).flatten(1), lost
+
+
+def _back(steps: tuple[_Step, ...], a: Tensor, pair: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
+    lost = a.new_zeros(len(a))
+    for step in reversed(steps):
+        a, more = step.back(a, pair, lines)
+        lost = inflated(lost + more)
+    return a, lost
+
+
+def _steps(blocks: tuple[BlockBound, ...], center: Center, moves: Tensor) -> tuple[tuple[_Step, ...], Center, Tensor]:
+    """The blocks for the way back, and what is known behind them: values at the centre, and how far units move."""
+    steps = []
+    for block in blocks:
+        linear = block.linear
+        if block.inner:
+            inner, end, _ = _steps(block.inner, center, moves)
+            step = _Step(block, None, moves, moves, inner)
+            center = center.plus(end) if block.skip else end
+        else:
+            before, after = center.through(block)
+            size = moves.reshape(-1, *linear.in_shape)
+            slack = running_error(linear, torch.zeros_like(size), size) * (1 + linear.rows / max(1, linear.terms))
+            slack = slack.flatten(1) + before.doubt.flatten(1)
+            slack = slack + enclosed(linear.rows * TINY * moves.sum(dim=1, keepdim=True))
+            step = _Step(block, relaxation(block, before, after), slack, moves, ())
+            center = after
+        value, box = center.value, block.output
+        moves = inflated(torch.maximum(box.upper - value, value - box.lower) + center.doubt).flatten(1)
+        steps.append(step)
+    return tuple(steps), center, moves
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """The way back through a network, for some of the points of a bound.
+
+    eps: (batch,). below, above: (batch, features), how far the inputs can move down and up; None where only the ball
+    holds them.
+    """
+
+    steps: tuple[_Step, ...]
+    eps: Tensor
+    sides: tuple[Tensor, Tensor] | None
+
+    @classmethod
+    def of(cls, found: Bound, center: Tensor, which: Tensor) -> _Way:
+        """Of the points with these numbers; center: (batch, features) of all."""
+        center, eps = center[which], found.eps[which]
+        moves, sides = eps[:, None].expand_as(center), None
+        if found.inputs is not None:
+            below, above = (
+                inflated(side) for side in (center - found.inputs.lower[which], found.inputs.upper[which] - center)
+            )
+            if (below < moves).any() or (above < moves).any():
+                sides = below, above
+        blocks = tuple(_picked(block, which) for block in found.blocks)
+        return cls(_steps(blocks, Center(center, torch.zeros_like(center)), moves)[0], eps, sides)
+
+    def lost(self, direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
+        """How far direction·f can fall over the ball of a point: direction (pairs, outputs), pair (pairs,) -> (pairs,).
+
+        lines: what is chosen at each bend; one that is missing is chosen here, and noted.
+        """
+        a, lost = _back(self.steps, direction, pair, lines)
+        radius = self.eps[pair]
+        rounding = 1 + 8 * gamma(a.shape[1], a)
+        fall = product_above(radius, length(a, dim=1)) * rounding
+        if self.sides is not None:
+            below, above = (side[pair] for side in self.sides)
+            fall = torch.fmin(fall, largest_change(-a[:, None], radius, below, above)[:, 0] * rounding)
+        return inflated(lost + fall)
+
+
+def _picked(block: BlockBound, which: Tensor) -> BlockBound:
+    """The block of some of the points."""
+    picked = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "radius")}
+    box, output = (Box(side.lower[which], side.upper[which]) for side in (block.box, block.output))
+    inner = tuple(_picked(part, which) for part in block.inner)
+    return replace(block, box=box, output=output, inner=inner, center=None, **picked)
