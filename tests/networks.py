@@ -108,6 +108,10 @@ NETWORKS = {
     "sigmoid": lambda: dense(nn.Sigmoid(), seed=1),
     "softplus": lambda: dense(nn.Softplus(beta=3.0, threshold=40), seed=2),
     "elu": lambda: dense(nn.ELU(alpha=1.5), seed=3),
+    "gelu": lambda: dense(nn.GELU(), seed=6),
+    "prelu, of any sign": lambda: random_net(
+        nn.Linear(3, 8), nn.PReLU(8), nn.Linear(8, 6), nn.PReLU(6), nn.Linear(6, 4)
+    ),
     "maxmin": lambda: dense(nets.MaxMin(), seed=4),
     "clipped maxmin": lambda: dense(nets.ClippedMaxMin(0.3, -0.2), seed=5),
     "convolutional": lambda: convolutional(),
@@ -115,6 +119,7 @@ NETWORKS = {
     "residual": lambda: residual(nn.ReLU()),
     "residual, clipped": lambda: residual(nets.ClippedReLU(0.5)),
     "residual, smooth": lambda: residual(nn.Softplus(threshold=40)),
+    "residual, hardswish": lambda: residual(nn.Hardswish()),
     "starts with an activation": lambda: nn.Sequential(nn.ReLU(), nn.Linear(3, 4)),
 }
 # Those whose regions the exact search can cut: piecewise linear units, one layer after the other.
@@ -122,7 +127,7 @@ PIECEWISE = [
     name
     for name in NETWORKS
     if not any(other in name for other in ("tanh", "sigmoid", "softplus", "elu", "maxmin", "residual"))
-    or name == "relu"
+    or name in ("relu", "prelu, of any sign")
 ]
 RADII = (0.0, 1e-12, 0.01, 0.1, 0.5, 3.0, 1e3)
 
@@ -136,7 +141,7 @@ def points(net: nn.Sequential, count: int = 6, seed: int = 0) -> Tensor:
 
 def jacobians(net: nn.Sequential, samples: Tensor) -> Tensor:
     """(samples, features) -> (samples, outputs, features)."""
-    return torch.func.vmap(torch.func.jacrev(lambda row: net(row[None])[0]))(samples)
+    return torch.autograd.functional.jacobian(lambda rows: net(rows).sum(dim=0), samples).transpose(0, 1)
 
 
 def in_ball(center: Tensor, eps: float, count: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,8 @@ from lliptools.nets.registry import read_activation
 __all__ = ["check_numbers", "check_shape", "check_slopes", "check_widths"]
 
 COVERED = (
-    "ReLU, LeakyReLU, ReLU6, Hardtanh, Tanh, Sigmoid, Softplus with threshold=40, ELU with alpha <= 1, ClippedReLU"
+    "ReLU, LeakyReLU, ReLU6, Hardtanh, Tanh, Sigmoid, Softsign, Softplus with threshold=40, ELU with alpha <= 1, "
+    "ClippedReLU"
 )
 
 
@@ -77,7 +78,9 @@ def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
 def _reason(activation: nn.Module, found: Activation | None, shape: Shape) -> str:
     """Why an activation is not covered; empty where it is."""
     if found is None:
-        return "no rule is known for its slopes; those of GELU, SiLU, Mish, SELU leave [0, 1]"
+        return "no rule is known for its slopes"
+    if isinstance(activation, nn.PReLU):
+        return "its slope is a parameter, which training can move out of [0, 1]"
     if not found.elementwise:
         return "it compares units with each other, so that it has no diagonal of slopes"
     least, greatest = found.slopes(*_parts_of_the_line(activation, found, shape))

@@ -3,7 +3,7 @@
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, forward, read_blocks
-from lliptools.nets.clips import ClippedReLU
+from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
@@ -15,6 +15,7 @@ from lliptools.nets.zoo import available, load, provenance
 
 __all__ = [
     "SUPPORTED",
+    "Absolute",
     "Activation",
     "Block",
     "Chain",

@@ -164,26 +164,37 @@ class ClippedReLU(Clipped, Clip):
         return nn.Hardtanh(0.0, theta.item()) if theta.isfinite() else nn.ReLU()
 
 
-class LeakyReLU(Monotone):
-    """max(z, 0) + leak · min(z, 0), leak > 0."""
+class LeakyReLU(Activation):
+    """max(z, 0) + leak · min(z, 0). leak: a number, or one per channel, (channels,), as torch's PReLU has it."""
 
-    def __init__(self, leak: float) -> None:
+    def __init__(self, leak: float | Tensor) -> None:
         super().__init__()
         self.leak = leak
 
+    def _leak(self, like: Tensor) -> Tensor:
+        """leak, made to broadcast over samples, (batch, *units)."""
+        leak = self.leak
+        return leak.to(like).view(-1, *[1] * (like.dim() - 2)) if isinstance(leak, Tensor) else like.new_tensor(leak)
+
     def forward(self, z: Tensor) -> Tensor:
         """Same shape as z."""
-        return leaky_relu(z, self.leak)
+        if isinstance(self.leak, float):
+            return leaky_relu(z, self.leak)
+        leak = self._leak(z)
+        return torch.where(z > 0, z, torch.where((leak == 0) & z.isneginf(), 0.0, leak * z))
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The values at the two ends; below 0 one number outward, since the product is rounded to the nearest."""
-        low, high = self(lower), self(upper)
-        far = torch.full_like(low, torch.inf)
-        return torch.where(lower < 0, low.nextafter(-far), low), torch.where(upper < 0, high.nextafter(far), high)
+        """Between the values at the two ends and at 0; below 0 one number outward, since products are rounded."""
+        ends, values = torch.stack([lower, upper]), torch.stack([self(lower), self(upper)])
+        far = torch.full_like(values, torch.inf)
+        low = torch.where(ends < 0, values.nextafter(-far), values).amin(dim=0)
+        high = torch.where(ends < 0, values.nextafter(far), values).amax(dim=0)
+        across = (lower < 0) & (upper > 0)
+        return torch.where(across, low.clamp_max(0.0), low), torch.where(across, high.clamp_min(0.0), high)
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """leak where the box reaches below 0, 1 where it reaches above."""
-        one, leak = torch.ones_like(lower), torch.full_like(lower, self.leak)
+        one, leak = torch.ones_like(lower), self._leak(lower).expand_as(lower)
         # An end that is not a number is on either side.
         below, above = torch.where(lower >= 0, one, leak), torch.where(upper <= 0, leak, one)
         return torch.minimum(below, above), torch.maximum(below, above)
@@ -194,31 +205,30 @@ class LeakyReLU(Monotone):
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """One bend: slopes leak, 1."""
-        one = torch.ones(shape, dtype=torch.float64, device="cpu")
-        return 0 * one[None], torch.stack([self.leak * one, one])
+        one = torch.ones(1, *shape, dtype=torch.float64, device="cpu")
+        return 0 * one, torch.cat([self._leak(one).detach() * one, one])
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """As many leaks as channels, or one for all."""
+        if isinstance(self.leak, Tensor) and self.leak.numel() not in (1, shape[0]):
+            raise InvalidInput(
+                expected=f"samples of {self.leak.numel()} channels before {name}",
+                got=f"samples of shape {shape}",
+                cause="a PReLU made for another layer",
+                next_step=f"torch.nn.PReLU({shape[0]})",
+            )
 
 
-class Absolute(Activation):
+class Absolute(LeakyReLU):
     """|z|."""
+
+    def __init__(self) -> None:
+        super().__init__(-1.0)
 
     def forward(self, z: Tensor) -> Tensor:
         """|z|."""
         return z.abs()
 
-    def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """From 0, or the nearer end, to the further end."""
-        return torch.maximum(lower, -upper).relu(), torch.maximum(-lower, upper)
-
-    def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """-1 where the box reaches below 0, 1 where it reaches above."""
-        one = torch.ones_like(lower)
-        return torch.where(lower >= 0, one, -one), torch.where(upper <= 0, -one, one)
-
-    def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Those to the ends and to the bend."""
-        return by_places(self, z, lower, upper, [torch.zeros_like(lower)])
-
-    def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """One bend: slopes -1, 1."""
-        one = torch.ones(shape, dtype=torch.float64, device="cpu")
-        return 0 * one[None], torch.stack([-one, one])
+    def plain(self) -> nn.Module:
+        """The same traced, without a layer of lliptools."""
+        return traced(torch.abs)

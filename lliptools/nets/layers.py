@@ -120,7 +120,7 @@ def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
                 next_step="give every layer at least one unit and real weights",
             )
         # A threshold may be infinite, which clips nothing.
-        finite = isinstance(layer, Designed) or type(layer) in LINEAR
+        finite = isinstance(layer, Designed | nn.PReLU) or type(layer) in LINEAR
         if values:
             _check_values(parameter.isfinite() if finite else ~parameter.isnan(), parameter, which, name)
 

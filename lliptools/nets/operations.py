@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from lliptools.nets.clips import Absolute
 from lliptools.nets.joins import argument, clip, operation
 from lliptools.nets.registry import ACTIVATIONS, LINEAR, MEMORY, OWN
 
@@ -114,6 +115,10 @@ def _elu(_: fx.Node, alpha: float = 1.0, scale: float = 1.0, input_scale: float 
     return [nn.ELU(alpha)] if (scale, input_scale) == (1, 1) else None
 
 
+def _prelu(_: fx.Node, weight: Tensor) -> Layers:
+    return _filled(nn.PReLU(weight.numel()), weight=weight.flatten())
+
+
 def _hardtanh(_: fx.Node, low: float = -1.0, high: float = 1.0) -> Layers | None:
     found = clip(float(low), float(high))
     return None if found is None else [found]
@@ -151,6 +156,8 @@ BUILDERS: dict[str, Callable[..., Layers | None]] = {
     "view.default": _viewed,
     "hardtanh.default": _hardtanh,
     "elu.default": _elu,
+    "prelu.default": _prelu,
+    "abs.default": lambda _: [Absolute()],
 }
 """By operation: what takes the node and the arguments after the first, and returns the layers that follow the first;
 None where no layer does the same. An operation that is not here has the arguments of its layer."""
@@ -163,6 +170,7 @@ def _builder(name: str, kind: Any) -> Callable[..., Layers | None]:
 CHAINED = {
     operation(name): _builder(name, kind)
     for kind, reading in (LINEAR | ACTIVATIONS).items()
-    if kind not in OWN and reading.functions != MEMORY
+    if reading.functions != MEMORY
     for name in reading.functions.split()
+    if kind not in OWN or name in BUILDERS
 }

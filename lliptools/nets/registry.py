@@ -13,10 +13,11 @@ from torch import nn
 from lliptools.nets import readers
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.checked import Checked
-from lliptools.nets.clips import Clip, ClippedReLU, Hardtanh, LeakyReLU
+from lliptools.nets.clips import Absolute, Clip, ClippedReLU, Hardtanh, LeakyReLU
+from lliptools.nets.gated import GELU, Hardswish, Mish, SiLU, TanhGELU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.residual import Residual
-from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Tanh
+from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Softsign, Tanh
 
 __all__ = ["ACTIVATIONS", "CONTAINERS", "LINEAR", "OWN", "SUPPORTED", "Reading", "Refusal", "read_activation"]
 
@@ -78,6 +79,7 @@ ENDS = (
 )
 # Beyond its threshold torch turns to z itself; below 20 that is a large jump, and e^710 overflows before it.
 JUMP = _number("threshold", "from 20 to 700", lambda layer: 20 <= layer.threshold <= 700)
+SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 CLAMPS = "clamp.default clamp.Tensor clamp_min.default clamp_min.Tensor clamp_max.default clamp_max.Tensor"
 HALVES = "split.Tensor split_with_sizes.default maximum.default minimum.default cat.default"
 
@@ -89,6 +91,8 @@ ACTIVATIONS: dict[type[nn.Module], Reading] = {
         "LeakyRelu",
         (_number("negative_slope", ">= 0", lambda layer: layer.negative_slope >= 0),),
     ),
+    nn.PReLU: Reading(lambda layer: LeakyReLU(layer.weight), "prelu.default", "PRelu"),
+    Absolute: Reading(_same, "abs.default", "Abs"),
     nn.ReLU6: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), "relu6.default", "Clip", ENDS),
     nn.Hardtanh: Reading(lambda layer: Hardtanh(layer.min_val, layer.max_val), "hardtanh.default", "Clip", ENDS),
     nn.Tanh: Reading(lambda layer: Tanh(), "tanh.default", "Tanh"),
@@ -102,11 +106,22 @@ ACTIVATIONS: dict[type[nn.Module], Reading] = {
     nn.ELU: Reading(
         lambda layer: ELU(layer.alpha), "elu.default", "Elu", (_number("alpha", "> 0", lambda layer: layer.alpha > 0),)
     ),
+    nn.SELU: Reading(lambda layer: ELU(*SELU), "selu.default", "Selu"),
+    nn.Softsign: Reading(lambda layer: Softsign(), onnx="Softsign Abs Add Div"),
+    nn.GELU: Reading(
+        lambda layer: TanhGELU() if layer.approximate == "tanh" else GELU(),
+        "gelu.default",
+        "Gelu",
+        (_option("approximate", UNKNOWN, REPLACE, "none", "tanh"),),
+    ),
+    nn.SiLU: Reading(lambda layer: SiLU(), "silu.default", "Sigmoid Mul"),
+    nn.Mish: Reading(lambda layer: Mish(), "mish.default", "Mish"),
+    nn.Hardswish: Reading(lambda layer: Hardswish(), "hardswish.default", "HardSwish"),
     ClippedReLU: Reading(_same, f"{CLAMPS} maximum.default minimum.default", "Clip Max Min"),
     MaxMin: Reading(_same, HALVES, "Split Max Min Concat"),
     ClippedMaxMin: Reading(_same, f"{HALVES} {CLAMPS}", "Split Max Min Clip Concat"),
 }
-OWN = {ClippedReLU, MaxMin, ClippedMaxMin}
+OWN = {Absolute, ClippedReLU, MaxMin, ClippedMaxMin}
 
 TRAINING = Refusal(
     lambda layer: layer.training, " in training mode", "it changes from batch to batch then", "call net.eval() first"
@@ -205,7 +220,7 @@ def read_activation(layer: nn.Module) -> Activation | None:
         return None
     if kind in OWN:
         return layer
-    if not isinstance(layer, Clip | MaxMin | Checked):
+    if not isinstance(layer, Absolute | Clip | MaxMin | Checked):
         owner = {name: next(c for c in kind.__mro__ if name in vars(c)) for name in DEFINED}
         forward = owner["forward"]
         general = {forward, Monotone, Activation}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lliptools.nets.activations import Activation, tiny, ulp
 
-__all__ = ["by_places", "convex", "quotient", "sigmoidal"]
+__all__ = ["by_parts", "by_places", "convex", "quotient", "sigmoidal"]
 
-HALVINGS = 40
+HALVINGS, PARTS = 40, 8
 
 
 def quotient(rise: Tensor, step: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,6 +102,28 @@ def sigmoidal(
     greatest = torch.where(upper <= 0, ends[1][1], steepest)
     greatest = torch.maximum(greatest, torch.where(lower <= z, secant(z)[1], 0.0))
     return _within(hull, [(least, greatest)])
+
+
+def by_parts(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest secant from z of any activation, from its slopes over parts of [lower, z] and of [z, upper].
+
+    The secant to a point beyond a place p is a mean of the secant to p and of a slope between p and the point, the
+    latter by the share of the way that lies beyond p.
+    """
+    value, found = activation(z), [tuple(end.to(z) for end in activation.slopes(z, z))]
+    for end in (lower, upper):
+        near = z
+        for part in range(1, PARTS + 1):
+            far = end if part == PARTS else z + (end - z) * (part / PARTS)
+            least, greatest = activation.slopes(torch.minimum(near, far), torch.maximum(near, far))
+            there = activation(near)
+            low, high = quotient(there - value, near - z, there.abs() + value.abs())
+            share = ((far - near) / torch.where(far == z, torch.inf, far - z)) * (1 + ulp(z))
+            low = low + share * (least - low).clamp_max(0.0) - ulp(z) * (low.abs() + least.abs())
+            high = high + share * (greatest - high).clamp_min(0.0) + ulp(z) * (high.abs() + greatest.abs())
+            found.append((torch.where(near == z, least, low), torch.where(near == z, greatest, high)))
+            near = far
+    return _within(activation.slopes(lower, upper), found)
 
 
 def _within(hull: Sequence[Tensor], found: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,15 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import elu, softplus
+from torch.nn.functional import softplus
 
 from lliptools.nets.activations import Monotone, outward, tiny, ulp
-from lliptools.nets.secants import convex, sigmoidal
+from lliptools.nets.secants import by_parts, convex, sigmoidal
 
-__all__ = ["ELU", "Sigmoid", "Smooth", "Softplus", "Tanh"]
+__all__ = ["ELU", "Sigmoid", "Smooth", "Softplus", "Softsign", "Tanh"]
 
 LOWEST = 750.0  # e^−z is 0 beyond it
+FURTHEST = 1e30  # |z| + 1 is |z| beyond it, in float32 too
 
 
 class Smooth(Monotone):
@@ -74,6 +75,21 @@ class Sigmoid(Smooth):
         return z.sigmoid() * (-z).sigmoid()
 
 
+class Softsign(Smooth):
+    """z/(1 + |z|): steepest at 0."""
+
+    peak = 0.0
+
+    def forward(self, z: Tensor) -> Tensor:
+        """softsign(z), also at the ends of the line."""
+        z = z.clamp(-FURTHEST, FURTHEST)
+        return z / (1 + z.abs())
+
+    def derivative(self, z: Tensor) -> Tensor:
+        """1/(1 + |z|)²."""
+        return (1 + z.abs()).reciprocal().square()
+
+
 class Softplus(Smooth):
     """torch's softplus: log(1 + e^(beta·z))/beta where beta·z <= threshold, z beyond; the slope grows from 0 to 1.
 
@@ -134,15 +150,15 @@ class Softplus(Smooth):
 
 
 class ELU(Monotone):
-    """z above 0, alpha·(e^z − 1) below, alpha > 0."""
+    """scale · z above 0, scale · alpha · (e^z − 1) below; alpha, scale > 0. SELU is one with a scale."""
 
-    def __init__(self, alpha: float) -> None:
+    def __init__(self, alpha: float, scale: float = 1.0) -> None:
         super().__init__()
-        self.alpha = alpha
+        self.alpha, self.scale = alpha, scale
 
     def forward(self, z: Tensor) -> Tensor:
         """elu(z)."""
-        return elu(z, self.alpha)
+        return torch.ops.aten.elu(z, self.alpha, self.scale)
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """The values at the two ends, a few units of the last place outward."""
@@ -150,14 +166,16 @@ class ELU(Monotone):
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """As of a convex function, where alpha <= 1."""
-        return convex(self, z, lower, upper) if self.alpha <= 1 else self.slopes(lower, upper)
+        return (convex if self.alpha <= 1 else by_parts)(self, z, lower, upper)
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha·e^z below 0, 1 above: extremes lie at the ends and at either side of 0."""
+        """scale·alpha·e^z below 0, scale above: extremes lie at the ends and at either side of 0."""
         ends = torch.stack([lower, upper])
-        ends = torch.where(ends > 0, 1.0, self.alpha * ends.clamp_max(0.0).exp())
+        left, right = self.scale * self.alpha, self.scale
+        ends = torch.where(ends > 0, right, left * ends.clamp_max(0.0).exp())
         across = ~((lower > 0) | (upper <= 0))
         least, greatest = ends.amin(dim=0), ends.amax(dim=0)
-        least = torch.where(across, least.clamp_max(min(self.alpha, 1.0)), least)
-        greatest = torch.where(across, greatest.clamp_min(max(self.alpha, 1.0)), greatest)
-        return within(least * (1 - ulp(lower)), greatest * (1 + ulp(lower)), max(self.alpha, 1.0))
+        least = torch.where(across, least.clamp_max(min(left, right)), least)
+        greatest = torch.where(across, greatest.clamp_min(max(left, right)), greatest)
+        steepest = max(left, right) * (1 if right == 1 else 1 + 1e-6)  # a product was rounded, to float32 too
+        return within(least * (1 - ulp(lower)), greatest * (1 + ulp(lower)), steepest)

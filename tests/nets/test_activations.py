@@ -43,7 +43,7 @@ def test_threshold_does_not_share_memory():
     assert act.theta.tolist() == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("layer", [nn.SiLU(), nn.GELU(), nn.Linear(2, 2)])
+@pytest.mark.parametrize("layer", [nn.Hardshrink(), nn.LogSigmoid(), nn.Linear(2, 2)])
 def test_no_rule(layer):
     assert read_activation(layer) is None
 
@@ -66,6 +66,11 @@ RULES = {
     "elu": nn.ELU(alpha=0.5),
     "steep elu": nn.ELU(alpha=2.0),
     "clipped": ClippedReLU(0.7),
+    "selu": nn.SELU(),
+    "softsign": nn.Softsign(),
+    "prelu": nn.PReLU(init=0.4),
+    **(FALLING := {"gelu": nn.GELU(), "gelu by tanh": nn.GELU("tanh"), "silu": nn.SiLU(), "mish": nn.Mish()}),
+    **(FALLING := FALLING | {"hardswish": nn.Hardswish(), "absolute": ll.nets.Absolute()}),
 }
 WIDE = st.floats(-30, 30)
 
@@ -89,7 +94,7 @@ def test_rules_on_the_whole_line_and_in_a_point(name):
     act, infinite = read_activation(RULES[name]), torch.full((1, 1), torch.inf, dtype=torch.float64)
     point = torch.zeros_like(infinite)
     for least, greatest in (act.slopes(-infinite, infinite), act.slopes(point, point)):
-        assert 0 <= least <= greatest < 2.1
+        assert (-1 if name in FALLING else 0) <= least <= greatest < 2.1
     pieces = act.pieces(torch.Size([3]))
     if pieces is not None:
         breakpoints, slopes = pieces

@@ -1,5 +1,6 @@
 """Every rule against torch's own function: at bends, thresholds and far out, in exact arithmetic, both precisions."""
 
+import copy
 import math
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.nets import ClippedReLU
-from lliptools.nets.registry import read_activation
+from lliptools.nets.registry import SELU, read_activation
 
 
 def changed(layer, **attributes):
@@ -41,16 +42,55 @@ LAYERS = {
     "elu": nn.ELU(0.3),
     "steep elu": nn.ELU(1.5),
     "elu, changed": changed(nn.ELU(), alpha=1e-310, inplace=True),
+    "selu": nn.SELU(),
+    "softsign": nn.Softsign(),
+    "prelu": changed(nn.PReLU(), weight=nn.Parameter(torch.tensor([0.1], dtype=torch.float64), False)),
+    "prelu of 0": changed(nn.PReLU(), weight=nn.Parameter(torch.zeros(1, dtype=torch.float64), False)),
+    "falling prelu": changed(nn.PReLU(), weight=nn.Parameter(torch.tensor([-1.3], dtype=torch.float64), False)),
+    "absolute": ll.nets.Absolute(),
+    "gelu": nn.GELU(),
+    "gelu by tanh": nn.GELU("tanh"),
+    "silu": nn.SiLU(),
+    "mish": nn.Mish(),
+    "hardswish": nn.Hardswish(),
     "clipped": ClippedReLU(0.7, learnable=False),
     "clipped at 0": ClippedReLU(-0.5, learnable=False),
 }
-BENDS = (0.0, 6.0, 9.0, -0.5, -0.3, 1.7, 0.25, 1.0, -1.0, 0.7, 20.0, 40.0, 20.0 / 1e-6, 50.0 / 1e6, 10.0)
+BENDS = (
+    *(0.0, -1.4142135623730951, -2.3993572805154, -2.2563763963607, -1.2784645427610, 3.0, -3.0),
+    6.0,
+    9.0,
+    -0.5,
+    -0.3,
+    1.7,
+    0.25,
+    1.0,
+    -1.0,
+    0.7,
+    20.0,
+    40.0,
+    20.0 / 1e-6,
+    50.0 / 1e6,
+    10.0,
+)
 FAR = (1e-320, 1e-300, 1e-30, 1e-3, 0.4, 2.5, 19.0, 37.0, 88.0, 104.0, 350.0, 709.0, 712.0, 750.0, 1e4, 1e30, 1e300)
 
 
 def number(value, dtype):
     """A parameter of a layer as its kernel takes it."""
     return mpmath.mpf(torch.as_tensor(value, dtype=dtype).item())
+
+
+GATED = {
+    nn.SiLU: lambda _, z: z / (1 + mpmath.exp(-z)),
+    nn.Mish: lambda _, z: z * mpmath.tanh(mpmath.log1p(mpmath.exp(min(z, 10**4)))),
+    nn.Hardswish: lambda _, z: z * min(max(z + 3, mpmath.mpf(0)), mpmath.mpf(6)) / 6,
+    nn.GELU: lambda layer, z: (
+        z / 2 * mpmath.erfc(-max(min(z, 10**4), -(10**4)) / mpmath.sqrt(2))
+        if layer.approximate == "none"
+        else z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf("0.044715") * z**3)))
+    ),
+}
 
 
 def truth(layer, z, dtype):
@@ -71,8 +111,23 @@ def truth(layer, z, dtype):
         beta, threshold = number(layer.beta, dtype), number(layer.threshold, dtype)
         smooth = threshold >= 34  # then the jump is less than rounding
         return z if beta * z > threshold and not smooth else mpmath.log1p(mpmath.exp(beta * z)) / beta
+    if isinstance(layer, nn.SELU):
+        return SELU[1] * (z if z > 0 else SELU[0] * mpmath.expm1(z))
+    if isinstance(layer, nn.Softsign):
+        return z / (1 + abs(z))
+    if isinstance(layer, nn.PReLU):
+        return z if z > 0 else z * number(layer.weight, dtype)
+    if isinstance(layer, ll.nets.Absolute):
+        return abs(z)
+    if type(layer) in GATED:
+        return GATED[type(layer)](layer, z)
     assert isinstance(layer, nn.ELU)
     return z if z > 0 else number(layer.alpha, dtype) * mpmath.expm1(z)
+
+
+def as_torch(layer, z):
+    """The layer at z, in the precision of z."""
+    return copy.deepcopy(layer).to(z.dtype)(z.clone())
 
 
 def places(dtype):
@@ -89,9 +144,11 @@ def places(dtype):
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_rule_computes_what_torch_computes(name, dtype):
     layer, z = LAYERS[name], torch.cat([places(dtype), torch.tensor([torch.inf, -torch.inf, torch.nan], dtype=dtype)])
-    wanted, found = layer(z.clone()), read_activation(layer)(z)
-    if name == "leaky of 0":  # torch's own is NaN at −inf
+    wanted, found = as_torch(layer, z), read_activation(layer)(z)
+    if name in ("leaky of 0", "prelu of 0"):  # torch's own is NaN at −inf
         wanted[z == -torch.inf] = 0.0
+    if name == "softsign":  # and this one at both ends
+        wanted[z.isinf()] = z[z.isinf()].sign()
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
 
 
@@ -102,7 +159,7 @@ def test_images_and_slopes_hold_in_exact_arithmetic(name, dtype):
     with mpmath.workdps(400 if dtype == torch.float64 else 60):
         exact = [mpmath.mpf(value) for value in z.tolist()]
         values = [truth(layer, value, dtype) for value in exact]
-        computed = layer(z.clone()).tolist()
+        computed = as_torch(layer, z).tolist()
         chosen = torch.randint(len(z), (150, 2)).sort(dim=1).values.tolist()
         chosen += [[k, k] for k in range(len(z))] + [[k, k + 1] for k in range(len(z) - 1)]
         boxes = [[torch.stack([z[pair[side]] for pair in chosen])[:, None] for side in (0, 1)]]

@@ -88,7 +88,8 @@ def test_operators_of_onnx(tmp_path):
         *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), ll.nets.ClippedReLU(torch.rand(4, 1, 1)), nn.AvgPool2d(2)),
         *(ll.nets.ClippedMaxMin(0.2, -0.2), nn.ZeroPad2d(1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         *(nn.Linear(4, 4), nn.Sigmoid(), ll.nets.Residual(nn.Sequential(nn.Linear(4, 4), nn.Tanh())), nn.ELU()),
-        *(nn.LeakyReLU(0.1), nn.ReLU(), nn.Hardtanh(0, 2), nn.Softplus(), nn.Linear(4, 2)),
+        *(nn.LeakyReLU(0.1), nn.ReLU(), nn.Hardtanh(0, 2), nn.Softplus(), nn.PReLU(), nn.GELU(), nn.SiLU(), nn.Mish()),
+        *(nn.SELU(), nn.Softsign(), nn.Hardswish(), ll.nets.Absolute(), nn.Linear(4, 2)),
     )
     ll.export(images.eval(), (1, 8, 8), to=tmp_path / "net.onnx")
     found = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
