@@ -67,9 +67,12 @@ def broken():
 @pytest.mark.parametrize(
     ("net", "named"),
     [
-        (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2)), r"layer 3 \(GELU\)"),
-        (nn.Sequential(nn.Linear(3, 4), nn.GELU()), r"layer 1 \(GELU\)"),
-        (nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.SiLU())), r"layer 1 > 0 \(SiLU\)"),
+        (
+            nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.Hardshrink(), nn.Linear(4, 2)),
+            r"layer 3 \(Hardshrink\)",
+        ),
+        (nn.Sequential(nn.Linear(3, 4), nn.Hardshrink()), r"layer 1 \(Hardshrink\)"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.LogSigmoid())), r"layer 1 > 0 \(LogSigmoid\)"),
         (nn.Sequential(nn.Conv3d(1, 2, 3)), r"layer 0 \(Conv3d\)"),
         (nn.Sequential(nn.Conv1d(1, 2, 3, padding_mode="reflect")), r"layer 0 \(Conv1d\) with padding_mode='reflect'"),
         (nn.Sequential(nn.BatchNorm1d(3)), r"layer 0 \(BatchNorm1d\) in training mode"),

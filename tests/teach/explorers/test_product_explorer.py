@@ -139,6 +139,6 @@ def test_bad_input_is_refused():
     with pytest.raises(ll.UnsupportedLayer):
         ProductExplorer(torch.nn.Linear(2, 2), x)
     with pytest.raises(ll.UnsupportedLayer):
-        ProductExplorer(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.GELU()), x)
+        ProductExplorer(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Hardshrink()), x)
     with pytest.raises(ll.InvalidInput, match="a radius above 0"):
         product_view(net, x[0], 0.0)
