@@ -1,6 +1,7 @@
 """A figure laid out by hand: panels, their axes, their traces. Knows plotly, and nothing of networks."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from lliptools.teach.shared.style import AXIS, INK, LAYOUT
 
-__all__ = ["BARE", "HIDDEN", "Panels", "Span", "Spec", "array", "columns", "disc", "finite", "legend", "named"]
+__all__ = [
+    *("BARE", "HIDDEN", "Panels", "Span", "Spec", "array", "categories", "colored", "columns", "disc", "finite"),
+    *("legend", "named"),
+]
 
 Spec = dict[str, Any]
 Span = tuple[float, float]
@@ -114,6 +118,20 @@ def legend(x: float, y: float, *, right: bool = False, below: bool = False) -> S
 def named(name: str, *, shown: bool = True) -> Spec:
     """What puts a trace into the legend."""
     return {"name": name, "showlegend": shown}
+
+
+def categories(names: Sequence[str], *, down: bool = False, **more: Any) -> Spec:
+    """An axis over named things; down: the first one on top.
+
+    Places and not names: redrawn by a widget, an axis takes names that are digits for numbers.
+    """
+    span = [len(names) - 0.4, -0.6] if down else [-0.6, len(names) - 0.4]
+    return {"tickvals": list(range(len(names))), "ticktext": list(names), "range": span, **more}
+
+
+def colored(text: str, color: str) -> str:
+    """A text in a colour."""
+    return f"<span style='color:{color}'>{text}</span>"
 
 
 def columns(count: int, start: float, stop: float, gap: float) -> list[Span]:

@@ -89,9 +89,8 @@ def test_curve_and_family_agree_with_the_view(nets):
     curve = theta_curve(nets["clipped"], DIGITS.x_test[:1], 0.1, [0.25, 1.0, inf], SMALL)
     for k, scale in enumerate((0.25, 1.0, inf)):
         view = view_of(nets["clipped"], theta_scale=scale)
-        assert curve.local[k] == pytest.approx(view.local, rel=1e-9)
-        assert curve.everywhere[k] == pytest.approx(view.everywhere.value.item(), rel=1e-9)
-        assert curve.local[k] <= curve.everywhere[k] * (1 + 1e-9)
+        assert curve[k] == pytest.approx(view.local, rel=1e-9)
+        assert curve[k] <= view.everywhere.value.item() * (1 + 1e-9)
     given = DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL
     members = [member(name, net, *given) for name, net in nets.items()]
     assert [one.name for one in members] == list(nets)
@@ -151,7 +150,8 @@ def test_every_network_at_its_extremes(name):
     for eps in (0.0, 0.1, 1e6):
         for scale in (0.25, inf):
             view = clip_view(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
-            curve = theta_curve(net, x[:1], eps, [0.25, 1.0, inf], SMALL)
+            scales = [0.25, 1.0, inf]
+            curve = scales, theta_curve(net, x[:1], eps, scales, SMALL)
             figure = clipping(view, curve, [member(name, net, x, view_labels(x), eps, scale, SMALL)])
             assert len(figure.data) == len(clipping(view).data)
             assert "nan" not in "".join(view.summary())

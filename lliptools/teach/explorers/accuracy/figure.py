@@ -15,7 +15,7 @@ from lliptools.teach.explorers.accuracy.view import (
     UNPROVED_POINT,
     AccuracyView,
 )
-from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, legend, named
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, legend, named
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, UNPROVED
 
 __all__ = ["accuracy"]
@@ -71,9 +71,7 @@ def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: 
 
 
 def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
-    count = len(view.names)
-    ticks = [f"<b>{each}</b>" if each == name else each for each in view.names]
-    down = {"tickvals": list(range(count)), "ticktext": ticks, "range": [count - 0.4, -0.6], "ticks": ""}
+    down = categories([f"<b>{each}</b>" if each == name else each for each in view.names], down=True, ticks="")
     title = "■ certified  ▨ attacked  □ clean"
     across = {"range": [0, 1.02], "nticks": 6, "title": f"fraction of points at ε = {radius_text(eps, 3)}"}
     panels.open(BARS, TOP, title, across, down)
@@ -82,7 +80,7 @@ def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
     for at, (what, color, hatch) in enumerate(looks):
         values, width = [each[at] for each in every], 0.7 - 0.14 * at
         place: Spec = {"flat": True, "width": width, "offset": -width / 2}
-        panels.bars(list(range(count)), values, color, hatch, f"{what}: %{{x:.3f}}", stroke=REFUTED, **place)
+        panels.bars(down["tickvals"], values, color, hatch, f"{what}: %{{x:.3f}}", stroke=REFUTED, **place)
 
 
 def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tensor, plane: Tensor | None) -> None:

@@ -89,23 +89,20 @@ def broken_at(net: nn.Sequential, x: Tensor, y: Tensor, radii: Sequence[float], 
     allows.
     """
     center = x.detach().double()
-    right = is_correct(net, x, y)
-    distance = torch.where(right, torch.inf, 0.0).double()
+    distance = torch.where(is_correct(net, x, y), torch.inf, 0.0).double()
     for eps in radii:
-        open_ = (right & (distance > eps)).nonzero()[:, 0]
-        if not len(open_):
-            break
-        near, far = center[open_].clone(), pgd(net, x[open_], y[open_], eps, steps=steps, restarts=1)
-        index = (~is_correct(net, far, y[open_])).nonzero()[:, 0]
+        index = (distance > eps).nonzero()[:, 0]
         if not len(index):
-            continue
-        open_, near, far = open_[index], near[index], far[index]
+            break
+        here, label = center[index], y[index]
+        near, far = here, pgd(net, here, label, eps, steps=steps, restarts=1)
+        broken = ~is_correct(net, far, label)
         for _ in range(HALVINGS):
             middle = (near + far) / 2
-            held = is_correct(net, middle, y[open_]).reshape(-1, *[1] * (x.dim() - 1))
+            held = is_correct(net, middle, label).reshape(-1, *[1] * (x.dim() - 1))
             near, far = torch.where(held, middle, near), torch.where(held, far, middle)
-        length = (far - center[open_]).flatten(1).norm(dim=1)
-        distance[open_] = torch.minimum(distance[open_], length)
+        length = torch.where(broken, (far - here).flatten(1).norm(dim=1), torch.inf)
+        distance[index] = torch.minimum(distance[index], length)
     return distance
 
 

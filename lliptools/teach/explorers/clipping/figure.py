@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from torch import Tensor
 
 from lliptools.digits import radius_text, round_up
-from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Strips, ThetaCurve
+from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Strips
 from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, columns, legend, named
 from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, LOCAL, STATES
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNSTABLE
@@ -19,7 +20,11 @@ GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 
 
 def clipping(
-    view: ClipView, curve: ThetaCurve | None = None, members: Sequence[Member] = (), name: str = "", first: int = 0
+    view: ClipView,
+    curve: tuple[Sequence[float], Tensor] | None = None,
+    members: Sequence[Member] = (),
+    name: str = "",
+    first: int = 0,
 ) -> go.Figure:
     """What clipping makes constant near a point, in a ball of one radius.
 
@@ -27,7 +32,8 @@ def clipping(
     * bottom: the fraction of units that varies; the local and the global bound against the thresholds; the networks of
       a family side by side, `name` the one that is shown above
 
-    first: the first of the three layers that are shown. curve and members may come later.
+    first: the first of the three layers that are shown. curve: factors of the thresholds, the last inf, and the local
+    bound by each. curve and members may come later.
     """
     legends = {"legend": legend(0, 1), "legend2": legend(0, 0.385), "legend3": legend(1, 0.385, right=True)}
     legends = {key: {**each, "traceorder": "normal", "itemclick": "toggle"} for key, each in legends.items()}
@@ -110,25 +116,23 @@ def _varying(panels: Panels, view: ClipView) -> None:
         panels.bars(places, shares, color, hatch, hover, text=text, customdata=names, **look)
 
 
-def _bounds(panels: Panels, view: ClipView, curve: ThetaCurve | None) -> None:
-    scales = array(curve.scales) if curve else np.array([1.0, math.inf])
-    exponents = np.log2(scales[np.isfinite(scales)])
+def _bounds(panels: Panels, view: ClipView, curve: tuple[Sequence[float], Tensor] | None) -> None:
+    scales, by_scale = (curve[0], array(curve[1])) if curve else ((1.0, math.inf), np.full(2, np.nan))
+    exponents = [math.log2(scale) for scale in scales[:-1]]
     step = (exponents[-1] - exponents[0]) / max(len(exponents) - 1, 1) or 1.0
     end = exponents[-1] + 2  # where infinity is drawn
     ticks = [*exponents[:: max(1, round(2 / step))], end]
     labels = [*(f"{2**tick:g}" if tick >= 0 else f"1/{2**-tick:g}" for tick in ticks[:-1]), "∞"]
     local, everywhere = view.local, view.everywhere.value.item()
     at = math.log2(view.theta_scale) if math.isfinite(view.theta_scale) else end
-    known = [everywhere, *(array(curve.everywhere) if curve else ())]
-    top = 1.15 * (max((value for value in known if math.isfinite(value)), default=0.0) or 1.0)
+    top = 1.15 * (everywhere if math.isfinite(everywhere) and everywhere else 1.0)
     across: Spec = {"range": [exponents[0] - step, end + step], "title": "θ times", "tickangle": 0}
     title = f"bounds: ● local {round_up(local, 3)}, ■ global {round_up(everywhere, 3)}"
     across |= {"tickvals": ticks, "ticktext": labels}
     panels.open((0.35, 0.66), BOTTOM, title, across, {"range": [0, top], "nticks": 5, "title": "L"})
-    x = np.where(np.isfinite(scales), np.log2(scales, where=np.isfinite(scales), out=np.zeros_like(scales)), end)
-    both = (array(curve.everywhere), array(curve.local)) if curve else (np.full(len(x), np.nan),) * 2
-    panels.line(x, both[0], "global: %{y:.4g}", color=GLOBAL_LINE, width=2, dash="dash")
-    panels.line(x, both[1], "local: %{y:.4g}", color=LOCAL, width=2.5, dash="solid")
+    x, flat = np.array([*exponents, end]), np.full(len(scales), everywhere if curve else np.nan)
+    panels.line(x, flat, "global: %{y:.4g}", color=GLOBAL_LINE, width=2, dash="dash")
+    panels.line(x, by_scale, "local: %{y:.4g}", color=LOCAL, width=2.5, dash="solid")
     panels.line([at, at], [0, top], color="#888888", width=1)
     panels.marks([at, at], [everywhere, local], "%{text}: %{y:.4g}", more={"text": ["global", "local"]}, **BOTH)
 

@@ -15,7 +15,7 @@ from lliptools.nets import forward, read_blocks
 from lliptools.teach.shared.efforts import Effort, scale_thresholds
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, Layer, hidden
 
-__all__ = ["LAYERS", "ClipView", "Member", "Strips", "ThetaCurve", "clip_view", "member", "theta_curve"]
+__all__ = ["LAYERS", "ClipView", "Member", "Strips", "clip_view", "member", "theta_curve"]
 
 
 LAYERS = 3  # hidden layers that are shown side by side
@@ -25,14 +25,15 @@ LAYERS = 3  # hidden layers that are shown side by side
 class Strips:
     """Units of a hidden layer, in the order constant at the low end, varying, constant at the high end.
 
+    * names: of the two constants
     * lower, upper: (units,) what each is clipped from
     * low, high: (units,) its thresholds, possibly infinite
     * states: (units,)
     * every: one unit in so many is there; counts: of all units, in that order
-    * names: of the two constants
     """
 
     name: str
+    names: tuple[str, str]
     lower: Tensor
     upper: Tensor
     low: Tensor
@@ -40,7 +41,6 @@ class Strips:
     states: Tensor
     every: int
     counts: tuple[int, int, int]
-    names: tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,21 +87,12 @@ class ClipView:
         rank = torch.where(found == AT_ZERO, 0, torch.where(found == AT_THETA, 2, 1))
         place = torch.where(rank == 0, upper, torch.where(rank == 2, lower, (lower + upper) / 2))
         order = place.argsort(stable=True)
-        order = order[rank[order].argsort(stable=True)]
         every = math.ceil(len(order) / most)
-        order = order[::every]
+        order = order[rank[order].argsort(stable=True)][::every]
         at_low, varying, at_high = (int((rank == k).sum()) for k in range(3))
-        return Strips(
-            name=layer.name,
-            lower=lower[order],
-            upper=upper[order],
-            low=low[order],
-            high=high[order],
-            states=found[order],
-            every=every,
-            counts=(at_low, varying, at_high),
-            names=layer.constants,
-        )
+        lower, upper, low, high, found = (each[order] for each in (lower, upper, low, high, found))
+        counts = at_low, varying, at_high
+        return Strips(layer.name, layer.constants, lower, upper, low, high, found, every, counts)
 
     def summary(self) -> tuple[str, str]:
         """Two lines: what varies, and what is proved."""
@@ -123,18 +114,6 @@ class ClipView:
             f"of {self.count} points {int(self.right[1:].sum())} are right and {int(holds[1:].sum())} certified",
         ]
         return " · ".join(moving), " · ".join(proved)
-
-
-@dataclass(frozen=True, eq=False)
-class ThetaCurve:
-    """Bounds at one point and radius, for all thresholds of a network times a factor.
-
-    scales: (factors,), the last may be inf. local, everywhere: (factors,).
-    """
-
-    scales: Tensor
-    local: Tensor
-    everywhere: Tensor
 
 
 @dataclass(frozen=True)
@@ -165,12 +144,10 @@ def clip_view(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale:
     return ClipView(eps, theta_scale, int(y[0]), found, everywhere, logits.argmax(dim=1) == y)
 
 
-def theta_curve(net: nn.Sequential, x: Tensor, eps: float, scales: Sequence[float], effort: Effort) -> ThetaCurve:
-    """The bounds at one point, (1, *sample), for every factor of the thresholds."""
+def theta_curve(net: nn.Sequential, x: Tensor, eps: float, scales: Sequence[float], effort: Effort) -> Tensor:
+    """The local bound at one point, (1, *sample), for all thresholds times each factor: (factors,)."""
     bound = effort.bound()
-    local = torch.cat([bound(scale_thresholds(net, scale), x, eps).value for scale in scales]).cpu()
-    everywhere = global_bound(net, x, norm=UpperNorm(tolerance=effort.tolerance)).value.cpu()  # whatever theta is
-    return ThetaCurve(torch.tensor(scales, dtype=torch.float64), local, everywhere.expand_as(local))
+    return torch.cat([bound(scale_thresholds(net, scale), x, eps).value for scale in scales]).cpu()
 
 
 def member(

@@ -1,7 +1,7 @@
 """What clipping makes constant."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.clipping.figure import clipping
-from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, ThetaCurve, clip_view, member, theta_curve
+from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, clip_view, member, theta_curve
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, layer_slider, point_slider
 from lliptools.teach.shared.efforts import Effort
@@ -72,7 +72,7 @@ class ClipExplorer(RadiusExplorer):
         deepest = max(len(hidden(bound.blocks)) for bound in found)
         layer = layer_slider(first, deepest, LAYERS, "three hidden layers")
         self._view = lru_cache(maxsize=64)(self._compute)
-        self._curves: dict[tuple[str, int, float], ThetaCurve] = {}
+        self._curves: dict[tuple[str, int, float], tuple[Sequence[float], Tensor]] = {}
         self._members: dict[tuple[str, float, float], Member] = {}
         ball, point = self._ball(eps, eps_max, steps=STEPS, start=1 / 5), point_slider(index, len(x))
         rows = [{"eps": ball}, {"theta_scale": times, "network": named}, {"point": point, "first": layer}]
@@ -102,7 +102,8 @@ class ClipExplorer(RadiusExplorer):
 
     def _find_curve(self, network: str, point: int, eps: float) -> None:
         x = self._x[point : point + 1].double()
-        self._curves[network, point, eps] = theta_curve(self._nets[network], x, eps, self._scales, self._effort)
+        found = theta_curve(self._nets[network], x, eps, self._scales, self._effort)
+        self._curves[network, point, eps] = self._scales, found
 
     def _find_member(self, name: str, eps: float, theta_scale: float) -> None:
         here = torch.cat([self._some[:1], self._some])

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.condition.view import ConditionView
-from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, disc, legend, named
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, colored, disc, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
 __all__ = ["condition"]
@@ -71,10 +71,8 @@ def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> N
 def _singular(panels: Panels, view: ConditionView) -> None:
     count = min(MOST_VALUES, len(view.singular["SLL"]))
     more = "" if count == len(view.singular["SLL"]) else f", the {count} largest"
-    ticks = [f"σ<sub>{k + 1}</sub>" for k in range(count)]
-    title = f"singular values of W T<sup>−½</sup>{more}"
-    names = {"tickvals": list(range(count)), "ticktext": ticks, "range": [-0.6, count - 0.4]}
-    panels.open(RIGHT, TOP, title, names, {"range": [0, 1.25], "nticks": 6})
+    title, names = f"singular values of W T<sup>−½</sup>{more}", [f"σ<sub>{k + 1}</sub>" for k in range(count)]
+    panels.open(RIGHT, TOP, title, categories(names), {"range": [0, 1.25], "nticks": 6})
     for name, (color, _, hatch) in LOOKS.items():
         values = array(view.singular[name])[:count]
         text = [f"{value:.3f}" if count <= 2 else "" for value in values]
@@ -82,7 +80,7 @@ def _singular(panels: Panels, view: ConditionView) -> None:
     panels.line([-0.6, count - 0.4], [1, 1], color=INK, width=1.5, dash="dash")
     good = all(view.holds(name) for name in view.scales)
     color, word = (CERTIFIED, "✔ none above 1") if good else (UNPROVED, "✘ above 1")
-    panels.write(f"<span style='color:{color}'>{word}</span>", RIGHT[1], TOP[1], xanchor="right", yanchor="top")
+    panels.write(colored(word, color), RIGHT[1], TOP[1], xanchor="right", yanchor="top")
 
 
 def _discs(panels: Panels, view: ConditionView) -> None:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from lliptools.digits import radius_text
 from lliptools.teach.explorers.lattice.view import LatticeView
-from lliptools.teach.shared.panels import HIDDEN, Panels, Spec
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, categories, colored
 from lliptools.teach.shared.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
 
 __all__ = ["lattice"]
@@ -90,8 +90,7 @@ def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, f
 
 
 def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
-    count = len(view.names)
-    down = {"tickvals": list(range(count)), "ticktext": list(view.names), "range": [count - 0.4, -0.6], "ticks": ""}
+    down = categories(view.names, down=True, ticks="")
     title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}"
     panels.open(BARS, ROWS, title, {"range": [0, 1.38 * most], "nticks": 5, "title": "output over input units"}, down)
     for row, name in enumerate(view.names):
@@ -109,11 +108,11 @@ def _verdict(view: LatticeView, name: str, index: int) -> str:
         return f"<i>{note}</i>"
     value = view.written(name, index)
     if view.refuted(name, index):
-        return f"{value} <span style='color:{REFUTED}'>✘ refuted</span>"
+        return f"{value} {colored('✘ refuted', REFUTED)}"
     if view.kind(name) not in ("upper", "exact"):
         return value
-    color, word = (CERTIFIED, "✔ certified") if view.certifies(name, index) else (UNPROVED, "✘ not")
-    return f"{value} <span style='color:{color}'>{word}</span>"
+    word = colored("✔ certified", CERTIFIED) if view.certifies(name, index) else colored("✘ not", UNPROVED)
+    return f"{value} {word}"
 
 
 def _costs(panels: Panels, view: LatticeView, costs: dict[str, float]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from lliptools.digits import round_down
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
-from lliptools.teach.shared.panels import Panels, Span, array, columns, disc, finite
+from lliptools.teach.shared.panels import Panels, Span, array, categories, colored, columns, disc, finite
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, INK, LOCAL, REFUTED, TINTS, UNPROVED
 
@@ -38,7 +38,7 @@ def margins(view: MarginView) -> go.Figure:
     panels = Panels(470, margin={"l": 44, "r": 10, "t": 24, "b": 40})
     color, _, words = LOOKS[view.status]
     radius = "" if view.status == "misclassified" else f", radius {_short(view.reach.radius)}"
-    title = f"class {view.label}: <span style='color:{color}'>{words}</span>{radius}"
+    title = f"class {view.label}: {colored(words, color)}{radius}"
     if view.plane is None:
         picture(panels, LEFT, (BOTTOM, TOP), title, view.point, strip=(0.75, TOP))
     else:
@@ -101,15 +101,13 @@ def _bars(
     room = 0.28 * (every.max() - every.min()) or 1.0  # for the numbers
     low, high = every.min() - room * (every.min() < 0), every.max() + room
     axis = {"range": [low, high], "nticks": 4, "zeroline": True, "zerolinecolor": "#888888"}
-    # Places and not names: redrawn by a widget, an axis takes names that are digits for numbers.
-    places = list(range(len(names)))
-    across = {"range": [-0.6, len(names) - 0.4], "tickvals": places, "ticktext": names, "showline": False}
+    across = categories(names, showline=False)
     panels.open(RIGHT, span, title, across, axis)
     for name, heights, colors, hatch in groups:
         shown, written = finite(heights), len(names) <= FEW or not hatch
         text = ["" if math.isnan(height) or not written else _short(height) for height in shown.tolist()]
         hover = f"class %{{customdata}}, {name}: %{{y:.6g}}"
-        panels.bars(places, shown, colors, hatch, hover, text=text, ink=ink, customdata=names)
+        panels.bars(across["tickvals"], shown, colors, hatch, hover, text=text, ink=ink, customdata=names)
 
 
 def _short(value: float) -> str:

@@ -11,7 +11,7 @@ from lliptools.digits import radius_text, round_down, round_up
 from lliptools.teach.explorers.neurons.units_figure import Frame, units, weights
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
-from lliptools.teach.shared.panels import Panels, Span, array, disc, finite, legend
+from lliptools.teach.shared.panels import Panels, Span, array, colored, disc, finite, legend
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, UNPROVED
 
@@ -110,7 +110,7 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     eps, last = float(radii[index]), float(radii[-1])
     certified = view.certified(index)
     color, word = (CERTIFIED, "✔ certified") if certified else (UNPROVED, "✘ not certified")
-    title = f"ε = {radius_text(eps, 3)}: <span style='color:{color}'>{word}</span>"
+    title = f"ε = {radius_text(eps, 3)}: {colored(word, color)}"
     up = {"range": [0, 2 * last], "title": "safe distance", "nticks": 4}
     panels.open((0.7, 1.0), rows.bottom, title, {"range": [0, last], "title": "radius of the ball, ε", "nticks": 6}, up)
     flat = view.reach_global if math.isfinite(view.reach_global) and view.reach_global > 0 else math.nan

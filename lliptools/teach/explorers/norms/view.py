@@ -66,10 +66,8 @@ def stretching(ratio: float) -> Tensor:
 def check_matrix(matrix: object) -> Tensor:
     """The matrix on the CPU; raises InvalidInput for anything but a matrix of finite numbers."""
     if not isinstance(matrix, Tensor):
-        got, mend = type(matrix).__name__, "pass layer.weight of a torch.nn.Linear"
-        raise InvalidInput(
-            expected="a matrix as a tensor (rows, columns)", got=got, cause="a layer, or an array", next_step=mend
-        )
+        wanted, mend = "a matrix as a tensor (rows, columns)", "pass layer.weight of a torch.nn.Linear"
+        raise InvalidInput(expected=wanted, got=type(matrix).__name__, cause="a layer, or an array", next_step=mend)
     spectral_norm(matrix.detach(), "sums")
     return matrix.detach().cpu()
 

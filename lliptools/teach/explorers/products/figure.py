@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.products.view import ProductView, above
-from lliptools.teach.shared.panels import BARE, Panels, Spec, array, columns, disc, legend, named
+from lliptools.teach.shared.panels import BARE, Panels, Spec, array, colored, columns, disc, legend, named
 from lliptools.teach.shared.style import GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
 __all__ = ["products"]
@@ -32,11 +32,9 @@ def products(view: ProductView, depth: int) -> go.Figure:
     shown = range(first, min(view.depths + 1, first + SHOWN))
     spans = columns(max(len(shown), 5), 0.0, 1.0, gap=0.02)
     for span, number in zip(spans, shown, strict=False):
-        word = "ball" if number == 0 else f"depth {number}"
-        title = f"<span style='color:{INK if number <= depth else GLOBAL_LINE}'>{word}</span>"
-        frame = {"range": [-LIMIT, LIMIT], **BARE, "showline": False}
+        there, frame = number <= depth, {"range": [-LIMIT, LIMIT], **BARE, "showline": False}
+        title = colored("ball" if number == 0 else f"depth {number}", INK if there else GLOBAL_LINE)
         panels.square(span, CHAIN, title, frame, frame)
-        there = number <= depth
         panels.line(*(CIRCLE if there else NOTHING), color=GLOBAL_LINE, width=1.2, simplify=False)
         _filled(panels, array(view.image[number]).T if there else NOTHING)
     _picture(panels, view, depth)

@@ -24,7 +24,7 @@ CELLS, PATTERNS = 4000, 60  # that the exact search may take
 class ProductView:
     """A network cut into steps; everything is by depth, 0 being the input itself.
 
-    * point: (features,), eps: radius of the ball around it
+    * eps: radius of the ball around the point
     * product: (depths + 1,) product of the norms so far, an upper bound everywhere
     * sampled: the best slope found in the ball, a lower bound
     * exact: the constant on the ball, NaN where the search for it would be too long
@@ -35,7 +35,6 @@ class ProductView:
       stretches most
     """
 
-    point: Tensor
     eps: float
     product: Tensor
     sampled: Tensor
@@ -91,32 +90,20 @@ def product_view(net: nn.Sequential, x: Tensor, eps: float) -> ProductView:
         cause = "a point, of which there is no picture"
         raise InvalidInput(expected="a radius above 0", got=f"eps={eps}", cause=cause, next_step="leave eps out")
     circle, flat = _circle(center), x.numel() == 2
-    product, sampled, exact, slope = [1.0], [1.0], [1.0], [1.0]
-    images, ellipses, whole = [circle], [circle], [flat]
+    known, images, ellipses, whole = [(1.0, 1.0, 1.0, 1.0)], [circle], [circle], [flat]
     for prefix in prefixes(net, batch):
         bound = global_bound(prefix, batch).value.item()
-        blocks = read_blocks(prefix, x.shape)
-        moved, stretched, steepest, outputs = _images(blocks, batch.double(), eps)
+        sampled = sampled_bound(prefix, batch, eps, samples=32, steps=6).value.item()
+        exact = _exact(prefix, batch, eps) if math.isfinite(known[-1][2]) else math.nan  # deeper takes longer
+        moved, stretched, slope, outputs = _images(read_blocks(prefix, x.shape), batch.double(), eps)
         scale = eps * bound if 0 < bound < math.inf else 1.0
         images.append(moved / scale)
         ellipses.append(stretched / scale)
         whole.append(flat and outputs == 2)
-        product.append(bound)
-        slope.append(steepest)
-        sampled.append(sampled_bound(prefix, batch, eps, samples=32, steps=6).value.item())
-        exact.append(_exact(prefix, batch, eps) if math.isfinite(exact[-1]) else math.nan)  # deeper takes longer
-    known = [torch.tensor(each, dtype=torch.float64) for each in (product, sampled, exact, slope)]
-    return ProductView(
-        point=center[0],
-        eps=float(eps),
-        product=known[0],
-        sampled=known[1],
-        exact=known[2],
-        slope=known[3],
-        image=torch.stack(images),
-        ellipse=torch.stack(ellipses),
-        whole=torch.tensor(whole),
-    )
+        known.append((bound, sampled, exact, slope))
+    product, sampled, exact, slope = torch.tensor(known, dtype=torch.float64).T
+    drawn = torch.stack(images), torch.stack(ellipses), torch.tensor(whole)
+    return ProductView(float(eps), product, sampled, exact, slope, *drawn)
 
 
 def prefixes(net: nn.Sequential, x: Tensor) -> list[nn.Sequential]:
