@@ -1,5 +1,6 @@
 """What checks ask of an answer, and how they tell what is wrong with it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong
 
-__all__ = ["Question", "Questions", "ask", "ask_number", "ask_numbers", "from_below", "given", "numbers"]
+__all__ = [
+    *("Question", "Questions", "ask", "ask_number", "ask_numbers", "differs", "first", "from_below", "given", "numbers")
+]
 
 
 def ask(
@@ -45,19 +48,31 @@ def _copied(argument: Any) -> Any:
     return argument.clone() if isinstance(argument, Tensor) else argument
 
 
-def ask_number(function: Answer, described: str, *arguments: Any) -> float:
-    """The function's answer as a number, NaN and infinity included. Raises Wrong."""
+def ask_number(function: Answer, described: str, *arguments: Any, lost: str = "") -> float:
+    """The function's answer as a number. lost: what is said of one that is not finite, taken as it is by default."""
 
     def read(value: Any) -> float:
         return torch.as_tensor(value, dtype=torch.float64).detach().item()
 
     found: float = ask(function, described, *arguments, read=read, wanted="a number")
+    if lost and not math.isfinite(found):
+        raise Wrong(f"on {described} {lost.format(found)}")
     return found
 
 
 def ask_numbers(function: Answer, described: str, shape: tuple[int, ...], *arguments: Any) -> Tensor:
     """The function's answer as finite float64 numbers of that shape, with its graph. Raises Wrong."""
     return numbers(ask(function, described, *arguments), shape, described)
+
+
+def first(where: Tensor) -> int:
+    """The number of the first True, where there is one: (count,) -> int."""
+    return int(where.nonzero()[0, 0])
+
+
+def differs(case: str, what: str, truth: float, got: float, more: str = "") -> Wrong:
+    """What is said of a number that is not the right one."""
+    return Wrong(f"on {case} {what} is {truth:.6g}; yours is {got:.6g}{more}")
 
 
 def numbers(answer: Any, shape: tuple[int, ...], described: str) -> Tensor:

@@ -91,14 +91,10 @@ class PairwiseRadius(Exercise):
 
     def check(self, answer: Answer, W: Tensor, b: Tensor, x: Tensor, y: int) -> None:
         case, truth = self.described(W, b, x, y), self.reference(W, b, x, y).item()
-        got = ask_number(answer, case, W, b, x, y)
-        if not abs(got) < torch.inf:
-            raise Wrong(f"on {case} your radius is {got}: no number, no certificate")
+        got = ask_number(answer, case, W, b, x, y, lost="your radius is {}: no number, no certificate")
         if truth == 0 and got != 0:
-            raise Wrong(
-                f"on {case} the logits are {show(W @ x + b)}: label {y} does not win at x itself, "
-                f"so the radius is 0; yours is {got:.4g}"
-            )
+            loses = f"label {y} does not win at x itself, so the radius is 0; yours is {got:.4g}"
+            raise Wrong(f"on {case} the logits are {show(W @ x + b)}: {loses}")
         if got > truth * (1 + 1e-6):
             j, pair = _refuting(W, b, x, y, got)
             raise Wrong(
@@ -167,28 +163,18 @@ class WhySqrt2(Exercise):
             )
 
 
-_OFF = 0.01
-
-
 class ScaledPixels(Questions):
     """What becomes of margin, constant, radius and eps when pixels run from 0 to 255, or are normalised."""
 
-    questions = (
-        Question(
-            "margin", 3.0, "margin: the logits are those of before, and so is what they differ by", _OFF, (765.0,)
-        ),
-        Question(
-            "constant",
-            6 / 255,
-            "constant: a step of 1 is now 1/255 of what it was, and the logits move so",
-            _OFF,
-            (1530.0,),
-        ),
-        Question(
-            "radius", 127.5, "radius: margin / constant, in grey levels; the picture is as safe as before", _OFF, (0.5,)
-        ),
-        Question("eps", 36.0, "eps: the same ball, in grey levels", _OFF, (36 / 255,)),
-        Question("normalised", 2.0, "normalised: pixels divided by 0.25 are four times as far apart", _OFF, (0.125,)),
+    questions = tuple(
+        Question(name, truth, f"{name}: {gap}", 0.01, (slip,))
+        for name, truth, slip, gap in (
+            ("margin", 3.0, 765.0, "the logits are those of before, and so is what they differ by"),
+            ("constant", 6 / 255, 1530.0, "a step of 1 is now 1/255 of what it was, and the logits move so"),
+            ("radius", 127.5, 0.5, "margin / constant, in grey levels; the picture is as safe as before"),
+            ("eps", 36.0, 36 / 255, "the same ball, in grey levels"),
+            ("normalised", 2.0, 0.125, "pixels divided by 0.25 are four times as far apart"),
+        )
     )
     hints = (
         "Lengths of inputs are multiplied by 255; lengths of logits stay. The constant is the one over the other.",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.teach.exercises.answers import ask_number, given
+from lliptools.teach.exercises.answers import ask_number, differs, given
 from lliptools.teach.exercises.exercise import Answer, Exercise, Outcome, Wrong
 from lliptools.teach.shared.pair import pair_of
 
@@ -71,14 +71,12 @@ class PowerIteration(Exercise):
 
     def check(self, answer: Answer, W: Tensor, v: Tensor, steps: int) -> None:
         case, top, truth = self.described(W, v, steps), _norm(W), self.reference(W, v, steps).item()
-        got = ask_number(answer, case, W, v, steps)
+        got = ask_number(answer, case, W, v, steps, lost="your estimate is {}: scale v to length 1 in every step")
         squared = ": that is the square" if abs(got - truth**2) < 1e-6 * truth**2 else ""
-        if not abs(got) < torch.inf:
-            raise Wrong(f"on {case} your estimate is {got}: scale v to length 1 in every step")
         if got > top * (1 + 1e-6):
             raise Wrong(f"on {case} ‖W‖ is {top:.4g}, and no ‖Wv‖ with ‖v‖ = 1 is more; yours is {got:.4g}{squared}")
         if abs(got - truth) > 1e-6 * truth:
-            raise Wrong(f"on {case} the estimate is {truth:.6g}; yours is {got:.6g}{squared}")
+            raise differs(case, "the estimate", truth, got, squared)
 
 
 def _gram_unscaled(W: Tensor, steps: int) -> Tensor:
@@ -121,14 +119,13 @@ class GramIteration(Exercise):
 
     def check(self, answer: Answer, W: Tensor, steps: int) -> None:
         case, top, truth = self.described(W, steps), _norm(W), self.reference(W, steps).item()
-        got = ask_number(answer, case, W, steps)
-        if not abs(got) < torch.inf:
-            raise Wrong(f"on {case} your bound is {got}: powers of WᵀW overflow; take their scale out first")
+        overflow = "your bound is {}: powers of WᵀW overflow; take their scale out first"
+        got = ask_number(answer, case, W, steps, lost=overflow)
         if got < top * (1 - 1e-6):
             lost = ": the entries underflow to 0; take their scale out before squaring" if got == 0 else ""
             raise Wrong(f"unsound. On {case} ‖W‖ is {top:.4g}, but your bound is {got:.4g}{lost}")
         if abs(got - truth) > 1e-6 * truth:
-            raise Wrong(f"on {case} the bound is {truth:.6g}; yours is {got:.6g}")
+            raise differs(case, "the bound", truth, got)
 
 
 class BreakSpectralNorm(Exercise):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound
 from lliptools.nets import mlp
-from lliptools.teach.exercises.answers import Question, Questions, ask, ask_number, from_below
+from lliptools.teach.exercises.answers import Question, Questions, ask, ask_number, differs, from_below
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of, steepest_pair
 
@@ -80,9 +80,7 @@ class ProductBound(Exercise):
 
     def check(self, answer: Answer, weights: list[Tensor]) -> None:
         case, truth = self.described(weights), self.reference(weights)
-        got = ask_number(answer, case, weights)
-        if not abs(got) < torch.inf:
-            raise Wrong(f"on {case} your bound is {got}")
+        got = ask_number(answer, case, weights, lost="your bound is {}")
         if abs(got - truth) <= 1e-6 * truth:
             return
         pair = steepest_pair(partial(_network, weights), torch.zeros(weights[0].shape[1]).double(), 1.0)
@@ -92,8 +90,8 @@ class ProductBound(Exercise):
                 f"{show(pair.other)}, {pair.distance:.4g} apart: slope {pair.slope:.4g}. Your bound is {got:.4g}",
                 replace(pair, claim=f"slope {pair.slope:.4g}, above your bound", center=None, radius=torch.nan),
             )
-        kind = "looser" if got > truth else "less, and nothing proves it"
-        raise Wrong(f"on {case} the product of the norms is {truth:.6g}; yours is {got:.6g}, {kind}")
+        kind = ", looser" if got > truth else ", less, and nothing proves it"
+        raise differs(case, "the product of the norms", truth, got, kind)
 
 
 def _network(weights: list[Tensor], x: Tensor) -> Tensor:

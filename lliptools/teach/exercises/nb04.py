@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lliptools.bounds import local_bound
 from lliptools.nets import fold
-from lliptools.teach.exercises.answers import ask, ask_number, from_below, given
+from lliptools.teach.exercises.answers import ask, ask_number, differs, first, from_below, given
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["BallBox", "IntervalBox", "LocalProduct", "OneUndecidedUnit"]
@@ -36,7 +36,7 @@ class _Box(Exercise):
             (loose, "sound, but not the smallest box", " only", ";"),
         ):
             if where.any():
-                k = int(where.nonzero()[0, 0])
+                k = first(where)
                 raise Wrong(
                     f"{said}. On {case} unit {k}{only} reaches from {lower[k]:.4g} to {upper[k]:.4g}{but} your box is "
                     f"[{got[0][k]:.4g}, {got[1][k]:.4g}]"
@@ -161,7 +161,7 @@ class LocalProduct(Exercise):
         if not got >= lower * (1 - 1e-9):
             raise Wrong(f"unsound. On {case} a choice of slopes reaches {lower:.4g}, but your bound is {got:.4g}")
         if abs(got - truth) > 1e-6 * max(truth, 1.0):
-            raise Wrong(f"on {case} the local product is {truth:.4g}; yours is {got:.4g}")
+            raise differs(case, "the local product", truth, got)
 
 
 class OneUndecidedUnit(Exercise):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lliptools.nets import ClippedMaxMin, ClippedReLU
-from lliptools.teach.exercises.answers import ask
+from lliptools.teach.exercises.answers import ask, first
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.shared.pair import pair_of
 
@@ -74,7 +74,7 @@ class ReluThetaMask(Exercise):
             raise Wrong(f"on {case} expected a mask of shape {tuple(lower.shape)}; got {tuple(got.shape)}")
         if (got == truth).all():
             return
-        unit = int((got != truth).nonzero()[0, 0])
+        unit = first(got != truth)
         limit = theta.expand_as(lower)[unit].item()
         ends = f"{_box(lower, upper, unit)}, θ = {limit:.4g}"
         if not truth[unit]:
@@ -172,7 +172,7 @@ class ClippedMaxminMask(Exercise):
             raise Wrong(f"on {case} expected two masks of shape {tuple(lower.shape)}; got {shapes}")
         for name, mine, varies in zip(("outputs", "inputs"), got, truth, strict=True):
             if (mine != varies).any():
-                unit = int((mine != varies).nonzero()[0, 0])
+                unit = first(mine != varies)
                 k, pairs = unit % (len(lower) // 2), len(lower) // 2
                 both = torch.tensor([k, k + pairs])
                 where = f"the pair of units {both.tolist()} with boxes {_box(lower, upper, k)} and "

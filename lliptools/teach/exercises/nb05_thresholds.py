@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import local_bound
 from lliptools.nets import ClippedReLU, mlp
-from lliptools.teach.exercises.answers import ask
+from lliptools.teach.exercises.answers import ask, differs
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.exercises.nb05 import ReluThetaMask
 
@@ -52,7 +52,7 @@ class SparsityLoss(Exercise):
         loss = ask(answer, case, *ends, theta, s, read=_loss, wanted="a tensor with one number")
         truth = self.reference(lower, upper, theta, s)
         if not abs(loss.item() - truth.item()) <= 1e-9:
-            raise Wrong(f"on {case} the loss is {truth.item():.4g}; yours is {loss.item():.4g}")
+            raise differs(case, "the loss", truth.item(), loss.item())
         wanted = torch.autograd.grad(truth, ends)
         got = torch.autograd.grad(loss, ends, allow_unused=True) if loss.requires_grad else (None, None)
         for name, mine, right in zip(("lower", "upper"), got, wanted, strict=True):

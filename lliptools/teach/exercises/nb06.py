@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.margins import own_class
 from lliptools.nets import fold, mlp
-from lliptools.teach.exercises.answers import ask_numbers
+from lliptools.teach.exercises.answers import ask_numbers, differs
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["GloroLoss", "LocalLoss"]
@@ -96,7 +96,7 @@ class GloroLoss(Exercise):
         if not abs(loss.item() - truth.item()) <= CLOSE * max(1.0, truth.item()):
             clean = cross_entropy(logits, y).item()
             below = ", less than the cross-entropy of the logits alone" if loss < clean - CLOSE else ""
-            raise Wrong(f"on {case} the loss is {truth.item():.6g}; yours is {loss.item():.6g}{below}")
+            raise differs(case, "the loss", truth.item(), loss.item(), below)
         if not loss.requires_grad:
             raise Wrong(f"on {case} your loss has the right value and no graph: nothing can be trained by it")
         for name, part, fixed in (("logits", logits, None), ("pairwise", pairwise, own_class(logits, y))):
@@ -195,8 +195,7 @@ class LocalLoss(Exercise):
             if kappa == 0 and len(x) == 1:
                 _refute_worst(net, x, y, eps, loss.item() + room, case)
             stories = [f": {story}" for other, story in STORIES if abs(loss - other(net, x, y, eps, kappa)) <= room]
-            behind = stories[-1] if stories else ""
-            raise Wrong(f"on {case} the loss is {truth.item():.6g}; yours is {loss.item():.6g}{behind}")
+            raise differs(case, "the loss", truth.item(), loss.item(), stories[-1] if stories else "")
         parameters: list[Tensor] = [each for each in net.parameters() if each.requires_grad]
         yours, slope = (_slope(value, parameters) for value in (loss, truth))
         # The fold's norms are singular values that occur twice, where a gradient may be any of many.

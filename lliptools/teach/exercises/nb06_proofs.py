@@ -11,7 +11,7 @@ from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.certificates.certificate import certify
 from lliptools.certificates.margins import margins, own_class, smallest_margin
-from lliptools.teach.exercises.answers import ask, ask_numbers, numbers
+from lliptools.teach.exercises.answers import ask, ask_numbers, first, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.exercises.unseen import Unseen, blobs, known, moons_like, trained, with_ridge
 
@@ -117,7 +117,7 @@ def _compare(unseen: Unseen, eps: float, clean: Tensor, points: Tensor, certifie
 
     def none(where: Tensor, text: Callable[[int], str]) -> None:
         if where.any():
-            n = int(where.nonzero()[0, 0])
+            n = first(where)
             raise Wrong(f"on {case}: point {n} at {show(unseen.x[n])}, label {int(unseen.y[n])}, {text(n)}")
 
     def lost(n: int) -> str:
@@ -213,7 +213,7 @@ class NeverNan(Exercise):
         case = f"{story}: logits {f.tolist()}, pairwise {pairwise.tolist()}, eps {eps:g}, y {y}"
         found = ask_numbers(answer, case, (len(y),), f, pairwise, eps, torch.tensor(y)).bool()
         if (wrong := found != torch.tensor(proved)).any():
-            n = int(wrong.nonzero()[0, 0])
+            n = first(wrong)
             said = "is proved and you refuse it" if proved[n] else "is not proved and you certify it"
             raise Wrong(f"on {case}: point {n} {said}")
 

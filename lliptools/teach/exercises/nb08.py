@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, Bound, local_bound, merged_bound
 from lliptools.nets import fold, mlp
-from lliptools.teach.exercises.answers import ask, from_below, numbers
+from lliptools.teach.exercises.answers import ask, first, from_below, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong, show
 from lliptools.teach.exercises.unseen import linear_layers, sizes
 
@@ -127,7 +127,7 @@ def _sides(place: Place, name: str, order: str, yours: Tensor) -> set[str]:
     sides = {"below": yours < bound - close, "above": yours > bound + close}
     for side, where in sides.items():
         if where.any() and order not in (side, "incomparable"):
-            n = int(where.nonzero()[0, 0])
+            n = first(where)
             raise Wrong(
                 f"'{order} {name}' is refuted. On {place.described}, x = {show(place.x[n])} and ε = {place.eps:g}, "
                 f"{name} is {bound[n]:.6g} and yours {yours[n]:.6g}"

@@ -16,7 +16,7 @@ from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import margins, smallest_margin
 from lliptools.certificates.radius import certified_radius
-from lliptools.teach.exercises.answers import ask, from_below, numbers
+from lliptools.teach.exercises.answers import ask, first, from_below, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, Outcome, Wrong, show
 from lliptools.teach.exercises.unseen import Unseen, linear_layers, sizes, unseen_networks
 
@@ -124,7 +124,7 @@ def _claims(answer: Answer, unseen: Unseen, left: float, seconds: float) -> tupl
         raise late
     claimed = numbers(found, (len(unseen.x),), case).detach()
     if not (claimed >= 0).all():
-        n = int((~(claimed >= 0)).nonzero()[0, 0])
+        n = first(~(claimed >= 0))
         raise Wrong(f"on {case} the radius of point {n} is negative: {claimed[n]:.4g}")
     return claimed, spent
 

@@ -1,6 +1,6 @@
 """The explorers, one folder each: view.py computes, figure.py draws, widget.py moves.
 
-A folder's __init__.py names the explorer's class and its EXAMPLES, by name; what is here is found by looking.
+A folder's __init__.py has the explorer's class and its EXAMPLES, by name; what is here is found by looking.
 """
 
 import pkgutil
@@ -9,7 +9,7 @@ from importlib import import_module
 from lliptools.teach.shared.example import Example
 
 _FOLDERS = [import_module(f"{__name__}.{folder.name}") for folder in pkgutil.iter_modules(__path__)]
-_CLASSES = {name: getattr(folder, name) for folder in _FOLDERS for name in folder.__all__ if name != "EXAMPLES"}
+_CLASSES = {name: found for folder in _FOLDERS for name, found in vars(folder).items() if name.endswith("Explorer")}
 _EXAMPLES = [pair for folder in _FOLDERS for pair in folder.EXAMPLES.items()]
 
 # In the order of the course.

@@ -209,7 +209,7 @@ def test_call_reproduces_the_view():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ll.InvalidInput, match="recipe as one of"):
+    with pytest.raises(ll.InvalidInput, match="a recipe that does not exist"):
         TrainingExplorer("none")
     with pytest.raises(ll.InvalidInput, match=r"data as a training\.Split"):
         TrainingExplorer("moons", torch.zeros(3, 2))

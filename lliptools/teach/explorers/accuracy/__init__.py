@@ -4,8 +4,6 @@ from lliptools import nets, training
 from lliptools.teach.explorers.accuracy.widget import AccuracyExplorer
 from lliptools.teach.shared.example import Example
 
-__all__ = ["EXAMPLES", "AccuracyExplorer"]
-
 QUESTION = "How many points does each network have right, and keep right however they are moved by ε?"
 
 

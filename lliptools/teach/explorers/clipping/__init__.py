@@ -4,8 +4,6 @@ from lliptools import nets, training
 from lliptools.teach.explorers.clipping.widget import ClipExplorer
 from lliptools.teach.shared.example import Example
 
-__all__ = ["EXAMPLES", "ClipExplorer"]
-
 QUESTION = "What happens to the intervals, and to the bounds, when the second flat zone comes nearer?"
 
 

@@ -3,7 +3,5 @@
 from lliptools.teach.explorers.condition.widget import ConditionExplorer
 from lliptools.teach.shared.example import Example
 
-__all__ = ["EXAMPLES", "ConditionExplorer"]
-
 QUESTION = "Which scales of the columns make a layer 1-Lipschitz, and which are needlessly large?"
 EXAMPLES = {"condition": Example(7, "One condition on scales", QUESTION, ConditionExplorer, "log_q", (-3.0, 0.0, 3.0))}

@@ -3,8 +3,6 @@
 from lliptools.teach.explorers.lattice.widget import LatticeExplorer
 from lliptools.teach.shared.example import Example, labelled
 
-__all__ = ["EXAMPLES", "LatticeExplorer"]
-
 QUESTION = "How far from the truth is each bound, and what does it cost?"
 
 

@@ -64,31 +64,31 @@ class LatticeRow:
 
     * values: (radii,), NaN where it was not affordable
     * holds: (radii,) bool, whether it certifies the label
-    * kind: as of Bound, "" where nothing was computed
     * merged: (radii,) bool, of the tightest bound: whether it tried multipliers
-    * seconds: per point and radius, all radii in one batched call; NaN where nothing was computed
+    * kind: as of Bound, "" where nothing was computed
+    * done, seconds: how many radii were computed, and in what time, all of a call in one batch
     * note: why there is none
     """
 
     values: Tensor
     holds: Tensor
-    kind: str
     merged: Tensor
+    kind: str
+    done: int
     seconds: float
-    note: str = ""
+    note: str
+
+    @property
+    def cost(self) -> float:
+        """Seconds per point and radius; NaN where nothing was computed."""
+        return self.seconds / self.done if self.done else torch.nan
 
     def then(self, other: "LatticeRow") -> "LatticeRow":
         """The row over the radii of both."""
-        mine, others = (0 if row.seconds != row.seconds else len(row.values) for row in (self, other))
-        seconds = [row.seconds * count for row, count in ((self, mine), (other, others)) if count]
-        return LatticeRow(
-            torch.cat([self.values, other.values]),
-            torch.cat([self.holds, other.holds]),
-            self.kind or other.kind,
-            torch.cat([self.merged, other.merged]),
-            sum(seconds) / (mine + others) if seconds else torch.nan,
-            self.note or other.note,
-        )
+        pairs = (self.values, other.values), (self.holds, other.holds), (self.merged, other.merged)
+        values, holds, merged = map(torch.cat, pairs)
+        kind, note = self.kind or other.kind, self.note or other.note
+        return LatticeRow(values, holds, merged, kind, self.done + other.done, self.seconds + other.seconds, note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +212,7 @@ def lattice_row(
             merged[part[tried.cpu()]] = True
         if kind == "upper":
             holds[part] = certify(net, points, labels, radii[part], bound=bound).holds.cpu()
-    return LatticeRow(values, holds, kind, merged, seconds / done if done else torch.nan, note)
+    return LatticeRow(values, holds, merged, kind, done, seconds, note)
 
 
 def _closed(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:

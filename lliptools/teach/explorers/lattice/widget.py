@@ -89,4 +89,4 @@ class LatticeExplorer(RadiusExplorer):
             self._begun[index, name] = row
         else:
             self._rows[index][name] = row
-            self._costs.setdefault(name, row.seconds)
+            self._costs.setdefault(name, row.cost)

@@ -5,8 +5,6 @@ import torch
 from lliptools.teach.explorers.margins.widget import MarginExplorer
 from lliptools.teach.shared.example import Example
 
-__all__ = ["EXAMPLES", "MarginExplorer"]
-
 QUESTION = "How far can the point move before the label may change?"
 
 

@@ -5,8 +5,6 @@ from functools import partial
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.shared.example import Example, labelled
 
-__all__ = ["EXAMPLES", "NeuronExplorer"]
-
 STILL = (0.02, 0.1, 0.4)
 DIGIT = "Which neurons are fixed in a ball around this digit, and what does that buy?"
 PLANE = "Which of the lines along which the network bends does the disc reach?"

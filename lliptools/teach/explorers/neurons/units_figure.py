@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.panels import BARE, HIDDEN, Panels, Span, Spec, array, columns, named
-from lliptools.teach.shared.style import STATES, WEIGHT_KEPT, WEIGHTS
-from lliptools.teach.shared.units import AT_ONCE, AT_THETA, ON, Layer
+from lliptools.teach.shared.style import STATES, WEIGHT_KEPT, WEIGHTS, State
+from lliptools.teach.shared.units import AT_ONCE, AT_THETA, ON
 
 __all__ = ["units", "weights"]
 
@@ -39,64 +38,39 @@ def units(panels: Panels, frame: Frame, view: NeuronView, index: int, first: int
         panels.write("no hidden units: one linear map, nothing to mask", sum(frame.across) / 2, sum(frame.up) / 2)
     # One way of showing for the whole network, so that one legend says it.
     many = any(layer.block.slope.dim() > 2 or layer.block.slope[0].numel() > SYMBOLS for layer in view.hidden)
+    wide, tall = frame.wide / max(len(shown), 1), frame.tall
     for slot, (layer, span) in enumerate(zip(shown, columns(len(shown), *frame.across, gap=0.04), strict=True)):
-        found = array(layer.states(index))
+        found, none = array(layer.states(index)), layer.block.activation is None
         varying, count = int((found >= ON).sum()), found.size
         kept = f"{varying} of {count} units varying" if len(shown) <= 2 else f"{varying}/{count} varying"
-        panel = Panel(layer, found, frame.wide / len(shown), frame.tall, legend=slot == 0)
-        none = layer.block.activation is None
-        cells = _maps(found, panel.wide, panel.tall) if many and not none else np.full((1, 1), GAP, dtype=np.uint8)
-        across = math.ceil(math.sqrt(count * panel.wide / panel.tall))
+        cells = _maps(found, wide, tall) if many and not none else np.full((1, 1), GAP, dtype=np.uint8)
+        across = math.ceil(math.sqrt(count * wide / tall))
         ends = (-0.7, across - 0.3), (math.ceil(count / across) - 0.4, -0.6)
         if many:
             ends = (-0.5, cells.shape[1] - 0.5), (cells.shape[0] - 0.5, -0.5)
         word = "layer " if len(shown) < AT_ONCE else ""  # room is scarce
         title = f"{layer.name}: no activation" if none else f"{word}{layer.name}: {kept}"
         panels.open(span, frame.up, title, *({**HIDDEN, "range": end} for end in ends))
-        counts = "<br>".join(f"{int((found == code).sum())} {name}" for code, name in enumerate(panel.names()))
+        low, high = layer.constants
+        names = (f"constant at {low}", f"constant at {high}", *(state.name for state in STATES[ON:]))
+        counts = "<br>".join(f"{int((found == code).sum())} {name}" for code, name in enumerate(names))
         gap = 1 if found.ndim == 1 and count <= SYMBOLS else 0
         panels.heat(cells, FILLS, GAP + 1, f"{_shape(found)}<br>{counts}", xgap=gap, ygap=gap)
+        size = 0.0 if many else min(11.0, wide / 1.45 / across)
+        lower, upper = (array(side.flatten()) for side in layer.unit_box(index))
         for code in (code for code in range(len(STATES)) if code != AT_THETA or view.clipped):
             where = np.flatnonzero(found == code) if not (many or none) else np.empty(0, dtype=int)
-            _symbols(panels, panel, code, where, across, layer.unit_box(index), many)
+            text = [f"unit {u}: {names[code]}<br>pre-activation in [{lower[u]:.3g}, {upper[u]:.3g}]" for u in where]
+            empty = [] if len(where) else [None]  # an empty marker keeps an empty state in the legend
+            places = [*(where % across).tolist(), *empty], [*(where // across).tolist(), *empty]
+            more = {**named(names[code], shown=slot == 0), "text": text}
+            panels.marks(*places, "%{text}", more=more, **_symbol(STATES[code], size))
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One hidden layer: the states of its units, (*units,), and the size of its panel in pixels."""
-
-    layer: Layer
-    found: np.ndarray
-    wide: float
-    tall: float
-    legend: bool
-
-    def names(self) -> tuple[str, ...]:
-        """What the states are called."""
-        low, high = self.layer.constants
-        return f"constant at {low}", f"constant at {high}", *(state.name for state in STATES[ON:])
-
-
-def _symbols(
-    panels: Panels, panel: Panel, code: int, where: np.ndarray, across: int, box: tuple[Tensor, Tensor], many: bool
-) -> None:
-    """The units of one state; where units are cells of a picture, only the legend's entry."""
-    state, name = STATES[code], panel.names()[code]
-    lower, upper = (array(side.flatten()) for side in box)
-    none = [] if len(where) else [None]  # an empty marker keeps an empty state in the legend
-    if many:
-        look: Spec = {"symbol": "square", "color": state.fill, "size": 11, "line": {"width": 1.2, "color": "#666666"}}
-    else:
-        line = {"width": 1.2, "color": state.color}
-        look = {
-            "symbol": state.symbol,
-            "color": state.color,
-            "size": min(11.0, panel.wide / 1.45 / across),
-            "line": line,
-        }
-    text = [f"unit {u}: {name}<br>pre-activation in [{lower[u]:.3g}, {upper[u]:.3g}]" for u in where]
-    places = [*(where % across).tolist(), *none], [*(where // across).tolist(), *none]
-    panels.marks(*places, "%{text}", more={**named(name, shown=panel.legend), "text": text}, **look)
+def _symbol(state: State, size: float) -> Spec:
+    """A state as a symbol of a size; without one as it stands in the legend of a picture."""
+    symbol, color, ink = (state.symbol, state.color, state.color) if size else ("square", state.fill, "#666666")
+    return {"symbol": symbol, "color": color, "size": size or 11, "line": {"width": 1.2, "color": ink}}
 
 
 def _shape(found: np.ndarray) -> str:

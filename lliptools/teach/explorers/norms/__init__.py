@@ -3,8 +3,6 @@
 from lliptools.teach.explorers.norms.widget import NormExplorer
 from lliptools.teach.shared.example import Example
 
-__all__ = ["EXAMPLES", "NormExplorer"]
-
 TITLE = "The spectral norm, from below and above"
 QUESTION = "Which of these numbers may a certificate rest on?"
 EXAMPLES = {"norms": Example(2, TITLE, QUESTION, NormExplorer, "iteration", (1, 5, 20))}

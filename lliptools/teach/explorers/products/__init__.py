@@ -4,8 +4,6 @@ from lliptools import nets
 from lliptools.teach.explorers.products.widget import ProductExplorer
 from lliptools.teach.shared.example import Example
 
-__all__ = ["EXAMPLES", "ProductExplorer"]
-
 QUESTION = "Why does the product of the layers' norms run away from the truth?"
 
 

@@ -14,6 +14,7 @@ from lliptools.teach.explorers.training.view import Run, begun, train
 from lliptools.teach.shared.controls import choice, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
+from lliptools.training import recipe as named
 from lliptools.training.devices import as_device
 
 __all__ = ["TrainingExplorer"]
@@ -49,13 +50,7 @@ class TrainingExplorer(Explorer):
         device: str = "auto",
         source: str = "recipe, data",
     ) -> None:
-        own = recipe if isinstance(recipe, Recipe) else None
-        short = {name: each for name, each in RECIPES.items() if each.data in (moons, digits)}
-        name = own.name if own else str(recipe)
-        if own is None and name not in RECIPES:
-            wanted, mend = f"recipe as one of {sorted(RECIPES)}, or a Recipe", f"pass a short one: {sorted(short)}"
-            cause = "a recipe that does not exist"
-            raise InvalidInput(expected=wanted, got=repr(recipe)[:80], cause=cause, next_step=mend)
+        own = recipe if isinstance(recipe, Recipe) else named(str(recipe))
         if data is not None and not isinstance(data, Split):
             raise InvalidInput(
                 expected="data as a training.Split",
@@ -64,17 +59,18 @@ class TrainingExplorer(Explorer):
                 next_step="pass lliptools.training.Split(x_train, y_train, x_test, y_test)",
             )
         # What is one's own is trained by itself; the short recipes stand beside each other.
-        named = own is None and data is None
-        self._recipes = {name: own or RECIPES[name], **(short if named else {})}
+        single = own is recipe or data is not None
+        short = {name: each for name, each in RECIPES.items() if each.data in (moons, digits)}
+        self._recipes = {own.name: own, **({} if single else short)}
         self._data, self.device = data, as_device(device)
         self._run: Run | None = None
         self._thread: Thread | None = None
-        start = min(self._recipes[name].epochs, MOST_EPOCHS) if epochs is None else epochs
-        picked = choice("recipe", "what is trained, on what, by which loss", list(self._recipes), name)
+        start = min(own.epochs, MOST_EPOCHS) if epochs is None else epochs
+        picked = choice("recipe", "what is trained, on what, by which loss", list(self._recipes), own.name)
         passes = slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, start)
         seeds = slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed)
         rows, asked = [{"recipe": picked}, {"epochs": passes, "seed": seeds}], None if device == "auto" else device
-        super().__init__(rows, "" if named else source, device=asked)
+        super().__init__(rows, source if single else "", device=asked)
 
     def _buttons(self) -> list[ipywidgets.Widget]:
         width = {"width": "100px"}
