@@ -116,6 +116,10 @@ NETWORKS = {
     "clipped maxmin": lambda: dense(nets.ClippedMaxMin(0.3, -0.2), seed=5),
     "convolutional": lambda: convolutional(),
     "convolutional, clipped by channel": lambda: convolutional(nets.ClippedReLU(0.4)),
+    "pooled": lambda: random_net(
+        *(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 2, padding=2), nn.ReLU(), nn.MaxPool1d(3, 2), nn.Conv1d(4, 4, 2)),
+        *(nn.Tanh(), nn.Flatten(), nn.Linear(4, 4)),
+    ),
     "residual": lambda: residual(nn.ReLU()),
     "residual, clipped": lambda: residual(nets.ClippedReLU(0.5)),
     "residual, smooth": lambda: residual(nn.Softplus(threshold=40)),
@@ -126,7 +130,7 @@ NETWORKS = {
 PIECEWISE = [
     name
     for name in NETWORKS
-    if not any(other in name for other in ("tanh", "sigmoid", "softplus", "elu", "maxmin", "residual"))
+    if not any(other in name for other in ("tanh", "sigmoid", "softplus", "elu", "maxmin", "residual", "pooled"))
     or name in ("relu", "prelu, of any sign")
 ]
 RADII = (0.0, 1e-12, 0.01, 0.1, 0.5, 3.0, 1e3)

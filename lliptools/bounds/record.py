@@ -121,8 +121,8 @@ def _global_norm(norm: Norm | None, block: BlockBound, before: BlockBound | None
         return None
     columns = block.norm.new_ones(1, *block.linear.in_shape)
     if before is not None:
-        columns = slopes_everywhere(before.activation, before.slope)[1]
-    rows = slopes_everywhere(block.activation, block.slope)[0]
+        columns = slopes_everywhere(before.activation, before.row_slope)[1]
+    rows = slopes_everywhere(block.activation, block.row_slope)[0]
     return norm_by(norm, block.linear, rows, columns).item()
 
 

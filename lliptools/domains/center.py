@@ -26,7 +26,8 @@ class Center:
         before = Center(z, running_error(block.linear, self.doubt, self.value.abs() + self.doubt))
         if block.activation is None:
             return before, before
-        return before, Center(block.activation(z), _image_error(block.activation, before))
+        value = block.activation(z)
+        return before, Center(value, _image_error(block.activation, before, value))
 
     def limits(self) -> tuple[Tensor, Tensor]:
         """Ends of the intervals in which the exact values lie, (batch, *units); the same tensor twice where exact."""
@@ -55,12 +56,11 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
     return found
 
 
-def _image_error(activation: Activation, before: Center) -> Tensor:
+def _image_error(activation: Activation, before: Center, value: Tensor) -> Tensor:
     """How far the outputs may be from the exact ones; 0, without work, where rounding is not enclosed."""
     if not is_outward():
-        return torch.zeros_like(before.value)
-    value = activation(before.value)
-    infinite = torch.full_like(value, torch.inf)
+        return torch.zeros_like(value)
+    infinite = torch.full_like(before.value, torch.inf)
     low, high = activation.image(
         (before.value - before.doubt).nextafter(-infinite), (before.value + before.doubt).nextafter(infinite)
     )

@@ -23,7 +23,7 @@ from lliptools.domains.block import BlockBound
 from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
-from lliptools.nets.activations import Units
+from lliptools.nets.activations import Picked, Units
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.masked import kept_first
@@ -83,9 +83,17 @@ class Slopes(Domain):
         """The state after an activation, by its slopes over the box of its inputs."""
         after = self
         for step in block.activation.split(block.box.lower, block.box.upper, block.center) if block.activation else ():
-            move = after.units if isinstance(step, Units) else after.pairs
-            after = move(step.least, step.greatest)
+            if isinstance(step, Picked):
+                after = after.picked(step.index)
+            else:
+                move = after.units if isinstance(step, Units) else after.pairs
+                after = move(step.least, step.greatest)
         return after
+
+    def picked(self, index: Tensor) -> Slopes:
+        """The state of some of the units, in another order, some of them several times: index (units,)."""
+        state, error, alive = (part[..., index] for part in (self.state, self.error, self.alive))
+        return replace(self, state=state, error=error, alive=alive, fresh=False)
 
     def branch(self) -> Slopes:
         """The state, whose first variables are Δx itself from here on."""

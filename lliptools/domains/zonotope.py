@@ -119,6 +119,11 @@ class Zonotope(Domain):
             error=torch.cat([mean.error_of(0) + size.error_of(0) / 2] * 2, dim=1),
         )
 
+    def picked(self, index: Tensor, shape: tuple[int, ...]) -> "Zonotope":
+        """Units of another shape, each one of these; as of nets.activations.Form."""
+        parts = {name: getattr(self, name)[..., index] for name in ("offset", "of_input", "of_noise", "error")}
+        return replace(self, **parts, shape=shape)
+
     def add(self, earlier: "Zonotope") -> "Zonotope":
         """The sum of these units and earlier ones on their way, as a residual connection makes it."""
         missing = self.of_noise.shape[1] - earlier.of_noise.shape[1]

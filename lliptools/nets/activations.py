@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["Activation", "F", "Form", "Monotone", "Pairs", "Units"]
+__all__ = ["Activation", "F", "Form", "Monotone", "Pairs", "Picked", "Units"]
 
 Shape = tuple[int, ...]
 Center = tuple[Tensor, Tensor]  # ends of the intervals in which the units at the centre lie, the same tensor if exact
@@ -39,6 +39,13 @@ class Pairs:
     greatest: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """Some of the units, in another order, some of them several times. index: (units,), which ones."""
+
+    index: Tensor
+
+
 class Form(Protocol):
     """Units as functions of the input over a ball, such as a zonotope: what an activation asks of it (relax)."""
 
@@ -47,6 +54,9 @@ class Form(Protocol):
 
     def compared(self, lower: Tensor, upper: Tensor) -> Self:
         """[max(a, b), min(a, b)] of the two halves a, b of the channels, in [lower, upper]."""
+
+    def picked(self, index: Tensor, shape: Shape) -> Self:
+        """Units of another shape, (*shape), each one of these: index (units,)."""
 
     def box(self) -> Any:
         """lower and upper ends of every unit, (batch, *units) each."""
@@ -141,7 +151,11 @@ class Activation(nn.Module):
         """The box of what is clipped at the thresholds, (batch, *units) each: the inputs themselves."""
         return lower, upper
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs]:
+    def out_shape(self, shape: Shape) -> Shape:
+        """Shape of a sample behind the activation."""
+        return shape
+
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
         """What differences of two points of [lower, upper], or of one and the centre, go through, in order."""
         least, greatest = self.ranges(lower, upper, center)
         return [Units(least.flatten(1).to(lower.dtype), greatest.flatten(1).to(lower.dtype))]

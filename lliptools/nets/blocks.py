@@ -17,6 +17,7 @@ from lliptools.nets.inputs import device_of, home
 from lliptools.nets.layers import changes_input, check_layer, check_network
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Shape
+from lliptools.nets.pooling import joined
 from lliptools.nets.registry import LINEAR, SUPPORTED, read_activation
 from lliptools.nets.residual import Residual
 
@@ -62,8 +63,7 @@ class _Reader:
             activation.check_shape(name, self.shape)
             if not torch.is_grad_enabled():  # later training must not change what was read
                 activation = deepcopy(activation)
-            self.blocks.append(Block(self.current(), activation.to(self.device)))
-            self.linear = None
+            self.activate(activation.to(self.device))
         elif isinstance(layer, Residual):
             self.read_residual(layer, name)
         elif isinstance(layer, Designed):
@@ -74,6 +74,16 @@ class _Reader:
                 self.append(found)
             elif found != self.shape:
                 self.linear, self.shape = self.current().reshaped(found), found
+
+    def activate(self, activation: Activation) -> None:
+        """An activation, which becomes one with a pooling layer beside it."""
+        last = self.blocks[-1] if self.blocks and self.linear is None and not self.blocks[-1].inner else None
+        together = joined(last.activation, activation) if last else None
+        if last and together is not None:
+            self.blocks[-1] = replace(last, activation=together)
+        else:
+            self.blocks.append(Block(self.current(), activation))
+        self.linear, self.shape = None, activation.out_shape(self.shape)
 
     def append(self, layer: LinearMap) -> None:
         """One linear layer, which becomes one map with those before it."""

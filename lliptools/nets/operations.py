@@ -86,6 +86,15 @@ def _averaged(node: fx.Node, kernel: Any, stride: Any = None, padding: Any = 0, 
     return [kind(_fixed(kernel), _fixed(stride or kernel), _fixed(padding), *how)] if _is_image(node) else None
 
 
+def _pooled(
+    node: fx.Node, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Layers | None:
+    axes = len(node.meta["val"].shape) - 2
+    kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d}.get(axes)
+    sizes = map(_fixed, (kernel, stride or kernel, padding, dilation))
+    return None if kind is None else [kind(*sizes, ceil_mode=ceil_mode)]
+
+
 def _averaged_to(node: fx.Node, size: Sequence[int]) -> Layers | None:
     return [nn.AdaptiveAvgPool2d((size[0], size[1]))] if _is_image(node) else None
 
@@ -151,6 +160,8 @@ BUILDERS: dict[str, Callable[..., Layers | None]] = {
     "pad.default": _padded,
     "avg_pool2d.default": _averaged,
     "adaptive_avg_pool2d.default": _averaged_to,
+    "max_pool1d.default": _pooled,
+    "max_pool2d.default": _pooled,
     "mean.dim": _mean,
     "pixel_unshuffle.default": _unshuffled,
     "view.default": _viewed,

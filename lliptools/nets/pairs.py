@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Center, F, Pairs, Shape, Units, traced
+from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units, traced
 from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
 __all__ = ["ClippedMaxMin", "MaxMin"]
@@ -62,7 +62,7 @@ class MaxMin(Activation):
         """The box of the larger and the smaller of every pair."""
         return _compared(lower), _compared(upper)
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs]:
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
         """The comparison."""
         order = self.order(lower, upper)
         unknown = (order == 0).to(order.dtype)
@@ -155,7 +155,7 @@ class ClippedMaxMin(Clipped, MaxMin):
         """The order of the pair, and between which thresholds its output lies."""
         return super().piece(z) + 2 * self._clip(z).piece(_compared(z))
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs]:
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
         """The comparison, and the clip of its outputs."""
         clip = self._clip(lower).split(*self.clipped_from(lower, upper), self._compared_center(center))
         return [*super().split(lower, upper, center), *clip]

@@ -16,6 +16,7 @@ from lliptools.nets.checked import Checked
 from lliptools.nets.clips import Absolute, Clip, ClippedReLU, Hardtanh, LeakyReLU
 from lliptools.nets.gated import GELU, Hardswish, Mish, SiLU, TanhGELU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.pooling import MaxPool
 from lliptools.nets.residual import Residual
 from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Softsign, Tanh
 
@@ -69,6 +70,12 @@ def _option(name: str, reason: str, step: str, *read: Any) -> Refusal:
     return Refusal(lambda layer: getattr(layer, name) not in read, f" with {name}={{0.{name}!r}}", reason, step)
 
 
+def _pool(layer: Any, axes: int) -> MaxPool:
+    sizes = (layer.kernel_size, layer.stride or layer.kernel_size, layer.padding, layer.dilation)
+    kernel, stride, padding, dilation = (readers.both(size)[:axes] for size in sizes)
+    return MaxPool(kernel, stride, padding, dilation)
+
+
 def _same(layer: Any) -> Any:
     return layer
 
@@ -79,6 +86,22 @@ ENDS = (
 )
 # Beyond its threshold torch turns to z itself; below 20 that is a large jump, and e^710 overflows before it.
 JUMP = _number("threshold", "from 20 to 700", lambda layer: 20 <= layer.threshold <= 700)
+WIDE = Refusal(
+    lambda layer: any(
+        2 * padding > kernel
+        for kernel, padding in zip(readers.both(layer.kernel_size), readers.both(layer.padding), strict=False)
+    ),
+    " with padding={0.padding}, not at most half the kernel",
+    "a number for which no rule is known to hold",
+    "build the layer with its default",
+)
+POOLS = (
+    _option(
+        "ceil_mode", "windows that reach beyond the edge", "pad the images, or build it with ceil_mode=False", False
+    ),
+    _option("return_indices", "an output that is no number but a place", "use return_indices=False", False),
+    WIDE,
+)
 SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 CLAMPS = "clamp.default clamp.Tensor clamp_min.default clamp_min.Tensor clamp_max.default clamp_max.Tensor"
 HALVES = "split.Tensor split_with_sizes.default maximum.default minimum.default cat.default"
@@ -106,6 +129,8 @@ ACTIVATIONS: dict[type[nn.Module], Reading] = {
     nn.ELU: Reading(
         lambda layer: ELU(layer.alpha), "elu.default", "Elu", (_number("alpha", "> 0", lambda layer: layer.alpha > 0),)
     ),
+    nn.MaxPool1d: Reading(lambda layer: _pool(layer, 1), "max_pool1d.default", "MaxPool", POOLS),
+    nn.MaxPool2d: Reading(lambda layer: _pool(layer, 2), "max_pool2d.default", "MaxPool", POOLS),
     nn.SELU: Reading(lambda layer: ELU(*SELU), "selu.default", "Selu"),
     nn.Softsign: Reading(lambda layer: Softsign(), onnx="Softsign Abs Add Div"),
     nn.GELU: Reading(
@@ -143,15 +168,6 @@ REPEATED = _option(
 )
 WINDOWS = _option(
     "output_size", "windows of different sizes", "use AvgPool2d, or AdaptiveAvgPool2d(1)", 1, (1, 1), [1, 1]
-)
-WIDE = Refusal(
-    lambda layer: any(
-        2 * padding > kernel
-        for kernel, padding in zip(readers.both(layer.kernel_size), readers.both(layer.padding), strict=False)
-    ),
-    " with padding={0.padding}, not at most half the kernel",
-    "a number for which no rule is known to hold",
-    "build the layer with its default",
 )
 GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
 VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)

@@ -12,7 +12,7 @@ from torch import nn
 import lliptools as ll
 from lliptools.domains import Ball, Interval
 
-ELEMENTWISE = [name for name in NETWORKS if "maxmin" not in name]
+ELEMENTWISE = [name for name in NETWORKS if "maxmin" not in name and name != "pooled"]
 
 
 class Guess(Interval):

@@ -68,7 +68,7 @@ def test_every_operation_of_a_program_is_one_of_the_registry():
 def test_layers_name_the_activations_that_they_take():
     taken = set()
     for kind in ACTIVATIONS:
-        activation = kind(threshold=40) if kind is nn.Softplus else kind()
+        activation = kind(2) if "Pool" in kind.__name__ else kind(threshold=40) if kind is nn.Softplus else kind()
         with contextlib.suppress(ll.UnsupportedLayer):
             ll.layers.SLLLinear(3, 4, activation)
             taken.add(kind.__name__)
@@ -86,7 +86,7 @@ def test_operators_of_onnx(tmp_path):
     onnx = pytest.importorskip("onnx", reason="the extra that the tests install is not there")
     images = nn.Sequential(
         *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), ll.nets.ClippedReLU(torch.rand(4, 1, 1)), nn.AvgPool2d(2)),
-        *(ll.nets.ClippedMaxMin(0.2, -0.2), nn.ZeroPad2d(1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(ll.nets.ClippedMaxMin(0.2, -0.2), nn.ZeroPad2d(1), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         *(nn.Linear(4, 4), nn.Sigmoid(), ll.nets.Residual(nn.Sequential(nn.Linear(4, 4), nn.Tanh())), nn.ELU()),
         *(nn.LeakyReLU(0.1), nn.ReLU(), nn.Hardtanh(0, 2), nn.Softplus(), nn.PReLU(), nn.GELU(), nn.SiLU(), nn.Mish()),
         *(nn.SELU(), nn.Softsign(), nn.Hardswish(), ll.nets.Absolute(), nn.Linear(4, 2)),

@@ -47,7 +47,7 @@ class Layer:
 
     def thresholds(self) -> tuple[Tensor, Tensor]:
         """Below which value and above which every unit is flat, (batch, *units) each; infinite where it never is."""
-        like, activation = self.block.box.lower, self.block.activation
+        like, activation = self.block.slope, self.block.activation
         limits = (-torch.inf, torch.inf) if activation is None else activation.thresholds(like)
         low, high = (torch.as_tensor(limit).detach().to(like).expand_as(like) for limit in limits)
         return low, high
