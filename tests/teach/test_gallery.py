@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import lliptools as ll
 from lliptools.cli import app
 from lliptools.teach.explorers.neurons.figure import neurons
-from lliptools.teach.explorers.neurons.view import neuron_view
+from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.publish import gallery
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED, WEIGHTS, dark, dark_color
 from lliptools.teach.shared.transport import parts
@@ -36,7 +36,7 @@ def test_a_page_says_what_the_engine_says(folder):
     pictures = unpack(base64.b64decode(inside(folder / "neurons-digits.html", "parcel")))
     data = ll.training.digits()
     radii = torch.arange(101, dtype=torch.float64) * 0.004
-    view = neuron_view(ll.nets.load("digits-clipped"), data.x_test[3], int(data.y_test[3]), radii)
+    view = NeuronView(ll.nets.load("digits-clipped"), data.x_test[3], int(data.y_test[3]), radii)
     assert pictures["positions"] == pytest.approx(radii.tolist())
     for k in (0, 25, 100):
         assert pictures["texts"][k] == "\n".join(view.summary(k))

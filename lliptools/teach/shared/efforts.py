@@ -20,7 +20,7 @@ from lliptools.nets.rows import row_distances
 from lliptools.norms.auto import UpperNorm
 from lliptools.teach.shared.units import layers
 
-__all__ = ["Effort", "Everywhere", "effort", "everywhere", "labels", "largest_radius", "scale_thresholds"]
+__all__ = ["Effort", "Everywhere", "effort", "labels", "largest_radius", "scale_thresholds"]
 
 DELTA = 5e-10  # failure probability of one norm of a large layer, where one is needed
 TRIALS = 11  # radii that are tried together
@@ -52,12 +52,17 @@ def effort(found: Bound) -> Effort:
     return Effort(20, 1e-2, 1e-2) if entries < 2e7 else Effort(10, 0.1, math.inf)
 
 
-@dataclass(frozen=True, eq=False)
 class Everywhere:
-    """The global bound at one point, plain: to be shown; and with its rounding enclosed: to certify with."""
+    """The global bound for points like x, (batch, *sample), the norms of large layers to a percent.
 
-    plain: Bound
-    enclosed: Bound
+    plain: to be shown. enclosed: with its rounding, to certify with.
+    """
+
+    def __init__(self, net: nn.Sequential, x: Tensor) -> None:
+        norm = UpperNorm(DELTA, 1e-2)
+        self.plain = global_bound(net, x[:1].double(), norm=norm)
+        with torch.no_grad(), outward_rounding():
+            self.enclosed = global_bound(net, x[:1].double(), norm=norm)
 
     def at(self, radii: Tensor) -> Bound:
         """The enclosed bound on balls of these radii, (radii,): all that certificates read of it."""
@@ -72,14 +77,6 @@ class Everywhere:
             for block in self.enclosed.blocks
         )
         return replace(self.enclosed, value=self.enclosed.value.expand(count), eps=radii, blocks=blocks)
-
-
-def everywhere(net: nn.Sequential, x: Tensor) -> Everywhere:
-    """The global bound of a network for points like x, (batch, *sample), the norms of large layers to a percent."""
-    norm = UpperNorm(DELTA, 1e-2)
-    plain = global_bound(net, x[:1].double(), norm=norm)
-    with torch.no_grad(), outward_rounding():
-        return Everywhere(plain, global_bound(net, x[:1].double(), norm=norm))
 
 
 def labels(found: Bound, x: Tensor, y: Tensor) -> Tensor:

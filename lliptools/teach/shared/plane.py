@@ -1,46 +1,34 @@
 """A network with two inputs over a square of the plane."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from lliptools.nets import Block, read_blocks
 
-__all__ = ["Plane", "plane_view"]
+__all__ = ["Plane"]
 
 
-@dataclass(frozen=True, eq=False)
 class Plane:
-    """A square of the input plane, cut into pixels, on the CPU.
+    """A network with two inputs over the square of the input plane that holds the points, (samples, 2), on the CPU.
 
     x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
     labels: a place inside each class that has one.
     kinks: one (units, pixels, pixels) bool tensor a hidden layer: where a unit passes from one linear piece to another.
     """
 
-    x0: Tensor
-    x1: Tensor
-    classes: Tensor
-    labels: dict[int, tuple[float, float]]
-    border: Tensor
-    kinks: tuple[Tensor, ...]
-
-
-def plane_view(net: nn.Sequential, points: Tensor, pixels: int = 200) -> Plane:
-    """Classes and kinks of a network with two inputs over the square that holds the points, (samples, 2)."""
-    low, high = points.amin(dim=0), points.amax(dim=0)
-    middle, half = (low + high) / 2, 0.55 * ((high - low).max() if (high > low).any() else torch.ones(()))
-    x0, x1 = (torch.linspace(m - half, m + half, pixels, dtype=torch.float64) for m in middle.tolist())
-    h = torch.stack([x0.repeat(pixels), x1.repeat_interleave(pixels)], dim=1).to(points.device)
-    kinks: list[Tensor] = []
-    with torch.no_grad():
-        blocks = read_blocks(net, torch.Size([2]))
-        outputs = _follow(blocks, h, kinks)
-        classes = outputs.argmax(dim=1).reshape(pixels, pixels).cpu()
-    edges = tuple(_edges(piece.T.reshape(-1, pixels, pixels)).cpu() for piece in kinks)
-    labels = {int(c): _deepest(classes == c, x0, x1) for c in classes.unique()}
-    return Plane(x0, x1, classes, labels, _edges(classes[None])[0], edges)
+    def __init__(self, net: nn.Sequential, points: Tensor, pixels: int = 200) -> None:
+        low, high = points.amin(dim=0), points.amax(dim=0)
+        middle, half = (low + high) / 2, 0.55 * ((high - low).max() if (high > low).any() else torch.ones(()))
+        x0, x1 = (torch.linspace(m - half, m + half, pixels, dtype=torch.float64) for m in middle.tolist())
+        h = torch.stack([x0.repeat(pixels), x1.repeat_interleave(pixels)], dim=1).to(points.device)
+        pieces: list[Tensor] = []
+        with torch.no_grad():
+            outputs = _follow(read_blocks(net, torch.Size([2])), h, pieces)
+        self.x0, self.x1 = x0, x1
+        self.classes = outputs.argmax(dim=1).reshape(pixels, pixels).cpu()
+        self.border = _edges(self.classes[None])[0]
+        self.labels = {int(c): _deepest(self.classes == c, x0, x1) for c in self.classes.unique()}
+        self.kinks = tuple(_edges(piece.T.reshape(-1, pixels, pixels)).cpu() for piece in pieces)
 
 
 def _follow(blocks: tuple[Block, ...], h: Tensor, pieces: list[Tensor]) -> Tensor:

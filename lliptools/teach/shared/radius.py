@@ -24,7 +24,7 @@ class RadiusExplorer(Explorer):
     def _take(self, net: nn.Sequential | Mapping[str, nn.Sequential], x: Tensor, y: Tensor) -> None:
         """Check a network, or several by name, and the points, before anything is drawn. Raises InvalidInput."""
         self._nets = dict(net) if isinstance(net, Mapping) else {"the network": net}
-        self._whole = [efforts.everywhere(each, x) for each in self._nets.values()]
+        self._whole = [efforts.Everywhere(each, x) for each in self._nets.values()]
         for whole in self._whole:
             y = efforts.labels(whole.plain, x, y)
         self._net, self._x, self._y = next(iter(self._nets.values())), x.detach(), y

@@ -12,7 +12,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.teach.explorers.clipping.figure import clipping
-from lliptools.teach.explorers.clipping.view import clip_view, member, theta_curve
+from lliptools.teach.explorers.clipping.view import ClipView, Member, theta_curve
 from lliptools.teach.explorers.clipping.widget import ClipExplorer
 from lliptools.teach.shared.efforts import Effort
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
@@ -32,7 +32,7 @@ def explorer(nets):
 
 
 def view_of(net, eps=0.1, theta_scale=1.0, count=9):
-    return clip_view(net, DIGITS.x_test[:count], DIGITS.y_test[:count], eps, theta_scale, SMALL)
+    return ClipView(net, DIGITS.x_test[:count], DIGITS.y_test[:count], eps, theta_scale, SMALL)
 
 
 def test_view_agrees_with_the_engine(nets):
@@ -92,7 +92,7 @@ def test_curve_and_family_agree_with_the_view(nets):
         assert curve[k] == pytest.approx(view.local, rel=1e-9)
         assert curve[k] <= view.everywhere.value.item() * (1 + 1e-9)
     given = DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL
-    members = [member(name, net, *given) for name, net in nets.items()]
+    members = [Member(name, ClipView(net, *given)) for name, net in nets.items()]
     assert [one.name for one in members] == list(nets)
     for one in members:
         view = view_of(nets[one.name])
@@ -149,10 +149,10 @@ def test_every_network_at_its_extremes(name):
     x = points(net, count=3)
     for eps in (0.0, 0.1, 1e6):
         for scale in (0.25, inf):
-            view = clip_view(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
+            view = ClipView(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
             scales = [0.25, 1.0, inf]
             curve = scales, theta_curve(net, x[:1], eps, scales, SMALL)
-            figure = clipping(view, curve, [member(name, net, x, view_labels(x), eps, scale, SMALL)])
+            figure = clipping(view, curve, [Member(name, ClipView(net, x, view_labels(x), eps, scale, SMALL))])
             assert len(figure.data) == len(clipping(view).data)
             assert "nan" not in "".join(view.summary())
 

@@ -10,7 +10,7 @@ from pictures import differences
 import lliptools as ll
 from lliptools.layers.condition import gershgorin_scale, slack
 from lliptools.teach.explorers.condition.figure import condition
-from lliptools.teach.explorers.condition.view import condition_view
+from lliptools.teach.explorers.condition.view import ConditionView
 from lliptools.teach.explorers.condition.widget import MATRICES, ConditionExplorer
 
 W = torch.tensor([[1.0, 0.6], [0.2, 0.9]]).double()
@@ -22,7 +22,7 @@ def texts(figure):
 
 
 def test_known_numbers():
-    view = condition_view(W, ZERO)
+    view = ConditionView(W, ZERO)
     torch.testing.assert_close(view.scales["AOL"], torch.tensor([1.82, 1.95]).double())
     assert view.scales["spectral"].tolist() == pytest.approx([1.8877, 1.8877], abs=1e-4)
     assert view.section.corner == pytest.approx((1.04, 1.17))
@@ -31,7 +31,7 @@ def test_known_numbers():
 
 @pytest.mark.parametrize("log_q", [-3.0, -1.0, 0.0, 0.5, 3.0])
 def test_every_scale_of_two_columns_lies_on_the_hyperbola(log_q):
-    view = condition_view(W, torch.tensor([0.0, log_q]))
+    view = ConditionView(W, torch.tensor([0.0, log_q]))
     torch.testing.assert_close(view.scales["SLL"], gershgorin_scale(W, torch.tensor([0.0, log_q]).double().exp()))
     for name, T in view.scales.items():
         i, j = T.tolist()
@@ -46,7 +46,7 @@ def test_the_region_that_is_drawn_is_the_feasible_one(name):
     """Above the drawn curve the condition holds, below it does not: the other scales stay as they are."""
     matrix = MATRICES[name]
     log_q = torch.linspace(-1, 1, matrix.shape[1]).double()
-    view = condition_view(matrix, log_q, (1, 0))
+    view = ConditionView(matrix, log_q, (1, 0))
     for i, j in zip(*view.section.boundary(-2, 2, 9), strict=True):
         for factor in (0.99, 1.01):
             T = view.scales["SLL"].clone()
@@ -58,7 +58,7 @@ def test_the_region_that_is_drawn_is_the_feasible_one(name):
 @pytest.mark.parametrize("name", MATRICES)
 def test_discs_hold_the_eigenvalues_and_end_at_the_scales(name):
     matrix = MATRICES[name]
-    view = condition_view(matrix, torch.linspace(-2, 2, matrix.shape[1]).double())
+    view = ConditionView(matrix, torch.linspace(-2, 2, matrix.shape[1]).double())
     torch.testing.assert_close(view.centers + view.radii, view.scales["SLL"])
     distance = (view.eigenvalues[:, None] - view.centers).abs()
     assert (distance <= view.radii + 1e-9).any(dim=1).all()
@@ -78,7 +78,7 @@ def test_extremes():
         for q in (-5.0, 0.0, 5.0):
             log_q = torch.zeros(matrix.shape[1])
             log_q[1] = q
-            view = condition_view(matrix, log_q)
+            view = ConditionView(matrix, log_q)
             assert all(view.holds(name) for name in view.scales)
             assert all(values.max() <= 1 + 1e-6 for values in view.singular.values())
             assert "nan" not in "".join(view.summary())
@@ -144,7 +144,7 @@ def test_bad_starts_are_refused():
     with pytest.raises(ll.InvalidInput, match="matrix as one of"):
         ConditionExplorer(matrix="none of them")
     with pytest.raises(ll.InvalidInput, match="log_q as 2 finite"):
-        condition_view(W, torch.zeros(3))
+        ConditionView(W, torch.zeros(3))
 
 
 def test_every_control_says_what_it_does():

@@ -10,9 +10,9 @@ from networks import NETWORKS, points, random_mlp
 
 import lliptools as ll
 from lliptools.teach.explorers.margins.figure import margins
-from lliptools.teach.explorers.margins.view import margin_view
+from lliptools.teach.explorers.margins.view import MarginView
 from lliptools.teach.explorers.margins.widget import MarginExplorer
-from lliptools.teach.shared.plane import plane_view
+from lliptools.teach.shared.plane import Plane
 
 DIGITS, MOONS = ll.training.digits(), ll.training.moons()
 RUNGS = {"global": ll.global_bound, "local": ll.local_bound, "exact": ll.exact_bound}
@@ -28,7 +28,7 @@ def three_classes():
 @pytest.fixture(scope="module")
 def moons():
     net = ll.nets.load("moons")
-    return net, plane_view(net, MOONS.x_test, pixels=60)
+    return net, Plane(net, MOONS.x_test, pixels=60)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def titles(figure):
 def test_a_certified_disc_is_certified_and_nearly_the_largest(moons, rung, index):
     net, plane = moons
     x, y = MOONS.x_test[index], MOONS.y_test[index : index + 1]
-    view = margin_view(net, x, int(y), rung, plane)
+    view = MarginView(net, x, int(y), rung, plane)
     assert view.status == "certified"
     assert ll.certify(net, x[None], y, view.reach.radius, bound=RUNGS[rung]).holds.item()
     largest = ll.certified_radius(net, x[None], y, bound=RUNGS[rung], tolerance=1e-4).item()
@@ -62,11 +62,11 @@ def test_a_certified_disc_is_certified_and_nearly_the_largest(moons, rung, index
 @pytest.mark.parametrize("rung", RUNGS)
 def test_a_linear_network_is_certified_to_the_true_distance(rung):
     net = random_mlp(2, 3, seed=3)
-    plane = plane_view(net, MOONS.x_test, pixels=40)
+    plane = Plane(net, MOONS.x_test, pixels=40)
     W, b = net[0].weight.detach(), net[0].bias.detach()
     for x in MOONS.x_test[:10]:
         y = int(net(x).argmax())
-        view = margin_view(net, x, y, rung, plane)
+        view = MarginView(net, x, y, rung, plane)
         gaps = [((W[y] - W[j]) @ x + b[y] - b[j]) / (W[y] - W[j]).norm() for j in range(3) if j != y]
         assert view.reach.radius == pytest.approx(min(gaps).item(), rel=1e-6)
         if not isnan(view.distance):
@@ -86,7 +86,7 @@ def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
     for index in (7, 20):
         x, y = MOONS.x_test[index], MOONS.y_test[index : index + 1]
         for exponent in range(-1, 9):
-            view = margin_view(net, x, int(y), 2.0**exponent, plane)
+            view = MarginView(net, x, int(y), 2.0**exponent, plane)
             radius = view.reach.radius
             assert radius == pytest.approx(view.margin / (sqrt(2) * 2.0**exponent))
             seen.add(view.status)
@@ -101,7 +101,7 @@ def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
                 assert "an assumed L is not a certificate" in view.summary()[1]
                 assert "certified radius" not in view.summary()[1]
                 assert (view.status == "refuted") == (radius > view.distance)
-            coarse = margin_view(net, x, int(y), 2.0**exponent, plane, truth=False)
+            coarse = MarginView(net, x, int(y), 2.0**exponent, plane, truth=False)
             assert coarse.status != "certified" or view.status == "certified"
     assert seen == {"certified", "not certified", "refuted"}
 
@@ -109,7 +109,7 @@ def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
 def test_a_refuted_disc_holds_the_point_that_refutes_it(moons):
     net, plane = moons
     x, y = MOONS.x_test[7], int(MOONS.y_test[7])
-    view = margin_view(net, x, y, 1.0, plane)
+    view = MarginView(net, x, y, 1.0, plane)
     assert view.status == "refuted"
     assert (view.nearest - x).norm() < view.reach.radius
     beyond = x + 1.001 * (view.nearest - x)
@@ -136,7 +136,7 @@ def test_extremes_draw(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]
     for y in (0, 1):
-        drawn = [margin_view(net, x, y, c) for c in ("global", "local", 1e-9, 1e9)]
+        drawn = [MarginView(net, x, y, c) for c in ("global", "local", 1e-9, 1e9)]
         assert len({len(margins(view).data) for view in drawn}) == 1
         for view in drawn:
             assert "nan" not in " ".join(view.summary())

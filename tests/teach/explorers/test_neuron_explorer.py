@@ -14,11 +14,11 @@ from pictures import came_back, differences, unpack
 
 import lliptools as ll
 from lliptools.teach.explorers.neurons.figure import neurons
-from lliptools.teach.explorers.neurons.view import neuron_view
+from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.shared.controls import nice
 from lliptools.teach.shared.efforts import scale_thresholds
-from lliptools.teach.shared.plane import plane_view
+from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import CONFIG, LAYOUT, STATES
 from lliptools.teach.shared.transport import Screen, parts
 from lliptools.teach.shared.units import ON, UNSTABLE
@@ -30,7 +30,7 @@ RADII = torch.arange(21, dtype=torch.float64) * 0.02
 @pytest.fixture(scope="module")
 def view():
     net = ll.nets.load("digits-clipped")
-    return neuron_view(net, DIGITS.x_test[3], int(DIGITS.y_test[3]), RADII)
+    return NeuronView(net, DIGITS.x_test[3], int(DIGITS.y_test[3]), RADII)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_extremes_draw(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]
     for y in (0, 1):
-        drawn = neuron_view(net, x, y, torch.tensor([0.0, 1e-12, 0.1, 1e6]).double())
+        drawn = NeuronView(net, x, y, torch.tensor([0.0, 1e-12, 0.1, 1e6]).double())
         for index in range(4):
             assert len(neurons(drawn, index).data) == len(neurons(drawn, 0).data)
             assert "nan" not in "".join(drawn.summary(index))
@@ -106,8 +106,8 @@ def test_extremes_draw(name):
 
 def test_plane():
     moons, net = ll.training.moons(), ll.nets.load("moons")
-    plane = plane_view(net, moons.x_test, pixels=50)
-    drawn = neuron_view(net, moons.x_test[7], int(moons.y_test[7]), RADII, plane)
+    plane = Plane(net, moons.x_test, pixels=50)
+    drawn = NeuronView(net, moons.x_test[7], int(moons.y_test[7]), RADII, plane)
     assert plane.classes.shape == (50, 50)
     center = torch.stack([plane.x0[10], plane.x1[40]])
     assert plane.classes[40, 10] == net(center[None]).argmax()

@@ -12,10 +12,10 @@ import lliptools as ll
 from lliptools.nets import LinearMap
 from lliptools.teach.explorers.neurons.figure import neurons
 from lliptools.teach.explorers.neurons.units_figure import GAP
-from lliptools.teach.explorers.neurons.view import neuron_view
+from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.explorers.neurons.weights import drawn
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
-from lliptools.teach.shared.plane import plane_view
+from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
 
 RADII = torch.tensor([0.0, 0.05, 5.0]).double()
@@ -24,7 +24,7 @@ RADII = torch.tensor([0.0, 0.05, 5.0]).double()
 def conv_view(shape=(1, 12, 12), activation="relu", theta=0.1):
     torch.manual_seed(0)
     net = ll.nets.cnn("2C1F", shape, activation=activation, theta=theta).double()
-    return net, neuron_view(net, torch.rand(shape).double(), 1, RADII)
+    return net, NeuronView(net, torch.rand(shape).double(), 1, RADII)
 
 
 def titles(figure):
@@ -108,7 +108,7 @@ def test_norms_by_chance_are_said():
 def test_pairs_are_constant_at_either_threshold():
     net = NETWORKS["clipped maxmin"]()
     x = points(net, 1)
-    view = neuron_view(net, x[0], 0, RADII)
+    view = NeuronView(net, x[0], 0, RADII)
     block, states = view.local.blocks[0], view.states(0, 1)
     h = net[:2](x + 0.05 * torch.nn.functional.normalize(torch.randn(500, 3).double()))
     assert (states == AT_THETA).any()
@@ -130,7 +130,7 @@ def test_a_unit_that_is_on_is_linear():
     for name in ("leaky", "relu", "maxmin", "clipped maxmin", "tanh"):
         net = NETWORKS[name]()
         x = points(net, 1)
-        on = neuron_view(net, x[0], 0, RADII).states(0, 1) == ON
+        on = NeuronView(net, x[0], 0, RADII).states(0, 1) == ON
         assert on.any() == (name != "tanh")
         steps = 0.05 * torch.nn.functional.normalize(torch.randn(200, 3).double())
         h = net[:2](torch.cat([x, x + steps, x - steps]))[:, on]
@@ -139,7 +139,7 @@ def test_a_unit_that_is_on_is_linear():
 
 def test_what_cannot_be_drawn_is_said():
     net = NETWORKS["residual"]()
-    view = neuron_view(net, points(net, 1)[0], 0, RADII)
+    view = NeuronView(net, points(net, 1)[0], 0, RADII)
     figure = neurons(view, 1)
     assert "the identity:<br>nothing to draw" in titles(figure)
     assert any("2.2: no activation" in title for title in titles(figure))
@@ -167,9 +167,9 @@ def test_planes_of_other_networks(activation):
     layer = {"residual": ll.nets.Residual(inner), "tanh": nn.Tanh(), "maxmin": ll.nets.MaxMin()}[activation]
     net = nn.Sequential(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 6), layer, nn.Linear(6, 2)).double()
     x = torch.randn(5, 2).double()
-    plane = plane_view(net, x, pixels=30)
+    plane = Plane(net, x, pixels=30)
     assert torch.equal(plane.classes[7, 11], net(torch.stack([plane.x0[11], plane.x1[7]])[None]).argmax())
-    view = neuron_view(net, x[0], 0, RADII, plane)
+    view = NeuronView(net, x[0], 0, RADII, plane)
     assert len(plane.kinks) == len(view.hidden) == 2
     assert plane.kinks[1].any() == (activation != "tanh")
     neurons(view, 1)
@@ -184,14 +184,14 @@ def test_radii_certify_and_end_where_the_engine_ends():
         for bound, found in ((ll.local_bound, "radius"), (ll.global_bound, "radius_global")):
             truth = ll.certified_radius(net, x, y, bound=bound)
             for k in range(2):
-                view = neuron_view(net, x[k], int(y[k]), RADII)
+                view = NeuronView(net, x[k], int(y[k]), RADII)
                 assert getattr(view, found) == pytest.approx(truth[k].item(), rel=3e-6)
 
 
 def test_radii_are_written_rounded_down():
     net, data = ll.nets.load("digits-clipped"), ll.training.digits()
     for number in (3, 8, 11):
-        view = neuron_view(net, data.x_test[number], int(data.y_test[number]), torch.arange(61).double() * 0.01)
+        view = NeuronView(net, data.x_test[number], int(data.y_test[number]), torch.arange(61).double() * 0.01)
         found = re.search(r"certified radius (?:≥ )?(\S+) local, (?:≥ )?(\S+) global", view.summary(10)[1])
         for text, radius in zip(found.groups(), (view.radius, view.radius_global), strict=True):
             assert float(text) <= radius

@@ -7,7 +7,7 @@ import torch
 
 import lliptools as ll
 from lliptools.teach.explorers.norms.figure import norms
-from lliptools.teach.explorers.norms.view import norm_view, stretching
+from lliptools.teach.explorers.norms.view import NormView, stretching
 from lliptools.teach.explorers.norms.widget import NormExplorer
 
 MATRICES = {
@@ -37,7 +37,7 @@ def titles(figure):
 def test_closed_forms(ratio, degrees):
     phi = math.radians(degrees)
     start = torch.tensor([[math.cos(phi), math.sin(phi)]], dtype=torch.float64)
-    view = norm_view(stretching(ratio), start, steps=20)
+    view = NormView(stretching(ratio), start, steps=20)
     for k in range(21):
         t = ratio ** (2 * k) * math.tan(phi)
         assert view.power[0, k].item() == pytest.approx(math.sqrt((1 + ratio**2 * t**2) / (1 + t**2)), rel=1e-9)
@@ -46,14 +46,14 @@ def test_closed_forms(ratio, degrees):
 
 
 def test_known_gram_values():
-    view = norm_view(stretching(0.9), starts(2))
+    view = NormView(stretching(0.9), starts(2))
     assert [round(value, 4) for value in view.gram[:5].tolist()] == [1.3454, 1.1344, 1.0458, 1.0107, 1.0011]
 
 
 @pytest.mark.parametrize("name", MATRICES)
 def test_from_below_and_from_above(name):
     W = MATRICES[name]
-    view = norm_view(W, starts(W.shape[1]))
+    view = NormView(W, starts(W.shape[1]))
     sigma = ll.spectral_norm(W, "exact").item()
     assert view.norm == sigma
     assert (view.gram >= sigma).all()
@@ -77,7 +77,7 @@ def test_from_below_and_from_above(name):
 @pytest.mark.parametrize("name", MATRICES)
 def test_extremes_draw(name):
     W = MATRICES[name]
-    view = norm_view(W, starts(W.shape[1]))
+    view = NormView(W, starts(W.shape[1]))
     drawn = [norms(view, start, step) for start in (0, 4) for step in (0, 1, 40)]
     assert len({len(figure.data) for figure in drawn}) == 1
     assert len({len(figure.layout.annotations) for figure in drawn}) == 1
@@ -86,7 +86,7 @@ def test_extremes_draw(name):
 
 
 def test_iterates_lie_on_the_circle_and_the_ellipse():
-    view = norm_view(stretching(0.4), starts(2))
+    view = NormView(stretching(0.4), starts(2))
     assert view.before.norm(dim=2).sub(1).abs().max() < 1e-12
     assert (view.after[..., 0] ** 2 + (view.after[..., 1] / 0.4) ** 2).sub(1).abs().max() < 1e-12
     assert view.after.norm(dim=2) == pytest.approx(view.power / view.norm)
@@ -166,4 +166,4 @@ def test_bad_input_is_refused():
         NormExplorer(start=2)
     for start in (torch.zeros(1, 2), torch.ones(1, 3), torch.ones(2)):
         with pytest.raises(ll.InvalidInput, match="none of them 0"):
-            norm_view(torch.ones(2, 2), start)
+            NormView(torch.ones(2, 2), start)

@@ -8,7 +8,7 @@ from networks import NETWORKS, points, random_mlp
 
 import lliptools as ll
 from lliptools.teach.explorers.products.figure import products
-from lliptools.teach.explorers.products.view import prefixes, product_view
+from lliptools.teach.explorers.products.view import ProductView, prefixes
 from lliptools.teach.explorers.products.widget import ProductExplorer
 
 DIGITS, MOONS = ll.training.digits(), ll.training.moons()
@@ -16,7 +16,7 @@ DIGITS, MOONS = ll.training.digits(), ll.training.moons()
 
 @pytest.fixture(scope="module")
 def folded():
-    return product_view(ll.nets.fold(2, 8), torch.ones(2, dtype=torch.float64), 1.0)
+    return ProductView(ll.nets.fold(2, 8), torch.ones(2, dtype=torch.float64), 1.0)
 
 
 def titles(figure):
@@ -46,7 +46,7 @@ def test_steps_of_a_network():
 def test_what_encloses_what(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]
-    view = product_view(net, x, 0.5)
+    view = ProductView(net, x, 0.5)
     assert view.product[-1].item() == pytest.approx(ll.global_bound(net, x[None]).value.item(), rel=1e-9)
     close = 1 + 1e-9
     assert (view.sampled <= view.product * close).all()
@@ -66,9 +66,9 @@ def test_what_encloses_what(name):
 
 def test_exact_where_it_is_affordable():
     net, x = ll.nets.load("moons"), MOONS.x_test[7]
-    view = product_view(net, x, 0.3)
+    view = ProductView(net, x, 0.3)
     assert view.exact[-1].item() == ll.exact_bound(net, x[None], 0.3).value.item()
-    digits = product_view(ll.nets.load("digits-clipped"), DIGITS.x_test[3], 0.3)
+    digits = ProductView(ll.nets.load("digits-clipped"), DIGITS.x_test[3], 0.3)
     assert math.isnan(digits.exact[-1])
     assert "exact: too long a search, left out" in digits.summary(digits.depths)[1]
     bars = {trace.name: trace for trace in products(digits, digits.depths).data if trace.type == "bar"}
@@ -106,7 +106,7 @@ def test_the_slider_changes_figure_and_text():
 
 
 def test_a_deep_network_shows_a_part_of_its_chain():
-    view = product_view(ll.nets.fold(2, 12), torch.ones(2).double(), 0.5)
+    view = ProductView(ll.nets.fold(2, 12), torch.ones(2).double(), 0.5)
     for depth, shown in ((0, "ball"), (12, "depth 12"), (6, "depth 6")):
         assert any(f">{shown}<" in title for title in titles(products(view, depth)))
     assert len({len(products(view, depth).data) for depth in range(13)}) == 1
@@ -141,4 +141,4 @@ def test_bad_input_is_refused():
     with pytest.raises(ll.UnsupportedLayer):
         ProductExplorer(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Hardshrink()), x)
     with pytest.raises(ll.InvalidInput, match="a radius above 0"):
-        product_view(net, x[0], 0.0)
+        ProductView(net, x[0], 0.0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.clipping.figure import clipping
-from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, clip_view, member, theta_curve
+from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, theta_curve
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, layer_slider, point_slider
 from lliptools.teach.shared.efforts import Effort
@@ -98,7 +98,7 @@ class ClipExplorer(RadiusExplorer):
     def _compute(self, network: str, point: int, eps: float, theta_scale: float) -> ClipView:
         here = torch.cat([self._some.new_tensor([point]), self._some])
         x = self._x[here].double()
-        return clip_view(self._nets[network], x, self._y[here], eps, theta_scale, self._effort)
+        return ClipView(self._nets[network], x, self._y[here], eps, theta_scale, self._effort)
 
     def _find_curve(self, network: str, point: int, eps: float) -> None:
         x = self._x[point : point + 1].double()
@@ -107,8 +107,8 @@ class ClipExplorer(RadiusExplorer):
 
     def _find_member(self, name: str, eps: float, theta_scale: float) -> None:
         here = torch.cat([self._some[:1], self._some])
-        given = name, self._nets[name], self._x[here].double(), self._y[here]
-        self._members[name, eps, theta_scale] = member(*given, eps, theta_scale, self._effort)
+        view = ClipView(self._nets[name], self._x[here].double(), self._y[here], eps, theta_scale, self._effort)
+        self._members[name, eps, theta_scale] = Member(name, view)
 
 
 def _factor(theta_scale: float) -> float:

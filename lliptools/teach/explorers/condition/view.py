@@ -8,7 +8,7 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.layers.condition import balanced_scale, slack
 
-__all__ = ["ConditionView", "Section", "condition_view"]
+__all__ = ["ConditionView", "Section"]
 
 ROUNDING = 1e-9  # relative to the largest scale: what eigenvalues in float64 can be off by
 LARGEST = 1e100  # of a weight: the square of it is still a number
@@ -31,29 +31,40 @@ class Section:
         return self.corner[0] + self.overlap * away, self.corner[1] + self.overlap / away
 
 
-@dataclass(frozen=True, eq=False)
 class ConditionView:
-    """A matrix W (features, inner) and a q > 0, with what T ⪰ WᵀW makes of them.
+    """A matrix W (features, inner), inner at least 2, and a q > 0, with what T ⪰ WᵀW makes of them.
 
-    * columns: the two that the plane shows
+    * log_q: (inner,), by default 0; columns: the two that the plane shows
     * scales: by the name of the layer, the diagonal of T: (inner,)
     * slack: the smallest eigenvalue of T − WᵀW
     * singular: the singular values of W T^(−½), largest first; none is above 1
     * eigenvalues: of WᵀW
     * centers, radii: of the Gershgorin discs of the matrix q_j/q_i (WᵀW)_ij, which has the eigenvalues of WᵀW; the
       right end of disc i is the scale T_i of SLL
+    * section: the plane of the two columns
+
+    Raises InvalidInput.
     """
 
-    W: Tensor
-    log_q: Tensor
-    columns: tuple[int, int]
-    scales: dict[str, Tensor]
-    slack: dict[str, float]
-    singular: dict[str, Tensor]
-    eigenvalues: Tensor
-    centers: Tensor
-    radii: Tensor
-    section: Section
+    def __init__(self, W: Tensor, log_q: Tensor | None = None, columns: tuple[int, int] = (0, 1)) -> None:
+        _check(W)
+        log_q = torch.zeros(W.shape[1], device=W.device) if log_q is None else log_q
+        _check_choice(W, log_q, columns)
+        W, log_q = W.detach().double(), log_q.detach().double()
+        gram, norm = W.T @ W, torch.linalg.matrix_norm(W, 2)
+        self.W, self.log_q, self.columns = W, log_q, columns
+        self.scales = {
+            "spectral": (norm.square() if norm > 0 else torch.ones_like(norm)).expand(len(log_q)),
+            "AOL": _scale(W, torch.zeros_like(log_q)),
+            "SLL": _scale(W, log_q),
+        }
+        self.slack = {name: slack(W, T).item() for name, T in self.scales.items()}
+        self.singular = {name: torch.linalg.svdvals(W / T.sqrt()) for name, T in self.scales.items()}
+        self.eigenvalues = torch.linalg.eigvalsh(gram).clamp_min(0.0)
+        q = (log_q - log_q.max()).exp()
+        self.centers = gram.diagonal()
+        self.radii = ((gram - self.centers.diag()).abs() @ q) / q
+        self.section = _section(gram, self.scales["SLL"], columns)
 
     @property
     def whole(self) -> bool:
@@ -77,35 +88,6 @@ class ConditionView:
         ]
         shown = "" if self.whole else f" · the plane shows columns {i + 1} and {j + 1} of {self.W.shape[1]}"
         return first + shown, *second
-
-
-def condition_view(W: Tensor, log_q: Tensor | None = None, columns: tuple[int, int] = (0, 1)) -> ConditionView:
-    """The condition for W (features, inner), inner at least 2, and log_q (inner,), else 0. Raises InvalidInput."""
-    _check(W)
-    log_q = torch.zeros(W.shape[1], device=W.device) if log_q is None else log_q
-    _check_choice(W, log_q, columns)
-    W, log_q = W.detach().double(), log_q.detach().double()
-    gram, norm = W.T @ W, torch.linalg.matrix_norm(W, 2)
-    zero = torch.zeros_like(log_q)
-    scales = {
-        "spectral": (norm.square() if norm > 0 else torch.ones_like(norm)).expand(len(log_q)),
-        "AOL": _scale(W, zero),
-        "SLL": _scale(W, log_q),
-    }
-    q = (log_q - log_q.max()).exp()
-    centers = gram.diagonal()
-    return ConditionView(
-        W=W,
-        log_q=log_q,
-        columns=columns,
-        scales=scales,
-        slack={name: slack(W, T).item() for name, T in scales.items()},
-        singular={name: torch.linalg.svdvals(W / T.sqrt()) for name, T in scales.items()},
-        eigenvalues=torch.linalg.eigvalsh(gram).clamp_min(0.0),
-        centers=centers,
-        radii=((gram - centers.diag()).abs() @ q) / q,
-        section=_section(gram, scales["SLL"], columns),
-    )
 
 
 def _scale(W: Tensor, log_q: Tensor) -> Tensor:

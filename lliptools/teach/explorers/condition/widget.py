@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lliptools.teach.explorers.condition.figure import condition
-from lliptools.teach.explorers.condition.view import ConditionView, condition_view
+from lliptools.teach.explorers.condition.view import ConditionView
 from lliptools.teach.shared.controls import check_start, choice, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
@@ -54,7 +54,7 @@ class ConditionExplorer(Explorer):
         names = list(self._matrices)
         check_start("q", q, 2**-MOST, 2**MOST)
         for each in self._matrices.values():  # all of them, before anything is drawn
-            condition_view(each, columns=columns)
+            ConditionView(each, columns=columns)
         self._view, self._reach = lru_cache(maxsize=512)(self._compute), cache(self._compute_reach)
         i, j = (column + 1 for column in columns)
         ratio = f"ratio of the weights of columns {j} and {i} in SLL's scale, a power of 2 without unit; AOL is 0"
@@ -75,7 +75,7 @@ class ConditionExplorer(Explorer):
         W = self._matrices[name]
         q = torch.zeros(W.shape[1], dtype=torch.float64)
         q[self._columns[1]] = log_q * math.log(2)
-        return condition_view(W, q, self._columns)
+        return ConditionView(W, q, self._columns)
 
     def _compute_reach(self, name: str) -> tuple[float, float]:
         """How far the plane's axes go: they stay, so that the point is seen to run along the curve."""

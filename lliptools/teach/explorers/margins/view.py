@@ -1,7 +1,6 @@
 """How far a point can move before its label may change: margins, the constants that divide them, and the truth."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +10,21 @@ from lliptools.certificates.margins import margins
 from lliptools.digits import radius_text, round_down, round_up
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import check_input, forward, read_blocks
-from lliptools.teach.explorers.margins.reach import ASSUMED, NAMES, Reach, by_assumption, by_bound
+from lliptools.teach.explorers.margins.reach import ASSUMED, NAMES, by_assumption, by_bound
 from lliptools.teach.shared.plane import Plane
 
-__all__ = ["ASSUMED", "MarginView", "checked", "is_exact", "margin_view", "predicted"]
+__all__ = ["ASSUMED", "MarginView", "checked", "is_exact", "predicted"]
 
 SHOWN = 10  # classes that find room in a figure
 
 
-@dataclass(frozen=True, eq=False)
 class MarginView:
-    """Margins of a network at one point, and how far they last.
+    """Margins of class y at one point x, (*sample), and how far they last by a constant.
 
-    * point: (*sample)
-    * label: the class whose margins are meant
+    * constant: the bound of it, "global", "local" or "exact", or a number that is assumed
+    * plane: the map of a network with two inputs
+    * truth: also search for the exact distance, and for proofs that take as long
+    * point, label: x and y. predicted: the class that wins
     * logits, margins: (classes,), the latter inf at the label
     * shown: classes in the order of a figure, the label first
     * by_pair, by_norm: (classes,) distances within which class j cannot catch up, margin_j / Lip(f_y − f_j) and
@@ -33,18 +33,36 @@ class MarginView:
       None where they are not known
     """
 
-    point: Tensor
-    label: int
-    predicted: int
-    logits: Tensor
-    margins: Tensor
-    shown: tuple[int, ...]
-    reach: Reach
-    by_pair: Tensor
-    by_norm: Tensor
-    distance: float
-    nearest: Tensor | None
-    plane: Plane | None
+    def __init__(
+        self,
+        net: nn.Module,
+        x: Tensor,
+        y: int,
+        constant: str | float = "global",
+        plane: Plane | None = None,
+        *,
+        truth: bool = True,
+    ) -> None:
+        self.point, self.label, self.plane = x, y, plane
+        batch, label = x[None], torch.tensor([y], device=x.device)
+        self.logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()[0]
+        self.margins = margin = margins(self.logits[None], label)[0]
+        self.predicted = int(self.logits.argmax())
+        exact = truth and plane is not None and bool(margin.min() > 0)
+        if isinstance(constant, str):
+            self.reach = by_bound(net, batch, label, margin, constant)
+        else:
+            self.reach = by_assumption(net, batch, label, margin, constant, exact=exact)
+        self.distance, self.nearest = math.nan, None
+        if exact and plane is not None:
+            self.distance, self.nearest = _true_distance(net, batch, label, plane)
+        pairwise = self.reach.pairwise
+        by_pair = torch.where(margin > 0, margin / pairwise, pairwise.clamp(max=0.0))
+        by_norm = torch.where(margin > 0, margin / (math.sqrt(2) * self.reach.constant), 0.0)
+        self.by_pair, self.by_norm = (
+            torch.where(margin.isinf(), torch.inf, far.clamp(max=self.reach.eps)) for far in (by_pair, by_norm)
+        )
+        self.shown = (y, *sorted([j for j in margin.argsort().tolist() if j != y][: SHOWN - 1]))
 
     @property
     def margin(self) -> float:
@@ -105,49 +123,6 @@ def predicted(net: nn.Module, x: Tensor) -> int:
     """The class that wins at the point x, (*sample)."""
     with torch.no_grad():
         return int(forward(read_blocks(net, x.shape), x[None].double()).argmax())
-
-
-def margin_view(
-    net: nn.Module,
-    x: Tensor,
-    y: int,
-    constant: str | float = "global",
-    plane: Plane | None = None,
-    *,
-    truth: bool = True,
-) -> MarginView:
-    """Margins of class y at the point x, shape (*sample), and how far they last by a constant.
-
-    * constant: the bound of it, "global", "local" or "exact", or a number that is assumed
-    * plane: the map of a network with two inputs
-    * truth: also search for the exact distance, and for proofs that take as long
-    """
-    batch, label = x[None], torch.tensor([y], device=x.device)
-    logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
-    margin = margins(logits, label)[0]
-    exact = truth and plane is not None and bool(margin.min() > 0)
-    if isinstance(constant, str):
-        reach = by_bound(net, batch, label, margin, constant)
-    else:
-        reach = by_assumption(net, batch, label, margin, constant, exact=exact)
-    distance, nearest = _true_distance(net, batch, label, plane) if exact and plane is not None else (math.nan, None)
-    by_pair = torch.where(margin > 0, margin / reach.pairwise, reach.pairwise.clamp(max=0.0))
-    by_norm = torch.where(margin > 0, margin / (math.sqrt(2) * reach.constant), 0.0)
-    others = [j for j in margin.argsort().tolist() if j != y][: SHOWN - 1]
-    return MarginView(
-        point=x,
-        label=y,
-        predicted=int(logits.argmax()),
-        logits=logits[0],
-        margins=margin,
-        shown=(y, *sorted(others)),
-        reach=reach,
-        by_pair=torch.where(margin.isinf(), torch.inf, by_pair.clamp(max=reach.eps)),
-        by_norm=torch.where(margin.isinf(), torch.inf, by_norm.clamp(max=reach.eps)),
-        distance=distance,
-        nearest=nearest,
-        plane=plane,
-    )
 
 
 def _true_distance(net: nn.Module, x: Tensor, y: Tensor, plane: Plane) -> tuple[float, Tensor | None]:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput
 from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.margins.figure import margins
-from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, checked, is_exact, margin_view, predicted
+from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, checked, is_exact, predicted
 from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, point_slider, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
-from lliptools.teach.shared.plane import plane_view
+from lliptools.teach.shared.plane import Plane
 
 __all__ = ["MarginExplorer"]
 
@@ -56,7 +56,7 @@ class MarginExplorer(Explorer):
         self._y = check_labels(y, len(x), classes, x.device)
         number = point_slider(index, len(x))
         self._flat = x[0].numel() == 2 and x.dim() == 2
-        self._plane = plane_view(net, self._x.double()) if self._flat else None
+        self._plane = Plane(net, self._x.double()) if self._flat else None
         self._view = lru_cache(maxsize=64)(self._compute)
         constants = self._constants(L, everywhere)
         if self._flat:
@@ -90,7 +90,7 @@ class MarginExplorer(Explorer):
     def _compute(self, place: Any, label: Any, constant: str | float, truth: bool = True) -> MarginView:
         x = self._x.new_tensor(place, dtype=torch.float64) if self._flat else self._x[place]
         label = predicted(self._net, x) if label == PREDICTED else label
-        return margin_view(self._net, x, label, constant, self._plane, truth=truth)
+        return MarginView(self._net, x, label, constant, self._plane, truth=truth)
 
     def _constants(self, start: str | float, everywhere: float) -> dict[str, Any]:
         """The controls of L: which bound it has, and the number that is assumed where it has none."""

@@ -1,13 +1,12 @@
 """A network near one labelled point: which of its units are fixed, and what that proves."""
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, global_bound, round_down, round_up
+from lliptools.bounds import global_bound, round_down, round_up
 from lliptools.certificates.certificate import BoundFunction, Certificate, certify
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import certified_radius
@@ -19,38 +18,69 @@ from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.units import UNSTABLE, Layer, hidden, layers
 
-__all__ = ["NeuronView", "neuron_view"]
+__all__ = ["NeuronView"]
 
 
-@dataclass(frozen=True, eq=False)
 class NeuronView:
-    """A network near one labelled point, for a whole grid of radii at once.
+    """A network near one labelled point x, (*sample,), for a whole grid of radii at once, in one batched call.
 
-    * point: (*sample,)
-    * radii: (radii,)
+    * radii: (radii,), ascending. plane: of a network with two inputs
+    * effort: how much may be computed. everywhere: the global bound, where it is known already
     * local: the local bound, its batch running over the radii; everywhere: the global bound, batch 1
     * holds: (radii,) bool, whether the local bound certifies
     * reach: (radii,) the distance within which no other class can catch up, by what is known of the ball of that
       radius: min over j ≠ y of margin_j / Lip(f_y − f_j), or more by the last layer's box
     * radius, radius_global: largest certified radius by either bound, searched to effort.precision, or at least that
       where its at_least is True
-    * plane: of a network with two inputs
     """
 
-    point: Tensor
-    label: int
-    predicted: int
-    margin: float
-    radii: Tensor
-    local: Bound
-    everywhere: Bound
-    holds: Tensor
-    reach: Tensor
-    reach_global: float
-    radius: float
-    radius_global: float
-    at_least: tuple[bool, bool]
-    plane: Plane | None
+    def __init__(
+        self,
+        net: nn.Sequential,
+        x: Tensor,
+        y: int,
+        radii: Tensor,
+        plane: Plane | None = None,
+        *,
+        effort: Effort | None = None,
+        everywhere: Everywhere | None = None,
+    ) -> None:
+        self.point, self.label, self.radii, self.plane = x, y, radii, plane
+        batch, label = x[None].double(), torch.tensor([y], device=x.device)
+        whole = everywhere or efforts.Everywhere(net, batch)
+        effort = effort or efforts.effort(whole.plain)
+
+        def certificate(trials: Tensor, bound: BoundFunction) -> Certificate:
+            count = len(trials)
+            return certify(net, batch.expand(count, *batch.shape[1:]), label.expand(count), trials, bound=bound)
+
+        found = certificate(radii, effort.bound())
+        logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
+        margin = margins(logits, label)
+        self.local, self.everywhere, self.holds = found.bound, whole.plain, found.holds
+        self.predicted, self.margin = int(logits.argmax()), margin.min().item()
+        self.reach = _safe_distance(margin, found, label.expand(len(radii)))
+        self.reach_global = reach = (margin / whole.plain.pairwise(label)).min().item()
+
+        def local_holds(trials: Tensor) -> Tensor:
+            return certificate(trials, effort.bound()).holds
+
+        def everywhere_holds(trials: Tensor) -> Tensor:
+            return certificate(trials, lambda *_: whole.at(trials)).holds
+
+        self.radius, more = largest_radius(local_holds, radii, self.holds, effort.precision)
+        if self.holds.all() and effort == Effort():  # beyond the radii
+            self.radius, more = certified_radius(net, batch, label).item(), False
+        # Margin over constant, or a little further by the last layer's box.
+        self.radius_global, more_global = max(reach, 0.0) if reach == reach else 0.0, False
+        if 0 < reach < math.inf:
+            steps = torch.tensor([0, 1 - 1e-6, 1 + 1e-6, 1.01, 1.1, 1.5, 2, 4, 16, 1e3], dtype=batch.dtype)
+            steps = reach * steps.to(batch.device)
+            holds, precision = everywhere_holds(steps), max(effort.precision, 1e-6)
+            self.radius_global, more_global = largest_radius(everywhere_holds, steps, holds, precision)
+            if holds.all() and effort == Effort():
+                self.radius_global, more_global = certified_radius(net, batch, label, bound=global_bound).item(), False
+        self.at_least = more, more_global
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -118,66 +148,6 @@ class NeuronView:
     def certified(self, index: int) -> bool:
         """Whether the local bound certifies radii[index]."""
         return bool(self.holds[index])
-
-
-def neuron_view(
-    net: nn.Sequential,
-    x: Tensor,
-    y: int,
-    radii: Tensor,
-    plane: Plane | None = None,
-    *,
-    effort: Effort | None = None,
-    everywhere: Everywhere | None = None,
-) -> NeuronView:
-    """Bounds, margin and certified radii near the point x, (*sample,), for all radii (ascending) in one batched call.
-
-    everywhere: the global bound where it is known already. effort: how much may be computed.
-    """
-    batch, label = x[None].double(), torch.tensor([y], device=x.device)
-    whole = everywhere or efforts.everywhere(net, batch)
-    effort = effort or efforts.effort(whole.plain)
-
-    def certificate(trials: Tensor, bound: BoundFunction) -> Certificate:
-        count = len(trials)
-        return certify(net, batch.expand(count, *batch.shape[1:]), label.expand(count), trials, bound=bound)
-
-    local = certificate(radii, effort.bound())
-    logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
-    margin = margins(logits, label)
-    reach_global = (margin / whole.plain.pairwise(label)).min().item()
-    radius, more = largest_radius(lambda r: certificate(r, effort.bound()).holds, radii, local.holds, effort.precision)
-    if local.holds.all() and effort == Effort():  # beyond the radii
-        radius, more = certified_radius(net, batch, label).item(), False
-
-    def everywhere_holds(trials: Tensor) -> Tensor:
-        return certificate(trials, lambda *_: whole.at(trials)).holds
-
-    # Margin over constant, or a little further by the last layer's box.
-    radius_global, more_global = max(reach_global, 0.0) if reach_global == reach_global else 0.0, False
-    if 0 < reach_global < math.inf:
-        steps = torch.tensor([0, 1 - 1e-6, 1 + 1e-6, 1.01, 1.1, 1.5, 2, 4, 16, 1e3], dtype=batch.dtype)
-        steps = reach_global * steps.to(batch.device)
-        holds, precision = everywhere_holds(steps), max(effort.precision, 1e-6)
-        radius_global, more_global = largest_radius(everywhere_holds, steps, holds, precision)
-        if holds.all() and effort == Effort():
-            radius_global, more_global = certified_radius(net, batch, label, bound=global_bound).item(), False
-    return NeuronView(
-        point=x,
-        label=y,
-        predicted=int(logits.argmax()),
-        margin=margin.min().item(),
-        radii=radii,
-        local=local.bound,
-        everywhere=whole.plain,
-        holds=local.holds,
-        reach=_safe_distance(margin, local, label.expand(len(radii))),
-        reach_global=reach_global,
-        radius=radius,
-        radius_global=radius_global,
-        at_least=(more, more_global),
-        plane=plane,
-    )
 
 
 def _safe_distance(margin: Tensor, certificate: Certificate, y: Tensor) -> Tensor:

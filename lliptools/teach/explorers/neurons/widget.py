@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.teach.explorers.neurons.figure import neurons
-from lliptools.teach.explorers.neurons.view import NeuronView, neuron_view
+from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import layer_slider, log_slider, point_slider
 from lliptools.teach.shared.efforts import Effort
 from lliptools.teach.shared.explorer import Shown, State
-from lliptools.teach.shared.plane import Plane, plane_view
+from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import AT_ONCE, layers
 
@@ -96,9 +96,9 @@ class NeuronExplorer(RadiusExplorer):
         index, theta_scale = key
         net = efforts.scale_thresholds(self._net, theta_scale)
         if theta_scale not in self._everywhere:
-            self._everywhere[theta_scale] = efforts.everywhere(net, self._x)
+            self._everywhere[theta_scale] = efforts.Everywhere(net, self._x)
         if theta_scale not in self._planes and self._x.shape[1:] == (2,):
-            self._planes[theta_scale] = plane_view(net, self._x.double())
+            self._planes[theta_scale] = Plane(net, self._x.double())
         x, y, plane = self._x[index].double(), int(self._y[index]), self._planes.get(theta_scale)
         everywhere = self._everywhere[theta_scale]
-        return neuron_view(net, x, y, radii.to(x.device), plane, effort=allowed, everywhere=everywhere)
+        return NeuronView(net, x, y, radii.to(x.device), plane, effort=allowed, everywhere=everywhere)

@@ -1,7 +1,5 @@
 """A norm from below and from above: what power, Lanczos and Gram iteration know of a matrix after every step."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -10,14 +8,14 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import LinearMap
 from lliptools.norms.krylov import GolubKahan, ScaledMap
 
-__all__ = ["NormView", "norm_view", "stretching"]
+__all__ = ["NormView", "check_matrix", "stretching"]
 
+SQUARINGS = 8
 FLOOR = 1e-16  # a relative gap below which float64 tells nothing
 
 
-@dataclass(frozen=True, eq=False)
 class NormView:
-    """Estimates of the norm σ of a matrix, step by step, each from the same starts.
+    """Estimates of the norm σ of a matrix (rows, columns), step by step, from starts (starts, columns), none of them 0.
 
     shape: of the matrix. norm: σ. second: the next singular value, 0 where there is none.
     power: (starts, steps + 1) ‖W v‖ after so many power iterations, never above σ. lanczos: (starts, steps) the largest
@@ -25,16 +23,36 @@ class NormView:
     (squarings + 1,) the Frobenius norm and what Gram iteration makes of it, never below σ.
     before, after: (starts, steps + 1, 2) the power iterate, and its image in units of σ, in the plane of the first two
     singular directions of either side, where the unit circle becomes an ellipse of half-axes 1 and second / σ.
+
+    Raises InvalidInput for anything but a matrix of finite numbers, and for starts that do not fit.
     """
 
-    shape: tuple[int, int]
-    norm: float
-    second: float
-    power: Tensor
-    lanczos: Tensor
-    gram: Tensor
-    before: Tensor
-    after: Tensor
+    def __init__(self, matrix: Tensor, starts: Tensor, steps: int = 40) -> None:
+        self.norm = spectral_norm(matrix.detach(), "exact").item()  # refuses what is no matrix of numbers
+        W = matrix.detach().double()
+        size = W.abs().max().item() or 1.0  # the square of 1e-200 or 1e200 is not a number
+        fits = starts.dim() == 2 and starts.shape[1] == W.shape[1] and bool(starts.isfinite().all())
+        if not fits or not starts.norm(dim=1).all():
+            wanted, cause = f"starts (starts, {W.shape[1]}), finite and none of them 0", "starts for the transpose"
+            got, mend = f"shape {tuple(starts.shape)}", "pass one row per start, as long as a row of the matrix"
+            raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
+        with outward_rounding():
+            gram = [spectral_norm(W, "gram", steps=t).item() for t in range(1, SQUARINGS + 1)]
+        W = W / size
+        left, values, right = torch.linalg.svd(W, full_matrices=False)
+        v = _unit(starts.to(W))
+        iterates = [v]
+        for _ in range(steps):
+            moved = _unit(_unit(v @ W.T) @ W)
+            v = torch.where(moved.norm(dim=1, keepdim=True) > 0, moved, v)  # what is mapped to 0 stays where it is
+            iterates.append(v)
+        every = torch.stack(iterates, dim=1)
+        images, frobenius = every @ W.T, size * torch.linalg.matrix_norm(W).item() * (1 + 1e-9)
+        self.shape, self.second = (W.shape[0], W.shape[1]), size * values[1].item() if len(values) > 1 else 0.0
+        self.power, self.lanczos = size * images.norm(dim=2), size * _ritz(W, starts.to(W), steps)
+        self.gram = torch.tensor([frobenius, *gram], dtype=torch.float64)
+        self.before = _pair(every @ right[:2].T)
+        self.after = _pair(images @ left[:, :2]) * (size / self.norm if self.norm else 1.0)
 
     @property
     def steps(self) -> int:
@@ -70,43 +88,6 @@ def check_matrix(matrix: object) -> Tensor:
         raise InvalidInput(expected=wanted, got=type(matrix).__name__, cause="a layer, or an array", next_step=mend)
     spectral_norm(matrix.detach(), "sums")
     return matrix.detach().cpu()
-
-
-def norm_view(matrix: Tensor, starts: Tensor, steps: int = 40, squarings: int = 8) -> NormView:
-    """All iterates of all starts at once: matrix (rows, columns), starts (starts, columns), none of them 0.
-
-    Raises InvalidInput for anything but a matrix of finite numbers, and starts that do not fit.
-    """
-    norm = spectral_norm(matrix.detach(), "exact").item()  # refuses what is no matrix of numbers
-    W = matrix.detach().double()
-    size = W.abs().max().item() or 1.0  # the square of 1e-200 or 1e200 is not a number
-    fits = starts.dim() == 2 and starts.shape[1] == W.shape[1] and bool(starts.isfinite().all())
-    if not fits or not starts.norm(dim=1).all():
-        wanted, cause = f"starts (starts, {W.shape[1]}), finite and none of them 0", "starts for the transpose"
-        got, mend = f"shape {tuple(starts.shape)}", "pass one row per start, as long as a row of the matrix"
-        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
-    with outward_rounding():
-        gram = [spectral_norm(W, "gram", steps=t).item() for t in range(1, squarings + 1)]
-    W = W / size
-    left, values, right = torch.linalg.svd(W, full_matrices=False)
-    v = _unit(starts.to(W))
-    iterates = [v]
-    for _ in range(steps):
-        moved = _unit(_unit(v @ W.T) @ W)
-        v = torch.where(moved.norm(dim=1, keepdim=True) > 0, moved, v)  # what is mapped to 0 stays where it is
-        iterates.append(v)
-    every = torch.stack(iterates, dim=1)
-    images = every @ W.T
-    return NormView(
-        shape=(W.shape[0], W.shape[1]),
-        norm=norm,
-        second=size * values[1].item() if len(values) > 1 else 0.0,
-        power=size * images.norm(dim=2),
-        lanczos=size * _ritz(W, starts.to(W), steps),
-        gram=torch.tensor([size * torch.linalg.matrix_norm(W).item() * (1 + 1e-9), *gram], dtype=torch.float64),
-        before=_pair(every @ right[:2].T),
-        after=_pair(images @ left[:, :2]) * (size / norm if norm else 1.0),
-    )
 
 
 def _ritz(W: Tensor, starts: Tensor, steps: int) -> Tensor:

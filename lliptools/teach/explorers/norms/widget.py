@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.norms.figure import norms
-from lliptools.teach.explorers.norms.view import NormView, check_matrix, norm_view, stretching
+from lliptools.teach.explorers.norms.view import NormView, check_matrix, stretching
 from lliptools.teach.shared.controls import slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
@@ -69,12 +69,12 @@ class NormExplorer(Explorer):
         generator = torch.Generator().manual_seed(self._seed)
         if self._matrix is not None:
             starts = torch.randn(STARTS, self._matrix.shape[1], generator=generator, dtype=torch.float64)
-            return norm_view(self._matrix, starts, STEPS)
+            return NormView(self._matrix, starts, STEPS)
         others = torch.rand(STARTS - 1, generator=generator, dtype=torch.float64) * math.pi / 2
         angles = torch.cat([torch.tensor([math.radians(angle)], dtype=torch.float64), others])
         # At 90 degrees nothing is left along the first direction, not even rounding.
         starts = torch.stack([angles.cos(), angles.sin()], dim=1).round(decimals=15)
-        return norm_view(stretching(ratio), starts, STEPS)
+        return NormView(stretching(ratio), starts, STEPS)
 
 
 def _refuse(where: str, **given: object) -> None:

@@ -1,7 +1,6 @@
 """Why the product of norms is loose: what a network makes of a ball, depth by depth, beside what the product allows."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +12,17 @@ from lliptools.nets import Block, Designed, Residual, check_input, forward, read
 from lliptools.nets.checks import check_finite_eps
 from lliptools.nets.registry import read_activation
 
-__all__ = ["ProductView", "above", "product_view"]
+__all__ = ["ProductView", "above", "check_points", "ones", "prefixes"]
 
 POINTS = 97  # on the edge of the ball
 ROUNDS = 30  # of subspace iteration for the directions in which a Jacobian is largest
 CELLS, PATTERNS = 4000, 60  # that the exact search may take
 
 
-@dataclass(frozen=True, eq=False)
 class ProductView:
-    """A network cut into steps; everything is by depth, 0 being the input itself.
+    """A network cut into steps, near a point x, (*sample); everything is by depth, 0 being the input itself.
 
-    * eps: radius of the ball around the point
+    * eps: radius of the ball around the point, above 0
     * product: (depths + 1,) product of the norms so far, an upper bound everywhere
     * sampled: the best slope found in the ball, a lower bound
     * exact: the constant on the ball, NaN where the search for it would be too long
@@ -35,14 +33,27 @@ class ProductView:
       stretches most
     """
 
-    eps: float
-    product: Tensor
-    sampled: Tensor
-    exact: Tensor
-    slope: Tensor
-    image: Tensor
-    ellipse: Tensor
-    whole: Tensor
+    def __init__(self, net: nn.Sequential, x: Tensor, eps: float) -> None:
+        batch = x[None]
+        center = check_input(net, batch)
+        if not check_finite_eps(eps, center).item() > 0:
+            cause = "a point, of which there is no picture"
+            raise InvalidInput(expected="a radius above 0", got=f"eps={eps}", cause=cause, next_step="leave eps out")
+        circle, flat = _circle(center), x.numel() == 2
+        known, images, ellipses, whole = [(1.0, 1.0, 1.0, 1.0)], [circle], [circle], [flat]
+        for prefix in prefixes(net, batch):
+            bound = global_bound(prefix, batch).value.item()
+            sampled = sampled_bound(prefix, batch, eps, samples=32, steps=6).value.item()
+            exact = _exact(prefix, batch, eps) if math.isfinite(known[-1][2]) else math.nan  # deeper takes longer
+            moved, stretched, slope, outputs = _images(read_blocks(prefix, x.shape), batch.double(), eps)
+            scale = eps * bound if 0 < bound < math.inf else 1.0
+            images.append(moved / scale)
+            ellipses.append(stretched / scale)
+            whole.append(flat and outputs == 2)
+            known.append((bound, sampled, exact, slope))
+        self.product, self.sampled, self.exact, self.slope = torch.tensor(known, dtype=torch.float64).T
+        self.image, self.ellipse = torch.stack(images), torch.stack(ellipses)
+        self.eps, self.whole = float(eps), torch.tensor(whole)
 
     @property
     def depths(self) -> int:
@@ -80,30 +91,6 @@ def ones(net: nn.Module) -> Tensor:
         cause = "a network that does not begin with torch.nn.Linear, whose inputs could have any shape"
         raise InvalidInput(expected=wanted, got="None", cause=cause, next_step=mend)
     return torch.ones(1, first.in_features, dtype=torch.float64, device=first.weight.device)
-
-
-def product_view(net: nn.Sequential, x: Tensor, eps: float) -> ProductView:
-    """All depths of a network at once, in the ball of radius eps > 0 around the point x, shape (*sample)."""
-    batch = x[None]
-    center = check_input(net, batch)
-    if not check_finite_eps(eps, center).item() > 0:
-        cause = "a point, of which there is no picture"
-        raise InvalidInput(expected="a radius above 0", got=f"eps={eps}", cause=cause, next_step="leave eps out")
-    circle, flat = _circle(center), x.numel() == 2
-    known, images, ellipses, whole = [(1.0, 1.0, 1.0, 1.0)], [circle], [circle], [flat]
-    for prefix in prefixes(net, batch):
-        bound = global_bound(prefix, batch).value.item()
-        sampled = sampled_bound(prefix, batch, eps, samples=32, steps=6).value.item()
-        exact = _exact(prefix, batch, eps) if math.isfinite(known[-1][2]) else math.nan  # deeper takes longer
-        moved, stretched, slope, outputs = _images(read_blocks(prefix, x.shape), batch.double(), eps)
-        scale = eps * bound if 0 < bound < math.inf else 1.0
-        images.append(moved / scale)
-        ellipses.append(stretched / scale)
-        whole.append(flat and outputs == 2)
-        known.append((bound, sampled, exact, slope))
-    product, sampled, exact, slope = torch.tensor(known, dtype=torch.float64).T
-    drawn = torch.stack(images), torch.stack(ellipses), torch.tensor(whole)
-    return ProductView(float(eps), product, sampled, exact, slope, *drawn)
 
 
 def prefixes(net: nn.Sequential, x: Tensor) -> list[nn.Sequential]:

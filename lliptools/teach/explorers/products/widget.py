@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from lliptools.teach.explorers.products.figure import products
-from lliptools.teach.explorers.products.view import check_points, ones, product_view
+from lliptools.teach.explorers.products.view import ProductView, check_points, ones
 from lliptools.teach.shared.controls import check_start, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
@@ -42,7 +42,7 @@ class ProductExplorer(Explorer):
         check_points(net, x)
         check_start("index", index, 0, len(x) - 1)
         check_start("eps", eps, 1e-12, 1e12)
-        self._found = product_view(net, x[index], eps)
+        self._found = ProductView(net, x[index], eps)
         last, tooltip = self._found.depths, "how many steps of the network, each one layer of weights, are counted"
         row = {"depth": slider("depth", tooltip, 0, last, 1, last if depth is None else depth)}
         super().__init__([row], self.usual if source is None else source, index=index, eps=float(eps))
