@@ -13,7 +13,7 @@ from lliptools.certificates.certificate import certify
 from lliptools.certificates.margins import margins, own_class, smallest_margin
 from lliptools.teach.exercises.answers import ask, ask_numbers, first, numbers
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
-from lliptools.teach.exercises.unseen import Unseen, blobs, known, moons_like, trained, with_ridge
+from lliptools.teach.exercises.unseen import Unseen, blobs, moons_like, trained, with_ridge
 
 __all__ = ["NeverNan", "Sandwich"]
 
@@ -28,9 +28,9 @@ def _networks(seed: int) -> tuple[Unseen, ...]:
         torch.manual_seed(seed + 1)
         while True:
             moons, cloud = moons_like(), blobs(features=2, classes=3)
-            plain = known("two classes in the plane", trained(moons, (12, 12)), *moons, points=24, within=EPS[-1])
+            plain = Unseen("two classes in the plane", trained(moons, (12, 12)), *moons, points=24, within=EPS[-1])
             story = "three classes in the plane and a narrow ridge"
-            ridge = known(story, *with_ridge(cloud), points=24, within=EPS[-1])
+            ridge = Unseen(story, *with_ridge(cloud), points=24, within=EPS[-1])
             # Now and then gradients lead nowhere on the first, or no point is near the ridge of the second.
             if not any(_missed(plain, eps, 1) for eps in EPS) and any(_missed(ridge, eps, 3) for eps in EPS):
                 return plain, ridge

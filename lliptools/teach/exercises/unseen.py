@@ -1,6 +1,5 @@
 """Small networks made from a seed, with points, and with adversarial points to refute claims by."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -12,38 +11,31 @@ from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import smallest_margin
 from lliptools.nets import mlp
 
-__all__ = [
-    "Unseen",
-    "blobs",
-    "known",
-    "linear_layers",
-    "moons_like",
-    "sizes",
-    "trained",
-    "unseen_networks",
-    "with_ridge",
-]
+__all__ = ["Unseen", "blobs", "linear_layers", "moons_like", "sizes", "trained", "unseen_networks", "with_ridge"]
 
 RIDGE_WIDTH = 1e-3  # relative to the spread of the points: an attack steps over it
 POINTS = 10
 FAR = 8.0
 
 
-@dataclass(frozen=True, eq=False)
 class Unseen:
     """A network, points x (batch, features), labels y (batch,), and what is known of the truth.
 
+    The points are the first of those given, and one that is nearest to a tie has the label of its rival.
     adversarial: (batch, features), where y does not strictly win. distance: (batch,), how far that is from x; 0 where y
-    does not win at x itself. exact: whether no nearer one exists.
+    does not win at x itself. exact: whether no nearer one exists, as in the plane, where it is sought up to a distance
+    within, and inf where there is none.
     """
 
-    name: str
-    net: nn.Sequential
-    x: Tensor
-    y: Tensor
-    adversarial: Tensor
-    distance: Tensor
-    exact: bool
+    def __init__(
+        self, name: str, net: nn.Sequential, x: Tensor, y: Tensor, points: int = POINTS, within: float = FAR
+    ) -> None:
+        self.name, self.net, self.x, self.y = name, net, x[:points], y[:points].clone()
+        logits = net(self.x)
+        n = int(smallest_margin(logits, self.y).abs().argmin())
+        self.y[n] = logits[n].masked_fill(torch.arange(logits.shape[1]) == self.y[n], -torch.inf).argmax()
+        self.adversarial, self.distance = _nearest_adversarial(net, self.x, self.y, within)
+        self.exact = x.shape[1] == 2
 
 
 def linear_layers(net: nn.Sequential) -> list[nn.Linear]:
@@ -64,11 +56,11 @@ def unseen_networks(seed: int) -> tuple[Unseen, ...]:
         torch.manual_seed(seed)
         plane, cloud, pictures = moons_like(), blobs(features=2, classes=3), blobs(features=64, classes=4)
         return (
-            known("two classes in the plane", trained(plane, (12, 12)), *plane),
-            known("three classes in the plane, clipped", trained(cloud, (12, 12), "clipped_relu"), *cloud),
-            known("three classes in the plane, a second network", *with_ridge(cloud)),
-            known("8×8 pictures of two classes", *straight()),
-            known("8×8 pictures of four classes", *with_ridge(pictures)),
+            Unseen("two classes in the plane", trained(plane, (12, 12)), *plane),
+            Unseen("three classes in the plane, clipped", trained(cloud, (12, 12), "clipped_relu"), *cloud),
+            Unseen("three classes in the plane, a second network", *with_ridge(cloud)),
+            Unseen("8×8 pictures of two classes", *straight()),
+            Unseen("8×8 pictures of four classes", *with_ridge(pictures)),
         )
 
 
@@ -147,18 +139,6 @@ def with_ridge(points: tuple[Tensor, Tensor]) -> tuple[nn.Sequential, Tensor, Te
     direction = torch.linalg.qr(torch.randn(x.shape[1], 1, dtype=torch.float64))[0][:, 0]
     along = x @ direction
     return _ridged(net, direction, float(along[y != 0].median()), RIDGE_WIDTH * float(along.std()), 50.0), x, y
-
-
-def known(name: str, net: nn.Sequential, x: Tensor, y: Tensor, points: int = POINTS, within: float = FAR) -> Unseen:
-    """The first points, the one that is nearest to a tie under the label of its rival, and the truth about them.
-
-    In the plane adversarial points are sought up to a distance within; where there is none it is inf.
-    """
-    x, y = x[:points], y[:points].clone()
-    logits = net(x)
-    n = int(smallest_margin(logits, y).abs().argmin())
-    y[n] = logits[n].masked_fill(torch.arange(logits.shape[1]) == y[n], -torch.inf).argmax()
-    return Unseen(name, net, x, y, *_nearest_adversarial(net, x, y, within), exact=x.shape[1] == 2)
 
 
 def _nearest_adversarial(net: nn.Sequential, x: Tensor, y: Tensor, within: float) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from lliptools.nets import LinearMap
 from lliptools.teach.explorers.neurons.figure import neurons
 from lliptools.teach.explorers.neurons.units_figure import GAP
 from lliptools.teach.explorers.neurons.view import NeuronView
-from lliptools.teach.explorers.neurons.weights import drawn
+from lliptools.teach.explorers.neurons.weights import Weights
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
@@ -39,7 +39,7 @@ def test_a_large_matrix_is_pooled_and_counted_exactly():
     torch.manual_seed(0)
     weight = torch.randn(4096, 512).double()
     rows, columns = torch.rand(1, 4096) < 0.4, torch.rand(1, 512) < 0.7
-    masked = drawn(LinearMap.dense(weight)).masked(rows.double(), columns.double())
+    masked = Weights(LinearMap.dense(weight)).masked(rows.double(), columns.double())
     assert masked.cells.shape == (128, 128)
     assert masked.step == (32, 4)
     assert masked.full == (4096, 512)
@@ -48,14 +48,14 @@ def test_a_large_matrix_is_pooled_and_counted_exactly():
     assert filled.any(dim=1).sum() == -(-masked.kept[0] // 32)
     assert filled.any(dim=0).sum() == -(-masked.kept[1] // 4)
     kept = weight.abs()[rows[0]][:, columns[0]].float()
-    cells = masked.cells * drawn(LinearMap.dense(weight)).brightest
+    cells = masked.cells * Weights(LinearMap.dense(weight)).brightest
     assert cells[2, 3].item() == pytest.approx(kept[64:96, 12:16].mean().item(), rel=1e-5)
-    assert drawn(LinearMap.dense(weight)).masked(0 * rows.double(), columns.double()).cells.isnan().all()
+    assert Weights(LinearMap.dense(weight)).masked(0 * rows.double(), columns.double()).cells.isnan().all()
 
 
 def test_smooth_slopes_fade_the_weights():
     weight = torch.ones(2, 2).double()
-    masked = drawn(LinearMap.dense(weight)).masked(torch.tensor([[0.25, 1.0]]), torch.ones(1, 2))
+    masked = Weights(LinearMap.dense(weight)).masked(torch.tensor([[0.25, 1.0]]), torch.ones(1, 2))
     assert masked.cells.tolist() == [[0.5, 0.5], [1.0, 1.0]]
     assert masked.kept == (2, 2)
 

@@ -12,7 +12,7 @@ from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 from lliptools.nets import check_input, forward, read_blocks
-from lliptools.teach.explorers.neurons.weights import Masked, Weights, drawn
+from lliptools.teach.explorers.neurons.weights import Masked, Weights
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
@@ -100,7 +100,7 @@ class NeuronView:
     @cached_property
     def weights(self) -> tuple[Weights, ...]:
         """How the linear maps are drawn, one per layer."""
-        return tuple(drawn(layer.block.linear) for layer in self.layers)
+        return tuple(Weights(layer.block.linear) for layer in self.layers)
 
     def states(self, layer: int, index: int) -> Tensor:
         """State of every unit of a hidden layer at radii[index]: (units,) of AT_ZERO, AT_THETA, ON or UNSTABLE."""

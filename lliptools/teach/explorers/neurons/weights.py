@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, pad
 from lliptools.nets import LinearMap
 from lliptools.nets.operators import Convolution, Dense
 
-__all__ = ["Masked", "Weights", "drawn"]
+__all__ = ["Masked", "Weights"]
 
 CELLS = 128  # to a side of a picture, at most
 LARGEST = 2**22  # entries of a matrix that is written out to be drawn
@@ -33,20 +33,29 @@ class Masked:
     channels: tuple[Counts, Counts] | None = None
 
 
-@dataclass(frozen=True, eq=False)
 class Weights:
-    """|w| of a linear map as kernels, (rows, columns, height, width): 1×1 for a matrix, one a pair of channels else.
+    """|w| of a linear map as it is drawn: the kernels of a convolution, the matrix of all else that is not too large.
 
-    sizes is None where neither would say much, and words say why. kernel: size of a convolution's, () of a matrix.
-    brightest: |w| that is drawn brightest. canvas: cells of the whole picture.
+    sizes: (rows, columns, height, width), 1×1 for a matrix, one per pair of channels else; None where neither would say
+    much, and words say why. kernel: size of a convolution's, () of a matrix. brightest: |w| that is drawn brightest.
+    canvas: cells of the whole picture.
     """
 
-    linear: LinearMap
-    sizes: Tensor | None
-    kernel: tuple[int, ...] = ()
-    words: str = ""
-    brightest: float = 1.0
-    canvas: Counts = (1, 1)
+    def __init__(self, linear: LinearMap) -> None:
+        self.linear, self.sizes, self.kernel = linear, _sizes(linear), tuple[int, ...]()
+        self.words, self.brightest, self.canvas = "", 1.0, (1, 1)
+        operators = linear.operators
+        if len(operators) == 1 and isinstance(one := operators[0], Convolution):
+            self.kernel = tuple(one.weight.shape[2:])
+        if self.sizes is not None:
+            cells = _arranged(self.sizes, self.sizes.shape)
+            # A few large weights would leave the rest dark.
+            self.brightest = max(cells[~cells.isnan()].quantile(0.99).item(), 1e-30)
+            self.canvas = cells.shape[0], cells.shape[1]
+        elif operators:
+            self.words = f"{len(operators)} linear layers in a row,<br>too large for one picture"
+        else:
+            self.words = "the identity:<br>nothing to draw"
 
     def masked(self, row_slope: Tensor, column_slope: Tensor) -> Masked:
         """The picture with rows and columns scaled by the root of their slopes, 0 for masked: (1, *units) each."""
@@ -69,30 +78,18 @@ class Weights:
         return Masked(cells, step, full, kept, channels if self.kernel else None)
 
 
-def drawn(linear: LinearMap) -> Weights:
-    """How a linear map is drawn: the kernels of a convolution, the matrix of all else that is not too large."""
-    operators = linear.operators
-    if not operators:
-        return Weights(linear, None, words="the identity:<br>nothing to draw")
-    one = operators[0] if len(operators) == 1 else None
+def _sizes(linear: LinearMap) -> Tensor | None:
+    one = linear.operators[0] if len(linear.operators) == 1 else None
     if isinstance(one, Convolution):
-        kernel = tuple(one.weight.shape[2:])
-        sizes = one.weight.detach().abs().reshape(*one.weight.shape[:2], -1, kernel[-1])
+        sizes = one.weight.detach().abs().reshape(*one.weight.shape[:2], -1, one.weight.shape[-1])
         tall, wide = _grid(sizes.shape)
         if max(tall * (sizes.shape[2] + 1), wide * (sizes.shape[3] + 1)) > 2 * CELLS:
             sizes = sizes.flatten(2).norm(dim=2)[:, :, None, None]
-        return _brightest(linear, sizes, kernel)
-    if isinstance(one, Dense) or linear.rows * linear.columns <= LARGEST:
-        return _brightest(linear, linear.weight.detach().abs()[:, :, None, None], ())
-    return Weights(linear, None, words=f"{len(operators)} linear layers in a row,<br>too large for one picture")
-
-
-def _brightest(linear: LinearMap, sizes: Tensor, kernel: tuple[int, ...]) -> Weights:
-    sizes = sizes.float().cpu()
-    cells = _arranged(sizes, sizes.shape)
-    # A few large weights would leave the rest dark.
-    brightest = cells[~cells.isnan()].quantile(0.99).item()
-    return Weights(linear, sizes, kernel, "", max(brightest, 1e-30), (cells.shape[0], cells.shape[1]))
+    elif isinstance(one, Dense) or (linear.operators and linear.rows * linear.columns <= LARGEST):
+        sizes = linear.weight.detach().abs()[:, :, None, None]
+    else:
+        return None
+    return sizes.float().cpu()
 
 
 def _count(slope: Tensor) -> int:
