@@ -10,10 +10,6 @@ from torch import Tensor
 
 from lliptools.teach.exercises.exercise import Answer, Exercise, NotAttempted, Outcome, Wrong
 
-__all__ = [
-    *("Question", "Questions", "ask", "ask_number", "ask_numbers", "differs", "first", "from_below", "given", "numbers")
-]
-
 
 def ask(
     function: Answer,

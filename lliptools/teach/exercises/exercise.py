@@ -14,8 +14,6 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.shared.pair import Pair
 from lliptools.teach.shared.style import CONFIG
 
-__all__ = ["Answer", "Exercise", "NotAttempted", "Outcome", "Wrong", "show"]
-
 Answer = Callable[..., Any]
 PLOTLY = "application/vnd.plotly.v1+json"
 SHOWN = 32  # entries of a tensor; a larger one is named by its shape

@@ -11,8 +11,6 @@ from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import smallest_margin
 from lliptools.nets import mlp
 
-__all__ = ["Unseen", "blobs", "linear_layers", "moons_like", "sizes", "trained", "unseen_networks", "with_ridge"]
-
 RIDGE_WIDTH = 1e-3  # relative to the spread of the points: an attack steps over it
 POINTS = 10
 FAR = 8.0

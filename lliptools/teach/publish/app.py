@@ -12,8 +12,6 @@ from lliptools.teach.publish.lab import serve as run
 if TYPE_CHECKING:
     import ipywidgets
 
-__all__ = ["command", "page", "serve"]
-
 # Tabs as wide as their titles, on a second line where one is full.
 STYLE = """<style>
 .widget-tab > .lm-TabBar > .lm-TabBar-content { flex-wrap: wrap; }

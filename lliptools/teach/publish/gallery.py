@@ -14,8 +14,6 @@ from lliptools.teach.shared.example import Example, Picture
 from lliptools.teach.shared.style import CONFIG, dark, dark_colors
 from lliptools.teach.shared.transport import SCRIPT, pack, parts
 
-__all__ = ["strip", "write"]
-
 HERE = Path(__file__).parent
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["bring", "command", "lab", "notebooks", "serve"]
-
 FIRST = "notebooks/00_start.ipynb"
 NOTEBOOKS = ("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/pictures/*.png")
 PARTS = (*NOTEBOOKS, "docs/*.md", "benchmarks/results/*.md")

@@ -17,8 +17,6 @@ from lliptools.teach import check
 from lliptools.teach.publish import solutions
 from lliptools.teach.publish.solutions import Task
 
-__all__ = ["release", "source", "write_sources"]
-
 MACHINE = """\
 # Leave this cell as it is: it says whether this machine can run the notebook, and grade it.
 from importlib import import_module

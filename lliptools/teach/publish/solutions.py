@@ -14,8 +14,6 @@ from nbformat import NotebookNode
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["MARK", "Task", "relinked", "solved", "tasks", "without_folds"]
-
 MARK = "# NBVAL_CHECK_OUTPUT"
 _FOLD = re.compile(r"<details>\s*<summary>Solution[^<]*</summary>(.*?)</details>\s*(?:<br>\s*)?", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)

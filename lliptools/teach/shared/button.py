@@ -12,8 +12,6 @@ import traitlets
 
 from lliptools.teach.shared.controls import key, state
 
-__all__ = ["Button", "Order"]
-
 SCRIPT = Path(__file__).parent.joinpath("button.js").read_text(encoding="utf-8")
 
 

@@ -8,8 +8,6 @@ import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_start", "choice", "key", "layer_slider", "log_slider", "moves", "nice", "point_slider", "slider"]
-
 NARROW, WIDE = "400px", "720px"
 
 

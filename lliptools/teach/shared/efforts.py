@@ -20,8 +20,6 @@ from lliptools.nets.rows import row_distances
 from lliptools.norms.auto import UpperNorm
 from lliptools.teach.shared.units import layers
 
-__all__ = ["Effort", "Everywhere", "effort", "labels", "largest_radius", "scale_thresholds"]
-
 DELTA = 5e-10  # failure probability of one norm of a large layer, where one is needed
 TRIALS = 11  # radii that are tried together
 

@@ -12,8 +12,6 @@ from lliptools.certificates.certificate import certify
 from lliptools.teach.shared.controls import positions
 from lliptools.teach.shared.explorer import Explorer
 
-__all__ = ["Example", "Picture", "labelled"]
-
 # Where a slider stands, a number or the name of an option, the figure there, and the same in words, line by line.
 Picture = tuple[Any, go.Figure, tuple[str, ...]]
 

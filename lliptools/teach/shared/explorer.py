@@ -16,8 +16,6 @@ from lliptools.teach.shared.style import dark
 from lliptools.teach.shared.transport import Screen, plotly_js
 from lliptools.teach.shared.words import call, spoken
 
-__all__ = ["Explorer", "Shown", "State", "running_loop"]
-
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
 State = Mapping[str, Any]  # where the controls stand, by name

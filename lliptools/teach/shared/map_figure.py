@@ -9,8 +9,6 @@ from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import INK, TINTS
 
-__all__ = ["decision_map", "name_classes", "picture"]
-
 
 def decision_map(
     panels: Panels, across: Span, up: Span, title: str, plane: Plane, *lines: tuple[np.ndarray, str], axes: bool = False

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Pair", "pair_of", "steepest_pair"]
-
 SAMPLES = 2000
 STEPS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)  # from one point of a pair to the other, in units of the radius
 

@@ -10,8 +10,6 @@ from lliptools.teach.shared.pair import Pair
 from lliptools.teach.shared.panels import HIDDEN, Panels, Span, array, columns, disc, legend, named
 from lliptools.teach.shared.style import GLOBAL_LINE, INK, LOCAL, REFUTED
 
-__all__ = ["counter_example"]
-
 ROW = (0.0, 0.84)
 LEFT, RIGHT = (0.0, 0.44), (0.56, 1.0)
 NAMED = (("x", INK, "circle", ""), ("x′", REFUTED, "diamond", "/"))  # name, colour, symbol, hatch

@@ -10,11 +10,6 @@ from torch import Tensor
 
 from lliptools.teach.shared.style import AXIS, INK, LAYOUT
 
-__all__ = [
-    *("BARE", "HIDDEN", "Panels", "Span", "Spec", "array", "categories", "colored", "columns", "disc", "finite"),
-    *("legend", "named"),
-]
-
 Spec = dict[str, Any]
 Span = tuple[float, float]
 HIDDEN: Spec = {"visible": False}

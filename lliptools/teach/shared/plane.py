@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from lliptools.nets import Block, read_blocks
 
-__all__ = ["Plane"]
-
 
 class Plane:
     """A network with two inputs over the square of the input plane that holds the points, (samples, 2), on the CPU.

@@ -10,8 +10,6 @@ from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import check_start, nice, slider
 from lliptools.teach.shared.explorer import Explorer, State
 
-__all__ = ["RadiusExplorer"]
-
 
 class RadiusExplorer(Explorer):
     """An explorer with a slider eps: the radius of a ball, on a grid from 0 to eps_max in units of the input."""

@@ -21,8 +21,6 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.shared.controls import key, positions
 from lliptools.teach.shared.style import CONFIG
 
-__all__ = ["SCRIPT", "Parts", "Place", "Screen", "pack", "parts", "plotly_js", "same"]
-
 SCRIPT = Path(__file__).with_suffix(".js")
 # What a figure is made of: (number of the trace, or None for the layout; path) -> value.
 Place = tuple[int | None, str]

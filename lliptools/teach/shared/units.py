@@ -8,8 +8,6 @@ from torch import Tensor
 
 from lliptools.bounds import BlockBound
 
-__all__ = ["AT_ONCE", "AT_THETA", "AT_ZERO", "ON", "UNSTABLE", "Layer", "hidden", "layers"]
-
 # States of a unit over the ball. The first two are constant, the last two varying: linear all over it, or unstable.
 AT_ZERO, AT_THETA, ON, UNSTABLE = range(4)
 AT_ONCE = 4  # linear maps that a figure shows side by side

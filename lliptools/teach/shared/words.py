@@ -4,8 +4,6 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-__all__ = ["call", "spoken"]
-
 
 def spoken(lines: Sequence[str]) -> str:
     """Lines of a summary, for the eye and for a screen reader."""

@@ -18,8 +18,6 @@ from lliptools.teach.explorers.accuracy.view import (
 from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, legend, named
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, UNPROVED
 
-__all__ = ["accuracy"]
-
 HEIGHT, TOP, WALL = 640, (0.53, 0.93), (0.0, 0.4)
 CURVES, BARS = (0.0, 0.52), (0.68, 1.0)
 # Of the networks: none that says what is proved or refuted.

@@ -11,8 +11,6 @@ from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 
-__all__ = ["AccuracyView", "broken_at", "certified_radii", "pictures"]
-
 # What is known of a point at a radius. Unknown is what has not been computed yet.
 CERTIFIED_POINT, UNPROVED_POINT, REFUTED_POINT, MISCLASSIFIED, UNKNOWN = range(5)
 HALVINGS = 20  # of the way from a point to an adversarial one

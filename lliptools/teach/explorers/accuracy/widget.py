@@ -13,8 +13,6 @@ from lliptools.teach.shared.controls import choice
 from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
-__all__ = ["AccuracyExplorer"]
-
 STEPS = 50
 SHOWN = 42  # points on the wall
 AT_ONCE = 60  # points whose radii are found in one part

@@ -13,8 +13,6 @@ from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, colum
 from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, LOCAL, STATES
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNSTABLE
 
-__all__ = ["clipping"]
-
 TOP, BOTTOM = (0.52, 0.93), (0.06, 0.34)
 GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 

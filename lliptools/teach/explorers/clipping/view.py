@@ -14,9 +14,6 @@ from lliptools.nets import forward, read_blocks
 from lliptools.teach.shared.efforts import Effort, scale_thresholds
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, Layer, hidden
 
-__all__ = ["LAYERS", "ClipView", "Member", "Strips", "theta_curve"]
-
-
 LAYERS = 3  # hidden layers that are shown side by side
 
 

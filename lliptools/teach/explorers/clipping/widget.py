@@ -17,8 +17,6 @@ from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import hidden
 
-__all__ = ["ClipExplorer"]
-
 STEPS = 100  # of the radius slider
 POINTS = 32  # over which means are taken
 OCTAVES = 4  # the thresholds go up and down by so many factors of two

@@ -9,8 +9,6 @@ from lliptools.teach.explorers.condition.view import ConditionView
 from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, colored, disc, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
-__all__ = ["condition"]
-
 HEIGHT, TOP, BOTTOM = 600, (0.56, 0.95), (0.0, 0.36)
 LEFT, RIGHT = (0.0, 0.46), (0.56, 1.0)
 # How a layer's scale is shown, everywhere in the figure: colour, marker, hatch.

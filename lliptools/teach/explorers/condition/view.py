@@ -8,8 +8,6 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.layers.condition import balanced_scale, slack
 
-__all__ = ["ConditionView", "Section"]
-
 ROUNDING = 1e-9  # relative to the largest scale: what eigenvalues in float64 can be off by
 LARGEST = 1e100  # of a weight: the square of it is still a number
 WIDEST = 64

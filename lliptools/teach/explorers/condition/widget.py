@@ -11,8 +11,6 @@ from lliptools.teach.explorers.condition.view import ConditionView
 from lliptools.teach.shared.controls import check_start, choice, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
-__all__ = ["ConditionExplorer"]
-
 MOST = 2.0  # log₂ q₂/q₁ goes so far to either side
 STEP = 0.05
 MANY = torch.randn(6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).round(decimals=2)

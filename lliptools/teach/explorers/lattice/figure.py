@@ -9,8 +9,6 @@ from lliptools.teach.explorers.lattice.view import LatticeView
 from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, categories, colored
 from lliptools.teach.shared.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
 
-__all__ = ["lattice"]
-
 SMALL: Spec = {"font": {"size": 11.5}}
 HEIGHT, ROWS = 400, (0.0, 0.93)
 DIAGRAM, BARS, COSTS = (0.0, 0.34), (0.44, 0.78), (0.84, 1.0)

@@ -17,8 +17,6 @@ from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import read_blocks
 
-__all__ = ["RUNGS", "THEOREMS", "LatticeRow", "LatticeView", "lattice_row"]
-
 # (smaller, larger): what holds on every network, at every point and radius. tightest <= merged holds where the
 # multipliers were affordable (LatticeRow.merged says where). Nothing orders local or global and what is merged.
 THEOREMS = (

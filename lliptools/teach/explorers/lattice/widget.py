@@ -13,8 +13,6 @@ from lliptools.teach.shared.controls import point_slider
 from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
-__all__ = ["LatticeExplorer"]
-
 STEPS = 20
 AT_ONCE = ("global", "local")  # quick enough to be there when the point is
 ONE_BY_ONE = ("exact",)

@@ -14,8 +14,6 @@ from lliptools.teach.shared.panels import Panels, Span, array, categories, color
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, INK, LOCAL, REFUTED, TINTS, UNPROVED
 
-__all__ = ["margins"]
-
 # How a disc is drawn, and what is said of it.
 LOOKS = {
     "certified": (CERTIFIED, "solid", "✔ certified"),

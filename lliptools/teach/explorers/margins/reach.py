@@ -12,8 +12,6 @@ from lliptools.certificates.radius import certified_radius, narrowed
 from lliptools.digits import round_up
 from lliptools.errors import InvalidInput, UnsupportedLayer
 
-__all__ = ["ASSUMED", "NAMES", "Reach", "by_assumption", "by_bound"]
-
 ASSUMED = "assumed"
 NAMES = {"global": "global bound", "local": "local bound", "exact": "exact constant"}
 TRIALS = 32  # radii that are tried together

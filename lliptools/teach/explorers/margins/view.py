@@ -13,8 +13,6 @@ from lliptools.nets import check_input, forward, read_blocks
 from lliptools.teach.explorers.margins.reach import ASSUMED, NAMES, by_assumption, by_bound
 from lliptools.teach.shared.plane import Plane
 
-__all__ = ["ASSUMED", "MarginView", "checked", "is_exact", "predicted"]
-
 SHOWN = 10  # classes that find room in a figure
 
 

@@ -15,8 +15,6 @@ from lliptools.teach.shared.controls import check_start, choice, log_slider, nic
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 from lliptools.teach.shared.plane import Plane
 
-__all__ = ["MarginExplorer"]
-
 PREDICTED = "predicted"
 FINER, LESS, MORE = 8, 5, 1  # steps to a doubling of L, doublings below and above the global bound
 

@@ -18,8 +18,6 @@ from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, I
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
 
-__all__ = ["neurons"]
-
 FIGURE_WIDTH = 782  # pixels between the margins
 
 

@@ -10,8 +10,6 @@ from lliptools.teach.shared.panels import BARE, HIDDEN, Panels, Span, Spec, arra
 from lliptools.teach.shared.style import STATES, WEIGHT_KEPT, WEIGHTS, State
 from lliptools.teach.shared.units import AT_ONCE, AT_THETA, ON
 
-__all__ = ["units", "weights"]
-
 SYMBOLS = 600  # units up to which each is a symbol; more are cells of a picture
 MAPS = 40_000  # units of feature maps that are shown at most
 GAP = len(STATES)  # code of what is no unit

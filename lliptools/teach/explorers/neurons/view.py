@@ -18,8 +18,6 @@ from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.units import UNSTABLE, Layer, hidden, layers
 
-__all__ = ["NeuronView"]
-
 
 class NeuronView:
     """A network near one labelled point x, (*sample,), for a whole grid of radii at once, in one batched call.

@@ -10,8 +10,6 @@ from torch.nn.functional import avg_pool2d, pad
 from lliptools.nets import LinearMap
 from lliptools.nets.operators import Convolution, Dense
 
-__all__ = ["Masked", "Weights"]
-
 CELLS = 128  # to a side of a picture, at most
 LARGEST = 2**22  # entries of a matrix that is written out to be drawn
 Counts = tuple[int, int]

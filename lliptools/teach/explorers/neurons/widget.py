@@ -16,8 +16,6 @@ from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import AT_ONCE, layers
 
-__all__ = ["NeuronExplorer"]
-
 KEPT = 64  # views that are kept to come back to
 Key = tuple[int, float]  # the point, and what multiplies its thresholds
 

@@ -9,8 +9,6 @@ from lliptools.teach.explorers.norms.view import NormView
 from lliptools.teach.shared.panels import Panels, Span, array, disc, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
-__all__ = ["norms"]
-
 CIRCLE, ELLIPSE, GAPS = (0.0, 0.28), (0.34, 0.62), (0.71, 1.0)
 ROWS = (0.0, 0.9)
 LIMIT = 1.25

@@ -8,8 +8,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import LinearMap
 from lliptools.norms.krylov import GolubKahan, ScaledMap
 
-__all__ = ["NormView", "check_matrix", "stretching"]
-
 SQUARINGS = 8
 FLOOR = 1e-16  # a relative gap below which float64 tells nothing
 

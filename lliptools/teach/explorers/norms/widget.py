@@ -13,8 +13,6 @@ from lliptools.teach.explorers.norms.view import NormView, check_matrix, stretch
 from lliptools.teach.shared.controls import slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
-__all__ = ["NormExplorer"]
-
 STEPS, STARTS = 40, 8
 
 

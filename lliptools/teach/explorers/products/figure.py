@@ -9,8 +9,6 @@ from lliptools.teach.explorers.products.view import ProductView, above
 from lliptools.teach.shared.panels import BARE, Panels, Spec, array, colored, columns, disc, legend, named
 from lliptools.teach.shared.style import GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
-__all__ = ["products"]
-
 CHAIN, LOWER = (0.70, 0.94), (0.0, 0.56)
 PICTURE, BARS = (0.0, 0.36), (0.46, 1.0)
 LIMIT = 1.12

@@ -12,8 +12,6 @@ from lliptools.nets import Block, Designed, Residual, check_input, forward, read
 from lliptools.nets.checks import check_finite_eps
 from lliptools.nets.registry import read_activation
 
-__all__ = ["ProductView", "above", "check_points", "ones", "prefixes"]
-
 POINTS = 97  # on the edge of the ball
 ROUNDS = 30  # of subspace iteration for the directions in which a Jacobian is largest
 CELLS, PATTERNS = 4000, 60  # that the exact search may take

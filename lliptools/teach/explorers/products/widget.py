@@ -9,8 +9,6 @@ from lliptools.teach.explorers.products.view import ProductView, check_points, o
 from lliptools.teach.shared.controls import check_start, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
-__all__ = ["ProductExplorer"]
-
 
 class ProductExplorer(Explorer):
     """A network as a chain of ellipses: what each depth makes of a ball, beside what the product of the norms allows.

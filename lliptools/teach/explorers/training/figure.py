@@ -8,8 +8,6 @@ from lliptools.teach.shared.panels import Panels, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, INK
 from lliptools.training import History
 
-__all__ = ["training"]
-
 LOSS_PANEL, ACCURACY_PANEL, ROWS = (0.0, 0.42), (0.56, 1.0), (0.0, 1.0)
 CURVES = (
     ("clean", "clean, training batches", GLOBAL_LINE, "dot"),

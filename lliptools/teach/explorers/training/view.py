@@ -10,8 +10,6 @@ from torch import nn
 from lliptools.digits import radius_text
 from lliptools.training import History, Recipe, Split, fit
 
-__all__ = ["Run", "begun", "train"]
-
 HELD_OUT = 0.1  # of the training points, on which clean and certified accuracy are measured after every epoch
 
 

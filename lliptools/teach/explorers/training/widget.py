@@ -17,8 +17,6 @@ from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
 from lliptools.training import recipe as named
 from lliptools.training.devices import as_device
 
-__all__ = ["TrainingExplorer"]
-
 MOST_EPOCHS, LAST_SEED = 200, 99
 
 
