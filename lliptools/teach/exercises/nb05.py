@@ -91,34 +91,14 @@ class ReluThetaMask(Exercise):
         )
 
 
-def _of_outputs(larger: Tensor, smaller: Tensor) -> Masks:
+def _of_outputs(larger: Tensor, smaller: Tensor, *, both: Answer = torch.logical_or) -> Masks:
     """The masks that follow from which outputs vary."""
-    return torch.cat([larger, smaller]), torch.cat([larger | smaller] * 2)
+    return torch.cat([larger, smaller]), torch.cat([both(larger, smaller)] * 2)
 
 
-def _neighbours(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
-    """Takes units 2k and 2k + 1 for a pair."""
-    larger = ~(torch.maximum(lower[::2], lower[1::2]) >= theta_max)
-    return _of_outputs(larger, ~(torch.minimum(upper[::2], upper[1::2]) <= theta_min))
-
-
-def _wrong_ends(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
-    return ClippedMaxminMask.reference(upper, lower, theta_max, theta_min)
-
-
-def _nan_is_constant(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
-    larger, smaller = torch.maximum(*lower.chunk(2)), torch.minimum(*upper.chunk(2))
-    return _of_outputs(larger < theta_max, smaller > theta_min)
-
-
-def _each_by_itself(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
-    return _of_outputs(~(lower.chunk(2)[0] >= theta_max), ~(upper.chunk(2)[1] <= theta_min))
-
-
-def _any_constant(*case: Tensor) -> Masks:
-    """Masks the inputs of a pair as soon as one of its outputs is constant."""
-    outputs, _ = ClippedMaxminMask.reference(*case)
-    return outputs, torch.cat([torch.logical_and(*outputs.chunk(2))] * 2)
+def _clipped(lower: Any, upper: Any, theta_max: Tensor, theta_min: Tensor) -> Masks:
+    """The masks of pairs: lower and upper are those of the first and of the second unit of each."""
+    return _of_outputs(~(torch.maximum(*lower) >= theta_max), ~(torch.minimum(*upper) <= theta_min))
 
 
 class ClippedMaxminMask(Exercise):
@@ -136,16 +116,22 @@ class ClippedMaxminMask(Exercise):
 
     @staticmethod
     def reference(lower: Tensor, upper: Tensor, theta_max: Tensor, theta_min: Tensor) -> Masks:
-        larger = ~(torch.maximum(*lower.chunk(2)) >= theta_max)
-        return _of_outputs(larger, ~(torch.minimum(*upper.chunk(2)) <= theta_min))
+        return _clipped(lower.chunk(2), upper.chunk(2), theta_max, theta_min)
 
     wrong = (
         (lambda *case: (ClippedMaxminMask.reference(*case)[0],) * 2, "inputs["),
-        (_any_constant, "inputs["),
-        (_neighbours, "outputs["),
-        (_wrong_ends, "you call outputs[0] constant"),
-        (_nan_is_constant, "nothing is known of"),
-        (_each_by_itself, "is constant"),
+        # An input is masked as soon as one output of its pair is constant.
+        (lambda *case: _of_outputs(*ClippedMaxminMask.reference(*case)[0].chunk(2), both=torch.logical_and), "inputs["),
+        # Units 2k and 2k + 1 are taken for a pair.
+        (lambda *case: _clipped(*(side.reshape(-1, 2).T for side in case[:2]), *case[2:]), "outputs["),
+        (lambda lower, upper, *case: ClippedMaxminMask.reference(upper, lower, *case), "you call outputs[0] constant"),
+        (
+            lambda at, to, high, low: _of_outputs(
+                torch.maximum(*at.chunk(2)) < high, torch.minimum(*to.chunk(2)) > low
+            ),
+            "nothing is known of",
+        ),
+        (lambda a, b, high, low: _of_outputs(~(a.chunk(2)[0] >= high), ~(b.chunk(2)[1] <= low)), "is constant"),
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:

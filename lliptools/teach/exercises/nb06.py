@@ -31,14 +31,22 @@ def _slope(loss: Tensor, parts: list[Tensor], fixed: Tensor | None = None) -> fl
     return total
 
 
-def _gloro(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor, own: float) -> Tensor:
-    """The loss with the own class's score, in the maximum over the others, replaced by `own`."""
-    worst = (logits + eps * pairwise).scatter(1, y[:, None], own).amax(dim=1, keepdim=True)
-    return cross_entropy(torch.cat([logits, worst], dim=1), y)
+def _follow(
+    case: str, truth: Tensor, loss: Tensor, parts: list[Tensor], of: str, doubt: str, fixed: Tensor | None = None
+) -> None:
+    """Raise Wrong where the loss has another slope than the true one."""
+    slope, yours = (_slope(value, parts, fixed) for value in (truth, loss))
+    if not abs(slope - yours) <= 1e-5 * max(1.0, abs(slope)):
+        raise Wrong(
+            f"on {case} the value is right, but along a random direction of {of} the loss has slope {slope:.5g} and "
+            f"your gradient says {yours:.5g}: {doubt}"
+        )
 
 
-def _gloro_own_class_too(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> Tensor:
-    worst = (logits + eps * pairwise).amax(dim=1, keepdim=True)
+def _gloro(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor, *, own: float | None) -> Tensor:
+    """The loss with the own class's score, in the maximum over the others, replaced by `own`, if by anything."""
+    reached = logits + eps * pairwise
+    worst = (reached if own is None else reached.scatter(1, y[:, None], own)).amax(dim=1, keepdim=True)
     return cross_entropy(torch.cat([logits, worst], dim=1), y)
 
 
@@ -61,10 +69,10 @@ class GloroLoss(Exercise):
         "cross_entropy(torch.cat([logits, worst], dim=1), y).",
     )
 
-    reference = staticmethod(lambda logits, pairwise, eps, y: _gloro(logits, pairwise, eps, y, -inf))
+    reference = staticmethod(lambda logits, pairwise, eps, y: _gloro(logits, pairwise, eps, y, own=-inf))
     wrong = (
-        (lambda logits, pairwise, eps, y: _gloro(logits, pairwise, eps, y, 0.0), "logits = [[-1.0, -3.0]]"),
-        (_gloro_own_class_too, "the loss is"),
+        (lambda *case: _gloro(*case, own=0.0), "logits = [[-1.0, -3.0]]"),
+        (lambda *case: _gloro(*case, own=None), "the loss is"),
         (lambda logits, pairwise, eps, y: cross_entropy(logits, y), "the loss is"),
         (lambda logits, pairwise, eps, y: len(y) * GloroLoss.reference(logits, pairwise, eps, y), "the loss is"),
         (_gloro_overflowing, "not finite"),
@@ -100,12 +108,7 @@ class GloroLoss(Exercise):
         if not loss.requires_grad:
             raise Wrong(f"on {case} your loss has the right value and no graph: nothing can be trained by it")
         for name, part, fixed in (("logits", logits, None), ("pairwise", pairwise, own_class(logits, y))):
-            slope, yours = (_slope(value, [part], fixed) for value in (truth, loss))
-            if not abs(slope - yours) <= 1e-5 * max(1.0, abs(slope)):
-                raise Wrong(
-                    f"on {case} the value is right, but along a random direction of {name} the loss has slope "
-                    f"{slope:.5g} and your gradient says {yours:.5g}: was something detached?"
-                )
+            _follow(case, truth, loss, [part], name, "was something detached?", fixed)
 
 
 def _loss_by(constants: Answer) -> Answer:
@@ -197,13 +200,9 @@ class LocalLoss(Exercise):
             stories = [f": {story}" for other, story in STORIES if abs(loss - other(net, x, y, eps, kappa)) <= room]
             raise differs(case, "the loss", truth.item(), loss.item(), stories[-1] if stories else "")
         parameters: list[Tensor] = [each for each in net.parameters() if each.requires_grad]
-        yours, slope = (_slope(value, parameters) for value in (loss, truth))
         # The fold's norms are singular values that occur twice, where a gradient may be any of many.
-        if not (story.startswith("fold") or abs(yours - slope) <= 1e-5 * max(1.0, abs(slope))):
-            raise Wrong(
-                f"on {case} the value is right, but along a random direction of the weights the loss has slope "
-                f"{slope:.5g} and your gradient says {yours:.5g}: does the bound keep its graph?"
-            )
+        if not story.startswith("fold"):
+            _follow(case, truth, loss, parameters, "the weights", "does the bound keep its graph?")
 
 
 def _refute_worst(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, worst: float, case: str) -> None:

@@ -45,19 +45,13 @@ def _missed(unseen: Unseen, eps: float, restarts: int) -> bool:
 Three = tuple[Tensor, Tensor, Tensor]
 
 
-def _at_radius_0(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
-    clean, points, _ = Sandwich.reference(net, x, y, eps)
-    return clean, points, (margins(net(x), y) > eps * local_bound(net, x, 0.0).pairwise(y)).all(dim=1)
+def _but(change: Answer) -> Answer:
+    """The reference, changed: change(net, x, y, eps, clean, points, certified)."""
+    return lambda *case: change(*case, *Sandwich.reference(*case))
 
 
-def _attack_as_proof(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
-    clean, points, _ = Sandwich.reference(net, x, y, eps)
-    return clean, points, smallest_margin(net(points), y) > 0
-
-
-def _out_of_the_ball(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
-    clean, points, certified = Sandwich.reference(net, x, y, eps)
-    return clean, x + 1.5 * (points - x), certified
+def _at_radius_0(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
+    return (margins(net(x), y) > eps * local_bound(net, x, 0.0).pairwise(y)).all(dim=1)
 
 
 def _repairing(net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Three:
@@ -82,16 +76,13 @@ class Sandwich(Exercise):
         return smallest_margin(net(x), y) > 0, pgd(net, x, y, eps), certify(net, x, y, eps).holds
 
     wrong = (
-        (_attack_as_proof, "That an attack finds nothing proves nothing"),
-        (_at_radius_0, "is certified, but at"),
-        (_out_of_the_ball, "out of the ball"),
-        (lambda net, x, y, eps: (smallest_margin(net(x), y) > 0, x, certify(net, x, y, eps).holds), "misses it"),
+        (_but(lambda net, x, y, eps, c, at, _: (c, at, smallest_margin(net(at), y) > 0)), "nothing proves nothing"),
+        (_but(lambda net, x, y, eps, c, at, _: (c, at, _at_radius_0(net, x, y, eps))), "is certified, but at"),
+        (_but(lambda net, x, y, eps, c, at, proved: (c, x + 1.5 * (at - x), proved)), "out of the ball"),
+        (_but(lambda net, x, y, eps, c, _, proved: (c, x, proved)), "misses it"),
         (_repairing, "your attack repairs it"),
-        (lambda *case: (*Sandwich.reference(*case)[:2], torch.zeros(len(case[1]))), "by the global bound already"),
-        (
-            lambda *case: (torch.ones(len(case[1])), *Sandwich.reference(*case)[1:]),
-            "is misclassified; you say otherwise",
-        ),
+        (_but(lambda net, x, y, eps, c, at, _: (c, at, torch.zeros(len(x)))), "by the global bound already"),
+        (_but(lambda net, x, y, eps, _, at, proved: (torch.ones(len(x)), at, proved)), "is misclassified; you say"),
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Unseen, float]]:

@@ -1,7 +1,6 @@
 """The exercise of notebook 08: place a new bound among the others."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,15 +21,13 @@ ORDERS = ("above", "below", "incomparable")
 SAME = 1e-7  # relative: closer than this, two bounds count as equal
 
 
-@dataclass(frozen=True, eq=False)
 class Place:
-    """A network, points and a radius of the grid, and what the bounds are there: name -> (batch,)."""
+    """A network, points and a radius of the grid, and what the bounds are there: values, name -> (batch,)."""
 
-    described: str
-    net: nn.Sequential
-    x: Tensor
-    eps: float
-    values: Mapping[str, Tensor]
+    def __init__(self, net: nn.Sequential, x: Tensor, eps: float) -> None:
+        bounds: dict[str, Any] = dict(BOUNDS)
+        self.net, self.x, self.eps, self.described = net, x, eps, _described(net)
+        self.values = {name: bounds[name](net, x, eps).value for name in PLACED}
 
 
 def _product(net: nn.Module, x: Tensor, eps: float, norm: Callable[[Tensor], Tensor]) -> Tensor:
@@ -141,16 +138,13 @@ def _grid(seed: int = 0) -> tuple[Place, ...]:
     builds: list[Callable[[], nn.Sequential]] = [lambda: fold(1, 1), lambda: _random(2, 2), lambda: _random(2, 2, 1)]
     builds += [lambda: fold(2, 2), lambda: _orthogonal(2), lambda: _random(2, 3, 2), lambda: _random(2, 4, 4, 2)]
     builds += [lambda: _random(2, 4, 4, 4, 2), lambda: _random(2, 8, 8, 2)]
-    bounds: dict[str, Any] = dict(BOUNDS)
     places = []
     # Another seed adds networks and takes none away: what refutes a claim, or shows that two cross, stays.
     for build, drawn in [*((build, 5) for build in builds), *((build, seed + 5) for build in builds[:7] if seed)]:
         torch.manual_seed(drawn)
         net = build()
         x = torch.randn(3, linear_layers(net)[0].in_features, dtype=torch.float64)
-        for eps in (0.1, 0.5, 2.0):
-            values = {name: bounds[name](net, x, eps).value for name in PLACED}
-            places.append(Place(_described(net), net, x, eps, values))
+        places += [Place(net, x, eps) for eps in (0.1, 0.5, 2.0)]
     return tuple(places)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
-from lliptools.teach.explorers.training.view import Run, begun, train
+from lliptools.teach.explorers.training.view import Run
 from lliptools.teach.shared.controls import choice, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
@@ -98,16 +98,16 @@ class TrainingExplorer(Explorer):
         if self.running:
             return
         name, epochs, seed = (self.controls[name].value for name in ("recipe", "epochs", "seed"))
-        self._run = run = begun(self._recipes[name], self._data, epochs, seed)
+        self._run = run = Run(self._recipes[name], self._data, epochs, seed)
         self._shown()
         if run.words:
             return
         loop = running_loop()
         if loop is None:
-            train(run, self.device, seed, self._shown)
+            run.train(self.device, self._shown)
         else:
             show = _from_thread(loop, lambda: self._shown() if self._run is run else None)
-            self._thread = Thread(target=train, args=(run, self.device, seed, show), daemon=True)
+            self._thread = Thread(target=run.train, args=(self.device, show), daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
