@@ -70,8 +70,9 @@ class _Reader:
             self.read_designed(layer, name)
         else:
             found = LINEAR[type(layer)].read(layer, name, self.shape, self.dtype)
-            if isinstance(found, LinearMap):
-                self.append(found)
+            if isinstance(found, LinearMap | list):
+                for each in found if isinstance(found, list) else [found]:
+                    self.append(each)
             elif found != self.shape:
                 self.linear, self.shape = self.current().reshaped(found), found
 

@@ -16,6 +16,22 @@ __all__ = ["changes_input", "check_layer", "check_network", "is_tampered"]
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
 RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)
 NO_RULE = Refusal(lambda layer: True, "")
+BY_SAMPLE = Refusal(
+    lambda layer: True,
+    "",
+    "it divides by a deviation of its own input, which may be next to 0: its constant is up to 1/√eps",
+    "train with torch.nn.BatchNorm1d or 2d, whose statistics are fixed in evaluation mode, or without",
+)
+PROBABILITIES = Refusal(
+    lambda layer: True,
+    "",
+    "probabilities, which keep the order of the outputs: margins and labels are read before them",
+    "drop it where it is the last layer: net = net[:-1]",
+)
+REFUSED = {
+    **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm), BY_SAMPLE),
+    **dict.fromkeys((nn.Softmax, nn.LogSoftmax, nn.Softmax2d), PROBABILITIES),
+}
 HOOKED = Refusal(lambda layer: True, " with a forward hook")
 INHERITED = Refusal(
     lambda layer: True,
@@ -88,7 +104,7 @@ def _refusal(layer: nn.Module) -> Refusal | None:
         if not states_its_guarantee(layer):
             return INHERITED
     elif kind not in LINEAR and kind not in CONTAINERS and read_activation(layer) is None:
-        return NO_RULE
+        return REFUSED.get(kind, NO_RULE)
     if is_tampered(layer):
         return HOOKED
     reading = LINEAR.get(kind) or ACTIVATIONS.get(kind)

@@ -76,27 +76,40 @@ def _normalised(
 
 
 def _padded(node: fx.Node, pads: Sequence[int], mode: str = "constant", value: float | None = None) -> Layers | None:
-    kinds: dict[str, Any] = {"constant": nn.ZeroPad2d, "circular": nn.CircularPad2d}
-    known = _is_image(node) and len(pads) == 4 and mode in kinds and not value
-    return [kinds[mode](tuple(pads))] if known else None
+    kinds: dict[tuple[str, int], Any] = {
+        ("constant", 2): nn.ZeroPad2d,
+        ("constant", 1): nn.ZeroPad1d,
+        ("circular", 2): nn.CircularPad2d,
+        ("circular", 1): nn.CircularPad1d,
+        ("reflect", 2): nn.ReflectionPad2d,
+        ("reflect", 1): nn.ReflectionPad1d,
+        ("replicate", 2): nn.ReplicationPad2d,
+        ("replicate", 1): nn.ReplicationPad1d,
+    }
+    kind = None if value or 2 * _axes(node) != len(pads) else kinds.get((mode, _axes(node)))
+    return None if kind is None else [kind(tuple(pads))]
 
 
 def _averaged(node: fx.Node, kernel: Any, stride: Any = None, padding: Any = 0, *how: Any) -> Layers | None:
-    kind: Any = nn.AvgPool2d
-    return [kind(_fixed(kernel), _fixed(stride or kernel), _fixed(padding), *how)] if _is_image(node) else None
+    kind: Any = {1: nn.AvgPool1d, 2: nn.AvgPool2d}.get(_axes(node))
+    return None if kind is None else [kind(_fixed(kernel), _fixed(stride or kernel), _fixed(padding), *how)]
 
 
 def _pooled(
     node: fx.Node, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Layers | None:
-    axes = len(node.meta["val"].shape) - 2
-    kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d}.get(axes)
+    kind: Any = {1: nn.MaxPool1d, 2: nn.MaxPool2d}.get(_axes(node))
     sizes = map(_fixed, (kernel, stride or kernel, padding, dilation))
     return None if kind is None else [kind(*sizes, ceil_mode=ceil_mode)]
 
 
 def _averaged_to(node: fx.Node, size: Sequence[int]) -> Layers | None:
-    return [nn.AdaptiveAvgPool2d((size[0], size[1]))] if _is_image(node) else None
+    kind: Any = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}.get(_axes(node))
+    return None if kind is None else [kind(tuple(size) if len(size) > 1 else size[0])]
+
+
+def _upsampled(node: fx.Node, size: Any, scale: Any = None) -> Layers | None:
+    return [nn.Upsample(size and tuple(size), scale and tuple(scale))]
 
 
 def _mean(node: fx.Node, axes: Sequence[int], keepdim: bool = False) -> Layers | None:
@@ -133,6 +146,11 @@ def _hardtanh(_: fx.Node, low: float = -1.0, high: float = 1.0) -> Layers | None
     return None if found is None else [found]
 
 
+def _axes(node: fx.Node) -> int:
+    """Of a sample, without its channels: 2 for images, 1 for signals."""
+    return len(node.meta["val"].shape) - 2
+
+
 def _is_image(node: fx.Node) -> bool:
     """Whether the operation makes a batch of images, and not a single one with channels in the batch's place."""
     return len(node.meta["val"].shape) == 4
@@ -159,7 +177,11 @@ BUILDERS: dict[str, Callable[..., Layers | None]] = {
     "_native_batch_norm_legit_no_training.default": _normalised,
     "pad.default": _padded,
     "avg_pool2d.default": _averaged,
+    "avg_pool1d.default": _averaged,
+    "adaptive_avg_pool1d.default": _averaged_to,
     "adaptive_avg_pool2d.default": _averaged_to,
+    "upsample_nearest1d.vec": _upsampled,
+    "upsample_nearest2d.vec": _upsampled,
     "max_pool1d.default": _pooled,
     "max_pool2d.default": _pooled,
     "mean.dim": _mean,

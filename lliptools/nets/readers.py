@@ -1,28 +1,30 @@
 """torch's linear layers, read as operators: each reader takes a layer, its name, the shape of a sample, a precision."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput
 from lliptools.nets.composition import SMALLEST
+from lliptools.nets.gather import selection
 from lliptools.nets.linear import TINY, UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
 
 __all__ = [
     "both",
-    "read_average",
+    "check_images",
+    "fitting",
     "read_convolution",
     "read_dense",
     "read_normalisation",
-    "read_padding",
-    "read_phases",
     "read_shape",
     "read_transposed",
     "read_unchanged",
+    "repeated",
 ]
 
 
@@ -89,10 +91,12 @@ def read_normalisation(
     return replace(found, bias_error=(8 * UNIT * size + TINY).to(dtype).view(found.bias.shape))
 
 
-def read_convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A convolution, padded with zeros or around."""
+def read_convolution(
+    layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtype: torch.dtype
+) -> LinearMap | list[LinearMap]:
+    """A convolution, padded with zeros, around, or with pixels of the border before it."""
     kernel, dilation = tuple(layer.weight.shape[2:]), layer.dilation  # not kernel_size, which forward does not look at
-    _check_images(name, shape, len(kernel), layer.weight.shape[1] * layer.groups)
+    check_images(name, shape, len(kernel), layer.weight.shape[1] * layer.groups)
     if layer.padding_mode == "circular":
         # What forward pads by, whatever padding says: the last axis first, before and after.
         widths = layer._reversed_padding_repeated_twice
@@ -107,37 +111,19 @@ def read_convolution(layer: nn.Conv1d | nn.Conv2d, name: str, shape: Shape, dtyp
     circular = layer.padding_mode == "circular" and any(sum(widths) for widths in pads)
     operator = Convolution(_copied(layer.weight, dtype), shape, layer.stride, dilation, pads, layer.groups, circular)
     around = circular and any(max(widths) > size for widths, size in zip(pads, shape[1:], strict=True))
-    return _fitting(operator, name, f"a kernel of {kernel} and padding {pads}", _copied(layer.bias, dtype), not around)
-
-
-def read_average(layer: nn.AvgPool2d | nn.AdaptiveAvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A convolution of each channel whose weights are all the same."""
-    _check_images(name, shape, 2, shape[0])
-    kernel: Shape = shape[1:]
-    stride: Shape = shape[1:]
-    padding: Shape = (0, 0)
-    if isinstance(layer, nn.AvgPool2d):
-        kernel, padding = both(layer.kernel_size), both(layer.padding)
-        stride = both(layer.stride or layer.kernel_size)
-        padded = any(padding) and not (layer.count_include_pad or layer.divisor_override)
-        if layer.ceil_mode or padded:
-            raise UnsupportedLayer(
-                expected="AvgPool2d with ceil_mode=False and count_include_pad=True",
-                got=f"{name}: {layer}",
-                cause="averages that divide by another number at the border",
-                next_step="pad the images explicitly, or choose a window that divides their size",
-            )
-    divisor = getattr(layer, "divisor_override", None) or prod(kernel)
-    weight = torch.full((shape[0], 1, *kernel), 1 / divisor, dtype=dtype, device="cpu")
-    pads = tuple((width, width) for width in padding)
-    operator = Convolution(weight, shape, stride, (1, 1), pads, shape[0])
-    return _fitting(operator, name, f"a window, which needs images of at least {kernel},", rounded=UNIT)
+    what = f"a kernel of {kernel} and padding {pads}"
+    if layer.padding_mode in ("reflect", "replicate"):
+        widths = layer._reversed_padding_repeated_twice
+        padded = repeated(lambda z: pad(z, widths, mode=layer.padding_mode), name, shape, dtype)
+        operator = replace(operator, in_shape=padded.out_shape, pads=tuple((0, 0) for _ in kernel))
+        return [padded, fitting(operator, name, what, _copied(layer.bias, dtype))]
+    return fitting(operator, name, what, _copied(layer.bias, dtype), not around)
 
 
 def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """The adjoint of a convolution."""
     weight = _copied(layer.weight, dtype).transpose(0, 1)
-    _check_images(name, shape, 2, weight.shape[1])
+    check_images(name, shape, 2, weight.shape[1])
     padding, out_padding, kernel = layer.padding, layer.output_padding, weight.shape[2:]
     if not all(o < max(s, d) for o, s, d in zip(out_padding, layer.stride, layer.dilation, strict=True)):
         raise InvalidInput(
@@ -150,29 +136,7 @@ def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: t
     size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
     pads = tuple((int(width), int(width)) for width in padding)
     operator = Transposed(weight, shape, (weight.shape[0], *size), layer.stride, layer.dilation, pads)
-    return _fitting(operator, name, f"padding {padding}", _copied(layer.bias, dtype))
-
-
-def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A convolution of each channel with one weight of 1."""
-    _check_images(name, shape, 2, shape[0])
-    left, right, top, bottom = layer.padding
-    circular = isinstance(layer, nn.CircularPad2d)
-    inside = min(layer.padding) >= 0 and max(left, right) <= shape[2] and max(top, bottom) <= shape[1]
-    weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype, device="cpu")
-    operator = Convolution(weight, shape, (1, 1), (1, 1), ((top, bottom), (left, right)), shape[0], circular)
-    return _fitting(operator, name, f"padding {layer.padding}", fits=inside or not circular)
-
-
-def read_phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A convolution whose kernels pick one pixel of every tile each."""
-    _check_images(name, shape, 2, shape[0])
-    factor = layer.downscale_factor
-    tiles = torch.eye(factor**2, dtype=dtype, device="cpu").reshape(factor**2, 1, factor, factor)
-    weight = tiles.repeat(shape[0], 1, 1, 1)
-    operator = Convolution(weight, shape, (factor, factor), (1, 1), ((0, 0), (0, 0)), shape[0])
-    whole = not any(size % factor for size in shape[1:])
-    return _fitting(operator, name, f"{factor} × {factor} tiles", fits=whole)
+    return fitting(operator, name, f"padding {padding}", _copied(layer.bias, dtype))
 
 
 def both(size: Any) -> Shape:
@@ -207,21 +171,34 @@ def _copied(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return (parameter if torch.is_grad_enabled() else parameter.detach()).to(dtype, copy=True)
 
 
-def _fitting(
+def repeated(move: Callable[[Tensor], Tensor], name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """What a function does that moves, repeats or leaves out inputs. Raises InvalidInput where it does not fit."""
+    try:
+        return fitting(selection(move, shape, dtype), name, "the layer")
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        raise _misfit(name, str(error), shape) from error
+
+
+def fitting(
     operator: Operator, name: str, what: str, bias: Tensor | None = None, fits: bool = True, rounded: float = 0.0
 ) -> LinearMap:
     """The operator with its bias. Raises InvalidInput where it leaves nothing of the images."""
-    if not fits or min(operator.out_shape[1:]) < 1:
-        raise InvalidInput(
-            expected=f"samples that {name} fits on",
-            got=f"{what} on shape {operator.in_shape}",
-            cause="images of another data set, or one layer too many that shrinks them",
-            next_step="check the image size at which the network was trained",
-        )
+    if not fits or min(operator.out_shape) < 1:
+        raise _misfit(name, what, operator.in_shape)
     return LinearMap.of(operator, bias, rounded)
 
 
-def _check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
+def _misfit(name: str, what: str, shape: Shape) -> InvalidInput:
+    return InvalidInput(
+        expected=f"samples that {name} fits on",
+        got=f"{what} on shape {shape}",
+        cause="images of another data set, or one layer too many that shrinks them",
+        next_step="check the image size at which the network was trained",
+    )
+
+
+def check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
+    """Raise InvalidInput for samples that are no images, or signals, of so many channels."""
     if len(shape) != axes + 1 or shape[0] != channels:
         raise _other_shape(name, channels, axes, shape)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from lliptools.nets import readers
+from lliptools.nets import pixels, readers
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.checked import Checked
 from lliptools.nets.clips import Absolute, Clip, ClippedReLU, Hardtanh, LeakyReLU
@@ -45,14 +45,12 @@ class Reading:
     read: layer -> Activation; of a linear layer (layer, name, shape, dtype) -> LinearMap, or the new shape alone.
     functions: the operations of torch.ops.aten that a program of torch.export has for it. onnx: operators of ONNX.
     Both by name, with spaces between several.
-    only: the one option that is read, where there is only one.
     """
 
     read: Callable[..., Any]
     functions: str = ""
     onnx: str = ""
     refusals: tuple[Refusal, ...] = ()
-    only: str = ""
 
 
 def _number(name: str, asked: str, holds: Callable[[Any], bool]) -> Refusal:
@@ -163,36 +161,38 @@ STATISTICS = (
 )
 MEMORY = "alias.default clone.default contiguous.default detach.default"
 NORMALISE = "_native_batch_norm_legit_no_training.default"
-REPEATED = _option(
-    "padding_mode", "a padding that repeats pixels raises the norm", 'use "zeros" or "circular"', "zeros", "circular"
-)
-WINDOWS = _option(
-    "output_size", "windows of different sizes", "use AvgPool2d, or AdaptiveAvgPool2d(1)", 1, (1, 1), [1, 1]
-)
 GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
 VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)
 FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
 LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
+PIXELS = Reading(pixels.read_selection, "pad.default", "Pad")
 DROPOUT = Reading(readers.read_unchanged, refusals=(TRAINING,))
 
 LINEAR: dict[type[nn.Module], Reading] = {
     nn.Linear: Reading(readers.read_dense, "linear.default", "Gemm MatMul Add"),
-    nn.Conv1d: Reading(readers.read_convolution, "conv1d.default conv1d.padding", "Conv", (REPEATED,)),
-    nn.Conv2d: Reading(readers.read_convolution, "conv2d.default conv2d.padding", "Conv", (REPEATED,)),
+    nn.Conv1d: Reading(readers.read_convolution, "conv1d.default conv1d.padding", "Conv"),
+    nn.Conv2d: Reading(readers.read_convolution, "conv2d.default conv2d.padding", "Conv"),
     nn.ConvTranspose2d: Reading(readers.read_transposed, "conv_transpose2d.input", "ConvTranspose", (GROUPS,)),
-    nn.AvgPool2d: Reading(readers.read_average, "avg_pool2d.default", "AveragePool", (WIDE,)),
+    nn.AvgPool2d: Reading(pixels.read_average, "avg_pool2d.default", "AveragePool", (WIDE,)),
+    nn.AvgPool1d: Reading(pixels.read_average, "avg_pool1d.default", "AveragePool", (WIDE,)),
+    nn.AdaptiveAvgPool1d: Reading(pixels.read_means, "adaptive_avg_pool1d.default", "GlobalAveragePool ReduceMean"),
     nn.AdaptiveAvgPool2d: Reading(
-        readers.read_average,
-        "adaptive_avg_pool2d.default mean.dim",
-        "GlobalAveragePool ReduceMean",
-        (WINDOWS,),
-        only="1",
+        pixels.read_means, "adaptive_avg_pool2d.default mean.dim", "GlobalAveragePool ReduceMean"
     ),
     nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
     nn.BatchNorm2d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
-    nn.ZeroPad2d: Reading(readers.read_padding, "pad.default", "Pad", (VALUE,)),
-    nn.CircularPad2d: Reading(readers.read_padding, "pad.default", "Pad"),
-    nn.PixelUnshuffle: Reading(readers.read_phases, "pixel_unshuffle.default", "SpaceToDepth"),
+    nn.ZeroPad2d: Reading(pixels.read_padding, "pad.default", "Pad", (VALUE,)),
+    nn.CircularPad2d: Reading(pixels.read_padding, "pad.default", "Pad"),
+    **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d), PIXELS),
+    **dict.fromkeys((nn.ZeroPad1d, nn.CircularPad1d), PIXELS),
+    nn.Upsample: Reading(
+        pixels.read_selection,
+        "upsample_nearest1d.vec upsample_nearest2d.vec",
+        "Resize",
+        (_option("mode", "no rule is written for means of neighbours", 'use mode="nearest"', "nearest"),),
+    ),
+    nn.PixelShuffle: Reading(pixels.read_selection, "pixel_shuffle.default", "DepthToSpace"),
+    nn.PixelUnshuffle: Reading(pixels.read_phases, "pixel_unshuffle.default", "SpaceToDepth"),
     nn.Flatten: Reading(readers.read_shape, "view.default", "Flatten Reshape", (FIRST_AXIS, LAST_AXIS)),
     nn.Unflatten: Reading(readers.read_shape, "view.default", "Reshape", (_option("dim", UNKNOWN, REPLACE, 1),)),
     nn.Identity: Reading(readers.read_unchanged, MEMORY, "Identity"),
@@ -209,9 +209,7 @@ CONTAINERS: dict[type[nn.Module], Reading] = {
 
 def _names(table: dict[type[nn.Module], Reading]) -> str:
     return ", ".join(
-        f"{'' if kind.__module__.startswith('torch') else 'lliptools.nets.'}{kind.__name__}"
-        f"{f'({reading.only})' if reading.only else ''}"
-        for kind, reading in table.items()
+        f"{'' if kind.__module__.startswith('torch') else 'lliptools.nets.'}{kind.__name__}" for kind in table
     )
 
 

@@ -5,8 +5,9 @@ from math import prod
 import torch
 from torch import Tensor
 
+from lliptools.nets.gather import Gather
 from lliptools.nets.linear import SAFE, TINY, LinearMap, or_one, through
-from lliptools.nets.operators import over_rows
+from lliptools.nets.operators import Operator, over_rows
 
 __all__ = ["largest_size", "row_distances", "row_norms", "times_root", "whole_row_norms"]
 
@@ -18,9 +19,8 @@ def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
     """
     if not linear.operators:
         return column_slope.sqrt().reshape(len(column_slope), *linear.out_shape)
-    first = linear.operators[0]
+    (first, *rest), slope = _unpadded(linear, column_slope)
     scale = or_one(first.weight.detach().abs().reshape(len(first.weight), -1).amax(dim=1))
-    slope = column_slope.reshape(len(column_slope), *first.in_shape)
     # Where several entries of a kernel meet in one of the matrix, (a + b)² <= 2(a² + b²).
     squared = first.copies * first.scaled_rows(1 / scale).with_entries(torch.square)(slope)
     ordinary = (slope.detach() <= 0).logical_or(slope.detach() >= SAFE)  # not what is no number
@@ -31,7 +31,7 @@ def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
     # Squares that underflow are made up for; the root has no finite gradient at 0.
     squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
     norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
-    norms = through(linear.absolute[1:], norms).reshape(len(norms), *linear.out_shape)
+    norms = through([op.with_entries(torch.abs) for op in rest], norms).reshape(len(norms), *linear.out_shape)
     if len(linear.operators) > 1:  # what underflow has taken of the products
         norms = norms + linear.underflow * linear.reached(column_slope > 0)
     return norms
@@ -41,10 +41,25 @@ def whole_row_norms(linear: LinearMap) -> Tensor:
     """The same with every column, (1, *out_shape), for entries whose squares are ordinary numbers."""
     if not linear.operators:
         return linear.bias.new_ones(1, *linear.out_shape)
-    first = linear.operators[0]
-    squared = first.copies * first.with_entries(torch.square)(linear.bias.new_ones(1, *first.in_shape))
+    (first, *rest), slope = _unpadded(linear, linear.bias.new_ones(1, *linear.in_shape))
+    squared = first.copies * first.with_entries(torch.square)(slope)
     norms = squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
-    return through(linear.absolute[1:], norms).reshape(1, *linear.out_shape)
+    return through([op.with_entries(torch.abs) for op in rest], norms).reshape(1, *linear.out_shape)
+
+
+def _unpadded(linear: LinearMap, slope: Tensor) -> tuple[tuple[Operator, ...], Tensor]:
+    """The operators whose norms of rows are sought, and slopes of what they read: (batch, *in_shape of the first).
+
+    What only repeats inputs, as a padding does, is left out: where several of n repetitions meet in one entry of the
+    matrix, (a + b + …)² <= n(a² + b² + …).
+    """
+    first, *rest = linear.operators
+    slope = slope.reshape(len(slope), *first.in_shape)
+    if not (rest and isinstance(first, Gather) and first.terms == 1):
+        return linear.operators, slope
+    pattern = first.with_entries(lambda w: (w != 0).to(w.dtype))
+    repeated = pattern.adjoint(slope.new_ones(1, *first.out_shape))
+    return tuple(rest), first.with_entries(torch.square)(slope * repeated.clamp_min(1.0))
 
 
 def row_distances(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lliptools.nets.gather import Gather
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
 from lliptools.norms.eigenvalues import squared_above
@@ -42,6 +43,11 @@ def _norm(operator: Operator) -> Tensor:
     if isinstance(operator, Dense):
         small = operator.weight if len(operator.weight) <= operator.weight.shape[1] else operator.weight.T
         return _root(small @ small.T, small.shape[1]) * (1 + gamma(operator.terms, small))
+    if isinstance(operator, Gather):  # the root of sums of rows times sums of columns
+        size = operator.with_entries(torch.abs)
+        rows = size(operator.weight.new_ones(1, *operator.in_shape)).amax()
+        columns = size.adjoint(operator.weight.new_ones(1, *operator.out_shape)).amax()
+        return (rows * columns).sqrt()
     if isinstance(operator, Transposed):
         return _convolution(operator.convolution)
     assert isinstance(operator, Convolution)

@@ -33,11 +33,28 @@ LAYERS = {
     "average": (nn.AvgPool2d(2), (3, 6, 6)),
     "overlapping average": (nn.AvgPool2d(3, 1, 1), (3, 6, 5)),
     "global average": (nn.AdaptiveAvgPool2d(1), (3, 4, 5)),
+    "average of signals": (nn.AvgPool1d(3, 2, 1), (2, 8)),
+    "means": (nn.AdaptiveAvgPool2d((2, 3)), (2, 6, 6)),
+    "means of unequal windows": (nn.AdaptiveAvgPool2d((3, 4)), (2, 7, 6)),
+    "more means than pixels": (nn.AdaptiveAvgPool2d((5, None)), (2, 3, 4)),
+    "means of signals": (nn.AdaptiveAvgPool1d(3), (2, 7)),
+    "reflected": (nn.ReflectionPad2d((1, 2, 0, 3)), (2, 4, 5)),
+    "repeated": (nn.ReplicationPad2d((1, 0, 2, 2)), (2, 3, 3)),
+    "reflected signals": (nn.ReflectionPad1d(2), (2, 4)),
+    "repeated signals": (nn.ReplicationPad1d((0, 3)), (2, 4)),
+    "signals around": (nn.CircularPad1d((2, 1)), (2, 4)),
+    "padded signals, cut": (nn.ZeroPad1d((2, -1)), (2, 4)),
+    "larger": (nn.Upsample(scale_factor=2), (2, 3, 4)),
+    "larger, to a size": (nn.Upsample(size=(5, 7)), (2, 3, 4)),
+    "larger signals": (nn.Upsample(scale_factor=1.5), (2, 5)),
+    "shuffled": (nn.PixelShuffle(2), (8, 2, 3)),
     "batch norm": (nn.BatchNorm2d(3), (3, 4, 4)),
     "batch norm of signals": (nn.BatchNorm1d(3, affine=False), (3, 4)),
     "batch norm of features": (nn.BatchNorm1d(5), (5,)),
 }
 CHAINS = {
+    "reflected conv": nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"),
+    "repeated conv, strided": nn.Conv2d(2, 3, 3, stride=2, padding=(2, 1), padding_mode="replicate"),
     "conv and batch norm": nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3)),
     "batch norm and conv": nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1)),
     "conv, pool, flatten, dense": nn.Sequential(
@@ -104,6 +121,31 @@ def test_layers_kept_apart_are_bounded_from_above():
     # the norm of the composition, and not the product of the two norms
     norms = [ll.spectral_norm(layer, "fft", input_shape=s) for layer, s in zip(net[0], ((1, 36, 36), (4, 36, 36)))]  # noqa: B905
     assert bound.value.item() < 0.9 * norms[0].item() * norms[1].item()
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_repeated_borders_kept_apart(mode):
+    """Too large for one matrix: no row, |W| or norm below the true one, and rows inside are the true ones."""
+    net = prepared(nn.Conv2d(2, 4, 3, padding=1, padding_mode=mode))
+    x = torch.rand(2, 2, 28, 28).double()
+    (block,) = ll.nets.read_blocks(net, x.shape[1:])
+    linear = block.linear
+    assert len(linear.operators) == 2
+    assert linear.rows * linear.columns > LARGEST_MATRIX
+    torch.testing.assert_close(linear.apply(x), net(x).flatten(1))
+    W = linear.adjoint(torch.eye(linear.rows, dtype=torch.float64)).flatten(1)
+    slope = torch.rand(2, *linear.in_shape, dtype=torch.float64)
+    found, exact = (
+        rows.reshape(2, 4, 28, 28) for rows in (row_norms(linear, slope), (slope.flatten(1) @ W.square().T).sqrt())
+    )
+    assert (found >= exact * (1 - 1e-12)).all()
+    torch.testing.assert_close(found[..., 3:-3, 3:-3], exact[..., 3:-3, 3:-3])
+    assert (linear.apply_absolute(x).flatten(1) >= x.flatten(1) @ W.abs().T * (1 - 1e-12)).all()
+    size = torch.linalg.matrix_norm(W, 2)
+    for method in ("aposteriori", "fft", "sums"):
+        assert size <= ll.spectral_norm(net[0], method=method, input_shape=x.shape[1:]) <= 6 * size
+    lower, upper = ll.sampled_bound(nn.Sequential(*net, nn.Flatten()), x, 0.1), ll.local_bound(net, x, 0.1)
+    assert (lower.value <= upper.value).all()
 
 
 def test_a_layer_used_twice_is_read_twice():

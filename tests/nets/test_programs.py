@@ -174,7 +174,6 @@ REFUSED = {
         [a.maximum(b).clamp(min=0.1), a.minimum(b)], 1))(*m.a(x).chunk(2, dim=1)), "clamp"),
     "normalised by the batch": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "batch_norm"),
     "another pooling": (lambda m, x: F.max_pool1d(m.a(x)[:, None], 2).flatten(1), "unsqueeze"),
-    "a reflection": (lambda m, x: F.pad(m.a(x).unflatten(1, (1, 2, 2)), (1, 1, 1, 1), "reflect").flatten(1), "pad"),
     "a padding by ones": (lambda m, x: F.pad(
         m.a(x).unflatten(1, (1, 2, 2)), (1, 1, 1, 1), value=1.0).flatten(1), "pad"),
     "a mean over units": (lambda m, x: m.a(x).mean(1, keepdim=True), "mean"),

@@ -32,8 +32,7 @@ def page():
         lines += [f"## {title}\n", "| layer | torch.export | ONNX |", "|---|---|---|"]
         for kind, reading in table.items():
             names = dict.fromkeys(name.split(".")[0] for name in reading.functions.split())
-            name = f"`{kind.__name__}{f'({reading.only})' if reading.only else ''}`"
-            lines.append(f"| {name} | {code(names)} | {code(reading.onnx.split())} |")
+            lines.append(f"| `{kind.__name__}` | {code(names)} | {code(reading.onnx.split())} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -86,7 +85,15 @@ def test_operators_of_onnx(tmp_path):
     onnx = pytest.importorskip("onnx", reason="the extra that the tests install is not there")
     images = nn.Sequential(
         *(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), ll.nets.ClippedReLU(torch.rand(4, 1, 1)), nn.AvgPool2d(2)),
-        *(ll.nets.ClippedMaxMin(0.2, -0.2), nn.ZeroPad2d(1), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(
+            ll.nets.ClippedMaxMin(0.2, -0.2),
+            nn.ZeroPad2d(1),
+            nn.MaxPool2d(2),
+            nn.ReplicationPad2d(1),
+            nn.Upsample(scale_factor=2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
         *(nn.Linear(4, 4), nn.Sigmoid(), ll.nets.Residual(nn.Sequential(nn.Linear(4, 4), nn.Tanh())), nn.ELU()),
         *(nn.LeakyReLU(0.1), nn.ReLU(), nn.Hardtanh(0, 2), nn.Softplus(), nn.PReLU(), nn.GELU(), nn.SiLU(), nn.Mish()),
         *(nn.SELU(), nn.Softsign(), nn.Hardswish(), ll.nets.Absolute(), nn.Linear(4, 2)),

@@ -1,0 +1,54 @@
+"""Linear maps of a few inputs for every output: paddings, repetitions, permutations, means of windows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from lliptools.nets.operators import Operator, Shape
+
+__all__ = ["Gather", "selection"]
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(Operator):
+    """Every output is a sum of a few inputs: weight (*out_shape, terms), index (outputs, terms) of flattened inputs.
+
+    The inputs of one output are different ones, but for those with weight 0.
+    """
+
+    index: Tensor
+
+    @property
+    def out_shape(self) -> Shape:
+        """As of the weight."""
+        return tuple(self.weight.shape[:-1])
+
+    @property
+    def terms(self) -> int:
+        """Inputs of an output at most."""
+        return self.weight.shape[-1]
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """The weighted sums."""
+        picked = h.flatten(1)[:, self.index.to(h.device)].reshape(len(h), *self.weight.shape)
+        return torch.where(self.weight == 0, 0.0, picked * self.weight).sum(dim=-1)
+
+    def adjoint(self, z: Tensor) -> Tensor:
+        """Every output given back to its inputs."""
+        spread = (z.reshape(len(z), *self.out_shape, 1) * self.weight).flatten(1)
+        found = z.new_zeros(len(z), prod(self.in_shape))
+        return found.index_add(1, self.index.to(z.device).flatten(), spread).reshape(len(z), *self.in_shape)
+
+
+def selection(move: Callable[[Tensor], Tensor], shape: Shape, dtype: torch.dtype) -> Gather:
+    """What moves, repeats or leaves out inputs, and fills with 0: read off what it does to their numbers.
+
+    Raises RuntimeError where move does not take samples of this shape.
+    """
+    numbers = torch.arange(1.0, prod(shape) + 1, dtype=torch.float64, device="cpu").reshape(1, *shape)
+    moved = move(numbers)[0]
+    index, weight = moved.long().flatten()[:, None] - 1, (moved > 0).to(dtype)[..., None]
+    return Gather(weight, shape, index.clamp_min(0))

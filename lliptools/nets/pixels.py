@@ -1,0 +1,95 @@
+"""torch's layers that average, move or repeat pixels, read as operators; readers as those of readers.py."""
+
+from itertools import product
+from math import prod
+
+import torch
+from torch import nn
+from torch.nn.functional import pad
+
+from lliptools.errors import UnsupportedLayer
+from lliptools.nets.gather import Gather
+from lliptools.nets.linear import UNIT, LinearMap
+from lliptools.nets.operators import Convolution, Shape
+from lliptools.nets.readers import both, check_images, fitting, repeated
+
+__all__ = ["read_average", "read_means", "read_padding", "read_phases", "read_selection"]
+
+
+def read_selection(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """A layer that moves, repeats or leaves out inputs, and fills with 0."""
+    return repeated(layer, name, shape, dtype)
+
+
+def read_average(layer: nn.AvgPool1d | nn.AvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """A convolution of each channel whose weights are all the same."""
+    axes = 2 if isinstance(layer, nn.AvgPool2d) else 1
+    kernel, padding, stride = (both(size)[:axes] for size in (layer.kernel_size, layer.padding, layer.stride))
+    divisor = getattr(layer, "divisor_override", None)
+    if layer.ceil_mode or (any(padding) and not (layer.count_include_pad or divisor)):
+        raise UnsupportedLayer(
+            expected=f"{type(layer).__name__} with ceil_mode=False and count_include_pad=True",
+            got=f"{name}: {layer}",
+            cause="averages that divide by another number at the border",
+            next_step="pad the images explicitly, or choose a window that divides their size",
+        )
+    return _means(name, shape, kernel, stride or kernel, padding, divisor or prod(kernel), dtype)
+
+
+def read_means(
+    layer: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, name: str, shape: Shape, dtype: torch.dtype
+) -> LinearMap:
+    """So many windows for each axis, all of one size where their number divides that of the pixels."""
+    axes = 2 if isinstance(layer, nn.AdaptiveAvgPool2d) else 1
+    check_images(name, shape, axes, shape[0])
+    given = layer.output_size if isinstance(layer.output_size, tuple | list) else (layer.output_size,) * axes
+    sizes = [n if size is None else size for size, n in zip(given, shape[1:], strict=True)]
+    if all(n % size == 0 for n, size in zip(shape[1:], sizes, strict=True)):
+        kernel = tuple(n // size for n, size in zip(shape[1:], sizes, strict=True))
+        return _means(name, shape, kernel, kernel, (0,) * axes, prod(kernel), dtype)
+    numbers = torch.arange(prod(shape), device="cpu").reshape(shape)
+    axes_windows = [[_window(k, size, n) for k in range(size)] for n, size in zip(shape[1:], sizes, strict=True)]
+    windows = [numbers[:, *place].flatten(1) for place in product(*axes_windows)]
+    counts = torch.tensor([window.shape[1] for window in windows], device="cpu")
+    most = int(counts.max())
+    index = torch.stack([pad(window, (0, most - window.shape[1])) for window in windows], dim=1)
+    share = (torch.arange(most, device="cpu") < counts[:, None]).to(dtype) / counts[:, None]
+    weight = share.expand(shape[0], -1, -1).reshape(shape[0], *sizes, most)
+    return LinearMap.of(Gather(weight, shape, index.flatten(0, 1)), None, UNIT)
+
+
+def _window(number: int, of: int, size: int) -> slice:
+    """Where torch's adaptive pooling looks for one of so many outputs."""
+    return slice(number * size // of, -(-(number + 1) * size // of))
+
+
+def _means(
+    name: str, shape: Shape, kernel: Shape, stride: Shape, padding: Shape, divisor: int, dtype: torch.dtype
+) -> LinearMap:
+    check_images(name, shape, len(kernel), shape[0])
+    weight = torch.full((shape[0], 1, *kernel), 1 / divisor, dtype=dtype, device="cpu")
+    pads = tuple((width, width) for width in padding)
+    operator = Convolution(weight, shape, stride, (1,) * len(kernel), pads, shape[0])
+    return fitting(operator, name, f"a window, which needs images of at least {kernel},", rounded=UNIT)
+
+
+def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """A convolution of each channel with one weight of 1."""
+    check_images(name, shape, 2, shape[0])
+    left, right, top, bottom = layer.padding
+    circular = isinstance(layer, nn.CircularPad2d)
+    inside = min(layer.padding) >= 0 and max(left, right) <= shape[2] and max(top, bottom) <= shape[1]
+    weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype, device="cpu")
+    operator = Convolution(weight, shape, (1, 1), (1, 1), ((top, bottom), (left, right)), shape[0], circular)
+    return fitting(operator, name, f"padding {layer.padding}", fits=inside or not circular)
+
+
+def read_phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """A convolution whose kernels pick one pixel of every tile each."""
+    check_images(name, shape, 2, shape[0])
+    factor = layer.downscale_factor
+    tiles = torch.eye(factor**2, dtype=dtype, device="cpu").reshape(factor**2, 1, factor, factor)
+    weight = tiles.repeat(shape[0], 1, 1, 1)
+    operator = Convolution(weight, shape, (factor, factor), (1, 1), ((0, 0), (0, 0)), shape[0])
+    whole = not any(size % factor for size in shape[1:])
+    return fitting(operator, name, f"{factor} × {factor} tiles", fits=whole)
