@@ -1,4 +1,4 @@
-"""The two errors of the library. Each says what was expected, what came, the likely cause and the next step."""
+"""The two errors of the library. Each says what came, the likely cause, the next step and what was expected."""
 
 __all__ = ["InvalidInput", "UnsupportedLayer"]
 
@@ -18,4 +18,9 @@ class UnsupportedLayer(TypeError):
     """A network, or a layer of it, for which no rule is known."""
 
     def __init__(self, *, expected: str, got: str, cause: str, next_step: str) -> None:
-        super().__init__(_sentence(expected, got, cause, next_step))
+        super().__init__(f"{got}: {cause}. Next step: {next_step}. Expected {expected}.")
+        self.said = {"expected": expected, "got": got, "cause": cause, "next_step": next_step}
+
+    def within(self, name: str) -> "UnsupportedLayer":
+        """The same of a part of the network that has a name."""
+        return UnsupportedLayer(**{**self.said, "got": f"{self.said['got']} in {name}"})

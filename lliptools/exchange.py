@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from lliptools import layers
 from lliptools.errors import InvalidInput
 from lliptools.nets import Activation, Residual
+from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.registry import OWN
 
 __all__ = ["export"]
@@ -61,7 +62,10 @@ def _plain(net: nn.Module) -> nn.Module:
     if type(net) is nn.Sequential:
         found = nn.Sequential(*map(_plain, net))
     elif type(net) is Residual:
-        found = fx.symbolic_trace(Residual(nn.Sequential(*map(_plain, net.block))))
+        shortcut = None if net.shortcut is None else nn.Sequential(*map(_plain, net.shortcut))
+        found = fx.symbolic_trace(Residual(nn.Sequential(*map(_plain, net.block)), shortcut))
+    elif type(net) is Entrywise:
+        found = fx.symbolic_trace(net)
     elif isinstance(net, Activation) and type(net) in OWN:
         found = net.plain()
     found.training = net.training  # and no part of it, which may be frozen

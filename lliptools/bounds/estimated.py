@@ -14,6 +14,7 @@ from lliptools.bounds.one_pass import Pass, Place
 from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import BlockBound, Center, Light, Unknown
 from lliptools.nets import Block, read_blocks
+from lliptools.nets.layers import check_differentiable
 from lliptools.norms.kinds import Norm
 
 __all__ = ["estimated_bound"]
@@ -39,6 +40,7 @@ def estimated_bound(
       the last block is left open. Of the global bound, what its blocks hold is (1, ...) for the whole batch.
     - Raises UnsupportedLayer and InvalidInput where the network cannot be read, for no value whatever.
     """
+    check_differentiable(net)
     radius = x.new_full((len(x),), eps)
     blocks = read_blocks(net, x.shape[1:], x.dtype, values=False)
     norm = getattr(norm, "begin", lambda blocks: norm)(blocks)

@@ -13,6 +13,7 @@ from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Ball, BlockBound, Box, Center, Interval, Start, Unknown
 from lliptools.nets import Block, check_input
 from lliptools.nets.checks import check_eps, check_stages
+from lliptools.nets.layers import check_differentiable
 from lliptools.norms.auto import UpperNorm
 from lliptools.norms.kinds import Norm, mark_of, norm_by
 from lliptools.norms.rounding import is_outward
@@ -56,6 +57,8 @@ def local_bound(
     check_stages(domain, norm)
     center = check_input(net, x)
     eps = check_eps(eps, center)
+    if differentiable:
+        check_differentiable(net)
     with torch.set_grad_enabled(differentiable):
         return passed(read(net, x), center, eps, domain, norm or UpperNorm(), graph=differentiable, centred=centred)
 
@@ -104,7 +107,7 @@ def _failure(blocks: tuple[Block, ...], norm: Norm, inside: Norm) -> float:
     of_one = getattr(norm, "failure_probability", lambda linear: 0.0)
     return float(
         sum(
-            _failure(block.inner, inside if math.isfinite(block.lipschitz) else norm, inside)
+            _failure(block.inner + block.shortcut, inside if math.isfinite(block.lipschitz) else norm, inside)
             if block.inner
             else of_one(block.linear)
             for block in blocks
@@ -151,6 +154,7 @@ def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, .
             norm=expand(block.norm),
             radius=expand(block.radius),
             inner=_repeated(block.inner, batch),
+            shortcut=_repeated(block.shortcut, batch),
         )
         for block in blocks
     )

@@ -141,7 +141,10 @@ def _labels(bound: Bound, y: Tensor) -> Tensor:
 
 def widest(blocks: tuple[Block, ...]) -> int:
     """The most entries that a layer has as a matrix."""
-    return max(widest(block.inner) if block.inner else block.linear.rows * block.linear.columns for block in blocks)
+    return max(
+        widest(block.inner + block.shortcut) if block.inner else block.linear.rows * block.linear.columns
+        for block in blocks
+    )
 
 
 def _unstable(slopes: Slopes) -> Tensor:

@@ -76,22 +76,28 @@ class Pass:
         return one, after, known
 
     def _residual(self, block: Block, place: Place) -> tuple[BlockBound, Center, Domain]:
-        """h + inner(h), or inner(h) of a layer that guarantees a constant for the whole."""
+        """h + inner(h), shortcut(h) + inner(h), or inner(h) of a layer that guarantees a constant for the whole."""
         arm = replace(place, value=torch.ones_like(place.value))
         if block.skip:
             arm = replace(arm, known=place.known.branch())
         parts = replace(self, norm=self.inside) if math.isfinite(block.lipschitz) else self
         blocks, end = parts.through(block.inner, arm)
         norm, center, known = end.value, end.center, end.known
+        if block.shortcut:
+            with torch.set_grad_enabled(self.graph):
+                arm = replace(arm, known=arm.known.beside(known))
+        beside, other = parts.through(block.shortcut, arm)
         if block.skip:
-            norm = inflated(steepest(place.columns.detach()) + norm)
-            center = place.center.plus(center)
+            added = other.value if block.shortcut else steepest(place.columns.detach())
+            norm, center = inflated(added + norm), other.center.plus(center)
         norm = self._at_most(norm, block, place.columns)
         with torch.set_grad_enabled(self.graph):
-            known = known.add(arm.known) if block.skip else known
+            if block.skip:
+                known = other.known.add(known) if block.shortcut else known.add(other.known)
             box = known.within(self.times(place.radius, norm)).box(center)
         one = torch.ones_like(center.value)
         whole = BlockBound(block.linear, None, box, box, one, one, norm, place.radius, tuple(blocks), block.skip)
+        whole = replace(whole, shortcut=tuple(beside))
         return whole, center, known
 
     def _at_most(self, norm: Tensor, step: LinearMap | Block, *slopes: Tensor) -> Tensor:

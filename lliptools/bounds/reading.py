@@ -65,9 +65,12 @@ def _called(net: nn.Module, points: Tensor) -> Tensor:
     tensors = {name: t.to(home(t.device)) for name, t in tensors.items()}
     doubled = {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
     try:
-        with torch.autocast(points.device.type, enabled=False):
-            return functional_call(net, doubled, (points.clone(),))
-    except RuntimeError as error:
+        with torch.autocast(points.device.type, enabled=False), torch.random.fork_rng(devices=[]):
+            try:
+                return functional_call(net, doubled, (points.clone(),))
+            except RuntimeError:  # as of a network that takes one point at a time
+                return torch.cat([functional_call(net, doubled, (point,)) for point in points.clone().split(1)])
+    except Exception as error:  # whatever a forward method raises
         raise InvalidInput(
             expected="a network that can be called with x",
             got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
@@ -77,7 +80,8 @@ def _called(net: nn.Module, points: Tensor) -> Tensor:
 
 
 def _first_difference(net: nn.Module, points: Tensor) -> str:
-    assert isinstance(net, nn.Sequential)
+    if type(net) is not nn.Sequential:
+        return "its forward method"
     for end in range(1, len(net) + 1):
         part = net[:end]
         there = next((parameter.device for parameter in part.parameters()), torch.device("cpu"))

@@ -121,12 +121,17 @@ def _searched(way: _Way, direction: Tensor, pair: Tensor, left: Tensor, steps: i
 
 
 def _widest(blocks: tuple[BlockBound, ...], features: int) -> int:
-    return max([features, *(_widest(block.inner, 1) if block.inner else block.linear.rows for block in blocks)])
+    return max(
+        [
+            features,
+            *(_widest(block.inner + block.shortcut, 1) if block.inner else block.linear.rows for block in blocks),
+        ]
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """One block on the way back; inner: of a residual block, whose own linear map is the identity.
+    """One block on the way back; inner, shortcut: of a residual block, whose own linear map is the identity.
 
     slack: (batch, rows), what rounding takes per unit of a coefficient of its pre-activations. moves: (batch, columns),
     how far each of its inputs can be from the centre.
@@ -137,6 +142,7 @@ class _Step:
     slack: Tensor
     moves: Tensor
     inner: tuple[_Step, ...]
+    shortcut: tuple[_Step, ...] = ()
 
     def back(self, a: Tensor, pair: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
         """Coefficients of the inputs, (pairs, columns), and what is lost, (pairs,)."""
@@ -145,6 +151,9 @@ class _Step:
             g, lost = _back(self.inner, a, pair, lines)
             if not self.block.skip:
                 return g, lost
+            if self.shortcut:
+                a, more = _back(self.shortcut, a, pair, lines)
+                lost = inflated(lost + more)
             return g + a, lost + 4 * unit(a) * ((g + a).abs() * self.moves[pair]).sum(dim=1)
         g, lost = (a, lost) if self.bend is None else self.bend.back(a, pair, lines)
         lost = lost + inflated((g.abs() * self.slack[pair]).sum(dim=1), g.shape[1])
@@ -166,8 +175,9 @@ def _steps(blocks: tuple[BlockBound, ...], center: Center, moves: Tensor) -> tup
         linear = block.linear
         if block.inner:
             inner, end, _ = _steps(block.inner, center, moves)
-            step = _Step(block, None, moves, moves, inner)
-            center = center.plus(end) if block.skip else end
+            shortcut, over, _ = _steps(block.shortcut, center, moves)
+            step = _Step(block, None, moves, moves, inner, shortcut)
+            center = over.plus(end) if block.skip else end
         else:
             before, after = center.through(block)
             size = moves.reshape(-1, *linear.in_shape)
@@ -227,5 +237,5 @@ def _picked(block: BlockBound, which: Tensor) -> BlockBound:
     """The block of some of the points."""
     picked = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "radius")}
     box, output = (Box(side.lower[which], side.upper[which]) for side in (block.box, block.output))
-    inner = tuple(_picked(part, which) for part in block.inner)
-    return replace(block, box=box, output=output, inner=inner, center=None, **picked)
+    inner, shortcut = (tuple(_picked(part, which) for part in parts) for parts in (block.inner, block.shortcut))
+    return replace(block, box=box, output=output, inner=inner, shortcut=shortcut, center=None, **picked)

@@ -23,7 +23,7 @@ class BlockBound:
     - norm: (batch,) norm of the linear map with rows and columns scaled by the roots of their slopes.
     - radius: (batch,) radius of the ball around the centre that contains the block's input.
     - inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that
-      of the whole.
+      of the whole. shortcut: of shortcut(h) + inner(h), those of the other branch.
     - center: ends of the pre-activations at the centre, from which the slopes are secants; None of slopes between any
       two points.
     """
@@ -38,4 +38,5 @@ class BlockBound:
     radius: Tensor
     inner: tuple["BlockBound", ...] = ()
     skip: bool = True
+    shortcut: tuple["BlockBound", ...] = ()
     center: Limits | None = None

@@ -49,6 +49,7 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
     for block in blocks:
         if block.inner:
             inside = at_center(block.inner, start)[-1]
+            start = at_center(block.shortcut, start)[-1] if block.shortcut else start
             start = start.plus(inside) if block.skip else inside
         else:
             start = start.through(block)[1]

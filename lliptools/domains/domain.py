@@ -60,11 +60,15 @@ class Domain(metaclass=_Combines):
         raise NotImplementedError
 
     def add(self, earlier: Self) -> Self:
-        """What is known of h + g(h), from what is known of g(h) and, earlier, of h."""
+        """What is known of a sum: of g(h) and, earlier, of h, or of the second branch and, earlier, of the first."""
         raise NotImplementedError
 
     def branch(self) -> Self:
         """What both arms of a residual block start from."""
+        return self
+
+    def beside(self, other: Self) -> Self:
+        """The same, where a branch of a sum starts whose other branch has ended with what other knows."""
         return self
 
     def within(self, radius: Tensor) -> Self:
@@ -104,6 +108,10 @@ class Intersection(Domain):
     def branch(self) -> Intersection:
         """What each of them starts from."""
         return Intersection(tuple(part.branch() for part in self.parts))
+
+    def beside(self, other: Intersection) -> Intersection:
+        """The same of each of them."""
+        return Intersection(tuple(one.beside(each) for one, each in zip(self.parts, other.parts, strict=True)))
 
     def within(self, radius: Tensor) -> Intersection:
         """What each of them knows in the ball."""

@@ -99,6 +99,11 @@ class Slopes(Domain):
         """The state, whose first variables are Δx itself from here on."""
         return replace(self, fresh=False)
 
+    def beside(self, other: Slopes) -> Slopes:
+        """The state, which reads none of the variables that the other branch has added."""
+        state = torch.nn.functional.pad(self.state, (0, 0, 0, other.state.shape[1] - self.state.shape[1]))
+        return replace(other, state=state, error=self.error, alive=self.alive, exponent=self.exponent, fresh=False)
+
     def box(self, center: Center) -> Box:
         """The values at the centre ± eps times what `reach` bounds."""
         reach = inflated(product_above(self.eps[:, None], self.reach())).reshape(center.value.shape)

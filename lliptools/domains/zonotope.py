@@ -135,6 +135,11 @@ class Zonotope(Domain):
             error=self.error_of(0) + earlier.error_of(0),
         )
 
+    def beside(self, other: "Zonotope") -> "Zonotope":
+        """The units, which read none of the noises that the other branch has added."""
+        missing = other.of_noise.shape[1] - self.of_noise.shape[1]
+        return replace(self, of_noise=torch.nn.functional.pad(self.of_noise, (0, 0, 0, missing)))
+
     def _mixed(self, one: float, other: float) -> "Zonotope":
         """one · a + other · b of the halves a, b of the channels."""
         parts = [part.chunk(2, dim=-1) for part in (self.offset, self.of_input, self.of_noise)]

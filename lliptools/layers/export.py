@@ -40,8 +40,10 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
         return _in_mode_of(net, nn.Sequential(*layers))
     if type(net) is Residual:
         block = export(net.block, input_shape)
+        shortcut = None if net.shortcut is None else export(net.shortcut, input_shape)
         assert isinstance(block, nn.Sequential)
-        return _in_mode_of(net, Residual(block))
+        assert isinstance(shortcut, nn.Sequential | None)
+        return _in_mode_of(net, Residual(block, shortcut))
     inside = next((type(part).__name__ for part in net.modules() if isinstance(part, Designed)), None)
     if inside is not None:
         raise UnsupportedLayer(

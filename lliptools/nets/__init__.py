@@ -5,6 +5,7 @@ from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, forward, read_blocks
 from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
+from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
@@ -22,6 +23,7 @@ __all__ = [
     "ClippedMaxMin",
     "ClippedReLU",
     "Designed",
+    "Entrywise",
     "Guarantee",
     "LinearMap",
     "MaxMin",

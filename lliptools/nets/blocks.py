@@ -1,4 +1,4 @@
-"""A torch.nn.Sequential, read as the blocks of the theory: one linear map, one activation."""
+"""A network, read as the blocks of the theory: one linear map, one activation."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
-from lliptools.nets.composition import composed
+from lliptools.nets.composition import LARGEST_MATRIX, composed, is_sum, summed
 from lliptools.nets.designed import Designed
 from lliptools.nets.inputs import device_of, home
-from lliptools.nets.layers import changes_input, check_layer, check_network
+from lliptools.nets.layers import changes_input, check_layer, check_network, is_own
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Shape
 from lliptools.nets.pooling import joined
-from lliptools.nets.registry import LINEAR, SUPPORTED, read_activation
+from lliptools.nets.programs import read_module
+from lliptools.nets.registry import LINEAR, READABLE, read_activation
 from lliptools.nets.residual import Residual
 
 __all__ = ["Block", "forward", "read_blocks"]
@@ -28,7 +29,8 @@ __all__ = ["Block", "forward", "read_blocks"]
 class Block:
     """One step of the network: h -> activation(linear(h)); no activation stands for the identity.
 
-    A residual step is h -> h + inner(h), with the identity as its linear map; without skip it is h -> inner(h).
+    A residual step is h -> h + inner(h), with the identity as its linear map; without skip it is h -> inner(h), with
+    the blocks of a shortcut h -> shortcut(h) + inner(h).
     lipschitz, lipschitz_error: the constant of the step that its layer guarantees, as of LinearMap.
     """
 
@@ -36,6 +38,7 @@ class Block:
     activation: Activation | None
     inner: tuple["Block", ...] = ()
     skip: bool = True
+    shortcut: tuple["Block", ...] = ()
     lipschitz: float = math.inf
     lipschitz_error: float = 0.0
 
@@ -58,6 +61,9 @@ class _Reader:
 
     def read(self, layer: nn.Module, name: str) -> None:
         """One layer that has been checked."""
+        if is_own(layer):
+            self.read_own(layer, name)
+            return
         activation = read_activation(layer)
         if activation is not None:
             activation.check_shape(name, self.shape)
@@ -86,16 +92,32 @@ class _Reader:
             self.blocks.append(Block(self.current(), activation))
         self.linear, self.shape = None, activation.out_shape(self.shape)
 
+    def read_own(self, layer: nn.Module, name: str) -> None:
+        """A layer with a forward method of its own, by the operations that it computes."""
+        check_network(layer, name)
+        try:
+            found = read_module(layer, self.shape)
+        except UnsupportedLayer as error:
+            raise error.within(name) from error
+        for at, part in _layers(found, self.values, f"{name.removeprefix('layer ')} > "):
+            self.read(part, at)
+
     def append(self, layer: LinearMap) -> None:
         """One linear layer, which becomes one map with those before it."""
+        if self.linear is not None and is_sum(self.linear) and layer.rows * self.linear.columns > LARGEST_MATRIX:
+            self.end_block()
         self.linear = composed(self.current(), layer.to(self.device))
         self.shape = layer.out_shape
 
-    def inside(self) -> "_Reader":
-        """A reader of what is inside of a layer."""
+    def end_block(self) -> None:
+        """The pending linear map becomes a block of its own."""
         if self.linear is not None:
             self.blocks.append(Block(self.linear, None))
             self.linear = None
+
+    def inside(self) -> "_Reader":
+        """A reader of what is inside of a layer."""
+        self.end_block()
         return _Reader(self.dtype, self.device, self.shape, self.values)
 
     def read_designed(self, layer: Designed, name: str) -> None:
@@ -117,24 +139,34 @@ class _Reader:
                 at = f"{type(step).__name__} in {name}"
                 check_layer(step, at, values=self.values)
                 inner.read(step, at)
-        self.blocks.append(Block(self.current(), None, inner.finished(), chain.skip, guarantee, chain.rounding))
+        self.blocks.append(Block(self.current(), None, inner.finished(), chain.skip, (), guarantee, chain.rounding))
         self.shape = inner.shape
 
     def read_residual(self, layer: Residual, name: str) -> None:
-        """x + block(x)."""
-        check_network(layer.block, f"the block of {name}")
-        _check_input_kept(layer.block, name)
-        inner = self.inside()
-        for at, part in _layers(layer.block, self.values, f"{name} > "):
-            inner.read(part, at)
-        if inner.shape != self.shape:
-            raise InvalidInput(
-                expected=f"a block that keeps the shape {self.shape} of its samples in {name}",
-                got=f"outputs of shape {inner.shape}",
-                cause="a stride, or another number of channels, inside a residual layer",
-                next_step="make the block's last layer as wide as its first layer's input",
-            )
-        self.blocks.append(Block(self.current(), None, inner.finished()))
+        """x + block(x), or shortcut(x) + block(x); one map where both branches are linear."""
+        shortcut = nn.Sequential() if layer.shortcut is None else layer.shortcut
+        over, inner = (self.branch(part, name, self.linear) for part in (shortcut, layer.block))
+        _check_branches(over.shape, inner.shape, name)
+        both = None if over.blocks or inner.blocks else summed(over.current(), inner.current())
+        if both is not None:
+            self.linear, self.shape = both, inner.shape
+            return
+        if self.linear is not None:
+            self.end_block()
+            over, inner = self.branch(shortcut, name), self.branch(layer.block, name)
+        beside = () if layer.shortcut is None else over.finished()
+        self.blocks.append(Block(self.current(), None, inner.finished(), shortcut=beside))
+        self.shape = inner.shape
+
+    def branch(self, block: nn.Module, name: str, linear: LinearMap | None = None) -> "_Reader":
+        """What is read of one branch of a sum, behind a linear map that both have in front."""
+        check_network(block, f"the block of {name}")
+        layers = block if type(block) is nn.Sequential else nn.Sequential(block)
+        _check_input_kept(layers, name)
+        found = _Reader(self.dtype, self.device, self.shape, self.values, linear)
+        for at, part in _layers(layers, self.values, f"{name.removeprefix('layer ')} > "):
+            found.read(part, at)
+        return found
 
     def finished(self) -> tuple[Block, ...]:
         """All blocks; the last one has no activation."""
@@ -157,14 +189,14 @@ def read_blocks(
     if dtype == torch.float64 and home(device_of(net)) != device_of(net):
         net = deepcopy(net).to(home(device_of(net)))
     reader = _Reader(dtype, device_of(net), tuple(input_shape), values)
-    for name, layer in _layers(net, values):
+    for name, layer in _layers(net, values) if type(net) is nn.Sequential else [_whole(net, values)]:
         reader.read(layer, name)
     if len(reader.shape) > 1:  # the outputs are one vector
         reader.linear = reader.current().reshaped((prod(reader.shape),))
     blocks = reader.finished()
     if len(blocks) == 1 and not blocks[0].linear.operators:
         raise UnsupportedLayer(
-            expected=f"at least one linear layer or activation ({SUPPORTED})",
+            expected=f"at least one linear layer or activation, of the {READABLE}",
             got="a Sequential without any",
             cause="an empty network",
             next_step="add a layer",
@@ -172,12 +204,21 @@ def read_blocks(
     return blocks
 
 
+def _whole(net: nn.Module, values: bool) -> tuple[str, nn.Module]:
+    """A network that is one layer, or a module with a forward method of its own, with its name."""
+    name = f"the network ({type(net).__name__})"
+    if not is_own(net):
+        check_layer(net, name, values=values)
+    return name, net
+
+
 def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Every layer with its place, those of a nested Sequential included, in order."""
     assert isinstance(net, nn.Sequential)
     for index, layer in enumerate(net):
         name = f"layer {prefix}{index} ({type(layer).__name__})"
-        check_layer(layer, name, values=values)
+        if not is_own(layer):
+            check_layer(layer, name, values=values)
         if type(layer) is nn.Sequential:
             yield from _layers(layer, values, f"{prefix}{index} > ")
         else:
@@ -191,8 +232,20 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
         if block.activation is not None:
             h = block.activation(h)
         if block.inner:
-            h = h + forward(block.inner, h) if block.skip else forward(block.inner, h)
+            inside = forward(block.inner, h)
+            h = forward(block.shortcut, h) + inside if block.skip else inside
     return h
+
+
+def _check_branches(kept: Shape, found: Shape, name: str) -> None:
+    """Refuse a sum of two branches whose samples have different shapes."""
+    if kept != found:
+        raise InvalidInput(
+            expected=f"a block that keeps the shape {kept} of its samples in {name}",
+            got=f"outputs of shape {found}",
+            cause="a stride, or another number of channels, inside a residual layer",
+            next_step="make the block's last layer as wide as its first layer's input, or give it a shortcut",
+        )
 
 
 def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> None:

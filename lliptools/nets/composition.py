@@ -1,4 +1,4 @@
-"""Consecutive linear layers become one map, with what rounding may have moved."""
+"""Consecutive linear layers, and sums of them, become one map, with what rounding may have moved."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.linear import TINY, UNIT, LinearMap, matrix_of, matrix_terms
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, over_rows
 
-__all__ = ["LARGEST_MATRIX", "SMALLEST", "composed"]
+__all__ = ["LARGEST_MATRIX", "SMALLEST", "composed", "is_sum", "summed"]
 
 SMALLEST = 1e-290  # a product this small has lost digits, or all of them
 LARGEST_MATRIX = 2**22  # entries up to which several layers are written as one matrix
@@ -50,7 +50,53 @@ def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
         lipschitz_error=lipschitz_error,
     )
     collapses = len(operators) > 1 and found.rows * found.columns <= LARGEST_MATRIX
+    if is_sum(first):
+        assert collapses
+        return _after_sum(_collapsed(found), first, operator)
     return _collapsed(found) if collapses else found
+
+
+def summed(one: LinearMap, other: LinearMap) -> LinearMap | None:
+    """The sum of two maps of the same shapes as one matrix; None where it would be larger than LARGEST_MATRIX."""
+    if one.rows * one.columns > LARGEST_MATRIX:
+        return None
+    (matrix, error), (added, more) = _entries(one), _entries(other)
+    total = matrix + added
+    shifts = [part.bias.expand(part.out_shape) for part in (one, other)]
+    bias_error = one.bias_error + other.bias_error + 2 * UNIT * (shifts[0].abs() + shifts[1].abs()).detach()
+    return LinearMap(
+        (Dense(total, one.in_shape),),
+        shifts[0] + shifts[1],
+        one.in_shape,
+        one.out_shape,
+        matrix_error=error + more + 2 * UNIT * total.detach().abs(),
+        relative_error=UNIT,
+        bias_error=bias_error,
+    )
+
+
+def is_sum(linear: LinearMap) -> bool:
+    """Whether a map's matrix is not the product of its layers, as that of a sum, so that its error has to be kept."""
+    return linear.matrix_error is not None and not linear.layers
+
+
+def _entries(linear: LinearMap) -> tuple[Tensor, Tensor]:
+    """A map's matrix, and how far rounding may have moved its entries."""
+    matrix = linear.weight
+    if linear.matrix_error is not None or not linear.operators:
+        return matrix, torch.zeros_like(matrix) if linear.matrix_error is None else linear.matrix_error
+    summed = len(linear.operators) > 1 or linear.operators[0].copies > 1
+    share = linear.relative_error + summed * (matrix_terms(linear.operators) + 2 * len(linear.operators)) * UNIT
+    return matrix, share * matrix_of(linear.absolute).detach()
+
+
+def _after_sum(found: LinearMap, first: LinearMap, operator: Operator) -> LinearMap:
+    """The collapsed map whose first layer was a sum, with what that sum's error becomes."""
+    assert first.matrix_error is not None
+    columns = first.matrix_error.T.reshape(first.columns, *operator.in_shape)
+    moved = operator.with_entries(torch.abs)(columns).reshape(found.columns, found.rows).T.detach()
+    assert found.matrix_error is not None
+    return replace(found, layers=(), matrix_error=found.matrix_error + moved * (1 + 2 * operator.terms * UNIT))
 
 
 def _bias(first: LinearMap, layer: LinearMap, operator: Operator) -> tuple[Tensor, Tensor | float]:

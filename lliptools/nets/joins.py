@@ -1,67 +1,91 @@
-"""How a torch.export program is read where values meet: thresholds, pairs, x + block(x)."""
+"""How a torch.export program is read where values meet: constants, thresholds, pairs, sums, concatenations."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import ClippedReLU
+from lliptools.nets.entrywise import Entrywise
+from lliptools.nets.operators import Shape
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
-from lliptools.nets.registry import MEMORY
+from lliptools.nets.registry import LINEAR, MEMORY
 from lliptools.nets.residual import Residual
 
-__all__ = ["JOINING", "Compared", "Half", "Value", "argument", "clip", "operation"]
+__all__ = ["JOINING", "Half", "Value", "argument", "clip", "operation", "reshaped"]
 
 Limit = Tensor | float | None
 
 
 @dataclass(frozen=True)
 class Value:
-    """What layers make of the input, one after the other."""
+    """What layers make of the input, one after the other, and the shape of one sample of it."""
 
     layers: tuple[nn.Module, ...] = ()
+    shape: Shape = ()
 
-    def then(self, *layers: nn.Module) -> "Value":
+    def then(self, *layers: nn.Module, shape: Shape | None = None) -> "Value":
         """What further layers make of it."""
-        return Value(self.layers + layers)
+        return Value(self.layers + layers, self.shape if shape is None else shape)
 
 
 @dataclass(frozen=True)
-class Half:
-    """The first or the second half of a value's channels."""
+class Half(Value):
+    """The first or the second half of another value's channels."""
 
-    of: Value
-    second: bool
+    of: Value = Value()
+    second: bool = False
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Value):
     """The larger or the smaller of the two halves; the larger clipped from above, the smaller from below."""
 
-    of: Value
-    larger: bool
+    of: Value = Value()
+    larger: bool = True
     limit: Limit = None
 
 
-def _clamped(node: fx.Node, value: Any, min: Limit = None, max: Limit = None) -> Value | Compared | None:
+def reshaped(value: Value, shape: Shape) -> Value:
+    """The same entries as samples of another shape."""
+    if value.shape == shape:
+        return value.then()
+    flat: tuple[nn.Module, ...] = () if len(value.shape) == 1 else (nn.Flatten(),)
+    return value.then(*flat, *([nn.Unflatten(1, shape)] if len(shape) > 1 else []), shape=shape)
+
+
+def _clamped(node: fx.Node, value: Any, min: Limit = None, max: Limit = None) -> Value | None:
     """A clipped activation, or the limit of one of a pair's outputs."""
     low, high = _of_a_sample(node, min), _of_a_sample(node, max)
     if isinstance(value, Compared) and value.limit is None:
         used, other = (high, low) if value.larger else (low, high)
-        return replace(value, limit=used) if other is None else None
+        if other is None:
+            return _compared(value.of, value.larger, used)
     if not isinstance(value, Value):
         return None
-    if low is None and value.layers and type(value.layers[-1]) is nn.ReLU:
-        value, low = Value(value.layers[:-1]), 0.0
+    kept = value.layers[-1:]
+    if low is None and kept and type(kept[0]) is nn.ReLU and (found := clip(0.0, high)) is not None:
+        return Value(value.layers[:-1], value.shape).then(found)
     found = None if low is None else clip(low, high)
-    return None if found is None else value.then(found)
+    if found is not None:
+        return value.then(found)
+    for limit, sign in ((low, 1.0), (high, -1.0)):  # z -> low + relu(z - low), then z -> high - relu(high - z)
+        if limit is not None and not (isinstance(limit, float) and math.isinf(limit)):
+            before = _entry(node, value, sign, -sign * _wide(limit))
+            after = before and _entry(node, before.then(nn.ReLU()), sign, limit)
+            if after is None:
+                return None
+            value = after
+    return value
 
 
 def clip(low: Tensor | float, high: Limit) -> nn.Module | None:
-    """min(max(z, low), high) as a layer."""
+    """min(max(z, low), high) as a layer; None where it takes several."""
     if isinstance(low, float) and isinstance(high, float) and -math.inf < low < high < math.inf:
         return nn.Hardtanh(low, high)
     if torch.as_tensor(low).any():
@@ -79,18 +103,26 @@ def _of_a_sample(node: fx.Node, limit: Limit) -> Limit:
     return limit[0] if limit.dim() == len(node.meta["val"].shape) and len(limit) == 1 else limit
 
 
-def _halves(node: fx.Node, value: Any, _: object, axis: int = 0) -> tuple[Half, Half] | None:
-    """The two halves that a split makes of the channels."""
-    sizes = [part.shape[1:] for part in node.meta["val"]]
-    axis %= len(argument(node).shape)
-    halved = isinstance(value, Value) and axis == 1 and len(sizes) == 2 and sizes[0] == sizes[1]
-    return (Half(value, False), Half(value, True)) if halved else None
+def _compared(of: Value, larger: bool, limit: Limit = None) -> Compared:
+    """The larger or the smaller of the halves of a value, as a value."""
+    size = prod(of.shape) // 2
+    half = of.shape[0] // 2, *of.shape[1:]
+    pairs: nn.Module = MaxMin()
+    if limit is not None:
+        limits = (limit, -math.inf) if larger else (math.inf, limit)
+        pairs = ClippedMaxMin(*map(_threshold, limits), learnable=False)
+    index = torch.arange(size).reshape(half) + (0 if larger else size)
+    layers = (*of.layers, pairs, Entrywise(torch.ones(()).double(), index=index))
+    return Compared(layers, half, of, larger, limit)
 
 
-def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | Compared | None:
-    """The larger or the smaller of two halves, or of a value and a threshold."""
-    if isinstance(one, Half) and isinstance(other, Half):
-        return Compared(one.of, larger) if one.of == other.of and one.second != other.second else None
+def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | None:
+    """The larger or the smaller of two values, or of a value and a threshold."""
+    if isinstance(one, Value) and isinstance(other, Value):
+        if isinstance(one, Half) and isinstance(other, Half) and one.of == other.of and one.second != other.second:
+            return _compared(one.of, larger)
+        both = _concatenation([one, other], 0) if one.shape == other.shape else None
+        return both and _compared(both, larger)
     value, limit = (other, one) if isinstance(one, Tensor) else (one, other)
     if not isinstance(limit, Tensor):
         return None
@@ -98,25 +130,142 @@ def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | Compa
 
 
 def _joined(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
-    """The larger outputs of pairs, and after them the smaller ones."""
+    """The larger outputs of pairs, and after them the smaller ones; or any values and constants."""
+    axis = axis % len(node.meta["val"].shape) - 1
     match parts:
-        case [Compared(of=of, larger=True, limit=high), Compared(of=again, larger=False, limit=low)]:
-            if axis % len(node.meta["val"].shape) != 1 or of != again:
-                return None
-            if high is None and low is None:
+        case [Compared(of=of, larger=True, limit=high), Compared(of=again, larger=False, limit=low)] if of == again:
+            if axis == 0 and high is None and low is None:
                 return of.then(MaxMin())
-            limits = math.inf if high is None else high, -math.inf if low is None else low
-            return of.then(ClippedMaxMin(*map(_threshold, limits), learnable=False))
+            if axis == 0:
+                limits = math.inf if high is None else high, -math.inf if low is None else low
+                return of.then(ClippedMaxMin(*map(_threshold, limits), learnable=False))
+    return _concatenation(parts, axis) if axis >= 0 else None
+
+
+def _stacked(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
+    """Values side by side on an axis of their own."""
+    axis = axis % len(node.meta["val"].shape) - 1
+    if axis < 0 or not all(isinstance(part, Value) for part in parts):
+        return None
+    return _concatenation([reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts], axis)
+
+
+def _concatenation(parts: Sequence[Any], axis: int) -> Value | None:
+    """Values and constants one after the other on an axis of a sample, as a sum in which each has its own place."""
+    values = [part for part in parts if isinstance(part, Value)]
+    if any(isinstance(part, Tensor) and not (part == part[:1]).all() for part in parts):
+        return None  # constants that differ from sample to sample
+    common = _common(values)
+    moves = [_as_move(part, len(common)) if isinstance(part, Value) else _fixed_move(part[0]) for part in parts]
+    if all(move is not None for move in moves):
+        index, weight, bias = (torch.cat(arrays, dim=axis) for arrays in zip(*moves, strict=True))
+        return Value(common).then(Entrywise(weight, bias, index), shape=tuple(index.shape))
+    shapes = [part.shape if isinstance(part, Value) else tuple(part.shape[1:]) for part in parts]
+    sizes = [shape[axis] for shape in shapes]
+    whole = (*shapes[0][:axis], sum(sizes), *shapes[0][axis + 1 :])
+    placed, shift = [], torch.zeros(whole, dtype=torch.float64)
+    for number, part in enumerate(parts):
+        start = sum(sizes[:number])
+        if isinstance(part, Value):
+            index, weight = torch.zeros(whole, dtype=torch.int64), torch.zeros(whole, dtype=torch.float64)
+            index.narrow(axis, start, sizes[number]).copy_(torch.arange(prod(part.shape)).reshape(part.shape))
+            weight.narrow(axis, start, sizes[number]).fill_(1.0)
+            placed.append(part.then(Entrywise(weight, index=index), shape=whole))
+        else:
+            shift.narrow(axis, start, sizes[number]).copy_(part[0])
+    total = reduce(_sum, placed)
+    return total.then(Entrywise(torch.ones(()).double(), shift)) if shift.any() else total
+
+
+Move = tuple[Tensor, Tensor, Tensor]
+
+
+def _as_move(value: Value, count: int) -> Move | None:
+    """Place, factor and shift of every entry of a value, if layers after so many only move entries."""
+    match value.layers[count:]:
+        case ():
+            index = torch.arange(prod(value.shape)).reshape(value.shape)
+            return index, torch.ones_like(index).double(), torch.zeros_like(index).double()
+        case (Entrywise(index=Tensor() as index, weight=weight, bias=bias),) if index.shape == value.shape:
+            return index, weight.expand(index.shape), bias.expand(index.shape)
     return None
 
 
-def _added(_: fx.Node, one: Any, other: Any, alpha: float = 1) -> Value | None:
-    """x + block(x), in either order."""
-    if alpha != 1 or not (isinstance(one, Value) and isinstance(other, Value)):
+def _fixed_move(constant: Tensor) -> Move:
+    nothing = torch.zeros_like(constant, dtype=torch.float64)
+    return nothing.long(), nothing, constant.double()
+
+
+def _common(values: Sequence[Value]) -> tuple[nn.Module, ...]:
+    """The layers that values have in common, from the input on."""
+    found = []
+    for layers in zip(*(value.layers for value in values), strict=False):
+        if any(layer is not layers[0] for layer in layers):
+            break
+        found.append(layers[0])
+    return tuple(found)
+
+
+def _sum(one: Value, other: Value) -> Value:
+    """The sum of two values of one shape: what they have in common, and two branches."""
+    common = _common([one, other])
+    arms = [value.layers[len(common) :] for value in (one, other)]
+    start = Value(common, one.shape)
+    if not any(arms):
+        return start.then(Entrywise(torch.full((), 2.0, dtype=torch.float64)))
+    arms.sort(key=lambda arm: (not _is_linear(arm), len(arm)))
+    shortcut, block = (nn.Sequential(*arm) for arm in arms)
+    return start.then(Residual(block, shortcut if len(shortcut) else None))
+
+
+def _is_linear(layers: Sequence[nn.Module]) -> bool:
+    return all(type(layer) in LINEAR for layer in layers)
+
+
+def _added(node: fx.Node, one: Any, other: Any, alpha: float = 1, sign: float = 1) -> Value | None:
+    """one + sign · alpha · other, of two values or of a value and a constant."""
+    factor = sign * alpha
+    if isinstance(one, Value):
+        if not isinstance(other, Value):
+            return _entry(node, one, 1.0, factor * _wide(other))
+        out = tuple(node.meta["val"].shape[1:])
+        first = one if one.shape == out else _entry(node, one, 1.0, None)
+        second = other if (other.shape, factor) == (out, 1) else _entry(node, other, factor, None)
+        return _sum(first, second) if first and second else None
+    return _entry(node, other, factor, one)
+
+
+def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
+    """A value times a constant, in either order."""
+    value, factor = (one, other) if isinstance(one, Value) else (other, one)
+    return None if isinstance(factor, Value) else _entry(node, value, factor, None)
+
+
+def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
+    """A value by a constant."""
+    by = None if isinstance(by, Value) or not isinstance(value, Value) else _wide(by)
+    return None if by is None or not by.all() else _entry(node, value, 1 / by, None)
+
+
+def _entry(node: fx.Node, value: Value, weight: Tensor | float, bias: Tensor | float | None) -> Value | None:
+    """weight · value + bias; None where a constant differs from sample to sample or changes the number of axes."""
+    out = tuple(node.meta["val"].shape[1:])
+    numbers = [_wide(weight), _wide(0.0 if bias is None else bias)]
+    for place, number in enumerate(numbers):
+        if number.dim() > len(out):
+            if number.dim() > len(out) + 1 or not (number == number[:1]).all():
+                return None
+            numbers[place] = number[0]
+    if len(value.shape) != len(out) or not all(number.isfinite().all() for number in numbers):
         return None
-    start, end = sorted((one, other), key=lambda value: len(value.layers))
-    count = len(start.layers)
-    return start.then(Residual(nn.Sequential(*end.layers[count:]))) if end.layers[:count] == start.layers else None
+    index = None
+    if value.shape != out:
+        index = torch.arange(prod(value.shape)).reshape(value.shape).expand(out).clone()
+    return value.then(Entrywise(numbers[0], numbers[1], index), shape=out)
+
+
+def _wide(number: Tensor | float) -> Tensor:
+    return torch.as_tensor(number, dtype=torch.float64)
 
 
 def argument(node: fx.Node) -> Any:
@@ -144,9 +293,14 @@ JOINING: dict[Any, Callable[..., Any]] = {
     ),
     aten.maximum.default: lambda node, one, other: _extreme(node, one, other, True),
     aten.minimum.default: lambda node, one, other: _extreme(node, one, other, False),
-    **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default), _halves),
     aten.cat.default: _joined,
+    aten.stack.default: _stacked,
     aten.add.Tensor: _added,
+    aten.sub.Tensor: lambda node, one, other, alpha=1: _added(node, one, other, alpha, -1),
+    aten.rsub.Scalar: lambda node, one, other, alpha=1: _added(node, other, one, alpha, -1),
+    aten.mul.Tensor: _times,
+    aten.div.Tensor: _divided,
+    aten.neg.default: lambda node, value: _times(node, value, -1.0),
     **dict.fromkeys(map(operation, MEMORY.split()), lambda _, value, **memory: value),
 }
 """By operation: what takes the node and all arguments, and returns what stands for the result; None as above."""

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed, states_its_guarantee
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.readers import check_width, read_shape, read_unchanged
-from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, SUPPORTED, Refusal, read_activation
+from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, READABLE, Refusal, read_activation
 from lliptools.nets.residual import Residual
 
-__all__ = ["changes_input", "check_layer", "check_network", "is_tampered"]
+__all__ = ["changes_input", "check_differentiable", "check_layer", "check_network", "is_own", "is_tampered"]
 
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
 RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)
@@ -49,7 +50,7 @@ def changes_input(layers: Iterable[nn.Module | LinearMap]) -> nn.Module | None:
     for layer in layers:
         first = layer
         if isinstance(layer, Residual):
-            first = changes_input(layer.block) or layer
+            first = changes_input([layer.block]) or changes_input([layer.shortcut or nn.Identity()]) or layer
         elif isinstance(layer, nn.Sequential):
             first = changes_input(layer) or (nn.Identity() if _hands_on(layer) else layer)
         if isinstance(first, nn.Module) and getattr(first, "inplace", False) and not isinstance(first, UNCHANGED):
@@ -74,14 +75,49 @@ def is_tampered(module: nn.Module) -> bool:
 
 
 def check_network(net: nn.Module, what: str = "the network") -> None:
-    """Raise UnsupportedLayer unless a network, or a block of one, is a torch.nn.Sequential itself, without hooks."""
-    tampered = isinstance(net, nn.Module) and is_tampered(net)
-    if type(net) is not nn.Sequential or tampered:
+    """Raise UnsupportedLayer unless a network, or a block of one, is a module without hooks of its own."""
+    if not isinstance(net, nn.Module) or _hooked(net) or (type(net) is nn.Sequential and is_tampered(net)):
+        hooked = isinstance(net, nn.Module)
         raise UnsupportedLayer(
-            expected=SUPPORTED,
-            got=f"{what} of type {type(net).__name__}" + (" with a forward hook" if tampered else ""),
-            cause="a module with a forward method of its own, which cannot be read as a chain of layers",
-            next_step="build the same function as torch.nn.Sequential, for example with lliptools.nets.mlp",
+            expected=f"a torch.nn.Module of {READABLE}",
+            got=f"{what} of type {type(net).__name__}" + (" with a forward hook" if hooked else ""),
+            cause="a function, or another kind of model" if not hooked else "a hook may compute anything",
+            next_step="remove the hooks" if hooked else "write it as a torch.nn.Module",
+        )
+
+
+def _hooked(net: nn.Module) -> bool:
+    """Whether a part with a forward method of its own, or one in such a part, has hooks that are not torch's own."""
+    inside = net.modules() if is_own(net) else ()
+    return not all(_of_torch(hook) for part in inside for hook in _hooks(part))
+
+
+def _hooks(layer: nn.Module) -> list[object]:
+    return [*layer._forward_hooks.values(), *layer._forward_pre_hooks.values()]
+
+
+def _of_torch(hook: object) -> bool:
+    """Whether a hook computes a weight, as of torch.nn.utils.weight_norm."""
+    return type(hook).__module__.startswith("torch.nn.utils")
+
+
+def is_own(layer: nn.Module) -> bool:
+    """Whether a layer is read by the operations of its forward method: it has no row in the registry."""
+    kind = type(layer)
+    tables = (LINEAR, CONTAINERS, ACTIVATIONS, REFUSED)
+    known = any(kind in table for table in tables) or isinstance(layer, Designed | Activation)
+    return not known or (any(map(_of_torch, _hooks(layer))) and not isinstance(layer, nn.Sequential))
+
+
+def check_differentiable(net: nn.Module) -> None:
+    """Raise UnsupportedLayer for parts that are read by their operations: what is read of them has no gradient."""
+    own = next(filter(is_own, net.modules()), None)
+    if own is not None:
+        raise UnsupportedLayer(
+            expected=f"{READABLE}, in a torch.nn.Sequential, for gradients to its parameters",
+            got=f"a part of type {type(own).__name__}",
+            cause="a forward method of its own, of which the operations are read, without gradients",
+            next_step="build the network as such a Sequential to train it by a bound",
         )
 
 
@@ -93,7 +129,7 @@ def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
     refusal = _refusal(layer)
     if refusal is not None:
         said = name + refusal.said.format(layer)
-        raise UnsupportedLayer(expected=SUPPORTED, got=said, cause=refusal.reason, next_step=refusal.step)
+        raise UnsupportedLayer(expected=READABLE, got=said, cause=refusal.reason, next_step=refusal.step)
     if type(layer) not in CONTAINERS:
         _check_tensors(layer, name, values)
 
@@ -119,7 +155,7 @@ def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
     if isinstance(layer, nn.Linear) and layer.weight.shape != (layer.out_features, layer.in_features):
         check_width(name, layer.in_features, layer.weight.shape[-1])
     for which, parameter in tensors.items():
-        if which == "num_batches_tracked":
+        if which in ("num_batches_tracked", "index"):
             continue
         if parameter.is_meta:
             raise InvalidInput(

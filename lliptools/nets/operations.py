@@ -1,22 +1,37 @@
 """How the operations of a torch.export program are read one after the other: as the layers that do the same."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import Absolute
+from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.joins import argument, clip, operation
-from lliptools.nets.registry import ACTIVATIONS, LINEAR, MEMORY, OWN
+from lliptools.nets.registry import ACTIVATIONS, ARITHMETIC, LINEAR, MEMORY, MOVES, OWN, PRODUCTS
 
 __all__ = ["CHAINED"]
 
 Layers = list[nn.Module]
 
 
-def _linear(_: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Layers:
-    return _filled(nn.Linear(weight.shape[1], weight.shape[0], bias is not None), weight=weight, bias=bias)
+def _linear(node: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Layers:
+    """A matrix, on the last of several axes too, as a convolution over the others."""
+    width, (*others, features) = weight.shape, argument(node).shape[1:]
+    if not others:
+        return _filled(nn.Linear(features, width[0], bias is not None), weight=weight, bias=bias)
+    first = torch.arange(prod(others) * features).reshape(-1, features).T
+    last = torch.arange(width[0] * prod(others)).reshape(width[0], *others).movedim(0, -1)
+    ones = weight.new_ones(())
+    middle = _filled(nn.Conv1d(features, width[0], 1, bias=bias is not None), weight=weight[:, :, None], bias=bias)
+    return [Entrywise(ones, index=first), *middle, Entrywise(ones, index=last)]
+
+
+def _product(node: fx.Node, weight: Any) -> Layers | None:
+    """A value times a matrix."""
+    return _linear(node, weight.T) if isinstance(weight, Tensor) and weight.dim() == 2 else None
 
 
 def _convolution(
@@ -172,6 +187,8 @@ def _filled(layer: nn.Module, **tensors: Tensor | None) -> Layers:
 
 BUILDERS: dict[str, Callable[..., Layers | None]] = {
     "linear.default": _linear,
+    "matmul.default": _product,
+    "mm.default": _product,
     **dict.fromkeys(("conv1d.default", "conv1d.padding", "conv2d.default", "conv2d.padding"), _convolution),
     "conv_transpose2d.input": _transposed,
     "_native_batch_norm_legit_no_training.default": _normalised,
@@ -187,6 +204,7 @@ BUILDERS: dict[str, Callable[..., Layers | None]] = {
     "mean.dim": _mean,
     "pixel_unshuffle.default": _unshuffled,
     "view.default": _viewed,
+    "_unsafe_view.default": _viewed,
     "hardtanh.default": _hardtanh,
     "elu.default": _elu,
     "prelu.default": _prelu,
@@ -205,5 +223,5 @@ CHAINED = {
     for kind, reading in (LINEAR | ACTIVATIONS).items()
     if reading.functions != MEMORY
     for name in reading.functions.split()
-    if kind not in OWN or name in BUILDERS
+    if name in BUILDERS or (kind not in OWN and name not in f"{MOVES} {ARITHMETIC} {PRODUCTS}".split())
 }

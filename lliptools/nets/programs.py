@@ -3,23 +3,44 @@
 import operator
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.joins import JOINING, Compared, Half, Value
+from lliptools.nets.entrywise import Entrywise
+from lliptools.nets.general import GENERAL, Open
+from lliptools.nets.joins import JOINING, Value
 from lliptools.nets.operations import CHAINED
+from lliptools.nets.operators import Shape
+from lliptools.nets.registry import READABLE
 
-__all__ = ["load_program", "read_program"]
+__all__ = ["load_program", "read_module", "read_program"]
 
+EXAMPLE = 2  # samples with which a module is followed
 SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
-OPERATIONS = ", ".join(dict.fromkeys(str(operation).split(".")[1] for operation in (*CHAINED, *JOINING)))
-OPERATIONS = OPERATIONS.replace("_native_batch_norm_legit_no_training", "batch_norm in evaluation mode")
+VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has
+CONVERTING = {torch.ops.aten._to_copy.default, torch.ops.aten.type_as.default}  # read where the precision stays
+DESCRIBED = {  # of a value only its shape and precision matter
+    *(torch.ops.aten.zeros_like.default, torch.ops.aten.ones_like.default, torch.ops.aten.full_like.default),
+    *(torch.ops.aten.new_zeros.default, torch.ops.aten.new_ones.default, torch.ops.aten.new_full.default),
+    torch.ops.aten.type_as.default,
+}
+REPLACE_OPERATION = "replace it, or bound the network without it"
+EVALUATE = "call net.eval() first"
+HINTS = {  # by a part of an operation's name
+    **dict.fromkeys(("dropout", "bernoulli", "_native_batch_norm_legit", "rrelu"), EVALUATE),
+    "softmax": "drop it: margins are read before it, and it changes no prediction",
+    "group_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
+    "layer_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
+}
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
 
 
@@ -56,22 +77,76 @@ def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
 def read_program(program: ExportedProgram) -> nn.Sequential:
     """The network that a program of torch.export computes, in layers that the bounds can read, in evaluation mode.
 
-    * program: one input whose first axis is the batch, one output, and in between a chain of the operations in
-      docs/supported.md; x + block(x) and pairs of maximum and minimum may stand in it. The module that it was made
-      from may be any, with a forward method of its own. Weights are copied, their precision is kept.
+    * program: one input whose first axis is the batch, one output, and in between the operations in docs/supported.md.
+      The module that it was made from may be any, with a forward method of its own. Weights are copied, their precision
+      is kept.
     * Raises UnsupportedLayer, naming the operation, for all else, and for what changes from call to call or with the
       size of the batch. InvalidInput for several inputs or outputs; a changed buffer counts as an output.
     """
+    return _read(program, None)
+
+
+def read_module(net: nn.Module, shape: Shape) -> nn.Sequential:
+    """The layers that a module with a forward method of its own computes samples of a shape by, in float64.
+
+    What its parametrisations compute of its weights is computed in float64. The module is left as it was.
+    Raises UnsupportedLayer, naming the operation, for a module that torch.export or read_program cannot read.
+    """
+    like = next((each for each in (*net.parameters(), *net.buffers()) if each.is_floating_point()), torch.empty(()))
+    example = torch.zeros(EXAMPLE, *shape, dtype=like.dtype, device=like.device)
+    try:
+        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(net, (example,))
+    except Exception as error:  # whatever torch meets in a forward method
+        raise UnsupportedLayer(
+            expected=f"a forward method that torch.export can follow, of {READABLE}",
+            got=f"{type(net).__name__}, of which it says: {_first_line(error)}",
+            cause="steps that depend on the values of the input, or that are no operations of torch",
+            next_step="make net(x) work for a batch x, and write such steps as operations of torch",
+        ) from error
+    return _read(program, torch.float64).to(like.device)
+
+
+@contextmanager
+def _left_as_it_was(net: nn.Module) -> Iterator[None]:
+    """What a forward method sets besides tensors' values is set back, and the random stream of the CPU is kept."""
+    modules = [(module, dict(vars(module))) for module in net.modules()]
+    tensors = [(module, dict(module._parameters), dict(module._buffers)) for module, _ in modules]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, attributes in modules:
+            vars(module).clear()
+            vars(module).update(attributes)
+        for module, parameters, buffers in tensors:
+            module._parameters, module._buffers = parameters, buffers
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _read(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequential:
+    """The layers of a program, its numbers converted to a precision first."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch copies what torch itself has deprecated
             functional = program.run_decompositions({})  # no operation changes a tensor any more
-        given = _inputs(functional)
-        found = _Reader(functional.graph_module).run(*given)[0]
+        example = _example(functional)
+        given = _inputs(functional, dtype)
+        reader = _Reader(functional.graph_module)
+        reader.extra_traceback, reader.wide = False, dtype
+        with torch.random.fork_rng(devices=[]):  # layers are made with random weights first
+            found = reader.run(*given)[0]
         if not isinstance(found, Value):
-            raise _unsupported("an output that is not one chain of layers")
+            raise _unsupported("an output that does not depend on the input")
         net = nn.Sequential(*found.layers).eval()
-        _check_same(functional, net)
+        for layer in net.modules():
+            if isinstance(layer, Entrywise) or dtype is not None:
+                layer.to(dtype or example.dtype)
+        _check_same(functional, net.to(example.device), given, dtype or example.dtype)
     except (InvalidInput, UnsupportedLayer):
         raise
     except Exception as error:  # whatever torch makes of operations and arguments that nobody has foreseen
@@ -79,11 +154,17 @@ def read_program(program: ExportedProgram) -> nn.Sequential:
     return net
 
 
-def _inputs(program: ExportedProgram) -> list[Any]:
+def _example(program: ExportedProgram) -> Any:
+    """What the program's example has for its input."""
+    (name,) = program.graph_signature.user_inputs
+    return next(node for node in program.graph.nodes if node.name == name).meta["val"]
+
+
+def _inputs(program: ExportedProgram, dtype: torch.dtype | None) -> list[Any]:
     """What stands for the inputs of the graph: copies of its tensors, and the value nothing was done to."""
     signature, tensors = program.graph_signature, {**program.constants, **program.state_dict}
     given = [
-        Value() if each.kind is InputKind.USER_INPUT else tensors[str(each.target)].detach().clone()
+        Value() if each.kind is InputKind.USER_INPUT else _copy(tensors[str(each.target)], dtype)
         for each in signature.input_specs
     ]
     inputs, outputs = sum(isinstance(each, Value) for each in given), len(signature.output_specs)
@@ -91,74 +172,122 @@ def _inputs(program: ExportedProgram) -> list[Any]:
         raise InvalidInput(
             expected="a program with one input and one output",
             got=f"{inputs} inputs, {outputs} outputs",
-            cause="a module that takes or returns several tensors, or one in training mode, which keeps statistics",
-            next_step="call eval(), and export the part that maps a batch to its logits",
+            cause="a module in training mode, which keeps statistics, or one that takes or returns several tensors",
+            next_step="call net.eval(), and bound the part that maps a batch to its logits",
         )
     return given
 
 
-class _Open:
-    """A size that the program leaves open, or what is computed from one."""
+def _copy(tensor: Any, dtype: torch.dtype | None) -> Any:
+    return tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None, copy=True)
 
 
 class _Reader(fx.Interpreter):
-    """Runs a program on what stands for its values; what does not depend on the input is computed."""
+    """Runs a program on what stands for its values; what does not depend on the input is computed.
 
-    extra_traceback = False
+    wide: the precision to which the program's numbers were converted, if any.
+    """
+
+    wide: torch.dtype | None = None
 
     def run_node(self, n: fx.Node) -> Any:
         self.node = n
         found = super().run_node(n)
         if isinstance(found, Value):
             example = n.meta["val"]
-            sizes = (example[0] if isinstance(example, tuple | list) else example).shape
-            self.batch = getattr(self, "batch", str(sizes[0]))
-            if str(sizes[0]) != self.batch or not all(isinstance(size, int) for size in sizes[1:]):
-                raise _unsupported(f"{n.name} of shape {tuple(sizes)}, which is no batch of {self.batch} samples")
-        return found
+            return self.shaped(found, example[0] if isinstance(example, tuple | list) else example)
+        if isinstance(found, tuple) and any(isinstance(part, Value) for part in found):
+            return tuple(map(self.shaped, found, n.meta["val"])) if n.op != "output" else found
+        return found.cpu() if isinstance(found, Tensor) else found
+
+    def shaped(self, found: Value, example: Any) -> Value:
+        """The value, with the shape that the program's example has of it."""
+        sizes = example.shape
+        self.batch, self.dtype = getattr(self, "batch", str(sizes[0])), getattr(self, "dtype", example.dtype)
+        if str(sizes[0]) != self.batch or not all(isinstance(size, int) for size in sizes[1:]):
+            raise _unsupported(f"{self.node.name} of shape {tuple(sizes)}, which is no batch of {self.batch} samples")
+        if example.dtype != self.dtype:
+            raise _unsupported(f"{self.node.target} as {self.node.name}, which turns {self.dtype} into {example.dtype}")
+        return replace(found, shape=tuple(sizes[1:]))
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if target is torch.ops.aten.sym_size.int:
-            return _Open()
+            return Open()
         if target is operator.getitem:
             part, index = args
-            if not isinstance(part, Value):
-                return part[index]
-            if index == 0:
-                return part  # of a normalisation, which gives its statistics besides
-        rest = [] if target is torch.ops.aten.view.default else [*args[1:], *kwargs.values()]
-        if not _depends([*args[:1], *rest]):
+            return part if isinstance(part, Value) and index == 0 else part[index]  # index 0: of a normalisation
+        if target is torch.ops.aten._assert_tensor_metadata.default:
+            return None
+        if target in CONVERTING and isinstance(args[0], Value):
+            return args[0]
+        if not _depends([*args, *kwargs.values()]):
             if target._schema.is_mutable or torch.Tag.nondeterministic_seeded in target.tags or "empty" in str(target):
-                raise _unsupported(f"{target} as {self.node.name}, which changes from call to call")
+                raise self.refused(target, ", which changes from call to call")
             return super().call_function(target, args, kwargs)
-        found: Any = None
-        if target in JOINING:
-            found = JOINING[target](self.node, *args, **kwargs)
-        elif target in CHAINED and isinstance(args[0], Value) and not _depends(rest):
-            found = CHAINED[target](self.node, *args[1:], **kwargs)
-        if found is None:
-            raise _unsupported(f"{target} as {self.node.name}")
-        return args[0].then(*found) if isinstance(found, list) else found
+        if target in DESCRIBED and not _open(args):
+            given = [self.described(part) if isinstance(part, Value) else part for part in args]
+            return super().call_function(target, tuple(given), kwargs)
+        for read in (self.joining, self.chained, self.general):
+            found = read(target, args, kwargs)
+            if found is not None:
+                return found
+        raise self.refused(target)
+
+    def described(self, value: Value) -> Tensor:
+        """A batch of samples as the value's, for operations that look at their shape and precision only."""
+        return torch.zeros(int(self.batch), *value.shape, dtype=self.wide or self.dtype)
+
+    def joining(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What stands for the result of an operation in which values meet."""
+        if target not in JOINING or _open(args):
+            return None
+        return JOINING[target](self.node, *args, **kwargs)
+
+    def chained(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value | None:
+        """The first argument, and the layer that the operation is."""
+        rest = [] if target in VIEWS else [*args[1:], *kwargs.values()]
+        if target not in CHAINED or not isinstance(args[0], Value) or _depends(rest):
+            return None
+        layers = CHAINED[target](self.node, *args[1:], **kwargs)
+        return None if layers is None else args[0].then(*layers)
+
+    def general(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What an operation makes of the places of entries, or of unit vectors."""
+        return GENERAL[target](self.node, target, args, kwargs) if target in GENERAL else None
+
+    def refused(self, target: Any, why: str = "") -> UnsupportedLayer:
+        """The error that names the operation, and where in the network it stands."""
+        stack = self.node.meta.get("nn_module_stack") or {}
+        place = [name.removeprefix("L['self']").strip(".") for name, _ in stack.values()][-1:]
+        step = next((step for name, step in HINTS.items() if name in str(target)), REPLACE_OPERATION)
+        return _unsupported(f"{target} as {self.node.name}{f' in {place[0]}' if place and place[0] else ''}{why}", step)
 
 
 def _depends(argument: object) -> bool:
     """Whether something in an argument depends on the input, or on how large it is."""
     if isinstance(argument, list | tuple):
         return any(map(_depends, argument))
-    return isinstance(argument, Value | Half | Compared | _Open)
+    return isinstance(argument, Value | Open)
 
 
-def _check_same(program: ExportedProgram, net: nn.Sequential) -> None:
+def _open(argument: object) -> bool:
+    """Whether a size that is left open stands in an argument."""
+    return any(map(_open, argument)) if isinstance(argument, list | tuple) else isinstance(argument, Open)
+
+
+def _check_same(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> None:
     """Refuse what computes something else than it was read as, on samples of several sizes, and batches if it can."""
-    (name,) = program.graph_signature.user_inputs
-    example = next(node for node in program.graph.nodes if node.name == name).meta["val"]
+    example = _example(program)
     generator, compared = torch.Generator("cpu").manual_seed(0), 0
     for count in _batches(program, example.shape[0]):
         for scale in SCALES:
             x = torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
-            x = (scale * x).to(example.device, example.dtype)
+            x = (scale * x).to(example.device, dtype)
             with torch.no_grad():
-                wanted, found = program.module()(x), net(x)
+                run = fx.Interpreter(program.graph_module)
+                run.extra_traceback = False
+                tensors = [x if isinstance(each, Value) else each.to(example.device) for each in given]
+                wanted, found = run.run(*tensors)[0], net(x)
             if not wanted.isfinite().all():
                 continue
             compared += 1
@@ -178,11 +307,6 @@ def _batches(program: ExportedProgram, size: Any) -> list[int]:
     return [int(size.node.expr.subs({symbol: low + more for symbol, low in lowest.items()})) for more in (0, 3)]
 
 
-def _unsupported(what: str) -> UnsupportedLayer:
-    return UnsupportedLayer(
-        expected=f"a chain of the operations {OPERATIONS}; clamp from 0, add as x + block(x), and cat of maximum and "
-        "minimum of two halves",
-        got=what,
-        cause="an operation that the bounds have no rule for, or one in a place where they have none",
-        next_step="replace it by one of these, or bound the part of the network without it",
-    )
+def _unsupported(what: str, step: str = REPLACE_OPERATION) -> UnsupportedLayer:
+    cause = "no rule is known for this operation, or for this place of it"
+    return UnsupportedLayer(expected=READABLE, got=what, cause=cause, next_step=step)

@@ -10,7 +10,8 @@ from torch.nn.functional import pad
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.composition import SMALLEST
-from lliptools.nets.gather import selection
+from lliptools.nets.entrywise import Entrywise
+from lliptools.nets.gather import Gather, selection
 from lliptools.nets.linear import TINY, UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
 
@@ -20,6 +21,7 @@ __all__ = [
     "fitting",
     "read_convolution",
     "read_dense",
+    "read_entrywise",
     "read_normalisation",
     "read_shape",
     "read_transposed",
@@ -57,6 +59,22 @@ def read_dense(layer: nn.Linear, name: str, shape: Shape, dtype: torch.dtype) ->
         )
     check_width(name, layer.in_features, shape[0])
     return LinearMap.of(Dense(_copied(layer.weight, dtype), shape), _copied(layer.bias, dtype))
+
+
+def read_entrywise(layer: Entrywise, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """One factor per channel where that is all; else one per output. A reciprocal may be rounded."""
+    weight, bias, index = _copied(layer.weight, dtype), _copied(layer.bias, dtype), layer.index
+    out = shape if index is None else tuple(index.shape)
+    each = weight.expand(out).reshape(out[0], -1)
+    operator: Operator
+    if index is None and (each == each[:, :1]).all():
+        operator = Scale(each[:, 0].clone(), shape)
+    else:
+        index = torch.arange(prod(shape), device=weight.device).reshape(shape) if index is None else index.clone()
+        operator = Gather(weight.expand(out).clone()[..., None], shape, index.reshape(-1, 1))
+    rounded = 0.0 if ((weight == 0) | (weight.abs() == 1)).all() else 2 * UNIT
+    error = (2 * UNIT * bias.detach().abs()).expand(out) if rounded else 0.0
+    return replace(LinearMap.of(operator, None, rounded), bias=bias.expand(out).clone(), bias_error=error)
 
 
 def read_normalisation(

@@ -14,13 +14,24 @@ from lliptools.nets import pixels, readers
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.checked import Checked
 from lliptools.nets.clips import Absolute, Clip, ClippedReLU, Hardtanh, LeakyReLU
+from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.gated import GELU, Hardswish, Mish, SiLU, TanhGELU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.pooling import MaxPool
 from lliptools.nets.residual import Residual
 from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Softsign, Tanh
 
-__all__ = ["ACTIVATIONS", "CONTAINERS", "LINEAR", "OWN", "SUPPORTED", "Reading", "Refusal", "read_activation"]
+__all__ = [
+    "ACTIVATIONS",
+    "CONTAINERS",
+    "LINEAR",
+    "OWN",
+    "READABLE",
+    "SUPPORTED",
+    "Reading",
+    "Refusal",
+    "read_activation",
+]
 
 UNKNOWN = "no rule is known for what this layer computes"
 REPLACE = "replace the layer by a supported one, or fold it into its neighbours"
@@ -159,6 +170,15 @@ STATISTICS = (
     ),
     _number("eps", "> 0", lambda layer: layer.eps > 0),
 )
+MOVES = (
+    "permute.default transpose.int t.default slice.Tensor select.int narrow.default split.Tensor "
+    "split_with_sizes.default unbind.int index_select.default index.Tensor flip.default roll.default expand.default "
+    "repeat.default unsqueeze.default squeeze.dim squeeze.dims squeeze.default stack.default cat.default "
+    "pixel_shuffle.default channel_shuffle.default upsample_nearest2d.vec constant_pad_nd.default pad.default"
+)
+ARITHMETIC = "add.Tensor sub.Tensor rsub.Scalar mul.Tensor div.Tensor neg.default"
+PRODUCTS = "matmul.default mm.default addmm.default bmm.default einsum.default sum.dim_IntList mean.dim cumsum.default"
+MOVES_OF_ONNX = "Transpose Slice Gather Split Concat Expand Tile Unsqueeze Squeeze Pad Add Sub Mul Div Neg"
 MEMORY = "alias.default clone.default contiguous.default detach.default"
 NORMALISE = "_native_batch_norm_legit_no_training.default"
 GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
@@ -169,7 +189,7 @@ PIXELS = Reading(pixels.read_selection, "pad.default", "Pad")
 DROPOUT = Reading(readers.read_unchanged, refusals=(TRAINING,))
 
 LINEAR: dict[type[nn.Module], Reading] = {
-    nn.Linear: Reading(readers.read_dense, "linear.default", "Gemm MatMul Add"),
+    nn.Linear: Reading(readers.read_dense, f"linear.default {PRODUCTS}", "Gemm MatMul Add"),
     nn.Conv1d: Reading(readers.read_convolution, "conv1d.default conv1d.padding", "Conv"),
     nn.Conv2d: Reading(readers.read_convolution, "conv2d.default conv2d.padding", "Conv"),
     nn.ConvTranspose2d: Reading(readers.read_transposed, "conv_transpose2d.input", "ConvTranspose", (GROUPS,)),
@@ -179,6 +199,7 @@ LINEAR: dict[type[nn.Module], Reading] = {
     nn.AdaptiveAvgPool2d: Reading(
         pixels.read_means, "adaptive_avg_pool2d.default mean.dim", "GlobalAveragePool ReduceMean"
     ),
+    Entrywise: Reading(readers.read_entrywise, f"{MOVES} {ARITHMETIC}", MOVES_OF_ONNX),
     nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
     nn.BatchNorm2d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
     nn.ZeroPad2d: Reading(pixels.read_padding, "pad.default", "Pad", (VALUE,)),
@@ -193,7 +214,9 @@ LINEAR: dict[type[nn.Module], Reading] = {
     ),
     nn.PixelShuffle: Reading(pixels.read_selection, "pixel_shuffle.default", "DepthToSpace"),
     nn.PixelUnshuffle: Reading(pixels.read_phases, "pixel_unshuffle.default", "SpaceToDepth"),
-    nn.Flatten: Reading(readers.read_shape, "view.default", "Flatten Reshape", (FIRST_AXIS, LAST_AXIS)),
+    nn.Flatten: Reading(
+        readers.read_shape, "view.default _unsafe_view.default", "Flatten Reshape", (FIRST_AXIS, LAST_AXIS)
+    ),
     nn.Unflatten: Reading(readers.read_shape, "view.default", "Reshape", (_option("dim", UNKNOWN, REPLACE, 1),)),
     nn.Identity: Reading(readers.read_unchanged, MEMORY, "Identity"),
     nn.Dropout: DROPOUT,
@@ -213,6 +236,7 @@ def _names(table: dict[type[nn.Module], Reading]) -> str:
     )
 
 
+READABLE = "layers and operations that docs/supported.md lists, as does lliptools.nets.SUPPORTED"
 SUPPORTED = (
     f"a torch.nn.Sequential of {_names(LINEAR)}, {_names(CONTAINERS)}, the layers of lliptools.layers, and the "
     f"activations {_names(ACTIVATIONS)}"

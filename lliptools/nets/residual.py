@@ -1,4 +1,4 @@
-"""x + block(x) as a layer."""
+"""x + block(x), and shortcut(x) + block(x), as a layer."""
 
 from torch import Tensor, nn
 
@@ -6,16 +6,17 @@ __all__ = ["Residual"]
 
 
 class Residual(nn.Module):
-    """x + block(x), for a block that keeps the shape of its samples.
+    """x + block(x), or shortcut(x) + block(x), for two branches with samples of one shape.
 
-    block: a torch.nn.Sequential of layers that the bounds can read; it may contain residual layers itself.
+    block, shortcut: torch.nn.Sequentials of layers that the bounds can read; they may contain residual layers.
     Source: He et al., "Deep residual learning for image recognition" (CVPR 2016).
     """
 
-    def __init__(self, block: nn.Sequential) -> None:
+    def __init__(self, block: nn.Sequential, shortcut: nn.Sequential | None = None) -> None:
         super().__init__()
         self.block = block
+        self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """x + block(x), same shape as x."""
-        return x + self.block(x)
+        """The sum, of the shape of block(x)."""
+        return (x if self.shortcut is None else self.shortcut(x)) + self.block(x)

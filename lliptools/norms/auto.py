@@ -65,7 +65,7 @@ class UpperNorm:
 
 
 def _count(blocks: tuple[Block, ...]) -> int:
-    return sum(_count(block.inner) if block.inner else 1 for block in blocks)
+    return sum(_count(block.inner + block.shortcut) if block.inner else 1 for block in blocks)
 
 
 @errs("upper", encloses=True)

@@ -109,7 +109,8 @@ class SharedNorm:
 
 def _maps(blocks: tuple[Block, ...]) -> list[LinearMap]:
     """The linear maps whose norms a pass asks for, in order."""
-    return [linear for block in blocks for linear in (_maps(block.inner) if block.inner else [block.linear])]
+    inside = ((_maps(block.inner + block.shortcut) if block.inner else [block.linear]) for block in blocks)
+    return [linear for maps in inside for linear in maps]
 
 
 def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: int) -> Tensor:

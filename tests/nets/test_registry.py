@@ -10,9 +10,10 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.layers.checks import COVERED
+from lliptools.nets.general import GENERAL
 from lliptools.nets.joins import JOINING
 from lliptools.nets.operations import CHAINED
-from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, OWN, SUPPORTED
+from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, OWN, READABLE, SUPPORTED
 
 ROOT = Path(__file__).parents[2]
 TABLES = {"Linear layers": LINEAR, "Containers": CONTAINERS, "Activations": ACTIVATIONS}
@@ -54,13 +55,15 @@ def test_readme_names_the_same(row, kinds):
 def test_errors_name_the_same():
     with pytest.raises(ll.UnsupportedLayer) as error:
         ll.local_bound(nn.Sequential(nn.Softmax(dim=1)), torch.zeros(1, 3), 0.1)
-    assert SUPPORTED in str(error.value)
+    assert READABLE in str(error.value)
     assert all(kind.__name__ in SUPPORTED for kind in EVERY)
 
 
 def test_every_operation_of_a_program_is_one_of_the_registry():
     named = {name for reading in EVERY.values() for name in reading.functions.split()}
-    read = {f"{operation.overloadpacket.__name__}.{operation._overloadname}" for operation in (*CHAINED, *JOINING)}
+    read = {
+        f"{operation.overloadpacket.__name__}.{operation._overloadname}" for operation in (*CHAINED, *JOINING, *GENERAL)
+    }
     assert read == named
 
 

@@ -34,6 +34,7 @@ def _follow(blocks: tuple[Block, ...], h: Tensor, pieces: list[Tensor]) -> Tenso
     for block in blocks:
         if block.inner:
             inside = _follow(block.inner, h, pieces)
+            h = _follow(block.shortcut, h, pieces) if block.shortcut else h
             h = h + inside.reshape(h.shape) if block.skip else inside
         else:
             z = h = block.linear.apply(h)

@@ -73,6 +73,7 @@ def layers(blocks: tuple[BlockBound, ...], columns: Tensor | None = None, within
             columns = block.norm.new_ones(1, *block.linear.in_shape)
         if block.inner:
             yield from layers(block.inner, columns, f"{name}.")
+            yield from layers(block.shortcut, columns, f"{name}'")
         else:
             yield Layer(name, block, columns)
         columns = block.slope

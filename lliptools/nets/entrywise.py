@@ -1,0 +1,28 @@
+"""What programs do with entries one by one: move them, scale them, shift them, as one layer."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Entrywise"]
+
+
+class Entrywise(nn.Module):
+    """Every output is one input times a factor, plus a shift: 0 · x + shift where an output reads none.
+
+    weight, bias: of a shape that broadcasts to an output sample's. index: the shape of an output sample, the place of
+    the input in the flat sample; None where every output reads its own input.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    index: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, index: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().clone())
+        self.register_buffer("bias", torch.zeros_like(weight) if bias is None else bias.detach().clone())
+        self.register_buffer("index", index)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *shape) -> (batch, *the output's shape)."""
+        return (x if self.index is None else x.flatten(1)[:, self.index]) * self.weight + self.bias

@@ -1,0 +1,201 @@
+"""Networks with a forward method of their own are read by the operations that it computes, and left as they were."""
+
+import pytest
+import torch
+from test_programs import Written
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import lliptools as ll
+
+F = nn.functional
+
+
+class Block(nn.Module):
+    """As in a ResNet: two normalised convolutions, and a projection where the shape changes."""
+
+    def __init__(self, before, after, stride):
+        super().__init__()
+        self.one = nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after))
+        self.two = nn.Sequential(nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))
+        same = before == after and stride == 1
+        self.over = (
+            nn.Sequential() if same else nn.Sequential(nn.Conv2d(before, after, 1, stride), nn.BatchNorm2d(after))
+        )
+
+    def forward(self, x):
+        out = self.two(F.relu(self.one(x), inplace=True))
+        out += self.over(x)
+        return F.relu(out)
+
+
+class ResNet(nn.Module):
+    def __init__(self, width=4, blocks=((1, 1), (2, 2))):
+        super().__init__()
+        self.calls = 0
+        self.start = nn.Conv2d(3, width, 3, padding=1)
+        widths = [width, *(width * factor for factor, _ in blocks)]
+        self.body = nn.Sequential(
+            *(Block(a, b, stride) for a, b, (_, stride) in zip(widths[:-1], widths[1:], blocks, strict=True))
+        )
+        self.head = nn.Linear(widths[-1], 5)
+
+    def forward(self, x):
+        h = self.body(F.relu(self.start(x)))
+        return self.head(F.adaptive_avg_pool2d(h, 1).view(x.size(0), -1))
+
+
+def randomised(net):
+    for tensor in net.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) - 0.5 * (tensor.dim() > 1))
+    return net.eval()
+
+
+def own(forward, **parts):
+    return randomised(Written(forward, **parts))
+
+
+def layers(kind=nn.Linear):
+    return {"a": kind(4, 4), "b": kind(4, 3)}
+
+
+@torch.no_grad()
+def old_weight_norm():
+    with pytest.warns(FutureWarning):
+        layer = torch.nn.utils.weight_norm(nn.Linear(4, 4))
+    return nn.Sequential(layer, nn.ReLU(), nn.Linear(4, 3)).eval()
+
+
+MEAN, STD = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.25, 0.3]).view(3, 1, 1)
+READ = {
+    "own forward": lambda: own(lambda m, x: m.b(F.relu(m.a(x))), **layers()),
+    "a subclass of Sequential": lambda: type("Sub", (nn.Sequential,), {})(nn.Linear(4, 4), nn.ReLU()),
+    "spectral norm": lambda: nn.Sequential(
+        parametrizations.spectral_norm(nn.Linear(4, 4)), nn.ReLU(),
+        parametrizations.weight_norm(nn.Linear(4, 3))).eval(),
+    "orthogonal": lambda: nn.Sequential(parametrizations.orthogonal(nn.Linear(4, 4)), nn.Tanh(), nn.Linear(4, 3)),
+    "the older weight norm": old_weight_norm,
+    "one point at a time": lambda: own(lambda m, x: m.b(m.a(x.view(x.shape[0], 2, 2).flatten(1)).relu()), **layers()),
+    "a layer of one's own": lambda: nn.Sequential(
+        nn.Linear(4, 4), own(lambda m, x: (2 * m.a(x)).relu(), a=nn.Linear(4, 4)), ll.layers.SLLLinear(4, 6)),
+    "nested": lambda: nn.Sequential(nn.Sequential(nn.Linear(4, 4), own(lambda m, x: x - x.mean(1, keepdim=True)))),
+    "in a residual": lambda: nn.Sequential(ll.nets.Residual(own(lambda m, x: m.a(x).relu() / 3, a=nn.Linear(4, 4)))),
+}  # fmt: skip
+IMAGES = {
+    "resnet": lambda: randomised(ResNet()),
+    "normalised images": lambda: nn.Sequential(
+        own(lambda m, x: (x - m.mean) / m.std, mean=MEAN, std=STD),
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5)),
+    "channels last": lambda: own(
+        lambda m, x: m.b(m.a(x.permute(0, 2, 3, 1)).relu().flatten(1)), a=nn.Linear(3, 4), b=nn.Linear(256, 5)),
+    "padded shortcut": lambda: own(
+        lambda m, x: m.b((m.a(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 0))).relu().flatten(1)),
+        a=nn.Conv2d(3, 4, 3, 2, 1), b=nn.Linear(64, 5)),
+    "dense": lambda: own(
+        lambda m, x: m.b(
+            torch.cat([x, m.a(x).relu(), x.mean((2, 3), keepdim=True).expand(-1, -1, 8, 8)], 1).flatten(1)),
+        a=nn.Conv2d(3, 2, 3, padding=1), b=nn.Linear(512, 5)),
+    "shuffled": lambda: own(
+        lambda m, x: F.channel_shuffle(F.interpolate(m.a(x), scale_factor=2), 2).relu().mean((2, 3)),
+        a=nn.Conv2d(3, 4, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*READ, *IMAGES])
+def test_what_is_read_is_what_the_network_does(name):
+    torch.manual_seed(0)
+    dtype = torch.float64 if len(name) % 3 else torch.float32
+    net = (READ | IMAGES)[name]().to(dtype)
+    x = torch.rand(2, *((3, 8, 8) if name in IMAGES else (4,)), dtype=dtype)
+    blocks = ll.bounds.local.read(net, x)
+    wanted = net.double()(x.double())
+    torch.testing.assert_close(ll.nets.forward(blocks, x.double().flatten(1)), wanted, rtol=1e-9, atol=1e-9)
+    net.to(dtype)
+    for bound in (ll.local_bound, ll.global_bound, ll.merged_bound):
+        found = bound(net, x, 0.1)
+        assert (ll.sampled_bound(net, x, 0.1, samples=8, steps=1).value <= found.value).all()
+        assert found.value.isfinite().all()
+    assert ll.certify(net, x, wanted.argmax(1), 1e-6).holds.all()
+
+
+def test_reading_leaves_a_network_as_it_was():
+    net = randomised(ResNet())
+    passes, x = [], torch.rand(1, 3, 8, 8)
+    net.head.weight.grad = torch.ones_like(net.head.weight)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    attributes = {module: dict(vars(module)) for module in net.modules()}
+    stream = torch.get_rng_state()
+    net.forward = lambda x: passes.append(len(x)) or ResNet.forward(net, x)
+    blocks = ll.bounds.local.read(net, x)
+    del net.forward
+    assert len(passes) <= 3
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert (net.head.weight.grad == 1).all()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert all(vars(module) == kept for module, kept in attributes.items())
+    with torch.no_grad():
+        net.head.weight.zero_()
+    assert ll.nets.forward(blocks, torch.rand(1, 192).double()).std() > 0  # what was read is a copy
+
+
+def test_an_attribute_that_forward_sets_is_set_back():
+    def forward(m, x):
+        m.last = x
+        return m.a(x)
+
+    net = own(forward, a=nn.Linear(4, 4))
+    ll.local_bound(net, torch.rand(1, 4), 0.1)
+    assert not torch._is_functional_tensor(getattr(net, "last", torch.zeros(1)))
+    assert type(getattr(net, "last", torch.zeros(1))) is torch.Tensor
+
+
+REFUSED = {
+    "a choice by the input": (lambda m, x: m.a(x) if x.sum() > 0 else -m.a(x), "torch.export can follow|says"),
+    "a softmax": (lambda m, x: m.a(x).softmax(1), r"aten\.softmax\.int as softmax in the network .*drop it"),
+    "attention": (lambda m, x: m.a(x) * m.b(x), r"aten\.mul\.Tensor"),
+    "normalised by the sample": (lambda m, x: F.layer_norm(m.a(x), (4,)), "layer_norm .*deviation"),
+    "random": (lambda m, x: m.a(x) + torch.randn(4), "from call to call"),
+    "dropout": (lambda m, x: F.dropout(m.a(x)), r"net\.eval\(\)"),
+    "numpy": (lambda m, x: m.a(x) + torch.as_tensor(x.detach().numpy()), "follow"),
+    "mixing the batch": (lambda m, x: m.a(x) - m.a(x).mean(0), r"aten\.mean"),
+    "another precision": (lambda m, x: m.a(x.half().to(x.dtype)), "turns torch.float32 into torch.float16"),
+    "two outputs": (lambda m, x: (m.a(x), m.b(x)), "1 inputs, 2 outputs"),
+    "a step": (lambda m, x: m.a(x).sign(), "sign"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_all_else_is_refused(name):
+    forward, said = REFUSED[name]
+    net = own(forward, a=nn.Linear(4, 4), b=nn.Linear(4, 4))
+    with pytest.raises((ll.UnsupportedLayer, ll.InvalidInput), match=said):
+        ll.local_bound(net, torch.rand(2, 4), 0.1)
+
+
+def test_statistics_that_are_kept_are_refused_and_left():
+    net = own(lambda m, x: m.b(m.a(x)), a=nn.Linear(4, 4), b=nn.BatchNorm1d(4)).train()
+    before = net.b.running_mean.clone()
+    with pytest.raises((ll.UnsupportedLayer, ll.InvalidInput), match=r"net\.eval\(\)"):
+        ll.local_bound(net, torch.rand(2, 4), 0.1)
+    assert torch.equal(net.b.running_mean, before)
+    assert net.b.num_batches_tracked == 0
+
+
+def test_training_mode_that_changes_nothing_is_read():
+    net = own(lambda m, x: m.a(x), a=nn.Linear(4, 4)).train()
+    assert ll.local_bound(net, torch.rand(1, 4), 0.1).value.isfinite()
+    assert net.training
+
+
+def test_no_gradient_is_promised():
+    net = own(lambda m, x: m.a(x), a=nn.Linear(4, 4))
+    with pytest.raises(ll.UnsupportedLayer, match="without gradients"):
+        ll.local_bound(net, torch.rand(1, 4), 0.1, differentiable=True)
+
+
+def test_hooks_are_refused():
+    net = own(lambda m, x: m.a(x), a=nn.Linear(4, 4))
+    net.a.register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(ll.UnsupportedLayer, match="forward hook"):
+        ll.local_bound(net, torch.rand(1, 4), 0.1)
