@@ -29,7 +29,7 @@ PROBABILITIES = Refusal(
     "probabilities, which keep the order of the outputs: margins and labels are read before them",
     "drop it where it is the last layer: net = net[:-1]",
 )
-REFUSED = {
+REFUSED: dict[type[nn.Module], Refusal] = {
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm), BY_SAMPLE),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax, nn.Softmax2d), PROBABILITIES),
 }

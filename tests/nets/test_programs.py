@@ -185,7 +185,6 @@ LINEAR_AND_JOINED = {
     "a mean over units": lambda m, x: m.a(x).mean(1, keepdim=True),
     "a reflection": lambda m, x: F.pad(m.a(x).unflatten(1, (1, 2, 2)), (1, 1, 1, 1), "reflect").flatten(1),
     "another pooling": (lambda m, x: F.max_pool1d(m.a(x)[:, None], 2).flatten(1)),
-    "another pooling": (lambda m, x: F.max_pool1d(m.a(x)[:, None], 2).flatten(1)),
     "many axes": (lambda m, x: F.linear(m.a(x).unflatten(1, (2, 2)), m.b.weight[:, :2]).movedim(1, 2).flatten(1)),
     "a matrix in front": (lambda m, x: (m.b.weight[:3] @ x[:, :, None]).squeeze(-1)),
     "a product by name": (lambda m, x: torch.einsum("bi,ij->bj", m.a(x).relu(), m.b.weight)),
