@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +85,10 @@ Proofs = Annotated[
 ]
 Course = Annotated[Path, typer.Argument(help="Folder for the course; what it contains already is kept.")]
 Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
+Shells = Annotated[
+    int, typer.Option(help="Cut each ball into so many shells; pays where clips were trained in.", min=1)
+]
+Linear = Annotated[bool, typer.Option("--linear", help="Also bound undecided margins by linear functions.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")]
 Port = Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)]
 Browser = Annotated[bool, typer.Option(help="Open a browser.")]
@@ -184,6 +189,8 @@ def evaluate(
     eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
     bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default each of them.")] = None,
     points: Annotated[int | None, typer.Option(help="The first so many test points, 0 for all.", min=0)] = None,
+    shells: Shells = 1,
+    linear: Linear = False,
     device: Device = "cpu",
     json_file: Json = None,
 ) -> None:
@@ -204,7 +211,11 @@ def evaluate(
         chosen = slice((recipe.measured if points is None else points) or None)
         x, y = data.x_test[chosen].to(own), data.y_test[chosen].to(own)
         bounds = {each.value: ll.BOUNDS[each.value] for each in bound or Upper}
-        tables = accuracy_by_bound(net, x, y, eps or recipe.radii, bounds, over=resumable(net, bounds, json_file))
+        how: dict[str, Any] = {"shells": shells, "linear": linear}
+        over = resumable(net, [*bounds, repr(how)], json_file)
+        tables = accuracy_by_bound(
+            net, x, y, eps or recipe.radii, bounds, certifier=partial(ll.certify, **how), over=over
+        )
         if not Team.here().leads:
             return
     print(f"{network}, {len(x)} test points of {recipe.data.__name__}; certified by the bound that a column names")
@@ -223,6 +234,8 @@ def bounds(
     eps: Annotated[list[float], typer.Option(help="Radius, repeatable, in the units of the points.")],
     labels: Labels = None,
     bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default global and local.")] = None,
+    shells: Shells = 1,
+    linear: Linear = False,
     architecture: Architecture = None,
     device: Device = "cpu",
     json_file: Json = None,
@@ -243,7 +256,9 @@ def bounds(
         x = read_array(points, "points").to(own)
         y = None if labels is None else read_array(labels, "labels").to(own)
         names = [each.value for each in bound or (Upper("global"), Upper("local"))]
-        rows = report(net, x, y, eps, names, over=resumable(net, names, json_file))
+        how: dict[str, Any] = {"shells": shells, "linear": linear}
+        over = resumable(net, [*names, repr(how)], json_file)
+        rows = report(net, x, y, eps, names, certifier=partial(ll.certify, **how), over=over)
         if not Team.here().leads:
             return
     print(table(rows))
@@ -263,12 +278,14 @@ def certify(
     """Certify a saved network at points of a file by the local bound, and write proofs that any program can check."""
     import torch
 
+    import lliptools as ll
     from lliptools.batchwise import write_or_print
     from lliptools.certificates.files import certificate
     from lliptools.certificates.report import read_array, report, table
 
+    any_two = partial(ll.certify, centred=False)  # what a file proves holds between any two points
     net, x = _load(network, architecture, trust), read_array(points, "points")
-    rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"])
+    rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"], certifier=any_two)
     print(table(rows))
     if to is not None:
         text, held = certificate(net, x, torch.tensor([row["label"] for row in rows]), eps, network)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import starmap
 from typing import Any
 
@@ -9,14 +10,15 @@ from torch import Tensor, nn
 
 from lliptools.bounds import local_bound
 from lliptools.certificates.attacks import is_correct, pgd
-from lliptools.certificates.certificate import BoundFunction, certify
+from lliptools.certificates.certificate import BoundFunction, Certificate, certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 
-__all__ = ["AccuracyTable", "AccuracyTables", "Over", "Part", "Work", "accuracy_by_bound", "by_bound_text"]
+__all__ = ["AccuracyTable", "AccuracyTables", "Certifier", "Over", "Part", "Work", "accuracy_by_bound", "by_bound_text"]
 __all__ += ["certified_accuracy"]
 
 AT_ONCE = 256
+Certifier = Callable[..., Certificate]
 Part = tuple[Tensor, Tensor, float]  # points (batch, *sample), labels (batch,), radius
 Work = Callable[[Tensor, Tensor, float], Any]
 Over = Callable[[Work, Iterable[Part]], Iterable[Any]]  # as itertools.starmap: what work returns for every part
@@ -64,6 +66,9 @@ def certified_accuracy(
     eps: float | Sequence[float] | None = None,
     bound: BoundFunction = local_bound,
     *,
+    centred: bool = True,
+    shells: int = 1,
+    linear: bool = False,
     progress: bool = False,
 ) -> AccuracyTable | AccuracyTables:
     """Clean, attacked and certified accuracy at one finite radius, or at several in one pass over the points.
@@ -71,6 +76,7 @@ def certified_accuracy(
     * x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, without y:
       certified_accuracy(net, loader, eps).
     * eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
+    * centred, shells, linear: as of certify.
     * The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy on the whole ball, whatever
       domain the bound has. progress: show a bar.
 
@@ -80,13 +86,14 @@ def certified_accuracy(
     asked: Any = y if eps is None else eps
     if asked is None or isinstance(asked, Tensor):
         raise InvalidInput(
-            expected="certified_accuracy(net, x, y, eps), or certified_accuracy(net, loader, eps)",
+            expected="certified_accuracy(net, x, y, eps), or (net, loader, eps), with one finite number as eps",
             got="no eps" if asked is None or eps is None else "eps as a tensor",
             cause="labels without a radius after them, or a tensor of radii",
             next_step="pass a float, or a list of several",
         )
     radii = asked if isinstance(asked, Sequence) else [asked]
-    tables = accuracy_by_bound(net, x, labels, radii, {"": bound}, progress=progress)[""]
+    certifier = partial(certify, centred=centred, shells=shells, linear=linear)
+    tables = accuracy_by_bound(net, x, labels, radii, {"": bound}, certifier=certifier, progress=progress)[""]
     return tables if isinstance(asked, Sequence) else tables[0]
 
 
@@ -97,20 +104,23 @@ def accuracy_by_bound(
     eps: Sequence[float],
     bounds: Mapping[str, BoundFunction],
     *,
+    certifier: Certifier = certify,
     over: Over = starmap,
     progress: bool = False,
 ) -> dict[str, AccuracyTables]:
     """AccuracyTables for each of several upper bounds by name, in one pass over the points with one attack for all.
 
-    over: who does the parts, as batchwise.in_rounds; by default this process, one after the other. The others, and
-    what is raised: as of certified_accuracy.
+    * certifier: certify, or the same with other options.
+    * over: who does the parts, as batchwise.in_rounds; by default this process, one after the other.
+
+    The others, and what is raised: as of certified_accuracy.
     """
     from tqdm.auto import tqdm
 
     def counts(inputs: Tensor, labels: Tensor, radius: float) -> list[int]:
         right = is_correct(net, inputs, labels)
         attacked = is_correct(net, pgd(net, inputs, labels, radius), labels)
-        certified = (certify(net, inputs, labels, radius, bound=bound).holds for bound in bounds.values())
+        certified = (certifier(net, inputs, labels, radius, bound=bound).holds for bound in bounds.values())
         return [len(right), *(int(held.sum()) for held in (right, attacked, *certified))]
 
     radii = list(eps)

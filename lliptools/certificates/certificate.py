@@ -53,7 +53,7 @@ def certify(
     eps: float | Tensor,
     bound: BoundFunction = local_bound,
     *,
-    centred: bool = False,
+    centred: bool = True,
     shells: int = 1,
     linear: bool = False,
     outward: bool = True,
@@ -63,7 +63,7 @@ def certify(
     * x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x. With a bound on an input
       domain, the ball is the part of it that lies in the domain.
     * centred: ask bounds that can (local, path, merged, tightest) for centred constants, which are smaller: a
-      certificate compares with the centre only. Else the constants hold between any two points of the ball.
+      certificate compares with the centre only. Without it the constants hold between any two points of the ball.
     * shells: how many concentric shells the way to the edge is divided into (shells.falls); for a bound whose constant
       climbs steeply with the radius.
     * linear: also bound undecided margins by linear functions, backwards through the network (linear_margins).

@@ -39,7 +39,7 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
     """
     blocks = read(net, x)
     file = {"format": FORMAT, "claim": CLAIM, "name": name, "network": _network(blocks)}
-    held, points = certify(net, x, y, eps).holds, []
+    held, points = certify(net, x, y, eps, centred=False).holds, []
     for index in held.nonzero()[:, 0].split(AT_ONCE) if held.any() else ():
         for k, point in zip(index.tolist(), _points(net, blocks, x[index], y[index], eps), strict=True):
             try:

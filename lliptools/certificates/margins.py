@@ -50,7 +50,7 @@ def margin_error(logits: Center, margin: Tensor, y: Tensor) -> Tensor:
     """How far rounding may have moved margins (batch, classes) of logits, with the difference's own; 0 for j = y."""
     own = own_class(margin, y)
     error = logits.doubt + logits.doubt.gather(1, y[:, None])
-    return torch.as_tensor(enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())).to(margin)
+    return torch.zeros_like(margin) + enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())
 
 
 def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tensor) -> Tensor:

@@ -29,8 +29,9 @@ def certified_radius(
     y: Tensor,
     bound: BoundFunction = local_bound,
     *,
-    centred: bool = False,
+    centred: bool = True,
     shells: int = 1,
+    linear: bool = False,
     tolerance: float = 1e-6,
 ) -> Tensor:
     """Largest radius at which each point certifies, by bisection: x (batch, *sample), y (batch,) -> (batch,).
@@ -39,14 +40,15 @@ def certified_radius(
       probabilistic norm), or is 1e300, beyond which none is tried.
     * It is 0 where class y does not strictly win at the point, inf where the global bound of every f_y − f_j is 0.
     * With a probabilistic norm each of some 20 trials fails with the probability of one certificate.
+    * centred, linear: as of certify. shells: then march outwards to twice that radius, shell by shell, as long as
+      something is left of every margin.
 
-    shells: then march outwards to twice that radius, shell by shell, as long as something is left of every margin.
     Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
     check_tolerance(tolerance)
     shell_radii(torch.ones(1), shells)
     if shells > 1:
-        whole = certified_radius(net, x, y, bound, centred=centred, tolerance=tolerance)
+        whole = certified_radius(net, x, y, bound, centred=centred, linear=linear, tolerance=tolerance)
         return _marched(net, x, y, bound, whole, shells)
     here = certify(net, x, y, 0.0, bound=bound, centred=centred)
     # Enclosed too: a constant whose rounded value is 0 need not be 0, and then the radius is finite.
@@ -58,7 +60,7 @@ def certified_radius(
         nearest = (margin / here.bound.pairwise(y)).amin(dim=1)  # more than the radius by any bound
 
     def holds(index: Tensor, radius: Tensor) -> Tensor:
-        return certify(net, x[index], y[index], radius, bound=bound, centred=centred).holds
+        return certify(net, x[index], y[index], radius, bound=bound, centred=centred, linear=linear).holds
 
     known = torch.where(here.holds & (constants == 0).all(dim=1), torch.inf, 0.0).to(by_global)
     below, above = by_global * (1 - tolerance / 4), by_global * (1 + tolerance / 4)

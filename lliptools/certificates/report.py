@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import BOUNDS, round_down, round_up
 from lliptools.bounds.reading import read
-from lliptools.certificates.accuracy import Over
+from lliptools.certificates.accuracy import Certifier, Over
 from lliptools.certificates.certificate import Certificate, certify
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward
@@ -50,12 +50,20 @@ def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
 
 
 def report(
-    net: nn.Module, x: Tensor, y: Tensor | None, radii: Sequence[float], names: Sequence[str], *, over: Over = starmap
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor | None,
+    radii: Sequence[float],
+    names: Sequence[str],
+    *,
+    certifier: Certifier = certify,
+    over: Over = starmap,
 ) -> list[dict[str, Any]]:
     """A row for every radius and point, of what JSON can hold: the bound on the ball around it, and what it certifies.
 
     * x: (points, *sample). y: labels, (points,); without them what the network predicts is certified.
     * names: names of upper bounds in lliptools.BOUNDS.
+    * certifier: certify, or the same with other options.
     * over: who does the parts, as batchwise.in_rounds; by default this process, one after the other.
 
     Raises what lliptools.certify raises.
@@ -75,7 +83,7 @@ def report(
     y = predicted if y is None else check_labels(y, len(x), logits.shape[1], x.device)
 
     def proved(points: Tensor, labels: Tensor, eps: float) -> list[dict[str, Any]]:
-        found = {name: certify(net, points, labels, eps, bound=BOUNDS[name]) for name in names}
+        found = {name: certifier(net, points, labels, eps, bound=BOUNDS[name]) for name in names}
         margin = found[names[0]].margin
         return [
             {"margin": _number(margin[k]), "bounds": {name: _proof(each, k) for name, each in found.items()}}
@@ -97,6 +105,7 @@ def _proof(certificate: Certificate, k: int) -> dict[str, Any]:
     return {
         "lipschitz": _number(bound.value[k]),
         "kind": bound.kind,
+        "between": bound.between,
         "failure_probability": bound.failure_probability,
         "arithmetic": bound.arithmetic,
         "worst_margin": _number(certificate.worst_margin[k]),
@@ -126,7 +135,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         counts = (f"{sum(each[name]['certified'] for each in same)} by {name}" for name in bounds)
         lines.append(f"certified (✔) at eps = {eps!r}: of {len(same)} points {', '.join(counts)}")
     for name, each in bounds.items():
-        lines.append(f"{name}: {each['kind']} bound of the Lipschitz constant on the ball; {each['arithmetic']}")
+        lines.append(f"{name}: {each['kind']} bound of the slope between {each['between']}; {each['arithmetic']}")
     return "\n".join(lines)
 
 

@@ -50,7 +50,9 @@ class Cascade:
         return "\n".join(lines)
 
 
-def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, tolerance: float = 1e-3) -> Cascade:
+def certify_in_stages(
+    net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, centred: bool = True, tolerance: float = 1e-3
+) -> Cascade:
     """Certify labels as certify with local_bound does, at a fraction of its cost on large convolutions.
 
     1. The global upper bound by Fourier transform certifies what is far from any other class.
@@ -58,7 +60,8 @@ def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor,
     3. The local bound with the norms of large layers as they are and those of small ones masked certifies more.
     4. In between, upper norms of masked layers, first rough, then as tight as tolerance, certify point by point.
 
-    x: (batch, *sample), y: (batch,), eps: a number or (batch,). All stages together fail with probability 1e-9 at most.
+    x: (batch, *sample), y: (batch,), eps: a number or (batch,). centred: as of certify. All stages together fail with
+    probability 1e-9 at most.
     Raises InvalidInput and UnsupportedLayer.
     """
     check_tolerance(tolerance)
@@ -67,14 +70,14 @@ def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor,
     spent = [0.0]
 
     def certifies(bound: BoundFunction, index: Tensor) -> tuple[Tensor, Tensor]:
-        found = certify(net, x[index], y[index], radius[index], bound=bound)
+        found = certify(net, x[index], y[index], radius[index], bound=bound, centred=centred)
         spent.append(found.bound.failure_probability)
         # A point that is misclassified, or whose logits tie, is decided as well.
         return found.holds, found.holds | ~(found.margin > 0)
 
     def drops(steps: int, index: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):  # float32, and no less
-            could = _could_hold(net, x[index], y[index], radius[index], steps)
+            could = _could_hold(net, x[index], y[index], radius[index], steps, centred=centred)
         return torch.zeros_like(could), ~could
 
     stages: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -96,14 +99,14 @@ def certify_in_stages(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor,
 
 
 @torch.no_grad()
-def _could_hold(net: nn.Module, x: Tensor, y: Tensor, radius: Tensor, steps: int) -> Tensor:
+def _could_hold(net: nn.Module, x: Tensor, y: Tensor, radius: Tensor, steps: int, *, centred: bool) -> Tensor:
     """Whether a local bound that is too small certifies: (batch,). Where it does not, no larger one can.
 
-    Norms from below make smaller balls, so smaller boxes, fewer varying units and a smaller bound. In float32, with
-    room for its rounding.
+    Norms from below make smaller balls, so smaller boxes, fewer varying units, flatter secants and a smaller bound. In
+    float32, with room for its rounding.
     """
     center, blocks = check_input(net, x).float(), read_blocks(net, x.shape[1:], torch.float32)
-    found = passed(blocks, center, radius.float(), Interval & Ball, LanczosNorm(steps))
+    found = passed(blocks, center, radius.float(), Interval & Ball, LanczosNorm(steps), centred=centred)
     values = at_center(blocks, Center(center, torch.zeros_like(center)))
     margin, worst = worst_margins(found, values, y.to(center.device, torch.int64), radius.float())
     other = ~own_class(margin, y.to(center.device, torch.int64))

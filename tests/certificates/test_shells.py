@@ -54,11 +54,11 @@ def test_shells_never_lose_and_are_never_broken(name, bound):
 def test_locality_pays():
     net, x = ll.nets.load("digits-clipped"), ll.training.digits().x_test[:40]
     y = ll.training.digits().y_test[:40]
-    whole = ll.certified_radius(net, x, y, tolerance=1e-3)
-    marched = ll.certified_radius(net, x, y, tolerance=1e-3, shells=16)
+    whole = ll.certified_radius(net, x, y, tolerance=1e-3, centred=False)
+    marched = ll.certified_radius(net, x, y, tolerance=1e-3, centred=False, shells=16)
     assert marched.mean() > 1.05 * whole.mean()
-    held = ll.certify(net, x, y, 0.3, shells=16)
-    assert held.holds.sum() > ll.certify(net, x, y, 0.3).holds.sum()
+    held = ll.certify(net, x, y, 0.3, centred=False, shells=16)
+    assert held.holds.sum() > ll.certify(net, x, y, 0.3, centred=False).holds.sum()
     assert (held.eps == 0.3).all()
 
 

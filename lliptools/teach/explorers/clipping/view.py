@@ -55,7 +55,7 @@ class ClipView:
         with torch.no_grad():
             self.right = forward(read_blocks(net, x.shape[1:]), x.double()).argmax(dim=1) == y
         self.everywhere = global_bound(net, x[:1], norm=UpperNorm(tolerance=effort.tolerance))
-        self.certificate = certify(net, x, y, eps, bound=effort.bound())
+        self.certificate = certify(net, x, y, eps, bound=effort.bound(), centred=False)
 
     @cached_property
     def hidden(self) -> tuple[Layer, ...]:

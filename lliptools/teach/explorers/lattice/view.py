@@ -209,7 +209,7 @@ def lattice_row(
         if (tried := affordable(found)).any():
             merged[part[tried.cpu()]] = True
         if kind == "upper":
-            holds[part] = certify(net, points, labels, radii[part], bound=bound).holds.cpu()
+            holds[part] = certify(net, points, labels, radii[part], bound=bound, centred=False).holds.cpu()
     return LatticeRow(values, holds, merged, kind, done, seconds, note)
 
 

@@ -74,7 +74,7 @@ def by_assumption(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, constant
     proved, tightest = math.inf, "global"
     for name, bound in bounds.items() if smallest > 0 else ():
         try:
-            certificate = certify(net, x, y, radius, bound=bound)
+            certificate = certify(net, x, y, radius, bound=bound, centred=False)
         except (InvalidInput, UnsupportedLayer):
             continue
         value = certificate.bound.value.item()
@@ -111,7 +111,7 @@ def _reach(name: str, bound: Bound, y: Tensor, radius: float) -> Reach:
 def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, bound: BoundFunction) -> float:
     """The largest radius, a little below a reach, that really certifies; 0 where none does."""
     if not (0 < reach < math.inf):
-        return certified_radius(net, x, y, bound=bound).item()
+        return certified_radius(net, x, y, bound=bound, centred=False).item()
     radii = reach.double() * (1 - torch.tensor([1e-12, 1e-9, 1e-6, 1e-3], dtype=torch.float64, device=reach.device))
     return max(radii[_holds(net, x, y, radii, bound)].tolist(), default=0.0)
 
@@ -119,5 +119,5 @@ def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, bound: B
 def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, bound: BoundFunction) -> Tensor:
     """Whether each radius certifies, in one batched call: (radii,) bool."""
     many = len(radii)
-    found = certify(net, x.expand(many, *x.shape[1:]), y.expand(many), radii.to(x.device), bound=bound)
+    found = certify(net, x.expand(many, *x.shape[1:]), y.expand(many), radii.to(x.device), bound=bound, centred=False)
     return found.holds.to(radii.device)

@@ -50,7 +50,8 @@ class NeuronView:
 
         def certificate(trials: Tensor, bound: BoundFunction) -> Certificate:
             count = len(trials)
-            return certify(net, batch.expand(count, *batch.shape[1:]), label.expand(count), trials, bound=bound)
+            inputs = batch.expand(count, *batch.shape[1:])
+            return certify(net, inputs, label.expand(count), trials, bound=bound, centred=False)
 
         found = certificate(radii, effort.bound())
         logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
@@ -68,7 +69,7 @@ class NeuronView:
 
         self.radius, more = largest_radius(local_holds, radii, self.holds, effort.precision)
         if self.holds.all() and effort == Effort():  # beyond the radii
-            self.radius, more = certified_radius(net, batch, label).item(), False
+            self.radius, more = certified_radius(net, batch, label, centred=False).item(), False
         # Margin over constant, or a little further by the last layer's box.
         self.radius_global, more_global = max(reach, 0.0) if reach == reach else 0.0, False
         if 0 < reach < math.inf:
