@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -105,34 +104,21 @@ def from_below(W: Tensor) -> Tensor:
     return (W @ v).flatten(-2).norm(dim=-1)
 
 
-@dataclass(frozen=True)
-class Question:
-    """One number: the keyword, the right answer, what is said of a wrong one, and by what fraction it may be off.
+class Questions(Exercise):
+    """An exercise whose answers are numbers by keyword; it names every gap, and what is still to be answered.
 
-    slips: the classic wrong numbers.
+    questions: the keyword, the right number, what is said of a wrong one, and the classic wrong ones, one by one. off:
+    by what fraction a number may be off.
     """
 
-    name: str
-    truth: float
-    gap: str
-    tolerance: float = 1e-9
-    slips: tuple[float, ...] = ()
-
-    def met(self, value: float) -> bool:
-        """Whether the number is right; NaN is not."""
-        return abs(value - self.truth) <= self.tolerance * (abs(self.truth) or 1.0)
-
-
-class Questions(Exercise):
-    """An exercise whose answers are numbers by keyword; it names every gap, and what is still to be answered."""
-
-    questions: ClassVar[tuple[Question, ...]]
+    questions: ClassVar[tuple[tuple[str, float, str, tuple[float, ...]], ...]]
+    off = 1e-9
 
     def __init__(self) -> None:
         super().__init__()
-        self.reference = {each.name: each.truth for each in self.questions}
+        self.reference = {name: truth for name, truth, *_ in self.questions}
         self.wrong = tuple(
-            ({**self.reference, each.name: slip}, each.gap) for each in self.questions for slip in each.slips
+            ({**self.reference, name: slip}, gap) for name, _, gap, slips in self.questions for slip in slips
         )
 
     def __call__(self, **answers: float | None) -> Outcome:  # type: ignore[override]
@@ -141,14 +127,16 @@ class Questions(Exercise):
 
     def check(self, answers: dict[str, Any]) -> Outcome:
         """Raise for every gap at once, then for what is left."""
-        names = [each.name for each in self.questions]
+        names = list(self.reference)
         if unknown := sorted(set(answers) - set(names)):
             raise Wrong(f"there is no question {unknown}; they are {names}")
-        filled = {name: value for name, value in answers.items() if value is not None}
+        filled = {name: answers[name] for name in names if answers.get(name) is not None}
         if numberless := [name for name, value in filled.items() if not isinstance(value, int | float)]:
             raise Wrong(f"{', '.join(numberless)}: a number is wanted")
-        if gaps := [each.gap for each in self.questions if each.name in filled and not each.met(filled[each.name])]:
-            raise Wrong("\n".join(gaps))
+        off = {name: self.off * (abs(truth) or 1.0) for name, truth in self.reference.items()}
+        wrong = [name for name, value in filled.items() if not abs(value - self.reference[name]) <= off[name]]
+        if wrong:
+            raise Wrong("\n".join(gap for name, _, gap, _ in self.questions if name in wrong))
         if left := [name for name in names if name not in filled]:
             raise NotAttempted(f"put a number for {', '.join(left)}")
         return Outcome("right", f"on {len(names)} cases")

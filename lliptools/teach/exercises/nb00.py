@@ -1,6 +1,6 @@
 """The self-test of notebook 00."""
 
-from lliptools.teach.exercises.answers import Question, Questions
+from lliptools.teach.exercises.answers import Questions
 
 __all__ = ["SelfTest"]
 
@@ -9,7 +9,7 @@ class SelfTest(Questions):
     """Five numbers, one for each section of the notebook."""
 
     questions = tuple(
-        Question(name, truth, f"{what}: read section {section} below", slips=slips)
+        (name, truth, f"{what}: read section {section} below", slips)
         for name, truth, slips, section, what in (
             ("norm", 4.0, (5.0, 7.0), "A (norms)", "‖diag(3, −4)‖"),
             ("lipschitz", 6.0, (3.0,), "B (Lipschitz constants)", "the Lipschitz constant of 2·|3t|"),

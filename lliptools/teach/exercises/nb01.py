@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.teach.exercises.answers import Question, Questions, ask_number, given
+from lliptools.teach.exercises.answers import Questions, ask_number, given
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of
 
@@ -166,15 +166,13 @@ class WhySqrt2(Exercise):
 class ScaledPixels(Questions):
     """What becomes of margin, constant, radius and eps when pixels run from 0 to 255, or are normalised."""
 
-    questions = tuple(
-        Question(name, truth, f"{name}: {gap}", 0.01, (slip,))
-        for name, truth, slip, gap in (
-            ("margin", 3.0, 765.0, "the logits are those of before, and so is what they differ by"),
-            ("constant", 6 / 255, 1530.0, "a step of 1 is now 1/255 of what it was, and the logits move so"),
-            ("radius", 127.5, 0.5, "margin / constant, in grey levels; the picture is as safe as before"),
-            ("eps", 36.0, 36 / 255, "the same ball, in grey levels"),
-            ("normalised", 2.0, 0.125, "pixels divided by 0.25 are four times as far apart"),
-        )
+    off = 0.01
+    questions = (
+        ("margin", 3.0, "margin: the logits are those of before, and so is what they differ by", (765.0,)),
+        ("constant", 6 / 255, "constant: a step of 1 is now 1/255 of what it was, and the logits move so", (1530.0,)),
+        ("radius", 127.5, "radius: margin / constant, in grey levels; the picture is as safe as before", (0.5,)),
+        ("eps", 36.0, "eps: the same ball, in grey levels", (36 / 255,)),
+        ("normalised", 2.0, "normalised: pixels divided by 0.25 are four times as far apart", (0.125,)),
     )
     hints = (
         "Lengths of inputs are multiplied by 255; lengths of logits stay. The constant is the one over the other.",

@@ -13,24 +13,24 @@ from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound
 from lliptools.nets import mlp
-from lliptools.teach.exercises.answers import Question, Questions, ask, ask_number, differs, from_below
+from lliptools.teach.exercises.answers import Questions, ask, ask_number, differs, from_below
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of, steepest_pair
 
 __all__ = ["FoldByHand", "ProductBound", "WorstPair"]
 
 SHARE = 0.9  # of the exact constant that a search has to find
-_OFF = 0.005
 
 
 class FoldByHand(Questions):
     """The norms of the fold's two matrices, the product over three rounds, and the constant of what it computes."""
 
+    off = 0.005
     questions = (
-        Question("split", 2**0.5, "split: [1; −1] takes 1 to a vector of which length?", _OFF, (1, 2)),
-        Question("back", 2**0.5, "back: [1, −1] has the norm of its transpose", _OFF, (0,)),
-        Question("product", 8.0, "product: every round multiplies by ‖split‖ ‖back‖, three times", _OFF, (2, 2.83)),
-        Question("truth", 1.0, "truth: what does relu(x) − relu(−x) give for x = 3, for x = −3?", _OFF, (8,)),
+        ("split", 2**0.5, "split: [1; −1] takes 1 to a vector of which length?", (1, 2)),
+        ("back", 2**0.5, "back: [1, −1] has the norm of its transpose", (0,)),
+        ("product", 8.0, "product: every round multiplies by ‖split‖ ‖back‖, three times", (2, 2.83)),
+        ("truth", 1.0, "truth: what does relu(x) − relu(−x) give for x = 3, for x = −3?", (8,)),
     )
     hints = (
         "A matrix with one column, or one row, has the length of that column or row as its norm.",
