@@ -96,12 +96,10 @@ class Capstone(Exercise):
             shares.append(_share(unseen, claimed))
             simple.append(_share(unseen, certified_radius(unseen.net, unseen.x, unseen.y, bound=global_bound)))
         score, base = sum(shares) / len(shares), sum(simple) / len(simple)
-        truths = (
-            "of the exact distance" if each.exact else "of the distance that an attack finds" for each in networks
-        )
-        lines = [
-            f"{unseen.name}: {share:.3f} {truth}" for unseen, share, truth in zip(networks, shares, truths, strict=True)
-        ]
+        lines = []
+        for unseen, share in zip(networks, shares, strict=True):
+            known = "of the exact distance" if unseen.exact else "of the distance that an attack finds"
+            lines.append(f"{unseen.name}: {share:.3f} {known}")
         if not score > base * (1 - 1e-6):
             below = f"nothing is refuted, but score {score:.3f} is below {base:.3f}, that of the global bound"
             raise Wrong("\n".join([below, *lines]))

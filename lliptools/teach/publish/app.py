@@ -3,14 +3,12 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import ipywidgets
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
-from lliptools.teach.publish.lab import serve as run
-
-if TYPE_CHECKING:
-    import ipywidgets
+from lliptools.teach.publish import lab
 
 # Tabs as wide as their titles, on a second line where one is full.
 STYLE = """<style>
@@ -20,27 +18,17 @@ STYLE = """<style>
 
 
 def serve(port: int = 8866, *, browser: bool = True) -> int:
-    """Serve the page on this machine until it is interrupted; returns the server's exit code."""
+    """Serve the page on this machine, to it alone, until it is interrupted; returns the server's exit code."""
     if find_spec("voila") is None:
-        raise InvalidInput(
-            expected="voila, which serves notebooks as pages",
-            got="a Python without it",
-            cause="the optional extra `app` has not been installed",
-            next_step="pip install 'lliptools[app]', or open the notebooks in JupyterLab",
-        )
-    return run(command(port, browser=browser))
-
-
-def command(port: int, *, browser: bool) -> list[str]:
-    """The command that serves the page, to this machine alone."""
+        wanted, cause = "voila, which serves notebooks as pages", "the optional extra `app` has not been installed"
+        mend = "pip install 'lliptools[app]', or open the notebooks in JupyterLab"
+        raise InvalidInput(expected=wanted, got="a Python without it", cause=cause, next_step=mend)
     flags = ["--Voila.ip=127.0.0.1", f"--port={port}", "--theme=light", *([] if browser else ["--no-browser"])]
-    return [sys.executable, "-m", "voila", str(Path(__file__).with_suffix(".ipynb")), *flags]
+    return lab.serve([sys.executable, "-m", "voila", str(Path(__file__).with_suffix(".ipynb")), *flags])
 
 
-def page() -> "ipywidgets.VBox":
+def page() -> ipywidgets.VBox:
     """All explorers, each on a tab of its own, made when it is first looked at."""
-    import ipywidgets
-
     examples = list(EXAMPLES.values())
     tabs = ipywidgets.Tab([ipywidgets.VBox() for _ in examples], titles=[example.title for example in examples])
 

@@ -8,11 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from string import Template
 
+import torch
+from plotly.offline import get_plotlyjs
+
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
+from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.shared.example import Example, Picture
 from lliptools.teach.shared.style import CONFIG, dark, dark_colors
 from lliptools.teach.shared.transport import SCRIPT, pack, parts
+from lliptools.training import RECIPES, fit
 
 HERE = Path(__file__).parent
 
@@ -22,8 +27,6 @@ def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:
 
     Raises InvalidInput for the name of no page.
     """
-    from plotly.offline import get_plotlyjs
-
     names = names or list(EXAMPLES)
     if unknown := [name for name in names if name not in EXAMPLES]:
         wanted, cause = f"a page of the gallery: {', '.join(EXAMPLES)}", "a page that is called otherwise"
@@ -59,14 +62,9 @@ def strip(name: str) -> tuple[str, Iterable[Picture]]:
 
 
 def _training() -> Iterator[Picture]:
-    import torch
-
-    import lliptools as ll
-    from lliptools.teach.explorers.training.figure import training
-
-    recipe = replace(ll.training.recipe("moons"), epochs=40, hold_out=200)
+    recipe = replace(RECIPES["moons"], epochs=40, hold_out=200)
     torch.manual_seed(0)
-    history = ll.training.fit(recipe.network(), recipe.data(), recipe, seed=0)
+    history = fit(recipe.network(), recipe.data(), recipe, seed=0)
     span = [0.5, len(history) + 0.5]
     for done in range(1, len(history) + 1):
         until = replace(history, epochs=history.epochs[:done])
