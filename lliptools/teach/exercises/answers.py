@@ -96,6 +96,11 @@ def given(answer: Any, wanted: str, fits: Callable[[Tensor], Any]) -> Tensor:
     return found
 
 
+def norm(W: Tensor) -> float:
+    """‖W‖."""
+    return torch.linalg.matrix_norm(W, 2).item()
+
+
 def from_below(W: Tensor) -> Tensor:
     """‖W‖ by two steps of power iteration, (..., rows, columns) -> (...): the classic estimate that is no bound."""
     v = torch.ones(*W.shape[:-2], W.shape[-1], 1, dtype=torch.float64)

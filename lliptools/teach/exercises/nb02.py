@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.teach.exercises.answers import ask_number, differs, given
+from lliptools.teach.exercises.answers import ask_number, differs, given, norm
 from lliptools.teach.exercises.exercise import Answer, Exercise, Outcome, Wrong
 from lliptools.teach.shared.pair import pair_of
 
@@ -14,10 +14,6 @@ __all__ = ["BreakSpectralNorm", "GramIteration", "PowerIteration"]
 
 SIDE = 16  # of the images on which a kernel is judged
 WANTED = 2.5
-
-
-def _norm(W: Tensor) -> float:
-    return torch.linalg.matrix_norm(W, 2).item()
 
 
 def _matrices(seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -70,7 +66,7 @@ class PowerIteration(Exercise):
         yield from ((W, start, steps) for W, start in _matrices(seed) for steps in (0, 1, 2, 5, 40))
 
     def check(self, answer: Answer, W: Tensor, v: Tensor, steps: int) -> None:
-        case, top, truth = self.described(W, v, steps), _norm(W), self.reference(W, v, steps).item()
+        case, top, truth = self.described(W, v, steps), norm(W), self.reference(W, v, steps).item()
         got = ask_number(answer, case, W, v, steps, lost="your estimate is {}: scale v to length 1 in every step")
         squared = ": that is the square" if abs(got - truth**2) < 1e-6 * truth**2 else ""
         if got > top * (1 + 1e-6):
@@ -118,7 +114,7 @@ class GramIteration(Exercise):
         yield from ((W, steps) for W, _ in _matrices(seed) for steps in (0, 1, 2, 4, 8))
 
     def check(self, answer: Answer, W: Tensor, steps: int) -> None:
-        case, top, truth = self.described(W, steps), _norm(W), self.reference(W, steps).item()
+        case, top, truth = self.described(W, steps), norm(W), self.reference(W, steps).item()
         overflow = "your bound is {}: powers of WᵀW overflow; take their scale out first"
         got = ask_number(answer, case, W, steps, lost=overflow)
         if got < top * (1 - 1e-6):

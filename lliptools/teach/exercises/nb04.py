@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lliptools.bounds import local_bound
 from lliptools.nets import fold
-from lliptools.teach.exercises.answers import ask, ask_number, differs, first, from_below, given
+from lliptools.teach.exercises.answers import ask, ask_number, differs, first, from_below, given, norm
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["BallBox", "IntervalBox", "LocalProduct", "OneUndecidedUnit"]
@@ -116,10 +116,6 @@ def _kept(weights: list[Tensor], masks: list[Tensor]) -> Iterator[tuple[Tensor, 
         yield rows[:, None] * W, rows[:, None] * W * columns
 
 
-def _norm(W: Tensor) -> float:
-    return torch.linalg.matrix_norm(W, 2).item()
-
-
 class LocalProduct(Exercise):
     """local_product(weights, masks): the product of the masked norms; masks[k] says which units of layer k vary."""
 
@@ -130,10 +126,10 @@ class LocalProduct(Exercise):
         "largest singular value of W[rows][:, columns] (0 if nothing is left), and let columns = rows.",
     )
 
-    reference = staticmethod(lambda weights, masks: prod(_norm(W) for _, W in _kept(weights, masks)))
+    reference = staticmethod(lambda weights, masks: prod(norm(W) for _, W in _kept(weights, masks)))
     wrong = (
         (lambda weights, masks: LocalProduct.reference(weights, [~mask for mask in masks]), "unsound"),
-        (lambda *case: prod(_norm(W) for W, _ in _kept(*case)), "masks = [1, 0] the local product is"),
+        (lambda *case: prod(norm(W) for W, _ in _kept(*case)), "masks = [1, 0] the local product is"),
         (lambda *case: prod(from_below(W) for _, W in _kept(*case)), "unsound"),
     )
 
@@ -157,7 +153,7 @@ class LocalProduct(Exercise):
             J = weights[0]
             for W, mask in zip(weights[1:], masks, strict=True):
                 J = W @ ((mask * torch.rand(len(mask), generator=generator).round().double())[:, None] * J)
-            lower = max(lower, _norm(J))
+            lower = max(lower, norm(J))
         if not got >= lower * (1 - 1e-9):
             raise Wrong(f"unsound. On {case} a choice of slopes reaches {lower:.4g}, but your bound is {got:.4g}")
         if abs(got - truth) > 1e-6 * max(truth, 1.0):

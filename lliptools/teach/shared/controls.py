@@ -108,6 +108,13 @@ def nice(value: float) -> float:
     return next(step * power for step in (1, 2, 4, 5, 10) if step * power >= value * (1 - 1e-9))
 
 
+def refuse(where: str, cause: str, mend: str, **given: object) -> None:
+    """Refuse starts, by name, that have no meaning where they are given."""
+    for name, value in given.items():
+        if value is not None:
+            raise InvalidInput(expected=f"no {name} {where}", got=f"{name}={value!r}", cause=cause, next_step=mend)
+
+
 def check_start(name: str, value: float, lowest: float, highest: float) -> None:
     """Refuse a starting value outside of its slider."""
     if not lowest <= value <= highest:

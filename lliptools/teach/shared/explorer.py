@@ -12,7 +12,6 @@ from plotly.graph_objects import Figure
 
 from lliptools.teach.shared.button import Button, Order
 from lliptools.teach.shared.controls import moves, state
-from lliptools.teach.shared.style import dark
 from lliptools.teach.shared.transport import Screen, plotly_js
 from lliptools.teach.shared.words import call, spoken
 
@@ -38,17 +37,15 @@ class Explorer(ipywidgets.VBox):
     * source: how what is explored is called in code; `usual` as a rule, empty where it is nothing but the controls
     * fixed: keywords of the call that no control moves, None to leave one out
 
-    Explorer.dark = True, set before one is made, draws all of them for a dark page. In a script all is drawn at once.
-
-    JupyterLab lets a busy kernel answer controls in a second thread. One of the two draws at a time; a control may move
-    meanwhile, and is drawn next. So what is kept for later is computed from values that were read once.
+    In a script all is drawn at once. JupyterLab lets a busy kernel answer controls in a second thread: one of the two
+    draws at a time, and a control may move meanwhile, and is drawn next. So what is kept for later is computed from
+    values that were read once.
     """
 
     usual = "net, x, y"
     keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
     slow = False
     framed: str | None = None
-    dark = False
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         """Have the browser read plotly.js while the explorer is computed."""
@@ -68,7 +65,7 @@ class Explorer(ipywidgets.VBox):
         others = [control for name, control in self.controls.items() if name != self.framed]
         followed = (self.controls[self.framed], self.summary, others) if self.framed else ()
         _, draw, lines = self._show(self._state, False)
-        self.screen = Screen(self._colored(draw()), *followed)
+        self.screen = Screen(draw(), *followed)
         self._write(lines)
         for control in self.controls.values():
             control.observe(self._update, names="value")
@@ -218,20 +215,17 @@ class Explorer(ipywidgets.VBox):
             if self._behind:
                 self._draw()
             if self.framed and not self.screen.ready:
-                self.screen.make((self._colored(figure), spoken(lines)) for figure, lines in self._frames())
+                self.screen.make((figure, spoken(lines)) for figure, lines in self._frames())
             self._rest(DELAY)
 
     def _draw(self, *, coarse: bool = False) -> None:
         """Bring figure and words to the present view; in silence where the browser shows it already."""
         self._behind = self._coarse = coarse
         _, draw, lines = self._show(self._state, coarse)
-        behind = self.screen.show(self._colored(draw()), silently=self.screen.ready)
+        behind = self.screen.show(draw(), silently=self.screen.ready)
         self._write(lines, silently=self.screen.ready)
         if behind:
             self.summary.send_state("value")
-
-    def _colored(self, figure: Figure) -> Figure:
-        return dark(figure) if self.dark else figure
 
     def _write(self, lines: Sequence[str], *, silently: bool = False) -> None:
         summary = spoken(lines)

@@ -50,12 +50,9 @@ def varying(pictures: Sequence[Parts]) -> list[Place]:
     """What is not the same in all pictures."""
     kinds = {(tuple(each.get((number, "type")) for number in range(_traces(each))), _texts(each)) for each in pictures}
     if len(kinds) > 1:
-        raise InvalidInput(
-            expected="the same traces and the same number of texts in every picture of a figure",
-            got=f"{len(kinds)} kinds of pictures",
-            cause="a trace or a text that is left out where there is nothing to draw",
-            next_step="draw it always, with no points or an empty text",
-        )
+        wanted, got = "the same traces and the same number of texts in every picture", f"{len(kinds)} kinds of pictures"
+        cause, mend = "one that is left out where there is nothing to draw", "draw it with no points, or an empty text"
+        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
     places = {place: None for each in pictures for place in each}
     return [place for place in places if len({_key(each.get(place)) for each in pictures}) > 1]
 

@@ -107,12 +107,11 @@ def _section(gram: Tensor, T: Tensor, columns: tuple[int, int]) -> Section:
 def _check(W: Tensor) -> None:
     fits = isinstance(W, Tensor) and W.dim() == 2 and W.is_floating_point() and len(W) > 0
     if not fits or not 2 <= W.shape[1] <= WIDEST or not W.isfinite().all() or W.abs().max() > LARGEST:
-        raise InvalidInput(
-            expected=f"W as a matrix (features, inner) of finite numbers up to {LARGEST:g}, 2 to {WIDEST} columns",
-            got=f"{tuple(W.shape)} of {W.dtype}" if isinstance(W, Tensor) else type(W).__name__,
-            cause="a kernel or a list, one column, or the Wᵀ that residual layers keep as their weight",
-            next_step="pass a two-dimensional tensor, such as layer.weight.T[:, :8]",
-        )
+        wanted = f"W as a matrix (features, inner) of finite numbers up to {LARGEST:g}, 2 to {WIDEST} columns"
+        got = f"{tuple(W.shape)} of {W.dtype}" if isinstance(W, Tensor) else type(W).__name__
+        cause = "a kernel or a list, one column, or the Wᵀ that residual layers keep as their weight"
+        mend = "pass a two-dimensional tensor, such as layer.weight.T[:, :8]"
+        raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
 
 
 def _check_choice(W: Tensor, log_q: Tensor, columns: tuple[int, int]) -> None:

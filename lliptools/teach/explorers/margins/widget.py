@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput
 from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.margins.figure import margins
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, checked, is_exact, predicted
-from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, point_slider, slider
+from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, point_slider, refuse, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 from lliptools.teach.shared.plane import Plane
 
@@ -61,7 +60,8 @@ class MarginExplorer(Explorer):
             places = self._places(index, point, label, classes)
         else:
             places = [{"point": number}]
-            _refuse_on_images(point=point, label=label)
+            where = "with a network that has more than two inputs"
+            refuse(where, "a start on a map", "pick a point by index", point=point, label=label)
         super().__init__([*places, constants], source)
         # Whoever moves L by hand means that L.
         constants["L"].observe(lambda _: self._assume(), names="value")
@@ -136,10 +136,3 @@ class MarginExplorer(Explorer):
             for name, value in (("x0", across), ("x1", up)) if self._flat else ():
                 control = self.controls[name]
                 control.value = min(max(control.step * round(value / control.step), control.min), control.max)
-
-
-def _refuse_on_images(**given: object) -> None:
-    for name, value in given.items():
-        if value is not None:
-            wanted, cause = f"no {name} with a network that has more than two inputs", "a start on a map"
-            raise InvalidInput(expected=wanted, got=f"{name}={value!r}", cause=cause, next_step="pick a point by index")

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.norms.figure import norms
 from lliptools.teach.explorers.norms.view import NormView, check_matrix, stretching
-from lliptools.teach.shared.controls import slider
+from lliptools.teach.shared.controls import refuse, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 
 STEPS, STARTS = 40, 8
+OTHER = ("a start of the other kind of explorer", "leave it out")
 
 
 class NormExplorer(Explorer):
@@ -47,14 +47,14 @@ class NormExplorer(Explorer):
         self._view = lru_cache(maxsize=64)(self._compute)
         step = slider("iteration", "how many steps each method has made", 0, STEPS, 1, iteration)
         if matrix is None:
-            _refuse("without a matrix, whose starts are angles", start=start)
+            refuse("without a matrix, whose starts are angles", *OTHER, start=start)
             ratio, angle = 0.9 if ratio is None else float(ratio), 60 if angle is None else angle
             second = slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio, argument="ratio")
             turned = "of the start, from the direction that is stretched most"
             turn = slider("angle in degrees", turned, 0, 90, 1, angle, argument="angle")
             super().__init__([{"ratio": second, "angle": turn}, {"iteration": step}], "", seed=seed)
         else:
-            _refuse("with a matrix", ratio=ratio, angle=angle)
+            refuse("with a matrix", *OTHER, ratio=ratio, angle=angle)
             tooltip = "which of the random start vectors is followed"
             number = slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0, argument="start")
             super().__init__([{"start": number, "iteration": step}], source, seed=seed)
@@ -73,10 +73,3 @@ class NormExplorer(Explorer):
         # At 90 degrees nothing is left along the first direction, not even rounding.
         starts = torch.stack([angles.cos(), angles.sin()], dim=1).round(decimals=15)
         return NormView(stretching(ratio), starts, STEPS)
-
-
-def _refuse(where: str, **given: object) -> None:
-    for name, value in given.items():
-        if value is not None:
-            wanted, cause = f"no {name} {where}", "a start of the other kind of explorer"
-            raise InvalidInput(expected=wanted, got=f"{name}={value!r}", cause=cause, next_step=f"leave {name} out")
