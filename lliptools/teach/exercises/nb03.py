@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import exact_bound
 from lliptools.nets import mlp
-from lliptools.teach.exercises.answers import Questions, ask, ask_number, differs, from_below
+from lliptools.teach.exercises.answers import Questions, ask, ask_number, differs, from_below, norm
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of, steepest_pair
 
@@ -49,21 +49,15 @@ class ProductBound(Exercise):
         "torch.linalg.matrix_norm(W, 2): the 2 is needed, without it you get the Frobenius norm.",
     )
 
-    reference = staticmethod(lambda weights: prod(torch.linalg.matrix_norm(W, 2).item() for W in weights))
+    reference = staticmethod(lambda weights: prod(map(norm, weights)))
     wrong = (
-        (
-            lambda weights: torch.linalg.matrix_norm(reduce(lambda A, W: W @ A, weights), 2),
-            "unsound. On weights = [[1.0], [-1.0]], [[1.0, 1.0]], relu between them",
-        ),
+        (lambda weights: norm(reduce(lambda A, W: W @ A, weights)), "unsound. On weights = [[1.0], [-1.0]]"),
         (lambda weights: prod(map(from_below, weights)), "slope 4. Your bound is 3.92"),
         (lambda weights: ProductBound.reference(weights) * (0.99 if len(weights) == 4 else 1), "nothing proves it"),
-        (
-            lambda weights: prod(W.norm().item() for W in weights),
-            "weights = [[3.0, 0.0], [0.0, 4.0]] the product of the norms is 4; yours is 5, looser",
-        ),
+        (lambda weights: prod(W.norm().item() for W in weights), "the product of the norms is 4; yours is 5, looser"),
         (lambda weights: prod(W.abs().sum(dim=1).max().item() for W in weights), "the product of the norms is"),
         (lambda weights: ProductBound.reference(weights[:-1]), "unsound. On weights = [[3.0]]"),
-        (lambda weights: sum(torch.linalg.matrix_norm(W, 2) for W in weights), "the product of the norms is"),
+        (lambda weights: sum(map(norm, weights)), "the product of the norms is"),
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor]]]:

@@ -96,6 +96,10 @@ def _of_outputs(larger: Tensor, smaller: Tensor, *, both: Answer = torch.logical
     return torch.cat([larger, smaller]), torch.cat([both(larger, smaller)] * 2)
 
 
+def _larger(z: Tensor) -> Tensor:
+    return torch.maximum(*z.chunk(2))
+
+
 def _clipped(lower: Any, upper: Any, theta_max: Tensor, theta_min: Tensor) -> Masks:
     """The masks of pairs: lower and upper are those of the first and of the second unit of each."""
     return _of_outputs(~(torch.maximum(*lower) >= theta_max), ~(torch.minimum(*upper) <= theta_min))
@@ -125,12 +129,7 @@ class ClippedMaxminMask(Exercise):
         # Units 2k and 2k + 1 are taken for a pair.
         (lambda *case: _clipped(*(side.reshape(-1, 2).T for side in case[:2]), *case[2:]), "outputs["),
         (lambda lower, upper, *case: ClippedMaxminMask.reference(upper, lower, *case), "you call outputs[0] constant"),
-        (
-            lambda at, to, high, low: _of_outputs(
-                torch.maximum(*at.chunk(2)) < high, torch.minimum(*to.chunk(2)) > low
-            ),
-            "nothing is known of",
-        ),
+        (lambda a, b, *ends: _of_outputs(_larger(a) < ends[0], -_larger(-b) > ends[1]), "nothing is known of"),
         (lambda a, b, high, low: _of_outputs(~(a.chunk(2)[0] >= high), ~(b.chunk(2)[1] <= low)), "is constant"),
     )
 

@@ -69,10 +69,7 @@ class Capstone(Exercise):
         (partial(_radii_by, lambda net, x, y: local_bound(net, x, 0.0).pairwise(y)), "has caught up"),
         # The ball is the one that the global bound proves; the radius that its local bound would allow is another.
         (partial(_radii_by, lambda net, x, y: local_bound(net, x, _by_global(net, x, y)).pairwise(y)), "has caught up"),
-        (
-            partial(_radii_by, lambda net, x, y: global_bound(net, x).value[:, None]),
-            "refuted on '8×8 pictures of two classes'",
-        ),
+        (partial(_radii_by, lambda net, x, y: global_bound(net, x).value[:, None]), "refuted on '8×8 pictures of two"),
         (partial(_radii_by, _from_below), "has caught up"),
         (_by_attack, "has caught up"),
         (lambda net, x, y: certified_radius(net, x, net(x).argmax(dim=1), bound=global_bound), "at distance 0 from it"),
