@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.ZeroPad2d, nn.CircularPad2d, nn.PixelUnshuffle)
-LINEAR += (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
+LINEAR += (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.ReflectionPad2d, nn.ReplicationPad2d)
 BENDING, ENTRIES = (nn.ReLU, nn.LeakyReLU, nn.Hardtanh, nn.ReLU6), 2**17
 
 
@@ -70,7 +70,7 @@ class Chain:
                 until = min(until, bend)
             return (h, x, until) if kind == "Sequential" else (start + h, sample, until)
         y = net(x.clone())
-        if type(net) in LINEAR and x.numel() * y.numel() <= ENTRIES and getattr(net, "padding_mode", "") != "circular":
+        if type(net) in LINEAR and x.numel() * y.numel() <= ENTRIES and getattr(net, "padding_mode", "") in "zeros":
             if (net, x.shape) not in self.known:
                 bare, units = deepcopy(net), torch.eye(x.numel(), dtype=torch.float64).view(-1, *x.shape[1:])
                 if getattr(net, "bias", None) is not None:

@@ -1,6 +1,7 @@
 """Small random networks of every kind of layer, with odd numbers in odd places, and points to make claims about."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from lliptools import layers, nets
 STARTS = ((1,), (2,), (2,), (3,), (4,), (6,), (1, 5), (2, 4), (1, 4, 4), (2, 3, 3), (3, 4, 4), (2, 4, 2))
 ODD = (0.0, 1e-30, 1e-8, 1e-3, 1e4, 1e12, 3e17, 1e30)  # scales of weights
 UNITS = 96  # of a layer at most
+WIDE = 100_000
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,22 @@ class Case:
 
 
 def random_network(seed: int) -> Case:
-    """The network of a seed, always the same one."""
+    """The network of a seed, always the same one; from WIDE on with layers that smaller seeds do not draw."""
     return Builder(seed).case()
+
+
+def leaking(slopes: Tensor) -> nn.PReLU:
+    """A PReLU with these slopes, of any sign."""
+    layer = nn.PReLU(len(slopes))
+    layer.weight.data = slopes.float()
+    return layer
 
 
 class Builder:
     """Draws layers one by one, and keeps those that fit on what the one before puts out."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.random = seed, random.Random(seed)
+        self.seed, self.random, self.wide = seed, random.Random(seed), seed >= WIDE
         self.whole = self.chance(0.15)  # whole numbers: units coincide, and points lie at their bends exactly
         self.layers: list[nn.Module] = []
         self.shape: tuple[int, ...] = self.random.choice(STARTS)
@@ -101,6 +110,16 @@ class Builder:
         if units[0] % 2 == 0:
             pairs = torch.rand(units[0] // 2, *channels[1:]).double()
             choices += [nets.MaxMin, lambda: nets.ClippedMaxMin(pairs, -draw.choice((0.0, 0.3, 1.0)) * pairs)] * 2
+        if self.wide and self.chance(0.7):
+            slopes = torch.randn(draw.choice((1, units[0]))).double() * draw.choice((0.0, 0.1, 1.0, 1e-20))
+            choices = [
+                lambda: nn.GELU(draw.choice(("none", "tanh"))),
+                *(
+                    lambda kind=kind: kind(inplace=self.chance(0.1))
+                    for kind in (nn.SiLU, nn.Mish, nn.Hardswish, nn.SELU)
+                ),
+                *(nn.Softsign, nets.Absolute, lambda: leaking(slopes)),
+            ]
         return draw.choice(choices)()
 
     def dense(self, width: int) -> nn.Linear:
@@ -182,7 +201,30 @@ class Builder:
                 nn.Dropout2d,
                 nn.Flatten,
             ]
+        if self.wide and self.chance(0.4):
+            choices = self.wide_choices(size, stride, min(padding, size // 2), dilation)
         return draw.choice(choices)()
+
+    def wide_choices(self, size: int, stride: int, padding: int, dilation: int) -> list[Callable[[], nn.Module]]:
+        """Windows, borders and shuffles."""
+        draw, axes, n = self.random, len(self.shape) - 1, self.shape[0]
+        if not axes:
+            return [lambda: nn.Unflatten(1, (1, n)), lambda: nn.Unflatten(1, (1, 2, n // 2))]
+        pads = tuple(draw.randint(0, 2) for _ in range(2 * axes))
+        kinds = (nn.ReflectionPad1d, nn.ReplicationPad1d, nn.CircularPad1d, nn.ZeroPad1d)
+        pools: tuple = (nn.MaxPool1d, nn.AdaptiveAvgPool1d, nn.AvgPool1d, nn.Conv1d)
+        if axes == 2:
+            kinds = (nn.ReflectionPad2d, nn.ReplicationPad2d, nn.PixelShuffle)
+            pools = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Conv2d)
+        mode = draw.choice(("reflect", "replicate"))
+        return [
+            *[lambda: pools[0](draw.randint(1, 3), stride, padding, dilation)] * 3,
+            lambda: pools[1](draw.randint(1, 4)),
+            lambda: pools[2](size, stride, padding),
+            *[lambda: pools[3](n, draw.randint(1, 3), 2, padding=1, padding_mode=mode)] * 2,
+            lambda: (kind := draw.choice(kinds))(2 if kind is nn.PixelShuffle else pads),
+            lambda: nn.Upsample(scale_factor=draw.choice((2, 1.5))),
+        ]
 
     def fill(self, net: nn.Sequential) -> None:
         """Weights: at ordinary or odd scales, with rows of zeros, rows alike or nearly so, or whole numbers."""
