@@ -31,7 +31,7 @@ def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
     # Squares that underflow are made up for; the root has no finite gradient at 0.
     squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
     norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
-    norms = through([op.with_entries(torch.abs) for op in rest], norms).reshape(len(norms), *linear.out_shape)
+    norms = through(linear.absolute[len(linear.operators) - len(rest) :], norms).reshape(len(norms), *linear.out_shape)
     if len(linear.operators) > 1:  # what underflow has taken of the products
         norms = norms + linear.underflow * linear.reached(column_slope > 0)
     return norms
@@ -44,7 +44,7 @@ def whole_row_norms(linear: LinearMap) -> Tensor:
     (first, *rest), slope = _unpadded(linear, linear.bias.new_ones(1, *linear.in_shape))
     squared = first.copies * first.with_entries(torch.square)(slope)
     norms = squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
-    return through([op.with_entries(torch.abs) for op in rest], norms).reshape(1, *linear.out_shape)
+    return through(linear.absolute[len(linear.operators) - len(rest) :], norms).reshape(1, *linear.out_shape)
 
 
 def _unpadded(linear: LinearMap, slope: Tensor) -> tuple[tuple[Operator, ...], Tensor]:

@@ -110,14 +110,18 @@ def by_parts(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) ->
     The secant to a point beyond a place p is a mean of the secant to p and of a slope between p and the point, the
     latter by the share of the way that lies beyond p.
     """
-    value, found = activation(z), [tuple(end.to(z) for end in activation.slopes(z, z))]
+    found, here = [tuple(end.to(z) for end in activation.slopes(z, z))], activation.image(z, z)
     for end in (lower, upper):
         near = z
         for part in range(1, PARTS + 1):
             far = end if part == PARTS else z + (end - z) * (part / PARTS)
             least, greatest = activation.slopes(torch.minimum(near, far), torch.maximum(near, far))
-            there = activation(near)
-            low, high = quotient(there - value, near - z, there.abs() + value.abs())
+            there = activation.image(near, near)  # not the values, which torch may have rounded by more than they are
+            ends = [
+                quotient(one - other, near - z, one.abs() + other.abs())
+                for one, other in zip(there, here[::-1], strict=True)
+            ]
+            low, high = torch.minimum(ends[0][0], ends[1][0]), torch.maximum(ends[0][1], ends[1][1])
             share = ((far - near) / torch.where(far == z, torch.inf, far - z)) * (1 + ulp(z))
             low = low + share * (least - low).clamp_max(0.0) - ulp(z) * (low.abs() + least.abs())
             high = high + share * (greatest - high).clamp_min(0.0) + ulp(z) * (high.abs() + greatest.abs())
