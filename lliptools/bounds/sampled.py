@@ -1,4 +1,4 @@
-"""The constant from below: the largest Jacobian norm that a search finds at points of the ball."""
+"""The constant from below: the largest Jacobian norm, or secant from the centre, that a search finds in the ball."""
 
 import torch
 from torch import Tensor, nn
@@ -6,9 +6,11 @@ from torch import Tensor, nn
 from lliptools.bounds.local import local_bound
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
+from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
 from lliptools.nets.checks import check_finite_eps
+from lliptools.norms.rounding import outward_rounding
 from lliptools.norms.scaled import unit_vectors
 
 __all__ = ["sampled_bound"]
@@ -23,7 +25,14 @@ ENTRIES = 2**22  # numbers in the points that are worked on together
 
 @torch.inference_mode(False)
 def sampled_bound(
-    net: nn.Module, x: Tensor, eps: float | Tensor, *, samples: int = 256, steps: int = 40, seed: int = 0
+    net: nn.Module,
+    x: Tensor,
+    eps: float | Tensor,
+    *,
+    samples: int = 256,
+    steps: int = 40,
+    seed: int = 0,
+    centred: bool = False,
 ) -> Bound:
     """Lower bound of the Lipschitz constant of net on the ball of radius eps around each point of a batch.
 
@@ -32,6 +41,7 @@ def sampled_bound(
 
     - x: (batch, *sample). eps: a finite number or (batch,), in the units of x.
     - samples: random points, the same offsets around every point of the batch. steps: of the climb.
+    - centred: the steepest secant ‖f(x') − f(x)‖ / ‖x' − x‖ that is seen instead, with the rounding of both outputs.
     - Returns a Bound of kind "lower", which certifies nothing; its blocks are those of the local bound, for comparison.
     - Raises UnsupportedLayer and InvalidInput.
     """
@@ -44,12 +54,51 @@ def sampled_bound(
         )
     center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
     radius = check_finite_eps(eps, center)
-    masks = local_bound(net, x, radius)
-    blocks = read(net, x)
+    masks, blocks = local_bound(net, x, radius, centred=centred), read(net, x)
+    search = _steepest if centred else _search
     together = max(1, ENTRIES // (max(samples, STARTS * PROBES * 2) * center[0].numel()))
     parts = zip(center.split(together), radius.split(together), strict=True)
-    value = torch.cat([_search(blocks, *part, samples, steps, seed) for part in parts])
-    return Bound(value, "lower", radius, masks.blocks)
+    value = torch.cat([search(blocks, *part, samples, steps, seed) for part in parts])
+    return Bound(value, "lower", radius, masks.blocks, between=masks.between)
+
+
+def _steepest(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps: int, seed: int) -> Tensor:
+    """The steepest secants from the centre that are found: center (batch, features), radius (batch,) -> (batch,)."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    shape = (1, samples, center.shape[1])
+    drawn = torch.randn(shape, generator=generator, dtype=center.dtype, device="cpu").to(center.device)
+    length = torch.rand(1, samples, 1, generator=generator, dtype=center.dtype, device="cpu").to(center.device)
+    inside = (radius * (1 - 1e-10))[:, None, None]
+    move = inside * length * drawn / drawn.norm(dim=2, keepdim=True)
+    here = forward(blocks, center).detach().flatten(1)[:, None]
+    best, climbing = move[:, :1], move
+    for step in range(steps + 1):
+        with torch.enable_grad():
+            move = climbing.detach().requires_grad_(True)
+            there = forward(blocks, (center[:, None] + move).flatten(0, 1)).flatten(1).view(*move.shape[:2], -1)
+            secant = (there - here).norm(dim=2) / move.norm(dim=2).clamp_min(1e-300)
+            (slope,) = torch.autograd.grad(secant.sum(), move)
+        found = secant.detach().nan_to_num(nan=0.0, posinf=0.0)
+        top = found.topk(min(STARTS, found.shape[1]), dim=1).indices[:, :, None].expand(-1, -1, center.shape[1])
+        climbing, slope = move.detach().gather(1, top), slope.gather(1, top)
+        best = torch.cat([best, climbing[:, :1]], dim=1)
+        stride = STRIDE * (1 - step / (steps + 1)) * inside
+        climbing = climbing + stride * unit_vectors(slope.flatten(0, 1)).view_as(slope)
+        climbing = climbing * (inside / climbing.norm(dim=2, keepdim=True).clamp_min(1e-300)).clamp_max(1.0)
+    return _secants(blocks, center, radius, center[:, None] + best).amax(dim=1)
+
+
+@torch.no_grad()
+@outward_rounding()
+def _secants(blocks: Blocks, center: Tensor, radius: Tensor, points: Tensor) -> Tensor:
+    """‖f(x') − f(x)‖ / ‖x' − x‖ from below: points (batch, count, features) -> (batch, count); 0 outside the ball."""
+    ends = torch.cat([center[:, None], points], dim=1)
+    outputs = at_center(blocks, Center(ends.flatten(0, 1), torch.zeros_like(ends.flatten(0, 1))))[-1]
+    value, doubt = (part.flatten(1).view(*ends.shape[:2], -1) for part in (outputs.value, outputs.doubt))
+    rise = (value[:, 1:] - value[:, :1]).norm(dim=2) * (1 - 1e-12) - (doubt[:, 1:] + doubt[:, :1]).norm(dim=2)
+    far = (points - center[:, None]).norm(dim=2) * (1 + 1e-12)
+    found = torch.where((far > 0) & (far <= radius[:, None]), rise / far, 0.0)
+    return found.nan_to_num(nan=0.0, posinf=0.0).clamp_min(0.0)
 
 
 def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps: int, seed: int) -> Tensor:

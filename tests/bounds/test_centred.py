@@ -98,3 +98,27 @@ def test_a_function_without_the_option_is_asked_as_it_is():
     assert found.bound.between == "any two points"
     assert ll.certify(net, x, y, 0.1, centred=True).bound.between == "the centre and any point"
     assert ll.certify(net, x, y, 0.1).bound.between == "any two points"
+
+
+@pytest.mark.parametrize("name", ["relu", "clipped", "maxmin", "tanh", "residual, clipped", "convolutional"])
+@pytest.mark.parametrize("eps", [0.05, 0.5, 4.0])
+def test_sampled_secants_lie_below(name, eps):
+    net = NETWORKS[name]().double()
+    x = points(net).double()
+    found = ll.sampled_bound(net, x, eps, samples=64, steps=20, centred=True)
+    assert found.kind == "lower"
+    assert found.between == "the centre and any point"
+    for bound in (ll.local_bound, ll.tightest_bound):
+        assert (found.value <= bound(net, x, eps, centred=True).value).all()
+    assert (found.value > 0.15 * ll.tightest_bound(net, x, eps, centred=True).value).all()
+
+
+def test_a_secant_that_is_known():
+    """relu from −1: in the ball of radius 3 the steepest secant goes to its edge, 2/3."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1)).double()
+    for part in (net[0], net[2]):
+        part.weight.data.fill_(1.0)
+        part.bias.data.zero_()
+    found = ll.sampled_bound(net, torch.tensor([[-1.0]]).double(), 3.0, centred=True)
+    assert found.value.item() == pytest.approx(2 / 3, rel=1e-6)
+    assert found.value.item() <= 2 / 3
