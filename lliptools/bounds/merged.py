@@ -91,7 +91,8 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     """The smallest upper bound that is affordable: the local bound, and the merged one where few units are unstable.
 
     No bound is below all others everywhere: merging wins at small radii, the masked product at large ones and on large
-    layers. On layers too large for their matrices it is the local bound.
+    layers. Where layers are too large for their matrices, or too many units unstable, it is the local bound, and
+    Bound.left_out says so.
 
     - x: (batch, *sample). eps: a number or (batch,). steps: of the multipliers (merged_bound).
     - centred: as of local_bound.
@@ -99,11 +100,15 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     """
     check_steps(steps)
     check_input(net, x)
-    if widest(read_blocks(net, x.shape[1:])) > ENTRIES:
-        return local_bound(net, x, eps, centred=centred)
+    if (entries := widest(read_blocks(net, x.shape[1:]))) > ENTRIES:
+        reason = f"multipliers, since a layer has {entries} entries as a matrix, more than {ENTRIES}"
+        return replace(local_bound(net, x, eps, centred=centred), left_out=reason)
     local = local_bound(net, x, eps, domain=FULL, centred=centred)
     slopes = _slopes(local)
     points = affordable(local).nonzero()[:, 0]
+    if missing := len(local.value) - len(points):
+        reason = f"multipliers at {missing} of {len(local.value)} points, with more than {UNSTABLE} unstable units"
+        local = replace(local, left_out=reason)
     if not len(points):
         return local
     chosen = slopes.select(points.cpu())

@@ -49,6 +49,7 @@ class Bound:
     - outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
     - between: "any two points" of the ball, of a Lipschitz constant, or "the centre and any point", of a centred one,
       which is all that a certificate needs.
+    - left_out: what a bound that chooses by cost did not do, and why; empty where it did all.
     - pairs: (bound, y, needed) -> (batch, classes), how `pairwise` is found.
     """
 
@@ -64,6 +65,7 @@ class Bound:
     outputs: Tensor | None = None
     pairs: Callable[["Bound", Tensor, Tensor | None], Tensor] = by_product
     between: str = ANY_TWO
+    left_out: str = ""
 
     def hidden(self) -> Tensor:
         """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""
@@ -101,6 +103,8 @@ class Bound:
             columns = block.slope
         if self.failure_probability:
             lines.append(f"false with probability at most {self.failure_probability:.1g}")
+        if self.left_out:
+            lines.append(f"left out: {self.left_out}")
         return "\n".join(lines)
 
 

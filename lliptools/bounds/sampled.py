@@ -68,6 +68,7 @@ def _steepest(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, step
     shape = (1, samples, center.shape[1])
     drawn = torch.randn(shape, generator=generator, dtype=center.dtype, device="cpu").to(center.device)
     length = torch.rand(1, samples, 1, generator=generator, dtype=center.dtype, device="cpu").to(center.device)
+    length = torch.cat([length[:, ::2], length[:, 1::2] ** (1 / center.shape[1])], dim=1)  # near the centre, and far
     inside = (radius * (1 - 1e-10))[:, None, None]
     move = inside * length * drawn / drawn.norm(dim=2, keepdim=True)
     here = forward(blocks, center).detach().flatten(1)[:, None]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from networks import NETWORKS, points
 from stepwise import (
     BATCH,
     FEATURES,
@@ -25,9 +26,10 @@ from stepwise import (
     steps_of,
 )
 
+import lliptools as ll
 from lliptools.bounds.balancing import start
 from lliptools.bounds.ellipsoid import Problem
-from lliptools.bounds.merged import groups
+from lliptools.bounds.merged import FULL, groups
 
 
 @pytest.mark.parametrize("eps", RADII)
@@ -252,3 +254,16 @@ def test_the_closed_form_is_feasible_by_itself(name):
             joint.append((read * torch.stack(joint, dim=1)).sum(dim=1))
         chain = (merged.part_norms() * torch.stack(joint, dim=1)).sum(dim=1)
         assert (found <= chain * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize(("limit", "said"), [("ENTRIES", "entries as a matrix"), ("UNSTABLE", "unstable units")])
+def test_tightest_says_what_it_left_out(monkeypatch, limit, said):
+    net, x = NETWORKS["relu"](), points(NETWORKS["relu"]())
+    assert not ll.tightest_bound(net, x, 0.5).left_out
+    monkeypatch.setattr(f"lliptools.bounds.merged.{limit}", 0)
+    found = ll.tightest_bound(net, x, 0.5)
+    assert said in found.left_out
+    assert said in str(found)
+    assert torch.equal(
+        found.value, ll.local_bound(net, x, 0.5, **({"domain": FULL} if limit == "UNSTABLE" else {})).value
+    )
