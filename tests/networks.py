@@ -119,6 +119,7 @@ NETWORKS = {
     "pooled": lambda: random_net(
         *(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 2, padding=2), nn.ReLU(), nn.MaxPool1d(3, 2), nn.Conv1d(4, 4, 2)),
         *(nn.Tanh(), nn.Flatten(), nn.Linear(4, 4)),
+        seed=1,
     ),
     "residual": lambda: residual(nn.ReLU()),
     "residual, clipped": lambda: residual(nets.ClippedReLU(0.5)),
