@@ -145,8 +145,3 @@ def test_bad_starts_are_refused():
         ConditionExplorer(matrix="none of them")
     with pytest.raises(ll.InvalidInput, match="log_q as 2 finite"):
         ConditionView(W, torch.zeros(3))
-
-
-def test_every_control_says_what_it_does():
-    explorer = ConditionExplorer()
-    assert all(control.description and control.tooltip for control in explorer.controls.values())

@@ -152,7 +152,6 @@ def test_controls_change_figure_and_text(digits):
     explorer.reset.click()
     assert explorer.summary.value == text
     assert not differences(explorer.figure, figure)
-    assert all(control.description and control.tooltip for control in explorer.controls.values())
 
 
 def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):

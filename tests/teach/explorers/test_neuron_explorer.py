@@ -212,9 +212,6 @@ def test_network_without_clipping_has_no_theta():
     assert explorer.theta_scale not in explorer.children[1].children
     assert not any(trace.name == "constant at θ" for trace in explorer.figure.data)
     assert "at θ" not in explorer.summary.value
-    assert all(
-        control.description and control.tooltip for control in (explorer.point, explorer.eps, explorer.theta_scale)
-    )
 
 
 def test_bad_input_is_refused():

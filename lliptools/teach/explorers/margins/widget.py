@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.nets.checks import check_labels
 from lliptools.teach.explorers.margins.figure import margins
-from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, checked, is_exact, predicted
-from lliptools.teach.shared.controls import check_start, choice, log_slider, nice, point_slider, refuse, slider
+from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, is_exact, predicted
+from lliptools.teach.shared import efforts
+from lliptools.teach.shared.controls import choice, log_slider, nice, point_slider, refuse, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State
 from lliptools.teach.shared.plane import Plane
 
@@ -48,16 +48,15 @@ class MarginExplorer(Explorer):
         label: int | str | None = None,
         source: str = "net, x, y",
     ) -> None:
-        everywhere, classes = checked(net, x)  # before anything is drawn
-        self._net, self._x, self._index = net, x.detach(), index
-        self._y = check_labels(y, len(x), classes, x.device)
+        whole = efforts.Everywhere(net, x).plain  # before anything is drawn
+        self._net, self._x, self._y, self._index = net, x.detach(), efforts.labels(whole, x, y), index
         number = point_slider(index, len(x))
         self._flat = x[0].numel() == 2 and x.dim() == 2
         self._plane = Plane(net, self._x.double()) if self._flat else None
         self._view = lru_cache(maxsize=64)(self._compute)
-        constants = self._constants(L, everywhere)
+        constants = self._constants(L, whole.value.item())
         if self._flat:
-            places = self._places(index, point, label, classes)
+            places = self._places(index, point, label, whole.blocks[-1].slope.shape[1])
         else:
             places = [{"point": number}]
             where = "with a network that has more than two inputs"
@@ -116,9 +115,9 @@ class MarginExplorer(Explorer):
         place = {}
         for name, side, value in zip(("x0", "x1"), sides, start, strict=True):
             low, high = step * math.ceil(side[0].item() / step), step * math.floor(side[-1].item() / step)
-            check_start(f"point, {name},", value, low, high)
             tooltip = f"coordinate {name} of the point, in the units of the network's input"
-            place[name] = slider(name, tooltip, low, high, step, step * round(value / step))
+            nearest = step * round(value / step)
+            place[name] = slider(name, tooltip, low, high, step, nearest, argument=f"point, {name},")
         picked, own = predicted(self._net, self._x.new_tensor(start, dtype=torch.float64)), int(self._y[index])
         if label is None:
             label = PREDICTED if point is not None or own == picked else own

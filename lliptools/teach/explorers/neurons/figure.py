@@ -1,14 +1,13 @@
 """The neurons of a network near a point."""
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.digits import radius_text, round_down, round_up
-from lliptools.teach.explorers.neurons.units_figure import Frame, units, weights
+from lliptools.teach.explorers.neurons.units_figure import units, weights
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
 from lliptools.teach.shared.panels import Panels, Span, array, colored, disc, finite, legend
@@ -18,26 +17,10 @@ from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, I
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
 
-FIGURE_WIDTH = 782  # pixels between the margins
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Height of the figure in pixels, and its three rows of panels as fractions of it."""
-
-    height: int
-    top: Span
-    middle: Span
-    bottom: Span
-
-    def frame(self, across: Span, up: Span) -> Frame:
-        """A row of panels, with its size in pixels."""
-        return Frame(across, up, FIGURE_WIDTH * (across[1] - across[0]), (self.height - 66) * (up[1] - up[0]))
-
-
-PICTURE_ROWS = Rows(560, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22))
-MAPS_ROWS = Rows(640, (0.69, 0.955), (0.32, 0.58), (0.0, 0.19))
-PLANE_ROWS = Rows(640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175))
+# Height of the figure in pixels, and its three rows of panels as fractions of it.
+PICTURE_ROWS = 560, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22)
+MAPS_ROWS = 640, (0.69, 0.955), (0.32, 0.58), (0.0, 0.19)
+PLANE_ROWS = 640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175)
 
 
 def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
@@ -52,17 +35,17 @@ def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
     first: of a network of many layers, the first of the four that are shown.
     """
     maps = any(layer.block.slope.dim() > 2 for layer in view.hidden)
-    rows = PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
-    panels = Panels(rows.height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend(0.27, 1.0))
+    height, top, middle, bottom = PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
+    panels = Panels(height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend(0.27, 1.0))
     title = f"label {view.label}, predicted {view.predicted}{'' if view.predicted == view.label else ' (wrong)'}"
     if view.plane is None:
-        picture(panels, (0.0, 0.2), rows.top, title, view.point)
+        picture(panels, (0.0, 0.2), top, title, view.point)
     else:
-        _plane(panels, rows.top, title, view, view.plane, index)
-    units(panels, rows.frame((0.27 if view.plane is None else 0.40, 1.0), rows.top), view, index, first)
-    weights(panels, rows.frame((0.0, 1.0), rows.middle), view, index, first)
-    _norms(panels, rows, view, index)
-    _reach(panels, rows, view, index)
+        _plane(panels, top, title, view, view.plane, index)
+    units(panels, (0.27 if view.plane is None else 0.40, 1.0), top, height, view, index, first)
+    weights(panels, middle, view, index, first)
+    _norms(panels, bottom, view, index)
+    _reach(panels, bottom, view, index)
     return panels.figure()
 
 
@@ -79,7 +62,7 @@ def _plane(panels: Panels, up: Span, title: str, view: NeuronView, plane: Plane,
     name_classes(panels, plane)
 
 
-def _norms(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
+def _norms(panels: Panels, row: Span, view: NeuronView, index: int) -> None:
     everywhere, local = view.everywhere.blocks, view.local.blocks
     names = [_norm_name(k + 1, block, len(local)) for k, block in enumerate(local)]
     layers = [block.norm.item() for block in everywhere], [block.norm[index].item() for block in local]
@@ -89,7 +72,7 @@ def _norms(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
         ((0.45, 0.61), "their product L", ["bound"], product),
     ):
         top = max((value for value in values[0] if math.isfinite(value)), default=0.0) or 1.0
-        panels.open(span, rows.bottom, title, {}, {"range": [0, 1.2 * top], "nticks": 4})
+        panels.open(span, row, title, {}, {"range": [0, 1.2 * top], "nticks": 4})
         for heights, name, color, hatch in ((values[0], "global", GLOBAL, "/"), (values[1], "local", LOCAL, "")):
             digits = 3 if len(heights) <= 3 else 2
             text = [round_up(height, digits) if len(heights) <= 5 else "" for height in heights]
@@ -103,14 +86,14 @@ def _norm_name(number: int, block: "BlockBound", many: int) -> str:
     return f"{'h + g' if block.skip else 'g'}<sub>{number}</sub>" if many <= 8 else str(number)
 
 
-def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
+def _reach(panels: Panels, row: Span, view: NeuronView, index: int) -> None:
     radii, reach = array(view.radii), array(view.reach)
     eps, last = float(radii[index]), float(radii[-1])
     certified = view.certified(index)
     color, word = (CERTIFIED, "✔ certified") if certified else (UNPROVED, "✘ not certified")
     title = f"ε = {radius_text(eps, 3)}: {colored(word, color)}"
     up = {"range": [0, 2 * last], "title": "safe distance", "nticks": 4}
-    panels.open((0.7, 1.0), rows.bottom, title, {"range": [0, last], "title": "radius of the ball, ε", "nticks": 6}, up)
+    panels.open((0.7, 1.0), row, title, {"range": [0, last], "title": "radius of the ball, ε", "nticks": 6}, up)
     flat = view.reach_global if math.isfinite(view.reach_global) and view.reach_global > 0 else math.nan
     hover = "ε = %{x:.3g}: %{y:.3g}"
     panels.line([0, last], [0, last], color="#888888", width=1)
@@ -123,4 +106,4 @@ def _reach(panels: Panels, rows: Rows, view: NeuronView, index: int) -> None:
     panels.marks(both, both, "certified radius, %{text}", more={"text": text}, **BOTH)
     # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
     words = " " if view.margin > 0 else "misclassified: nothing to certify"
-    panels.write(words, 0.85, sum(rows.bottom) / 2, bgcolor="#FFFFFF")
+    panels.write(words, 0.85, sum(row) / 2, bgcolor="#FFFFFF")

@@ -1,7 +1,6 @@
 """Hidden units by their state, and the weights between them without what is masked."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from lliptools.teach.shared.panels import BARE, HIDDEN, Panels, Span, Spec, arra
 from lliptools.teach.shared.style import STATES, WEIGHT_KEPT, WEIGHTS, State
 from lliptools.teach.shared.units import AT_ONCE, AT_THETA, ON
 
+WIDTH = 782  # pixels between the margins of the figure
 SYMBOLS = 600  # units up to which each is a symbol; more are cells of a picture
 MAPS = 40_000  # units of feature maps that are shown at most
 GAP = len(STATES)  # code of what is no unit
@@ -17,50 +17,40 @@ COLORS = [state.fill for state in STATES] + ["#FFFFFF"]
 FILLS = [[edge / (GAP + 1), fill] for k, fill in enumerate(COLORS) for edge in (k, k + 1)]
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where a row of panels lies, in fractions of the figure, and its size in pixels."""
-
-    across: Span
-    up: Span
-    wide: float
-    tall: float
-
-
-def units(panels: Panels, frame: Frame, view: NeuronView, index: int, first: int) -> None:
+def units(panels: Panels, across: Span, up: Span, height: int, view: NeuronView, index: int, first: int) -> None:
     """A panel for every hidden layer of those that are shown: its units as symbols, or its feature maps as pictures."""
     shown = view.layers[first : first + AT_ONCE]
     if len(view.layers) <= AT_ONCE:
         shown = shown[:-1]  # the outputs are no hidden units
     if not shown:
-        panels.write("no hidden units: one linear map, nothing to mask", sum(frame.across) / 2, sum(frame.up) / 2)
+        panels.write("no hidden units: one linear map, nothing to mask", sum(across) / 2, sum(up) / 2)
     # One way of showing for the whole network, so that one legend says it.
     many = any(layer.block.slope.dim() > 2 or layer.block.slope[0].numel() > SYMBOLS for layer in view.hidden)
-    wide, tall = frame.wide / max(len(shown), 1), frame.tall
-    for slot, (layer, span) in enumerate(zip(shown, columns(len(shown), *frame.across, gap=0.04), strict=True)):
+    wide, tall = WIDTH * (across[1] - across[0]) / max(len(shown), 1), (height - 66) * (up[1] - up[0])
+    for slot, (layer, span) in enumerate(zip(shown, columns(len(shown), *across, gap=0.04), strict=True)):
         found, none = array(layer.states(index)), layer.block.activation is None
         varying, count = int((found >= ON).sum()), found.size
         kept = f"{varying} of {count} units varying" if len(shown) <= 2 else f"{varying}/{count} varying"
         cells = _maps(found, wide, tall) if many and not none else np.full((1, 1), GAP, dtype=np.uint8)
-        across = math.ceil(math.sqrt(count * wide / tall))
-        ends = (-0.7, across - 0.3), (math.ceil(count / across) - 0.4, -0.6)
+        row = math.ceil(math.sqrt(count * wide / tall))  # symbols in one
+        ends = (-0.7, row - 0.3), (math.ceil(count / row) - 0.4, -0.6)
         if many:
             ends = (-0.5, cells.shape[1] - 0.5), (cells.shape[0] - 0.5, -0.5)
         word = "layer " if len(shown) < AT_ONCE else ""  # room is scarce
         title = f"{layer.name}: no activation" if none else f"{word}{layer.name}: {kept}"
-        panels.open(span, frame.up, title, *({**HIDDEN, "range": end} for end in ends))
+        panels.open(span, up, title, *({**HIDDEN, "range": end} for end in ends))
         low, high = layer.constants
         names = (f"constant at {low}", f"constant at {high}", *(state.name for state in STATES[ON:]))
         counts = "<br>".join(f"{int((found == code).sum())} {name}" for code, name in enumerate(names))
         gap = 1 if found.ndim == 1 and count <= SYMBOLS else 0
         panels.heat(cells, FILLS, GAP + 1, f"{_shape(found)}<br>{counts}", xgap=gap, ygap=gap)
-        size = 0.0 if many else min(11.0, wide / 1.45 / across)
+        size = 0.0 if many else min(11.0, wide / 1.45 / row)
         lower, upper = (array(side.flatten()) for side in layer.unit_box(index))
         for code in (code for code in range(len(STATES)) if code != AT_THETA or view.clipped):
             where = np.flatnonzero(found == code) if not (many or none) else np.empty(0, dtype=int)
             text = [f"unit {u}: {names[code]}<br>pre-activation in [{lower[u]:.3g}, {upper[u]:.3g}]" for u in where]
             empty = [] if len(where) else [None]  # an empty marker keeps an empty state in the legend
-            places = [*(where % across).tolist(), *empty], [*(where // across).tolist(), *empty]
+            places = [*(where % row).tolist(), *empty], [*(where // row).tolist(), *empty]
             more = {**named(names[code], shown=slot == 0), "text": text}
             panels.marks(*places, "%{text}", more=more, **_symbol(STATES[code], size))
 
@@ -100,10 +90,10 @@ def _misfit(across: int, count: int, height: int, width: int, wanted: float) -> 
     return abs(math.log(across * width / (rows * height) / wanted)) + (rows * across - count) / count
 
 
-def weights(panels: Panels, frame: Frame, view: NeuronView, index: int, first: int) -> None:
+def weights(panels: Panels, up: Span, view: NeuronView, index: int, first: int) -> None:
     """A panel for every linear map of those that are shown: what is left of it, in the corner of what was there."""
     shown = list(range(len(view.layers)))[first : first + AT_ONCE]
-    for slot, (number, span) in enumerate(zip(shown, columns(len(shown), *frame.across, gap=0.05), strict=True)):
+    for slot, (number, span) in enumerate(zip(shown, columns(len(shown), 0.0, 1.0, gap=0.05), strict=True)):
         left, drawn, name = view.masked(number, index), view.weights[number], view.layers[number].name
         cells = array(left.cells)
         picture = np.where(np.isnan(cells), 255, np.nan_to_num(cells) * WEIGHT_KEPT).astype(np.uint8)
@@ -121,12 +111,12 @@ def weights(panels: Panels, frame: Frame, view: NeuronView, index: int, first: i
             title = f"K<sub>{name}</sub>  {every_out}×{every_in} of {size} → {kept_out}×{kept_in}"
             across, down = {"title": matrix, **BARE}, {"title": "" if slot else "kernels", **BARE}
         across |= {"range": [-0.5, wide - 0.5], "mirror": True}
-        panels.open(span, frame.up, title, across, {**down, "range": [tall - 0.5, -0.5], "mirror": True})
+        panels.open(span, up, title, across, {**down, "range": [tall - 0.5, -0.5], "mirror": True})
         hover = f"{kept_rows} of {rows} rows and {kept_columns} of {columns_} columns are left"
         dy, dx = left.step
         hover += "" if left.step == (1, 1) else f"<br>a cell is the mean of {dy}×{dx} entries"
         panels.heat(picture, WEIGHTS, 255, hover, x0=(dx - 1) / 2, dx=dx, y0=(dy - 1) / 2, dy=dy)
-        panels.write(drawn.words or " ", sum(span) / 2, sum(frame.up) / 2)
+        panels.write(drawn.words or " ", sum(span) / 2, sum(up) / 2)
 
 
 def _whole_ticks(count: int) -> Spec:

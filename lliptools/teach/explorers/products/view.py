@@ -91,34 +91,32 @@ def ones(net: nn.Module) -> Tensor:
     return torch.ones(1, first.in_features, dtype=torch.float64, device=first.weight.device)
 
 
-def prefixes(net: nn.Sequential, x: Tensor) -> list[nn.Sequential]:
+def prefixes(net: nn.Module, x: Tensor) -> list[nn.Sequential]:
     """The network up to each depth.
 
     A step ends with a layer of weights that follows an activation, or that has one inside. The first layer of weights
     is a step of its own, unless every other step leads back to as many numbers as came in, as folds do.
     """
+    layers = list(net) if isinstance(net, nn.Sequential) else [net]
     cuts: list[int] = []
     first, bent = 0, False
-    for number, layer in enumerate(net, start=1):
+    for number, layer in enumerate(layers, start=1):
+        weighs = any(True for _ in layer.parameters())
         if read_activation(layer) is not None:
             bent = True
-        elif isinstance(layer, Designed | Residual | nn.Sequential):
+        elif isinstance(layer, Designed | Residual | nn.Sequential) or (weighs and bent):
             cuts.append(number)
             bent = False
-        elif any(True for _ in layer.parameters()):
-            if bent:
-                cuts.append(number)
-                bent = False
-            elif not cuts and not first:
-                first = number
+        elif weighs and not cuts and not first:
+            first = number
     if not cuts or bent:
-        cuts.append(len(net))
-    cuts[-1] = len(net)
-    found = [nn.Sequential(*list(net)[:cut]) for cut in cuts]
+        cuts.append(len(layers))
+    cuts[-1] = len(layers)
+    found = [nn.Sequential(*layers[:cut]) for cut in cuts]
     if first and first < cuts[0]:
         features = x[0].numel()
         if not all(read_blocks(prefix, x.shape[1:])[-1].linear.rows == features for prefix in found):
-            found.insert(0, nn.Sequential(*list(net)[:first]))
+            found.insert(0, nn.Sequential(*layers[:first]))
     return found
 
 
