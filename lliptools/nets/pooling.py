@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -78,6 +79,17 @@ class MaxPool(Activation):
         """The box of what after is taken of."""
         low, high = _image(self.before, lower, upper)
         return self._pooled(low), self._pooled(high)
+
+    def piece(self, z: Tensor) -> Tensor:
+        """Numbers that change with the unit that wins a window, and with its piece of before: (batch, *out_shape)."""
+        own = z if self.before is None else self.before(z)
+        pooled, padded = self._pooled(own), self._padded(own, -torch.inf)
+        winner = torch.stack([padded[place] for place in self._places(pooled)]).argmax(dim=0, keepdim=True)
+        if self.before is None:
+            return winner[0].byte()
+        pieces = self._padded(self.before.piece(z), 0)
+        of_winner = torch.stack([pieces[place] for place in self._places(pooled)]).gather(0, winner)
+        return (winner + prod(self.kernel) * of_winner)[0].byte()
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """0 and 0 for an output that is constant; nothing but the largest size of a slope is said of the others."""

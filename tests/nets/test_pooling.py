@@ -70,6 +70,18 @@ def test_the_box_is_the_smallest_one(name):
 
 
 @pytest.mark.parametrize("name", POOLS)
+def test_pieces_change_with_the_winner(name):
+    layer, shape = POOLS[name]
+    rule, z = pool(name, "after relu")[0], torch.randn(1, *shape).double()
+    assert rule.piece(z).shape == layer(z).shape
+    for place in torch.randint(z.numel(), (20,)).tolist():
+        moved = z.clone()
+        moved.view(-1)[place] += 4.0
+        same = rule.row_slope(z, z) == rule.row_slope(moved, moved)
+        assert torch.equal(rule.piece(z), rule.piece(moved)) == same.all()
+
+
+@pytest.mark.parametrize("name", POOLS)
 def test_rows_are_counted_and_masked(name):
     """Everywhere: how many windows read a unit. At a point: how many it wins."""
     layer, shape = POOLS[name]

@@ -54,7 +54,7 @@ class Layer:
     def constants(self) -> tuple[str, str]:
         """The names of the two values at which its units can be constant."""
         activation = self.block.activation
-        if activation is not None and not activation.elementwise:
+        if activation is not None and not activation.elementwise and self.thresholds()[0].isfinite().any():
             return "θ_min", "θ_max"
         low = torch.as_tensor(0.0 if activation is None else activation.thresholds(torch.zeros(1))[0])
         return ("low end", "high end") if (low.isfinite() & (low != 0)).any() else ("0", "θ")
