@@ -75,7 +75,9 @@ def _writable(path: Path | None) -> Path | None:
 
 
 # What several commands take.
-Network = Annotated[str, typer.Argument(help="A shipped network, a .safetensors file, or a .pt2 file of torch.export.")]
+Network = Annotated[
+    str, typer.Argument(help="A shipped network, an .onnx or .pt2 file, or weights: .safetensors, .pth, .npz.")
+]
 Points = Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")]
 Labels = Annotated[Path | None, typer.Option(help="An .npy file with their labels; by default the predicted ones.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]

@@ -86,7 +86,8 @@ def _layer(block: Block, thetas: list[float] | None) -> dict[str, Any]:
     linear = block.linear
     plain = len(linear.operators) == 1 and isinstance(linear.operators[0], Dense) and not linear.layers
     # Where a layer has computed its own weights, they are rounded.
-    if not plain or block.inner or linear.relative_error or isfinite(linear.lipschitz) or thetas is None:
+    rounded = linear.relative_error or torch.as_tensor(linear.bias_error).any()
+    if not plain or block.inner or rounded or isfinite(linear.lipschitz) or thetas is None:
         raise UnsupportedLayer(
             expected="layers of torch.nn.Linear, and ReLU, ReLU6 or ClippedReLU between each two of them",
             got=f"{block.activation} after {[type(each).__name__ for each in linear.layers or linear.operators]}",

@@ -194,7 +194,7 @@ def read_blocks(
     if len(reader.shape) > 1:  # the outputs are one vector
         reader.linear = reader.current().reshaped((prod(reader.shape),))
     blocks = reader.finished()
-    if len(blocks) == 1 and not blocks[0].linear.operators:
+    if len(blocks) == 1 and not (blocks[0].linear.operators or blocks[0].linear.bias.dim()):
         raise UnsupportedLayer(
             expected=f"at least one linear layer or activation, of the {READABLE}",
             got="a Sequential without any",

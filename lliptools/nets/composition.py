@@ -18,9 +18,12 @@ LARGEST_MATRIX = 2**22  # entries up to which several layers are written as one 
 def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
     """The first map followed by a layer of one operator: never a product of two norms.
 
-    Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the
-    convolution before it. Raises InvalidInput where the weights are so small that their products underflow.
+    Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the layer before
+    it, and a bias alone, a map without operators, is added to the one before. Raises InvalidInput where the weights are
+    so small that their products underflow.
     """
+    if not layer.operators and layer.bias.dim():
+        return _shifted(first, layer)
     if len(layer.operators) != 1:
         raise UnsupportedLayer(
             expected="linear layers of one operator each, as LinearMap.of makes them",
@@ -31,7 +34,8 @@ def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
     (operator,), before = layer.operators, first.layers or first.operators
     operators, relative = (*before, operator), first.relative_error + layer.relative_error
     last = before[-1] if before else None
-    if isinstance(operator, Scale) and isinstance(last, Convolution) and last.out_shape == operator.in_shape:
+    rows = isinstance(operator, Scale) and isinstance(last, Convolution | Dense | Scale) and not is_sum(first)
+    if rows and last is not None and last.out_shape == operator.in_shape:
         _check_underflow(
             last.weight.abs() * over_rows(operator.weight.abs(), last.weight.dim()),
             (last.weight != 0) & over_rows(operator.weight != 0, last.weight.dim()),
@@ -97,6 +101,14 @@ def _after_sum(found: LinearMap, first: LinearMap, operator: Operator) -> Linear
     moved = operator.with_entries(torch.abs)(columns).reshape(found.columns, found.rows).T.detach()
     assert found.matrix_error is not None
     return replace(found, layers=(), matrix_error=found.matrix_error + moved * (1 + 2 * operator.terms * UNIT))
+
+
+def _shifted(first: LinearMap, layer: LinearMap) -> LinearMap:
+    """The first map with a bias added: one that had none has exactly this one."""
+    if not first.bias.dim() and not isinstance(first.bias_error, Tensor):
+        return replace(first, bias=layer.bias, bias_error=layer.bias_error)
+    rounded = 4 * UNIT * (first.bias.abs() + layer.bias.abs()).detach()
+    return replace(first, bias=first.bias + layer.bias, bias_error=first.bias_error + layer.bias_error + rounded)
 
 
 def _bias(first: LinearMap, layer: LinearMap, operator: Operator) -> tuple[Tensor, Tensor | float]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from lliptools.nets.clips import ClippedReLU
+from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.operators import Shape
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
@@ -242,7 +242,11 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
 
 
 def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
-    """A value by a constant."""
+    """A value by a constant, or z / (|z| + 1)."""
+    if isinstance(value, Value) and isinstance(by, Value):
+        match by.layers[len(value.layers) :]:
+            case (Absolute(), Entrywise(index=None, weight=one, bias=other)) if (one == 1).all() and (other == 1).all():
+                return value.then(nn.Softsign()) if _common([value, by]) == value.layers else None
     by = None if isinstance(by, Value) or not isinstance(value, Value) else _wide(by)
     return None if by is None or not by.all() else _entry(node, value, 1 / by, None)
 

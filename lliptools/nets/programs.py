@@ -86,18 +86,23 @@ def read_program(program: ExportedProgram) -> nn.Sequential:
     return _read(program, None)
 
 
-def read_module(net: nn.Module, shape: Shape) -> nn.Sequential:
+def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequential:
     """The layers that a module with a forward method of its own computes samples of a shape by, in float64.
 
     What its parametrisations compute of its weights is computed in float64. The module is left as it was.
     Raises UnsupportedLayer, naming the operation, for a module that torch.export or read_program cannot read.
     """
-    like = next((each for each in (*net.parameters(), *net.buffers()) if each.is_floating_point()), torch.empty(()))
-    example = torch.zeros(EXAMPLE, *shape, dtype=like.dtype, device=like.device)
+    like = next(
+        (each for each in (*net.parameters(), *net.buffers()) if each.is_floating_point()),
+        torch.empty((), dtype=torch.float64),
+    )
+    example = torch.zeros(batch, *shape, dtype=like.dtype, device=like.device)
     try:
         with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(net, (example,))
+    except UnsupportedLayer:
+        raise
     except Exception as error:  # whatever torch meets in a forward method
         raise UnsupportedLayer(
             expected=f"a forward method that torch.export can follow, of {READABLE}",
@@ -275,6 +280,18 @@ def _open(argument: object) -> bool:
     return any(map(_open, argument)) if isinstance(argument, list | tuple) else isinstance(argument, Open)
 
 
+class _Sizes(fx.Interpreter):
+    """Runs a program, and keeps the largest number that it has met on the way: what rounding is in relation to."""
+
+    size = 0.0
+
+    def run_node(self, n: fx.Node) -> Any:
+        found = super().run_node(n)
+        if isinstance(found, Tensor) and found.is_floating_point() and n.op == "call_function" and found.numel():
+            self.size = max(self.size, float(found.abs().amax().nan_to_num(posinf=0.0)))
+        return found
+
+
 def _check_same(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> None:
     """Refuse what computes something else than it was read as, on samples of several sizes, and batches if it can."""
     example = _example(program)
@@ -284,14 +301,14 @@ def _check_same(program: ExportedProgram, net: nn.Sequential, given: list[Any], 
             x = torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
             x = (scale * x).to(example.device, dtype)
             with torch.no_grad():
-                run = fx.Interpreter(program.graph_module)
+                run = _Sizes(program.graph_module)
                 run.extra_traceback = False
                 tensors = [x if isinstance(each, Value) else each.to(example.device) for each in given]
                 wanted, found = run.run(*tensors)[0], net(x)
             if not wanted.isfinite().all():
                 continue
             compared += 1
-            near = ROUNDING * torch.finfo(wanted.dtype).eps * wanted.abs().amax(dim=0)
+            near = ROUNDING * torch.finfo(wanted.dtype).eps * max(run.size, float(wanted.abs().amax()))
             if wanted.shape != found.shape or not ((found - wanted).abs() <= near).all():
                 raise _unsupported("a program that computes something else than the layers it was read as")
     if not compared:

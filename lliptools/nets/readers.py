@@ -66,6 +66,8 @@ def read_entrywise(layer: Entrywise, name: str, shape: Shape, dtype: torch.dtype
     """One factor per channel where that is all; else one per output. A reciprocal may be rounded."""
     weight, bias, index = _copied(layer.weight, dtype), _copied(layer.bias, dtype), layer.index
     out = shape if index is None else tuple(index.shape)
+    if index is None and (weight == 1).all():
+        return replace(LinearMap.identity(shape, bias), bias=bias.expand(out).clone())
     each = weight.expand(out).reshape(out[0], -1)
     operator: Operator
     if index is None and (each == each[:, :1]).all():

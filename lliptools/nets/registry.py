@@ -178,7 +178,7 @@ MOVES = (
 )
 ARITHMETIC = "add.Tensor sub.Tensor rsub.Scalar mul.Tensor div.Tensor neg.default"
 PRODUCTS = "matmul.default mm.default addmm.default bmm.default einsum.default sum.dim_IntList mean.dim cumsum.default"
-MOVES_OF_ONNX = "Transpose Slice Gather Split Concat Expand Tile Unsqueeze Squeeze Pad Add Sub Mul Div Neg"
+MOVES_OF_ONNX = "Transpose Slice Gather Split Concat Expand Tile Unsqueeze Squeeze Pad Add Sub Mul Div Neg Sum"
 MEMORY = "alias.default clone.default contiguous.default detach.default"
 NORMALISE = "_native_batch_norm_legit_no_training.default"
 GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
@@ -186,10 +186,10 @@ VALUE = _option("value", "a padding that is not zero, which adds a bias", "use v
 FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
 LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
 PIXELS = Reading(pixels.read_selection, "pad.default", "Pad")
-DROPOUT = Reading(readers.read_unchanged, refusals=(TRAINING,))
+DROPOUT = Reading(readers.read_unchanged, "", "Dropout", (TRAINING,))
 
 LINEAR: dict[type[nn.Module], Reading] = {
-    nn.Linear: Reading(readers.read_dense, f"linear.default {PRODUCTS}", "Gemm MatMul Add"),
+    nn.Linear: Reading(readers.read_dense, f"linear.default {PRODUCTS}", "Gemm MatMul Add ReduceSum ReduceMean"),
     nn.Conv1d: Reading(readers.read_convolution, "conv1d.default conv1d.padding", "Conv"),
     nn.Conv2d: Reading(readers.read_convolution, "conv2d.default conv2d.padding", "Conv"),
     nn.ConvTranspose2d: Reading(readers.read_transposed, "conv_transpose2d.input", "ConvTranspose", (GROUPS,)),

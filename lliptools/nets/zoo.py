@@ -4,29 +4,35 @@ import inspect
 import json
 import math
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
-from safetensors import SafetensorError
+import numpy as np
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
+from lliptools.nets.onnx_files import load_onnx
 from lliptools.nets.programs import load_program
 from lliptools.storage import check_writable, locked, read_json, replacing, write_tensors
 
 __all__ = ["available", "check_place", "load", "provenance", "save"]
 
+Net = TypeVar("Net", bound=nn.Module)
 # What a provenance.json may call, and the largest whole number that it may pass.
 BUILDERS = (
     *("lliptools.nets.mlp", "lliptools.nets.cnn"),
     *("lliptools.layers.lipschitz_mlp", "lliptools.layers.lipschitz_cnn", "lliptools.layers.sll_network"),
 )
 LARGEST = 2**14
+NETWORKS = (".onnx", ".pt2")  # files of a whole network
+STATES = (".safetensors", ".pth", ".pt", ".npz")  # files of the weights of one
 PATIENCE = 60.0  # seconds that save waits for another process, which needs far less
 
 
@@ -45,45 +51,91 @@ def provenance(name: str | Path) -> dict[str, Any]:
     folder, name = _place(name)
     records = _records(folder)
     if name not in records or not (folder / f"{name}.safetensors").exists():
+        near = get_close_matches(name, records, 1)
         raise InvalidInput(
-            expected=f"a network that ships, one of {available()}, or a .safetensors file and its line in "
-            "provenance.json beside it",
+            expected="a network that ships, or a .safetensors file and its line in provenance.json beside it",
             got=f"{name!r} in {folder}, where there are lines for {sorted(records)}",
-            cause="a spelling that differs, or weights that were moved without their provenance.json",
+            cause=f"{f'did you mean {near[0]!r}? Or ' if near else ''}a spelling that differs, or weights without the "
+            "provenance.json that was beside them",
             next_step="see lliptools.nets.available(), or keep the two files that `lliptools train` writes in "
             "one folder",
         )
     return records[name]
 
 
-def load(name: str | Path, architecture: nn.Sequential | None = None, *, trust: bool = False) -> nn.Sequential:
+@overload
+def load(name: str | Path, architecture: None = None, *, trust: bool = False) -> nn.Sequential: ...
+
+
+@overload
+def load(name: str | Path, architecture: Net, *, trust: bool = False) -> Net: ...
+
+
+def load(name: str | Path, architecture: nn.Module | None = None, *, trust: bool = False) -> nn.Module:
     """A trained network in float64, in evaluation mode.
 
-    * name: as of provenance; with an architecture any .safetensors file whose tensors are that network's state, which
-      then has these weights; with trust=True a file of torch.export.save, .pt2, which read_program reads.
+    * name: as of provenance; an ONNX file (`.onnx`, with the extra `onnx`); with trust=True a file of torch.export.save
+      (`.pt2`); with an architecture a file of that network's state: `.safetensors`, `.pth` or `.pt` of torch.save of
+      net.state_dict(), or `.npz` of arrays by name. No pickle is run: only numbers are read of these.
     * trust: a .pt2 file can run any command while torch reads it.
     * Raises InvalidInput as provenance does, for weights that do not fit, and for a provenance.json that names other
       functions than those of lliptools.nets and lliptools.layers that build networks.
     """
-    if architecture is None and Path(name).suffix.lower() == ".pt2":
-        return load_program(name, trust=trust)
+    path = Path(name)
+    suffix = path.suffix.lower()
+    _check_file(path, suffix)
+    if architecture is None and suffix in NETWORKS:
+        return load_onnx(path) if suffix == ".onnx" else load_program(path, trust=trust)
     net = architecture
     if net is None:
         folder, stem = _place(name)
         net = _built(provenance(name).get("network"), folder)
-        name = folder / f"{stem}.safetensors"
+        path = folder / f"{stem}.safetensors"
     try:
-        weights = load_file(name)
+        weights = _weights(path)
         _check_kinds(net.state_dict(), weights)
         net.double().load_state_dict(weights)  # double first: every weight as it stands in the file
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:  # whatever a reader finds in a file that is none of its own
         raise InvalidInput(
-            expected="a .safetensors file with the weights of this architecture",
-            got=f"{name}: {error}",
-            cause="a path that does not exist, another kind of file, or weights of another architecture",
+            expected=f"a {path.suffix or '.safetensors'} file with the weights of this architecture",
+            got=f"{path}: {error}",
+            cause="another kind of file, or weights of another architecture",
             next_step="name the architecture that these weights were trained in",
         ) from error
     return net.double().eval()
+
+
+def _check_file(path: Path, suffix: str) -> None:
+    """Refuse a file that is missing, and one whose kind is not known."""
+    known = suffix in NETWORKS or suffix in STATES
+    if not known and (path.is_file() or path.parent != Path()):
+        raise InvalidInput(
+            expected=f"a file that ends in {', '.join((*NETWORKS, *STATES))}, or the name of a shipped network",
+            got=f"{path}",
+            cause="another kind of file",
+            next_step='lliptools.export(net, input_shape, to="net.onnx") writes one',
+        )
+    if known and not path.exists():
+        raise InvalidInput(
+            expected=f"a file {path}",
+            got=f"no such file, seen from {Path.cwd()}",
+            cause="a spelling that differs, or another folder",
+            next_step="give the whole path",
+        )
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by their names; no object is made but these."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    if path.suffix in (".pth", ".pt"):
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = found.get("state_dict", found) if isinstance(found, dict) else found
+        if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+            raise RuntimeError("no dictionary of tensors, as torch.save(net.state_dict(), path) writes")
+        return found
+    return load_file(path)
 
 
 def save(net: nn.Sequential, name: str, build: "partial[nn.Sequential]", record: dict[str, Any], folder: Path) -> None:

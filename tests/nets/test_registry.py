@@ -12,6 +12,7 @@ import lliptools as ll
 from lliptools.layers.checks import COVERED
 from lliptools.nets.general import GENERAL
 from lliptools.nets.joins import JOINING
+from lliptools.nets.onnx_operators import OPERATORS
 from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, OWN, READABLE, SUPPORTED
 
@@ -20,9 +21,10 @@ TABLES = {"Linear layers": LINEAR, "Containers": CONTAINERS, "Activations": ACTI
 EVERY = LINEAR | CONTAINERS | ACTIVATIONS
 HEAD = """# What is read
 
-Layers of torch.nn and lliptools.nets, the operations of torch.ops.aten that `ll.nets.read_program` reads as them, and
-the operators of ONNX that stand for them. Every other layer or operation is refused by name. A `torch.nn.Sequential`
-may also contain the layers of `lliptools.layers`, and activations of one's own ([extending](extending.md)).
+A network is any `torch.nn.Module`, a program of torch.export, or an ONNX file ([your network](your_network.md)). A
+`torch.nn.Sequential` is read layer by layer: of the layers of torch.nn and lliptools.nets below, the layers of
+`lliptools.layers`, and activations of one's own ([extending](extending.md)). Everything else is read by the operations
+of torch.ops.aten that it computes, or by its operators of ONNX; all others are refused by name.
 Made from `lliptools/nets/registry.py`, to which `tests/nets/test_registry.py` holds it equal.
 """
 
@@ -103,7 +105,9 @@ def test_operators_of_onnx(tmp_path):
     )
     ll.export(images.eval(), (1, 8, 8), to=tmp_path / "net.onnx")
     found = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
-    assert found <= {name for reading in EVERY.values() for name in reading.onnx.split()}
+    named = {name for reading in EVERY.values() for name in reading.onnx.split()}
+    assert found <= named
+    assert {*OPERATORS} <= named | {"Cast", "Shape", "Softmax"}  # which change nothing, are constant, or are refused
 
 
 if __name__ == "__main__":  # writes the page anew

@@ -1,0 +1,127 @@
+"""Networks in ONNX files: their operators become operations of torch, which are read as those of any module are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.onnx_operators import OPERATORS
+from lliptools.nets.programs import read_module
+from lliptools.nets.registry import READABLE
+
+__all__ = ["load_onnx"]
+
+
+def load_onnx(path: str | Path) -> nn.Sequential:
+    """The network in an ONNX file, in float64 and in evaluation mode, in layers that the bounds can read.
+
+    * path: a model with one input (batch, *sample) of a fixed sample shape, and one output. Numbers are in the file
+      itself. Nothing in it is run: it is data.
+    * Raises InvalidInput for another file, or without the extra `onnx`; UnsupportedLayer naming an operator.
+    """
+    model = _opened(path)
+    graph = model.graph
+    constants = {each.name: _array(each) for each in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in constants]
+    sizes = [each.dim_value or None for each in inputs[0].type.tensor_type.shape.dim] if inputs else []
+    if len(inputs) != 1 or len(graph.output) != 1 or len(sizes) < 2 or None in sizes[1:]:
+        raise InvalidInput(
+            expected="a network with one input (batch, *sample) of known sizes, and one output",
+            got=f"{len(inputs)} inputs, the first of shape {sizes}, and {len(graph.output)} outputs in {path}",
+            cause="a model with several heads, or with sizes that are left open",
+            next_step="export the part that maps a batch to its logits, with only the batch left open",
+        )
+    net = _Graph(graph, constants, inputs[0].name, graph.output[0].name)
+    return read_module(net, tuple(int(size or 1) for size in sizes[1:]), batch=sizes[0] or 1)
+
+
+def _opened(path: str | Path) -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise InvalidInput(
+            expected="onnx, which reads such files",
+            got=str(error),
+            cause="an installation without the extra `onnx`",
+            next_step='pip install "lliptools[onnx]"',
+        ) from error
+    try:
+        return onnx.load(path, load_external_data=False)
+    except Exception as error:  # whatever a file that is none ends in
+        raise InvalidInput(
+            expected="an ONNX file",
+            got=f"{path}: {type(error).__name__}: {error}",
+            cause="another kind of file, or one that was cut short",
+            next_step='lliptools.export(net, input_shape, to="net.onnx") writes one',
+        ) from error
+
+
+def _array(tensor: Any) -> np.ndarray[Any, Any]:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(tensor)
+
+
+class _Graph(nn.Module):
+    """A graph of ONNX as a module: what depends on constants alone is computed by onnx itself, the rest by torch."""
+
+    def __init__(self, graph: Any, constants: dict[str, Any], given: str, wanted: str) -> None:
+        super().__init__()
+        self.nodes, self.constants, self.given, self.wanted = list(graph.node), constants, given, wanted
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *sample) -> the output."""
+        found: dict[str, Any] = {**self.constants, self.given: x, "": None}
+        for node in self.nodes:
+            values = [found[name] for name in node.input]
+            if not any(isinstance(value, Tensor) for value in values):
+                outputs = _folded(node, values)
+            else:
+                outputs = _computed(node, values)
+            found.update(zip(node.output, outputs, strict=False))
+        result: Tensor = found[self.wanted]
+        return result
+
+
+def _folded(node: Any, values: Sequence[Any]) -> Sequence[Any]:
+    from onnx.reference import ReferenceEvaluator
+
+    if node.op_type.startswith("Random"):
+        raise _unsupported(node, ", which changes from call to call")
+    feeds = {name: value for name, value in zip(node.input, values, strict=True) if name}
+    return list(ReferenceEvaluator(node).run(None, feeds))
+
+
+def _computed(node: Any, values: Sequence[Any]) -> Sequence[Any]:
+    from onnx.helper import get_attribute_value
+
+    operator = OPERATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if operator is None:
+        raise _unsupported(node)
+    options = {each.name: get_attribute_value(each) for each in node.attribute}
+    options = {name: value.decode() if isinstance(value, bytes) else value for name, value in options.items()}
+    values = [_number(value) for value in values]
+    try:
+        result = operator(options, *values)
+    except (NotImplementedError, RuntimeError, TypeError, KeyError, ValueError) as error:
+        raise _unsupported(node, f" with {options}: {type(error).__name__}: {error}") from error
+    return result if isinstance(result, tuple | list) else (result,)
+
+
+def _unsupported(node: Any, said: str = "") -> UnsupportedLayer:
+    return UnsupportedLayer(
+        expected=READABLE,
+        got=f"the ONNX operator {node.op_type} of {node.domain or 'ai.onnx'} as {node.name or node.output[0]}{said}",
+        cause="no rule is written for it, or for these options of it",
+        next_step="export the network with another operator, or without this part",
+    )
+
+
+def _number(value: Any) -> Any:
+    """A floating-point constant as a float64 tensor; whole numbers stay an array, of which operators read sizes."""
+    wide = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return torch.from_numpy(value.astype(np.float64)) if wide else value
