@@ -174,7 +174,7 @@ class LeakyReLU(Activation):
     def _leak(self, like: Tensor) -> Tensor:
         """leak, made to broadcast over samples, (batch, *units)."""
         leak = self.leak
-        return leak.to(like).view(-1, *[1] * (like.dim() - 2)) if isinstance(leak, Tensor) else like.new_tensor(leak)
+        return leak.to(like).view(-1, *[1] * (like.dim() - 2)) if isinstance(leak, Tensor) else like.new_full((), leak)
 
     def forward(self, z: Tensor) -> Tensor:
         """Same shape as z."""

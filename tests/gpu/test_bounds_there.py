@@ -42,6 +42,16 @@ def wide_convolution():
     return nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1152, 4)), (2, 12, 12)
 
 
+def windows():
+    """Borders that repeat pixels, windows, and activations that fall before they grow."""
+    layers = (
+        *(nn.Conv2d(2, 6, 3, padding=1, padding_mode="reflect"), nn.PReLU(6), nn.MaxPool2d(3, 2, 1), nn.GELU()),
+        *(nn.Upsample(scale_factor=2), nn.Conv2d(6, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d((2, 4)), nn.Flatten()),
+        nn.Linear(32, 4),
+    )
+    return nn.Sequential(*layers).eval(), (2, 8, 8)
+
+
 def residual():
     inside = nn.Sequential(nn.Linear(9, 7), nn.LeakyReLU(0.1), nn.Linear(7, 9))
     return nn.Sequential(nn.Linear(4, 9), ClippedReLU(0.4), Residual(inside), nn.Linear(9, 3)), (4,)
@@ -55,7 +65,7 @@ def orthogonal():
     return lipschitz_mlp("cayley", 6, 4, depth=3), (6,)
 
 
-NETWORKS = (dense, clipped, maxmin, convolutions, wide_convolution, residual, designed, orthogonal)
+NETWORKS = (dense, clipped, maxmin, convolutions, wide_convolution, windows, residual, designed, orthogonal)
 
 
 def pair(build, device, samples=3):
