@@ -8,10 +8,12 @@ from lliptools.norms.rounding import gamma, inflated, outward_rounding, unit
 __all__ = ["leading", "proved_above", "root_of_largest_eigenvalue", "squared_above"]
 
 
-def root_of_largest_eigenvalue(wide: Tensor) -> Tensor:
-    """Norms of wide matrices, largest entry about 1, by the Gram matrix: (batch, rows, columns) -> (batch,)."""
-    gram = wide @ wide.mT
-    squared = squared_above(torch.linalg.eigvalsh(gram)[:, -1], gram, wide.shape[2])
+def root_of_largest_eigenvalue(gram: Tensor, terms: int) -> Tensor:
+    """Norms by the Gram matrices of matrices whose largest entry is about 1: (batch, rows, rows) -> (batch,).
+
+    terms: number of products in the sums that the entries are.
+    """
+    squared = squared_above(torch.linalg.eigvalsh(gram)[:, -1], gram, terms)
     alive = ~(squared <= 0)  # NaN stays NaN
     return inflated(torch.where(alive, squared, 1.0).sqrt() * alive)
 

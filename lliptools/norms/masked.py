@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import TINY, LinearMap
 from lliptools.nets.rows import times_root
 from lliptools.norms.rounding import matrix_slack
 
@@ -33,24 +33,39 @@ def scaled_matrices(
     row_slope, column_slope = row_slope[first], column_slope[first]  # one of each, its graph kept
     sizes = torch.stack([row_slope.count_nonzero(dim=1), column_slope.count_nonzero(dim=1)], dim=1)
     groups, group = torch.unique((sizes + STEP - 1) // STEP, dim=0, return_inverse=True)
+    # Where no product can underflow nothing has to be looked for.
+    least = _least(linear.weight) * _least(row_slope).sqrt() * _least(column_slope).sqrt()
+    times = torch.mul if least > TINY else times_root
     found, norms = [], []
     for number, size in enumerate(groups):
         at_once = max(1, ENTRIES // max(1, int(size.prod()) * STEP * STEP))
         for index in (group == number).nonzero()[:, 0].split(at_once):
             found.append(index)
-            norms.append(_norms(linear.weight, row_slope[index], column_slope[index], norm_of))
+            norms.append(_norms(linear.weight, row_slope[index], column_slope[index], norm_of, times))
     every = torch.cat(norms)[torch.cat(found).argsort()] + matrix_slack(linear, row_slope, column_slope)
     return every[which]
 
 
-def _norms(weight: Tensor, row_slope: Tensor, column_slope: Tensor, norm_of: Callable[[Tensor], Tensor]) -> Tensor:
+def _least(values: Tensor) -> Tensor:
+    """The smallest size of what is not 0; NaN where a number is none."""
+    size = values.detach().abs()
+    return torch.where(size == 0, torch.inf, size).amin().clamp_max(1.0)
+
+
+def _norms(
+    weight: Tensor,
+    row_slope: Tensor,
+    column_slope: Tensor,
+    norm_of: Callable[[Tensor], Tensor],
+    times: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
     """The norms of samples that keep about as many rows and columns."""
     (rows, _), (columns, _) = kept_first(row_slope != 0), kept_first(column_slope != 0)
     if not rows.shape[1] or not columns.shape[1]:
         return weight.new_zeros(len(row_slope))
     kept = weight[rows[:, :, None], columns[:, None, :]]
-    kept = times_root(kept, row_slope.gather(1, rows).sqrt()[:, :, None])
-    kept = times_root(kept, column_slope.gather(1, columns).sqrt()[:, None])
+    kept = times(kept, row_slope.gather(1, rows).sqrt()[:, :, None])
+    kept = times(kept, column_slope.gather(1, columns).sqrt()[:, None])
     largest = kept.detach().abs().amax(dim=(1, 2))
     known, alive = largest.isfinite(), largest > 0
     kept = torch.where(known[:, None, None], kept, 0.0)

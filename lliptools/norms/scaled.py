@@ -31,7 +31,8 @@ def norm(matrices: Tensor) -> Tensor:
         return matrices.new_zeros(len(matrices))
     largest = matrices.abs().amax(dim=(1, 2))
     scaled = torch.where(largest.isfinite()[:, None, None], matrices, 0.0) / or_one(largest)[:, None, None]
-    found = largest * root_of_largest_eigenvalue(scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT)
+    wide = scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT
+    found = largest * root_of_largest_eigenvalue(wide @ wide.mT, wide.shape[2])
     return torch.where(largest.isfinite(), found, torch.inf)
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lliptools.bounds import exact_norm, round_up
+from lliptools.bounds import exact_norm, outward_rounding, round_up
 from lliptools.nets import LinearMap
 from lliptools.nets.rows import row_distances, row_norms
 
@@ -50,3 +50,30 @@ def test_rounded_up_is_never_below(value, digits):
     printed = float(round_up(value, digits))
     assert printed >= value
     assert printed <= value * (1 + 1.001 * 10.0 ** (1 - digits)) + 1e-300
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-160, 1e160])
+@pytest.mark.parametrize("root", [1.0, 1e-120])
+def test_one_gram_matrix_for_a_batch_that_keeps_all_columns(scale, root):
+    """The first layer of every network; rows that are tiny beside others are not lost."""
+    generator = torch.Generator().manual_seed(0)
+    weight = scale * torch.randn(12, 30, generator=generator).double()
+    weight[3] *= 1e-120
+    weight[7] = 0.0
+    layer = linear(weight)
+    rows = torch.rand(40, 12, generator=generator).double() * (torch.rand(40, 12, generator=generator) < 0.5)
+    rows[0], rows[1] = 0.0, 0.0
+    rows[1, 3], rows[2], rows[2, 7] = 1.0, torch.zeros(12).double(), 1.0
+    rows = rows * root**2
+    columns = torch.ones(40, 30).double()
+    for outward in (False, True):
+        with outward_rounding(outward):
+            found = exact_norm(layer, rows, columns)
+            alone = torch.cat([exact_norm(layer, rows[k : k + 1], columns[:1]) for k in range(40)])
+        truth = torch.linalg.matrix_norm(rows.sqrt()[:, :, None] / root * weight / scale, 2)
+        assert torch.allclose(found, alone, rtol=1e-10, atol=1e-305)
+        kept = truth > 1e-100
+        assert torch.allclose(found[kept] / root / scale, truth[kept], rtol=1e-10, atol=0)
+        assert (found[[0, 2]] <= 1e-300).all()
+        if outward:
+            assert (found / root >= truth * scale).all()
