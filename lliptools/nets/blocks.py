@@ -254,7 +254,7 @@ def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> Non
     if layer is not None:
         raise UnsupportedLayer(
             expected=f"layers in {name} that leave its input as it is",
-            got=f"{type(layer).__name__}(inplace=True) as the first of them",
+            got=f"{type(layer).__name__}(inplace=True), which writes over the input of {name}",
             cause="x + block(x), where block writes over x before x is added",
             next_step="build that layer with inplace=False",
         )
