@@ -13,6 +13,7 @@ from lliptools.bounds.reading import read
 from lliptools.bounds.record import CENTRED
 from lliptools.certificates.linear import raised
 from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
+from lliptools.certificates.quadratic import raised_by_products
 from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
@@ -56,6 +57,7 @@ def certify(
     centred: bool = True,
     shells: int = 1,
     linear: bool = False,
+    quadratic: bool = False,
     outward: bool = True,
 ) -> Certificate:
     """Certify labels: the margin f_y − f_j of every class j ≠ y stays above 0 on the closed ball around each point.
@@ -67,6 +69,8 @@ def certify(
     * shells: how many concentric shells the way to the edge is divided into (shells.falls); for a bound whose constant
       climbs steeply with the radius.
     * linear: also bound undecided margins by linear functions, backwards through the network (linear_margins).
+    * quadratic: then also by products of what the boxes say of every unstable unit, a semidefinite program for each
+      margin; for dense layers and few unstable units, and without effect elsewhere (certificates.quadratic).
     * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
       Certificate.bound.arithmetic says so.
     * What the ball can take of a margin is the smaller of eps times the constant of f_y − f_j and the largest change of
@@ -96,10 +100,10 @@ def certify(
             fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
             found = replace(found, failure_probability=spent)
         margin, worst = worst_margins(found, values, y, radius, fall)
-        if linear:
-            asked = ~(worst > 0) & (margin > 0).all(dim=1, keepdim=True)
-            worst = raised(worst, asked & ~own_class(margin, y), found, center, values[-1], y)
         own = own_class(margin, y)
+        for further in (raised,) * linear + (raised_by_products,) * quadratic:
+            asked = ~own & ~(worst > 0) & (margin > 0).all(dim=1, keepdim=True)
+            worst = further(worst, asked, found, center, values[-1], y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate(
             holds=(proved | own).all(dim=1),

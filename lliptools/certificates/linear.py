@@ -32,7 +32,7 @@ from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, outward_rounding, running_error, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["linear_falls", "linear_margins"]
+__all__ = ["linear_falls", "linear_margins", "picked", "raised"]
 
 STEPS = 20  # of the search for better lines, in certificates
 RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
@@ -215,7 +215,7 @@ class _Way:
             )
             if (below < moves).any() or (above < moves).any():
                 sides = below, above
-        blocks = tuple(_picked(block, which) for block in found.blocks)
+        blocks = tuple(picked(block, which) for block in found.blocks)
         return cls(_steps(blocks, Center(center, torch.zeros_like(center)), moves)[0], eps, sides)
 
     def lost(self, direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
@@ -233,9 +233,9 @@ class _Way:
         return inflated(lost + fall)
 
 
-def _picked(block: BlockBound, which: Tensor) -> BlockBound:
+def picked(block: BlockBound, which: Tensor) -> BlockBound:
     """The block of some of the points."""
-    picked = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "radius")}
+    parts = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "radius")}
     box, output = (Box(side.lower[which], side.upper[which]) for side in (block.box, block.output))
-    inner, shortcut = (tuple(_picked(part, which) for part in parts) for parts in (block.inner, block.shortcut))
-    return replace(block, box=box, output=output, inner=inner, shortcut=shortcut, center=None, **picked)
+    inner, shortcut = (tuple(picked(part, which) for part in each) for each in (block.inner, block.shortcut))
+    return replace(block, box=box, output=output, inner=inner, shortcut=shortcut, center=None, **parts)

@@ -1,0 +1,196 @@
+"""What the boxes say of unstable units: products of affine functions that are 0, or not below 0, all over the ball.
+
+Let v = [δ/eps; Δσ/scale]: how far the input, and the outputs of the unstable units, move from the centre; ‖δ‖ <= eps
+and |Δσ_j| <= scale_j. All other movements are matrices times v. Where σ has one bend b in the box [l, u] of its unit,
+
+    α = (z − b)⁺/(u − b),    β = (b − z)⁺/(b − l),    κ = 1 − α − β
+
+are affine in z and σ(z), in [0, 1], and αβ = 0, κα >= 0, κβ >= 0; all else that is known of the three follows. Of any
+other unit, with secants from the centre in [p, q]: ζ(1 − ζ) >= 0 with ζ = (z − l)/(u − l), and
+(Δσ − p Δz)(q Δz − Δσ) >= 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lliptools.certificates.semidefinite import Products
+from lliptools.domains import BlockBound, Box, Slopes
+from lliptools.domains.center import Center
+from lliptools.domains.zonotope import bent_places, relaxed_error
+from lliptools.nets.activations import Activation
+from lliptools.nets.linear import TINY, LinearMap
+from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, unit
+from lliptools.norms.scaled import times_power_of_two
+
+__all__ = ["Function", "Known", "Layer", "gathered"]
+
+WIDER = 1e-4  # by so much sides of triangles and ranges of secants are widened, or else they may be too short
+Function = tuple[Tensor, Tensor]  # affine, in [−1, 1]: rows (units, 1 + variables), and how far off, (units,)
+Known = tuple[Function, Function, bool]  # the product of two functions is 0 (True), or not below 0
+
+
+def gathered(known: list[Known], ball: int, variables: int) -> tuple[Products, Tensor, Tensor]:
+    """All products in one, and how far their first and second factors may be off, (products,) each."""
+    one = known[0][0][0].new_ones(1, 1)
+    rows, starts, count = [one], dict[int, int](), 1
+    for function in [function for pair in known for function in pair[:2]]:
+        if id(function) not in starts:
+            starts[id(function)], count = count, count + len(function[1])
+            rows.append(function[0])
+    matrix = torch.cat([pad(part, (0, 1 + variables - part.shape[1])) for part in rows])
+
+    def numbers(functions: list[Function]) -> Tensor:
+        return torch.cat([starts[id(f)] + torch.arange(len(f[1]), device=one.device) for f in functions])
+
+    first, second, zero = (list(column) for column in zip(*known, strict=True))
+    equal = torch.cat(
+        [torch.full_like(f[1], is_zero, dtype=torch.bool) for f, is_zero in zip(first, zero, strict=True)]
+    )
+    errors = [torch.cat([error for _, error in functions]) for functions in (first, second)]
+    return Products(matrix, numbers(first), numbers(second), equal, ball), errors[0], errors[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """How far the units of a layer of one sample move from the centre: state v, state (units, variables).
+
+    off: (units,), how far the true movements may be from that. ball: how many variables the ball of the input holds.
+    """
+
+    state: Tensor
+    off: Tensor
+    ball: int
+
+    @classmethod
+    def first(cls, linear: LinearMap, center: Tensor, eps: Tensor) -> Layer:
+        """Behind the first linear map; center: (1, features), eps: (1,)."""
+        found = Slopes.start(center, eps).linear(linear)
+        state = times_power_of_two(found.state[0].mT, found.exponent) * eps
+        off = times_power_of_two(found.error_of(0)[0], found.exponent, upward=True) * eps
+        off = torch.where(found.lost, torch.nan, off + 4 * unit(off) * state.norm(dim=1))
+        return cls(state, inflated(off, len(state.T)), len(state.T))
+
+    def size(self) -> Tensor:
+        """What the products in every row of the state add up to at most, whatever their signs are: (units,)."""
+        total = self.state[:, : self.ball].norm(dim=1) + self.state[:, self.ball :].abs().sum(dim=1)
+        return inflated(total, len(self.state.T))
+
+    def times(self, linear: LinearMap) -> Layer:
+        """Behind a linear map."""
+        weight, beside, size = linear.weight, entry_error(linear), self.size()
+        off = weight.abs() @ (self.off + gamma(len(size), size) * size) + enclosed(TINY * len(size))
+        if beside is not None:
+            off = off + beside @ (size + self.off)
+        return Layer(weight @ self.state, inflated(off, len(size)), self.ball)
+
+    def after(self, block: BlockBound, before: Center, after: Center) -> tuple[Layer, list[Known]]:
+        """Behind an activation, with a variable for every unstable unit, and what is known of these.
+
+        before, after: the values at the centre on both sides of it.
+        """
+        activation, box = block.activation, block.box
+        if activation is None:
+            return self, []
+        least, greatest = (end.flatten() for end in activation.ranges(box.lower, box.upper, before.limits()))
+        index = (~(least == greatest)).nonzero()[:, 0]
+        scale = inflated(block.output.upper - block.output.lower).flatten()[index]
+        fed = self.state.new_zeros(len(greatest), len(index))
+        fed[index, torch.arange(len(index), device=index.device)] = scale
+        slope, size = greatest.index_fill(0, index, 0.0), self.size()
+        state = torch.cat([slope[:, None] * self.state, fed], dim=1)
+        off = inflated(slope.abs() * (self.off + unit(slope) * size) + enclosed(TINY))
+        sides = (before.value, before.doubt, after.value, after.doubt, box.lower, box.upper, least, greatest)
+        units = _Units(
+            pad(self.state, (0, len(index)))[index],
+            self.off[index],
+            size[index],
+            state[index],
+            scale,
+            *(part.flatten()[index] for part in sides),
+        )
+        return Layer(state, off, self.ball), _known(units, activation, box, index)
+
+
+class _Units(NamedTuple):
+    """Unstable units: Δz and Δσ as rows (units, variables), and (units,) each of the others.
+
+    off, size: of Δz. scale: of Δσ. z, h: the values at the centre, with their doubts. lower, upper: the box. least,
+    greatest: secants from the centre.
+    """
+
+    z_rows: Tensor
+    off: Tensor
+    size: Tensor
+    h_rows: Tensor
+    scale: Tensor
+    z: Tensor
+    z_doubt: Tensor
+    h: Tensor
+    h_doubt: Tensor
+    lower: Tensor
+    upper: Tensor
+    least: Tensor
+    greatest: Tensor
+
+    def some(self, which: Tensor) -> _Units:
+        """Those of a mask."""
+        return _Units(*(part[which] for part in self))
+
+    def function(self, on_h: Tensor, value: Tensor, on_z: Tensor, place: Tensor) -> Function:
+        """on_h · (σ(z) − value) + on_z · (z − place): (units,) each."""
+        u = unit(on_h)
+        h, z = on_h * (self.h - value), on_z * (self.z - place)
+        rows = torch.cat([(h + z)[:, None], on_h[:, None] * self.h_rows + on_z[:, None] * self.z_rows], dim=1)
+        of_h = self.h_doubt + 16 * u * (self.h.abs() + value.abs() + self.scale)
+        of_z = self.z_doubt + self.off + 16 * u * (self.z.abs() + place.abs() + self.size)
+        return rows, inflated(on_h.abs() * of_h + on_z.abs() * of_z + enclosed(TINY), 8)
+
+
+def _known(units: _Units, activation: Activation, box: Box, index: Tensor) -> list[Known]:
+    """What is known of the unstable units, which have these indices in their layer."""
+    pieces, known, bent = activation.pieces(box.lower.shape[1:]), list[Known](), torch.zeros_like(index).bool()
+    if pieces is not None and len(pieces[0]):
+        places, values = bent_places(activation, pieces[0], box)
+        slopes = pieces[1].to(box.lower)
+        steepest = slopes.abs().amax(dim=0)[None]
+        error = relaxed_error(activation, places, values, steepest, torch.zeros_like(steepest)).flatten()[index]
+        places, values, slopes = (part.flatten(1)[:, index] for part in (places, values, slopes))
+        inside = (places[1:-1] > units.lower) & (places[1:-1] < units.upper)
+        bent, at = inside.sum(dim=0) == 1, inside.byte().argmax(dim=0, keepdim=True)
+        there = (places.gather(0, at + 1), values.gather(0, at + 1), slopes.gather(0, at), slopes.gather(0, at + 1))
+        triangles = units._replace(h_doubt=units.h_doubt + error).some(bent)
+        known = _triangles(triangles, *(part[0, bent] for part in there))
+    others = units.some(~bent)
+    width, nothing = others.upper - others.lower, torch.zeros_like(others.z)
+    room = WIDER * torch.maximum(others.least.abs(), others.greatest.abs())
+    least, greatest = others.least - room, others.greatest + room
+    weight = 1 / (width * (greatest - least))
+    zeta = others.function(nothing, nothing, 1 / width, others.lower)
+    below = others.function(weight, others.h, -least * weight, others.z)
+    above = others.function(-weight, others.h, greatest * weight, others.z)
+    return [*known, (zeta, _rest(zeta), False), (below, above, False)]
+
+
+def _triangles(units: _Units, place: Tensor, value: Tensor, low: Tensor, high: Tensor) -> list[Known]:
+    """What is known of units with one bend, at a place, between the slopes low and high."""
+    left, right = place - units.lower, units.upper - place
+    left, right = torch.maximum(left, WIDER * right), torch.maximum(right, WIDER * left)
+    up, down = 1 / ((high - low) * right), 1 / ((high - low) * left)
+    alpha = units.function(up, value, -low * up, place)
+    beta = units.function(down, value, -high * down, place)
+    kappa = _rest(alpha, beta)
+    return [(alpha, beta, True), (kappa, alpha, False), (kappa, beta, False)]
+
+
+def _rest(*functions: Function) -> Function:
+    """1 minus the functions."""
+    rows = -torch.stack([rows for rows, _ in functions]).sum(dim=0)
+    rows[:, 0] += 1
+    errors = [error + 8 * unit(row) * (1 + row.abs().sum(dim=1)) for row, error in functions]
+    return rows, inflated(torch.stack(errors).sum(dim=0))
