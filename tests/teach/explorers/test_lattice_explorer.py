@@ -12,7 +12,7 @@ from pictures import differences
 
 import lliptools as ll
 from lliptools.teach.explorers.lattice.figure import lattice
-from lliptools.teach.explorers.lattice.view import RUNGS, LatticeView, lattice_row
+from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView
 from lliptools.teach.explorers.lattice.widget import LatticeExplorer
 
 EPS = torch.tensor(RADII).double()
@@ -26,7 +26,9 @@ def theorem_holds(view, smaller, larger, index):
 
 
 def view_of(net, x, y, radii, names=tuple(RUNGS)):
-    rows = {name: lattice_row(net, x, y, radii, RUNGS[name], one_by_one=name == "exact") for name in names}
+    rows = {name: LatticeRow(net, x, y, RUNGS[name], one_by_one=name == "exact") for name in names}
+    for row in rows.values():
+        row.extend(radii)
     return LatticeView(y, radii, tuple(RUNGS), rows)
 
 

@@ -1,7 +1,5 @@
 """The condition T ⪰ WᵀW for one matrix and one q: scales, discs, singular values, the plane of two of the scales."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -13,15 +11,20 @@ LARGEST = 1e100  # of a weight: the square of it is still a number
 WIDEST = 64
 
 
-@dataclass(frozen=True, eq=False)
 class Section:
-    """All (t_i, t_j) that fulfil the condition while the other scales stay as they are: those above a hyperbola.
+    """All (t_i, t_j) that fulfil the condition while the other scales T stay as they are: those above a hyperbola.
 
     corner: its asymptotes, (t_i, t_j). overlap: (t_i − corner_i)(t_j − corner_j) >= overlap² above it.
     """
 
-    corner: tuple[float, float]
-    overlap: float
+    def __init__(self, gram: Tensor, T: Tensor, columns: tuple[int, int]) -> None:
+        pair = torch.tensor(columns)
+        rest = torch.ones(len(T), dtype=torch.bool).index_fill(0, pair, False)
+        left = gram[pair][:, pair]
+        if rest.any():  # what WᵀW leaves of the two when the others have done their part: a Schur complement
+            across = gram[pair][:, rest]
+            left = left + across @ torch.linalg.pinv(T[rest].diag() - gram[rest][:, rest], hermitian=True) @ across.T
+        self.corner, self.overlap = (left[0, 0].item(), left[1, 1].item()), left[0, 1].abs().item()
 
     def boundary(self, low: float, high: float, count: int = 200) -> tuple[Tensor, Tensor]:
         """Points (t_i, t_j) of the hyperbola, as far from its corner as from low to high times the overlap."""
@@ -62,7 +65,7 @@ class ConditionView:
         q = (log_q - log_q.max()).exp()
         self.centers = gram.diagonal()
         self.radii = ((gram - self.centers.diag()).abs() @ q) / q
-        self.section = _section(gram, self.scales["SLL"], columns)
+        self.section = Section(gram, self.scales["SLL"], columns)
 
     @property
     def whole(self) -> bool:
@@ -91,17 +94,6 @@ class ConditionView:
 def _scale(W: Tensor, log_q: Tensor) -> Tensor:
     _, size, scale = balanced_scale(W.T, log_q)
     return size.square() * scale
-
-
-def _section(gram: Tensor, T: Tensor, columns: tuple[int, int]) -> Section:
-    """What WᵀW leaves of two columns when the scales of the others have done their part (a Schur complement)."""
-    pair = torch.tensor(columns)
-    rest = torch.ones(len(T), dtype=torch.bool).index_fill(0, pair, False)
-    left = gram[pair][:, pair]
-    if rest.any():
-        across = gram[pair][:, rest]
-        left = left + across @ torch.linalg.pinv(T[rest].diag() - gram[rest][:, rest], hermitian=True) @ across.T
-    return Section((left[0, 0].item(), left[1, 1].item()), left[0, 1].abs().item())
 
 
 def _check(W: Tensor) -> None:

@@ -56,37 +56,56 @@ RUNGS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
 class LatticeRow:
-    """One bound near one point, over a grid of radii.
+    """One bound near one point x, (*sample), with its label, over radii as far as they have been computed.
 
     * values: (radii,), NaN where it was not affordable
-    * holds: (radii,) bool, whether it certifies the label
+    * holds: (radii,) bool, whether it certifies the label, with rounding enclosed
     * merged: (radii,) bool, of the tightest bound: whether it tried multipliers
     * kind: as of Bound, "" where nothing was computed
-    * done, seconds: how many radii were computed, and in what time, all of a call in one batch
     * note: why there is none
+    * one_by_one: radii by themselves, in rising order up to the first that the bound refuses, as the exact search does
     """
 
-    values: Tensor
-    holds: Tensor
-    merged: Tensor
-    kind: str
-    done: int
-    seconds: float
-    note: str
+    def __init__(
+        self, net: nn.Sequential, x: Tensor, y: int, bound: Callable[..., Bound], *, one_by_one: bool = False
+    ) -> None:
+        self._net, self._x, self._y, self._bound, self._one_by_one = net, x, y, bound, one_by_one
+        self.values = torch.zeros(0, dtype=torch.float64)
+        self.holds, self.merged = torch.zeros(2, 0, dtype=torch.bool)
+        self.kind = self.note = ""
+        self._seconds, self._done = 0.0, 0
 
     @property
     def cost(self) -> float:
         """Seconds per point and radius; NaN where nothing was computed."""
-        return self.seconds / self.done if self.done else torch.nan
+        return self._seconds / self._done if self._done else torch.nan
 
-    def then(self, other: "LatticeRow") -> "LatticeRow":
-        """The row over the radii of both."""
-        pairs = (self.values, other.values), (self.holds, other.holds), (self.merged, other.merged)
-        values, holds, merged = map(torch.cat, pairs)
-        kind, note = self.kind or other.kind, self.note or other.note
-        return LatticeRow(values, holds, merged, kind, self.done + other.done, self.seconds + other.seconds, note)
+    def extend(self, radii: Tensor) -> None:
+        """Compute the values at more radii, in one batched call where they are not taken one by one."""
+        count, x = len(radii), self._x
+        values = torch.full((count,), torch.nan, dtype=torch.float64)
+        holds, merged = torch.zeros(2, count, dtype=torch.bool)
+        for part in torch.arange(count).split(1 if self._one_by_one else count):
+            points, labels = x[None].expand(len(part), *x.shape), torch.full((len(part),), self._y, device=x.device)
+            start = perf_counter()
+            try:
+                found = self._bound(self._net, points, radii[part])
+            except UnsupportedLayer:
+                self.note = self.note or "not for these layers"
+                break
+            except InvalidInput:
+                self.note = self.note or "not affordable"
+                break
+            self._seconds, self._done = self._seconds + perf_counter() - start, self._done + len(part)
+            self.kind = self.kind or found.kind
+            values[part] = found.value.detach().double().cpu()
+            if (tried := affordable(found)).any():
+                merged[part[tried.cpu()]] = True
+            if found.kind == "upper":
+                holds[part] = certify(self._net, points, labels, radii[part], bound=self._bound).holds.cpu()
+        self.values, self.holds = torch.cat([self.values, values]), torch.cat([self.holds, holds])
+        self.merged = torch.cat([self.merged, merged])
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,38 +198,6 @@ class LatticeView:
         value *= 1 + DIGITS if self.kind(name) == "lower" else 1 - DIGITS
         shown = round_up(-value).lstrip("-") if self.kind(name) == "lower" else round_up(value)
         return sign.get(self.kind(name), "about ") + shown
-
-
-def lattice_row(
-    net: nn.Sequential, x: Tensor, y: int, radii: Tensor, bound: Callable[..., Bound], *, one_by_one: bool = False
-) -> LatticeRow:
-    """One bound at the point x, of a sample's shape, for all radii in one batched call.
-
-    one_by_one: radii by themselves, in rising order up to the first that the bound refuses, as the exact search does.
-    The values are those of the bound as it is; what it certifies is found with rounding enclosed.
-    """
-    count, seconds, done = len(radii), 0.0, 0
-    values = torch.full((count,), torch.nan, dtype=torch.float64)
-    holds, merged = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
-    kind = note = ""
-    for part in torch.arange(count).split(1 if one_by_one else count):
-        points, labels = x[None].expand(len(part), *x.shape), torch.full((len(part),), y, device=x.device)
-        start = perf_counter()
-        try:
-            found = bound(net, points, radii[part])
-        except UnsupportedLayer:
-            note = "not for these layers"
-            break
-        except InvalidInput:
-            note = "not affordable"
-            break
-        seconds, done, kind = seconds + perf_counter() - start, done + len(part), found.kind
-        values[part] = found.value.detach().double().cpu()
-        if (tried := affordable(found)).any():
-            merged[part[tried.cpu()]] = True
-        if kind == "upper":
-            holds[part] = certify(net, points, labels, radii[part], bound=bound, centred=False).holds.cpu()
-    return LatticeRow(values, holds, merged, kind, done, seconds, note)
 
 
 def _closed(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.lattice.figure import lattice
-from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView, lattice_row
+from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView
 from lliptools.teach.shared.controls import point_slider
 from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
@@ -51,40 +51,36 @@ class LatticeExplorer(RadiusExplorer):
             raise InvalidInput(expected=wanted, got=f"{taken}", cause=cause, next_step="call it mine")
         self._bounds = {**RUNGS, **(bounds or {})}
         self._rows: dict[int, dict[str, LatticeRow]] = {}
-        self._begun: dict[tuple[int, str], LatticeRow] = {}
         self._costs: dict[str, float] = {}
         point = point_slider(index, len(x))
         super().__init__([{"eps": self._ball(eps, eps_max, steps=STEPS, times=2.5)}, {"point": point}], source)
 
-    def _known(self, index: int) -> LatticeView:
-        """What is known of a point by now, over all radii of the slider."""
+    def _known(self, index: int) -> dict[str, LatticeRow]:
+        """The rows of a point that have all their values by now."""
         rows = self._rows.setdefault(index, {})
-        for name in AT_ONCE:
-            if name not in rows:
-                self._compute(index, name, len(self._radii))
-        return LatticeView(int(self._y[index]), self._radii, tuple(self._bounds), rows)
+        return {name: row for name, row in rows.items() if len(row.values) == len(self._radii)}
 
     def _next_part(self) -> Callable[[], None] | None:
         index = self.controls["point"].value
-        missing = [name for name in self._bounds if name not in self._rows.get(index, {})]
+        missing = [name for name in self._bounds if name not in self._known(index)]
         if not missing:
             return None
         return partial(self._compute, index, missing[0], len(self._radii) if missing[0] in ONE_BY_ONE else PART)
 
     def _show(self, at: State, coarse: bool) -> Shown:
-        view, step = self._known(at["point"]), self._step(at["eps"])
+        index, step = at["point"], self._step(at["eps"])
+        for name in AT_ONCE:
+            if name not in self._known(index):
+                self._compute(index, name, len(self._radii))
+        view = LatticeView(int(self._y[index]), self._radii, tuple(self._bounds), self._known(index))
         return view, partial(lattice, view, step, self._costs), view.summary(step)
 
     def _compute(self, index: int, name: str, count: int) -> None:
         """The values at the next radii; a row is shown when it has them all."""
-        begun = self._begun.pop((index, name), None)
-        done = 0 if begun is None else len(begun.values)
-        radii = self._radii[done : done + count].to(self._x.device)
-        given = self._net, self._x[index], int(self._y[index]), radii, self._bounds[name]
-        row = lattice_row(*given, one_by_one=name in ONE_BY_ONE)
-        row = row if begun is None else begun.then(row)
-        if len(row.values) < len(self._radii):
-            self._begun[index, name] = row
-        else:
-            self._rows[index][name] = row
-            self._costs.setdefault(name, row.cost)
+        x, y, rows = self._x[index], int(self._y[index]), self._rows[index]
+        if name not in rows:
+            rows[name] = LatticeRow(self._net, x, y, self._bounds[name], one_by_one=name in ONE_BY_ONE)
+        done = len(rows[name].values)
+        rows[name].extend(self._radii[done : done + count].to(x.device))
+        if name in self._known(index):
+            self._costs.setdefault(name, rows[name].cost)
