@@ -103,7 +103,8 @@ class LatticeRow:
             if (tried := affordable(found)).any():
                 merged[part[tried.cpu()]] = True
             if found.kind == "upper":
-                holds[part] = certify(self._net, points, labels, radii[part], bound=self._bound).holds.cpu()
+                proof = certify(self._net, points, labels, radii[part], bound=self._bound, centred=False)
+                holds[part] = proof.holds.cpu()
         self.values, self.holds = torch.cat([self.values, values]), torch.cat([self.holds, holds])
         self.merged = torch.cat([self.merged, merged])
 
