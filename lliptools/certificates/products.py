@@ -28,32 +28,34 @@ from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, unit
 from lliptools.norms.scaled import times_power_of_two
 
-__all__ = ["Function", "Known", "Layer", "gathered"]
+__all__ = ["Known", "Layer"]
 
 WIDER = 1e-4  # by so much sides of triangles and ranges of secants are widened, or else they may be too short
 Function = tuple[Tensor, Tensor]  # affine, in [−1, 1]: rows (units, 1 + variables), and how far off, (units,)
-Known = tuple[Function, Function, bool]  # the product of two functions is 0 (True), or not below 0
 
 
-def gathered(known: list[Known], ball: int, variables: int) -> tuple[Products, Tensor, Tensor]:
-    """All products in one, and how far their first and second factors may be off, (products,) each."""
-    one = known[0][0][0].new_ones(1, 1)
-    rows, starts, count = [one], dict[int, int](), 1
-    for function in [function for pair in known for function in pair[:2]]:
-        if id(function) not in starts:
-            starts[id(function)], count = count, count + len(function[1])
-            rows.append(function[0])
-    matrix = torch.cat([pad(part, (0, 1 + variables - part.shape[1])) for part in rows])
+class Known:
+    """All that is known of the unstable units of one sample: functions, and which products are 0 or not below 0."""
 
-    def numbers(functions: list[Function]) -> Tensor:
-        return torch.cat([starts[id(f)] + torch.arange(len(f[1]), device=one.device) for f in functions])
+    def __init__(self, like: Tensor) -> None:
+        self.functions: list[Function] = [(like.new_ones(1, 1), like.new_zeros(1))]
+        self.products: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    first, second, zero = (list(column) for column in zip(*known, strict=True))
-    equal = torch.cat(
-        [torch.full_like(f[1], is_zero, dtype=torch.bool) for f, is_zero in zip(first, zero, strict=True)]
-    )
-    errors = [torch.cat([error for _, error in functions]) for functions in (first, second)]
-    return Products(matrix, numbers(first), numbers(second), equal, ball), errors[0], errors[1]
+    def add(self, function: Function) -> Tensor:
+        """The numbers of these functions, (units,)."""
+        before = sum(len(error) for _, error in self.functions)
+        self.functions.append(function)
+        return torch.arange(before, before + len(function[1]), device=function[1].device)
+
+    def multiply(self, first: Tensor, second: Tensor, *, zero: bool = False) -> None:
+        """Add that the products of these functions, by number, are 0, or else not below 0: (units,) each."""
+        self.products.append((first, second, torch.full_like(first, zero, dtype=torch.bool)))
+
+    def gathered(self, ball: int, variables: int) -> tuple[Products, Tensor]:
+        """All products in one, and how far their functions may be off, (functions,)."""
+        rows = torch.cat([pad(rows, (0, 1 + variables - rows.shape[1])) for rows, _ in self.functions])
+        first, second, zero = (torch.cat(parts) for parts in zip(*self.products, strict=True))
+        return Products(rows, first, second, zero, ball), torch.cat([error for _, error in self.functions])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +91,14 @@ class Layer:
             off = off + beside @ (size + self.off)
         return Layer(weight @ self.state, inflated(off, len(size)), self.ball)
 
-    def after(self, block: BlockBound, before: Center, after: Center) -> tuple[Layer, list[Known]]:
-        """Behind an activation, with a variable for every unstable unit, and what is known of these.
+    def after(self, block: BlockBound, before: Center, after: Center, known: Known) -> Layer:
+        """Behind an activation, with a variable for every unstable unit; what is known of these is added.
 
         before, after: the values at the centre on both sides of it.
         """
         activation, box = block.activation, block.box
         if activation is None:
-            return self, []
+            return self
         least, greatest = (end.flatten() for end in activation.ranges(box.lower, box.upper, before.limits()))
         index = (~(least == greatest)).nonzero()[:, 0]
         scale = inflated(block.output.upper - block.output.lower).flatten()[index]
@@ -114,7 +116,8 @@ class Layer:
             scale,
             *(part.flatten()[index] for part in sides),
         )
-        return Layer(state, off, self.ball), _known(units, activation, box, index)
+        _add(known, units, activation, box, index)
+        return Layer(state, off, self.ball)
 
 
 class _Units(NamedTuple):
@@ -152,9 +155,9 @@ class _Units(NamedTuple):
         return rows, inflated(on_h.abs() * of_h + on_z.abs() * of_z + enclosed(TINY), 8)
 
 
-def _known(units: _Units, activation: Activation, box: Box, index: Tensor) -> list[Known]:
-    """What is known of the unstable units, which have these indices in their layer."""
-    pieces, known, bent = activation.pieces(box.lower.shape[1:]), list[Known](), torch.zeros_like(index).bool()
+def _add(known: Known, units: _Units, activation: Activation, box: Box, index: Tensor) -> None:
+    """Add what is known of the unstable units, which have these indices in their layer."""
+    pieces, bent = activation.pieces(box.lower.shape[1:]), torch.zeros_like(index).bool()
     if pieces is not None and len(pieces[0]):
         places, values = bent_places(activation, pieces[0], box)
         slopes = pieces[1].to(box.lower)
@@ -165,7 +168,7 @@ def _known(units: _Units, activation: Activation, box: Box, index: Tensor) -> li
         bent, at = inside.sum(dim=0) == 1, inside.byte().argmax(dim=0, keepdim=True)
         there = (places.gather(0, at + 1), values.gather(0, at + 1), slopes.gather(0, at), slopes.gather(0, at + 1))
         triangles = units._replace(h_doubt=units.h_doubt + error).some(bent)
-        known = _triangles(triangles, *(part[0, bent] for part in there))
+        _add_triangles(known, triangles, *(part[0, bent] for part in there))
     others = units.some(~bent)
     width, nothing = others.upper - others.lower, torch.zeros_like(others.z)
     room = WIDER * torch.maximum(others.least.abs(), others.greatest.abs())
@@ -174,18 +177,21 @@ def _known(units: _Units, activation: Activation, box: Box, index: Tensor) -> li
     zeta = others.function(nothing, nothing, 1 / width, others.lower)
     below = others.function(weight, others.h, -least * weight, others.z)
     above = others.function(-weight, others.h, greatest * weight, others.z)
-    return [*known, (zeta, _rest(zeta), False), (below, above, False)]
+    known.multiply(known.add(zeta), known.add(_rest(zeta)))
+    known.multiply(known.add(below), known.add(above))
 
 
-def _triangles(units: _Units, place: Tensor, value: Tensor, low: Tensor, high: Tensor) -> list[Known]:
-    """What is known of units with one bend, at a place, between the slopes low and high."""
+def _add_triangles(known: Known, units: _Units, place: Tensor, value: Tensor, low: Tensor, high: Tensor) -> None:
+    """Add what is known of units with one bend, at a place, between the slopes low and high."""
     left, right = place - units.lower, units.upper - place
     left, right = torch.maximum(left, WIDER * right), torch.maximum(right, WIDER * left)
     up, down = 1 / ((high - low) * right), 1 / ((high - low) * left)
-    alpha = units.function(up, value, -low * up, place)
-    beta = units.function(down, value, -high * down, place)
-    kappa = _rest(alpha, beta)
-    return [(alpha, beta, True), (kappa, alpha, False), (kappa, beta, False)]
+    one = units.function(up, value, -low * up, place)
+    other = units.function(down, value, -high * down, place)
+    alpha, beta, kappa = known.add(one), known.add(other), known.add(_rest(one, other))
+    known.multiply(alpha, beta, zero=True)
+    known.multiply(kappa, alpha)
+    known.multiply(kappa, beta)
 
 
 def _rest(*functions: Function) -> Function:

@@ -23,7 +23,7 @@ from torch import Tensor
 from lliptools.bounds import Bound
 from lliptools.certificates.linear import picked
 from lliptools.certificates.margins import margin_error, margins
-from lliptools.certificates.products import Known, Layer, gathered
+from lliptools.certificates.products import Known, Layer
 from lliptools.certificates.semidefinite import Products, solve
 from lliptools.domains import BlockBound
 from lliptools.domains.center import Center
@@ -46,7 +46,7 @@ def raised_by_products(worst: Tensor, asked: Tensor, found: Bound, center: Tenso
     their matrices, or too many units are unstable.
     """
     worst, blocks = worst.clone(), found.blocks
-    if len(blocks) < 2 or not all(map(_fits, blocks)) or blocks[-1].activation is not None:
+    if blocks[-1].activation is not None or not all(map(_fits, blocks)):
         return worst
     margin = margins(logits.value, y)
     left = margin - inflated(margin_error(logits, margin, y), 8)
@@ -71,27 +71,27 @@ def _fits(block: BlockBound) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What is known of one sample: products, how far their factors may be off, and its last hidden units."""
+    """What is known of one sample: products, how far the functions in them may be off, and its last hidden units."""
 
     products: Products
-    first: Tensor
-    second: Tensor
+    error: Tensor
     hidden: Layer
 
     @classmethod
     def of(cls, blocks: list[BlockBound], center: Tensor, eps: Tensor) -> Sample | None:
-        """Of the hidden blocks; None where nothing is to be gained, or it would be too dear."""
-        here, layer, known = Center(center, torch.zeros_like(center)), None, list[Known]()
+        """Of the hidden blocks; None where nothing is to be gained, or it is not written for them, or too dear."""
+        if not blocks or not all(map(_fits, blocks)):
+            return None
+        here, layer, known = Center(center, torch.zeros_like(center)), None, Known(center)
         for block in blocks:
             before, here = here.through(block)
             layer = Layer.first(block.linear, center, eps) if layer is None else layer.times(block.linear)
-            layer, more = layer.after(block, before, here)
-            known += more
+            layer = layer.after(block, before, here, known)
             if len(layer.state.T) > VARIABLES:
                 return None
         assert layer is not None
         variables = len(layer.state.T)
-        return cls(*gathered(known, layer.ball, variables), layer) if variables > layer.ball else None
+        return cls(*known.gathered(layer.ball, variables), layer) if variables > layer.ball else None
 
     def margin(self, last: LinearMap, y: Tensor, other: Tensor, left: Tensor) -> Tensor:
         """A lower bound of f_y − f_other over the ball, which is at least `left` at the centre; −inf for none."""
@@ -127,7 +127,8 @@ class Sample:
         hidden = hidden + gamma(len(S), S) * factor.square().sum()
         seen = torch.linalg.matrix_norm(S - factor @ factor.mT)
         square = 2 + len(S) - 1 - products.ball
-        lacking = weights * (self.first + self.second + self.first * self.second)
+        first, second = self.error[products.left], self.error[products.right]
+        lacking = weights * (first + second + first * second)
         lost = lacking.sum() + off + (seen + hidden + enclosed(TINY)) * square
         found = multipliers[-1] - inflated(lost, S.numel() + len(weights))
         return torch.where(found.isfinite(), found, -torch.inf)
