@@ -236,7 +236,15 @@ def _added(node: fx.Node, one: Any, other: Any, alpha: float = 1, sign: float = 
 
 
 def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
-    """A value times a constant, in either order."""
+    """A value times a constant, or times its own gate, in either order."""
+    if isinstance(one, Value) and isinstance(other, Value):
+        value, gate = sorted((one, other), key=lambda each: len(each.layers))
+        kinds = tuple(type(layer) for layer in gate.layers[len(value.layers) :])
+        if _common([value, gate]) != value.layers:
+            return None
+        if kinds == (nn.Sigmoid,):
+            return value.then(nn.SiLU())
+        return value.then(nn.Mish()) if kinds == (nn.Softplus, nn.Tanh) and gate.layers[-2].beta == 1 else None
     value, factor = (one, other) if isinstance(one, Value) else (other, one)
     return None if isinstance(factor, Value) else _entry(node, value, factor, None)
 

@@ -104,7 +104,7 @@ def _computed(node: Any, values: Sequence[Any]) -> Sequence[Any]:
         raise _unsupported(node)
     options = {each.name: get_attribute_value(each) for each in node.attribute}
     options = {name: value.decode() if isinstance(value, bytes) else value for name, value in options.items()}
-    values = [_number(value) for value in values]
+    values = values if node.op_type == "Resize" else [_number(value) for value in values]
     try:
         result = operator(options, *values)
     except (NotImplementedError, RuntimeError, TypeError, KeyError, ValueError) as error:

@@ -174,16 +174,15 @@ def _squeezed(options: dict[str, Any], x: Tensor, axes: Any = None) -> Tensor:
 
 
 def _resized(options: dict[str, Any], x: Tensor, roi: Any = None, scales: Any = None, sizes: Any = None) -> Tensor:
-    """Pixels repeated a whole number of times, as torch's exporter writes it."""
-    wanted = x.shape[2:] if sizes is None else _whole(sizes)[2:]
-    factors = (
-        [float(s) for s in scales[2:]] if sizes is None else [a / b for a, b in zip(wanted, x.shape[2:], strict=True)]
-    )
-    usual = ("nearest", "asymmetric", "floor")
+    """Pixels repeated, as torch's exporter writes it."""
     how = [options.get(name) for name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
-    if how != list(usual) or any(factor != round(factor) for factor in factors):
-        raise NotImplementedError("only whole factors, by repetition")
-    return F.interpolate(x, scale_factor=factors)
+    if how != ["nearest", "asymmetric", "floor"]:
+        raise NotImplementedError("only repetition, from the upper left")
+    for axis in range(2, x.dim()):
+        factor = _whole(sizes)[axis] / x.shape[axis] if sizes is not None else float(np.asarray(scales)[axis])
+        places = [int(place / factor) for place in range(math.floor(x.shape[axis] * factor))]
+        x = x.index_select(axis, torch.tensor(places))
+    return x
 
 
 def _depth_to_space(options: dict[str, Any], x: Tensor) -> Tensor:
@@ -261,6 +260,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Reshape": _reshaped,
     "Resize": _resized,
     "Shape": lambda options, x: np.array(x.shape[options.get("start", 0) : options.get("end")]),
+    "Selu": lambda options, x: (
+        F.elu(x, options.get("alpha", 1.67326319217681884765625)) * options.get("gamma", 1.05070102214813232421875)
+    ),
     "Sigmoid": lambda _, x: torch.sigmoid(x),
     "Slice": _sliced,
     "Softmax": lambda options, x: F.softmax(x, options.get("axis", -1)),

@@ -110,6 +110,27 @@ def test_read_from_a_program_and_written_as_plain_torch(name):
         assert torch.equal(read(x), net(x))
 
 
+class Written(nn.Module):
+    """Gates that are spelled out."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        z = self.first(x)
+        z = torch.sigmoid(z) * z
+        return self.last(z * torch.tanh(nn.functional.softplus(z)))
+
+
+def test_gates_that_are_spelled_out():
+    torch.manual_seed(0)
+    net, x = Written().double().eval(), torch.randn(4, 3).double()
+    read = ll.nets.read_program(torch.export.export(net, (x,)))
+    assert [type(layer) for layer in read] == [nn.Linear, nn.SiLU, nn.Mish, nn.Linear]
+    assert (ll.local_bound(net, x, 0.3).value >= ll.sampled_bound(read, x, 0.3).value).all()
+
+
 def test_a_prelu_needs_its_channels():
     net = nn.Sequential(nn.Conv2d(1, 3, 2), nn.PReLU(3), nn.Flatten(), nn.Linear(27, 2))
     x = torch.randn(2, 1, 4, 4)

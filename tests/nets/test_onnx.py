@@ -74,6 +74,7 @@ CASES = {
              {"l": np.array(-0.5), "h": np.array(0.25)}),
     "Sigmoid, Tanh, Elu": (FLAT, [make("Sigmoid", ["x"], ["a"]), make("Tanh", ["a"], ["b"]), make("Elu", ["b"], ["y"])],
                            {}),
+    "Selu": (FLAT, [make("Selu", ["x"], ["a"]), make("Selu", ["a"], ["y"], alpha=1.5, gamma=0.5)], {}),
     "Abs, Softsign": (FLAT, [make("Abs", ["x"], ["a"]), make("Softsign", ["a"], ["y"])], {}),
     "Flatten": (IMAGE, [make("Flatten", ["x"], ["y"])], {}),
     "Reshape": (IMAGE, [make("Reshape", ["x", "s"], ["y"])], {"s": whole(0, -1, 4)}),
