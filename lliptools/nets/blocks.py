@@ -16,9 +16,9 @@ from lliptools.nets.designed import Designed
 from lliptools.nets.inputs import device_of, home
 from lliptools.nets.layers import changes_input, check_layer, check_network, is_own
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.modules import read_module
 from lliptools.nets.operators import Shape
 from lliptools.nets.pooling import joined
-from lliptools.nets.programs import read_module
 from lliptools.nets.registry import LINEAR, READABLE, read_activation
 from lliptools.nets.residual import Residual
 

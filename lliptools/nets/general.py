@@ -9,9 +9,10 @@ from torch import Tensor, fx, nn
 
 from lliptools.nets.composition import LARGEST_MATRIX
 from lliptools.nets.entrywise import Entrywise
-from lliptools.nets.joins import Half, Value, argument, operation, reshaped
+from lliptools.nets.joins import Half
 from lliptools.nets.operators import Shape
 from lliptools.nets.registry import MOVES, PRODUCTS
+from lliptools.nets.values import Value, argument, operation, reshaped
 
 __all__ = ["GENERAL", "Open"]
 

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -12,33 +11,20 @@ from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.entrywise import Entrywise
-from lliptools.nets.operators import Shape
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
-from lliptools.nets.registry import LINEAR, MEMORY
-from lliptools.nets.residual import Residual
+from lliptools.nets.registry import MEMORY
+from lliptools.nets.values import Value, common_layers, concatenation, entrywise, operation, reshaped, total, wide
 
-__all__ = ["JOINING", "Half", "Value", "argument", "clip", "operation", "reshaped"]
+__all__ = ["JOINING", "Half", "clip"]
 
 Limit = Tensor | float | None
-
-
-@dataclass(frozen=True)
-class Value:
-    """What layers make of the input, one after the other, and the shape of one sample of it."""
-
-    layers: tuple[nn.Module, ...] = ()
-    shape: Shape = ()
-
-    def then(self, *layers: nn.Module, shape: Shape | None = None) -> "Value":
-        """What further layers make of it."""
-        return Value(self.layers + layers, self.shape if shape is None else shape)
 
 
 @dataclass(frozen=True)
 class Half(Value):
     """The first or the second half of another value's channels."""
 
-    of: Value = Value()
+    of: Value = field(default_factory=Value)
     second: bool = False
 
 
@@ -46,17 +32,9 @@ class Half(Value):
 class Compared(Value):
     """The larger or the smaller of the two halves; the larger clipped from above, the smaller from below."""
 
-    of: Value = Value()
+    of: Value = field(default_factory=Value)
     larger: bool = True
     limit: Limit = None
-
-
-def reshaped(value: Value, shape: Shape) -> Value:
-    """The same entries as samples of another shape."""
-    if value.shape == shape:
-        return value.then()
-    flat: tuple[nn.Module, ...] = () if len(value.shape) == 1 else (nn.Flatten(),)
-    return value.then(*flat, *([nn.Unflatten(1, shape)] if len(shape) > 1 else []), shape=shape)
 
 
 def _clamped(node: fx.Node, value: Any, min: Limit = None, max: Limit = None) -> Value | None:
@@ -76,8 +54,8 @@ def _clamped(node: fx.Node, value: Any, min: Limit = None, max: Limit = None) ->
         return value.then(found)
     for limit, sign in ((low, 1.0), (high, -1.0)):  # z -> low + relu(z - low), then z -> high - relu(high - z)
         if limit is not None and not (isinstance(limit, float) and math.isinf(limit)):
-            before = _entry(node, value, sign, -sign * _wide(limit))
-            after = before and _entry(node, before.then(nn.ReLU()), sign, limit)
+            before = entrywise(node, value, sign, -sign * wide(limit))
+            after = before and entrywise(node, before.then(nn.ReLU()), sign, limit)
             if after is None:
                 return None
             value = after
@@ -121,7 +99,7 @@ def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | None:
     if isinstance(one, Value) and isinstance(other, Value):
         if isinstance(one, Half) and isinstance(other, Half) and one.of == other.of and one.second != other.second:
             return _compared(one.of, larger)
-        both = _concatenation([one, other], 0) if one.shape == other.shape else None
+        both = concatenation([one, other], 0) if one.shape == other.shape else None
         return both and _compared(both, larger)
     value, limit = (other, one) if isinstance(one, Tensor) else (one, other)
     if not isinstance(limit, Tensor):
@@ -139,7 +117,7 @@ def _joined(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
             if axis == 0:
                 limits = math.inf if high is None else high, -math.inf if low is None else low
                 return of.then(ClippedMaxMin(*map(_threshold, limits), learnable=False))
-    return _concatenation(parts, axis) if axis >= 0 else None
+    return concatenation(parts, axis) if axis >= 0 else None
 
 
 def _stacked(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
@@ -147,79 +125,7 @@ def _stacked(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None
     axis = axis % len(node.meta["val"].shape) - 1
     if axis < 0 or not all(isinstance(part, Value) for part in parts):
         return None
-    return _concatenation([reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts], axis)
-
-
-def _concatenation(parts: Sequence[Any], axis: int) -> Value | None:
-    """Values and constants one after the other on an axis of a sample, as a sum in which each has its own place."""
-    values = [part for part in parts if isinstance(part, Value)]
-    if any(isinstance(part, Tensor) and not (part == part[:1]).all() for part in parts):
-        return None  # constants that differ from sample to sample
-    common = _common(values)
-    moves = [_as_move(part, len(common)) if isinstance(part, Value) else _fixed_move(part[0]) for part in parts]
-    if all(move is not None for move in moves):
-        index, weight, bias = (torch.cat(arrays, dim=axis) for arrays in zip(*moves, strict=True))
-        return Value(common).then(Entrywise(weight, bias, index), shape=tuple(index.shape))
-    shapes = [part.shape if isinstance(part, Value) else tuple(part.shape[1:]) for part in parts]
-    sizes = [shape[axis] for shape in shapes]
-    whole = (*shapes[0][:axis], sum(sizes), *shapes[0][axis + 1 :])
-    placed, shift = [], torch.zeros(whole, dtype=torch.float64)
-    for number, part in enumerate(parts):
-        start = sum(sizes[:number])
-        if isinstance(part, Value):
-            index, weight = torch.zeros(whole, dtype=torch.int64), torch.zeros(whole, dtype=torch.float64)
-            index.narrow(axis, start, sizes[number]).copy_(torch.arange(prod(part.shape)).reshape(part.shape))
-            weight.narrow(axis, start, sizes[number]).fill_(1.0)
-            placed.append(part.then(Entrywise(weight, index=index), shape=whole))
-        else:
-            shift.narrow(axis, start, sizes[number]).copy_(part[0])
-    total = reduce(_sum, placed)
-    return total.then(Entrywise(torch.ones(()).double(), shift)) if shift.any() else total
-
-
-Move = tuple[Tensor, Tensor, Tensor]
-
-
-def _as_move(value: Value, count: int) -> Move | None:
-    """Place, factor and shift of every entry of a value, if layers after so many only move entries."""
-    match value.layers[count:]:
-        case ():
-            index = torch.arange(prod(value.shape)).reshape(value.shape)
-            return index, torch.ones_like(index).double(), torch.zeros_like(index).double()
-        case (Entrywise(index=Tensor() as index, weight=weight, bias=bias),) if index.shape == value.shape:
-            return index, weight.expand(index.shape), bias.expand(index.shape)
-    return None
-
-
-def _fixed_move(constant: Tensor) -> Move:
-    nothing = torch.zeros_like(constant, dtype=torch.float64)
-    return nothing.long(), nothing, constant.double()
-
-
-def _common(values: Sequence[Value]) -> tuple[nn.Module, ...]:
-    """The layers that values have in common, from the input on."""
-    found = []
-    for layers in zip(*(value.layers for value in values), strict=False):
-        if any(layer is not layers[0] for layer in layers):
-            break
-        found.append(layers[0])
-    return tuple(found)
-
-
-def _sum(one: Value, other: Value) -> Value:
-    """The sum of two values of one shape: what they have in common, and two branches."""
-    common = _common([one, other])
-    arms = [value.layers[len(common) :] for value in (one, other)]
-    start = Value(common, one.shape)
-    if not any(arms):
-        return start.then(Entrywise(torch.full((), 2.0, dtype=torch.float64)))
-    arms.sort(key=lambda arm: (not _is_linear(arm), len(arm)))
-    shortcut, block = (nn.Sequential(*arm) for arm in arms)
-    return start.then(Residual(block, shortcut if len(shortcut) else None))
-
-
-def _is_linear(layers: Sequence[nn.Module]) -> bool:
-    return all(type(layer) in LINEAR for layer in layers)
+    return concatenation([reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts], axis)
 
 
 def _added(node: fx.Node, one: Any, other: Any, alpha: float = 1, sign: float = 1) -> Value | None:
@@ -227,12 +133,12 @@ def _added(node: fx.Node, one: Any, other: Any, alpha: float = 1, sign: float = 
     factor = sign * alpha
     if isinstance(one, Value):
         if not isinstance(other, Value):
-            return _entry(node, one, 1.0, factor * _wide(other))
+            return entrywise(node, one, 1.0, factor * wide(other))
         out = tuple(node.meta["val"].shape[1:])
-        first = one if one.shape == out else _entry(node, one, 1.0, None)
-        second = other if (other.shape, factor) == (out, 1) else _entry(node, other, factor, None)
-        return _sum(first, second) if first and second else None
-    return _entry(node, other, factor, one)
+        first = one if one.shape == out else entrywise(node, one, 1.0, None)
+        second = other if (other.shape, factor) == (out, 1) else entrywise(node, other, factor, None)
+        return total(first, second) if first and second else None
+    return entrywise(node, other, factor, one)
 
 
 def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
@@ -246,7 +152,7 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
             return value.then(nn.SiLU())
         return value.then(nn.Mish()) if kinds == (nn.Softplus, nn.Tanh) and gate.layers[-2].beta == 1 else None
     value, factor = (one, other) if isinstance(one, Value) else (other, one)
-    return None if isinstance(factor, Value) else _entry(node, value, factor, None)
+    return None if isinstance(factor, Value) else entrywise(node, value, factor, None)
 
 
 def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
@@ -254,47 +160,14 @@ def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
     if isinstance(value, Value) and isinstance(by, Value):
         match by.layers[len(value.layers) :]:
             case (Absolute(), Entrywise(index=None, weight=one, bias=other)) if (one == 1).all() and (other == 1).all():
-                return value.then(nn.Softsign()) if _common([value, by]) == value.layers else None
-    by = None if isinstance(by, Value) or not isinstance(value, Value) else _wide(by)
-    return None if by is None or not by.all() else _entry(node, value, 1 / by, None)
-
-
-def _entry(node: fx.Node, value: Value, weight: Tensor | float, bias: Tensor | float | None) -> Value | None:
-    """weight · value + bias; None where a constant differs from sample to sample or changes the number of axes."""
-    out = tuple(node.meta["val"].shape[1:])
-    numbers = [_wide(weight), _wide(0.0 if bias is None else bias)]
-    for place, number in enumerate(numbers):
-        if number.dim() > len(out):
-            if number.dim() > len(out) + 1 or not (number == number[:1]).all():
-                return None
-            numbers[place] = number[0]
-    if len(value.shape) != len(out) or not all(number.isfinite().all() for number in numbers):
-        return None
-    index = None
-    if value.shape != out:
-        index = torch.arange(prod(value.shape)).reshape(value.shape).expand(out).clone()
-    return value.then(Entrywise(numbers[0], numbers[1], index), shape=out)
-
-
-def _wide(number: Tensor | float) -> Tensor:
-    return torch.as_tensor(number, dtype=torch.float64)
-
-
-def argument(node: fx.Node) -> Any:
-    """What the program's example has for the first argument."""
-    assert isinstance(node.args[0], fx.Node)
-    return node.args[0].meta["val"]
+                return value.then(nn.Softsign()) if common_layers([value, by]) == value.layers else None
+    by = None if isinstance(by, Value) or not isinstance(value, Value) else wide(by)
+    return None if by is None or not by.all() else entrywise(node, value, 1 / by, None)
 
 
 def _threshold(value: Tensor | float) -> Tensor:
     """A number in float64, which has all of its digits."""
     return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-
-
-def operation(name: str) -> Any:
-    """The operation of torch.ops.aten of a name such as "relu.default"."""
-    packet, overload = name.split(".")
-    return getattr(getattr(torch.ops.aten, packet), overload)
 
 
 aten = torch.ops.aten

@@ -33,7 +33,12 @@ REFUSED: dict[type[nn.Module], Refusal] = {
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm), BY_SAMPLE),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax, nn.Softmax2d), PROBABILITIES),
 }
-HOOKED = Refusal(lambda layer: True, " with a forward hook")
+HOOKED = Refusal(
+    lambda layer: True,
+    " with a forward hook",
+    "a hook, or a method that was put in the place of another, may compute anything",
+    "remove it, or write what it computes as a module of its own",
+)
 INHERITED = Refusal(
     lambda layer: True,
     "",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.modules import read_module
 from lliptools.nets.onnx_operators import OPERATORS
-from lliptools.nets.programs import read_module
 from lliptools.nets.registry import READABLE
 
 __all__ = ["load_onnx"]

@@ -9,8 +9,9 @@ from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import Absolute
 from lliptools.nets.entrywise import Entrywise
-from lliptools.nets.joins import argument, clip, operation
+from lliptools.nets.joins import clip
 from lliptools.nets.registry import ACTIVATIONS, ARITHMETIC, LINEAR, MEMORY, MOVES, OWN, PRODUCTS
+from lliptools.nets.values import argument, operation
 
 __all__ = ["CHAINED"]
 

@@ -3,8 +3,6 @@
 import operator
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,16 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.difference import difference, example_of
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.general import GENERAL, Open
-from lliptools.nets.joins import JOINING, Value
+from lliptools.nets.joins import JOINING
 from lliptools.nets.operations import CHAINED
-from lliptools.nets.operators import Shape
 from lliptools.nets.registry import READABLE
+from lliptools.nets.values import Value
 
-__all__ = ["load_program", "read_module", "read_program"]
+__all__ = ["layers_of", "load_program", "read_program"]
 
-EXAMPLE = 2  # samples with which a module is followed
-SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
 VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has
 CONVERTING = {torch.ops.aten._to_copy.default, torch.ops.aten.type_as.default}  # read where the precision stays
 DESCRIBED = {  # of a value only its shape and precision matter
@@ -41,7 +38,6 @@ HINTS = {  # by a part of an operation's name
     "group_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
     "layer_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
 }
-ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
 
 
 def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
@@ -83,63 +79,16 @@ def read_program(program: ExportedProgram) -> nn.Sequential:
     * Raises UnsupportedLayer, naming the operation, for all else, and for what changes from call to call or with the
       size of the batch. InvalidInput for several inputs or outputs; a changed buffer counts as an output.
     """
-    return _read(program, None)
+    return layers_of(program, None)
 
 
-def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequential:
-    """The layers that a module with a forward method of its own computes samples of a shape by, in float64.
-
-    What its parametrisations compute of its weights is computed in float64. The module is left as it was.
-    Raises UnsupportedLayer, naming the operation, for a module that torch.export or read_program cannot read.
-    """
-    like = next(
-        (each for each in (*net.parameters(), *net.buffers()) if each.is_floating_point()),
-        torch.empty((), dtype=torch.float64),
-    )
-    example = torch.zeros(batch, *shape, dtype=like.dtype, device=like.device)
-    try:
-        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(net, (example,))
-    except UnsupportedLayer:
-        raise
-    except Exception as error:  # whatever torch meets in a forward method
-        raise UnsupportedLayer(
-            expected=f"a forward method that torch.export can follow, of {READABLE}",
-            got=f"{type(net).__name__}, of which it says: {_first_line(error)}",
-            cause="steps that depend on the values of the input, or that are no operations of torch",
-            next_step="make net(x) work for a batch x, and write such steps as operations of torch",
-        ) from error
-    return _read(program, torch.float64).to(like.device)
-
-
-@contextmanager
-def _left_as_it_was(net: nn.Module) -> Iterator[None]:
-    """What a forward method sets besides tensors' values is set back, and the random stream of the CPU is kept."""
-    modules = [(module, dict(vars(module))) for module in net.modules()]
-    tensors = [(module, dict(module._parameters), dict(module._buffers)) for module, _ in modules]
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for module, attributes in modules:
-            vars(module).clear()
-            vars(module).update(attributes)
-        for module, parameters, buffers in tensors:
-            module._parameters, module._buffers = parameters, buffers
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
-def _read(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequential:
+def layers_of(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequential:
     """The layers of a program, its numbers converted to a precision first."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch copies what torch itself has deprecated
             functional = program.run_decompositions({})  # no operation changes a tensor any more
-        example = _example(functional)
+        example = example_of(functional)
         given = _inputs(functional, dtype)
         reader = _Reader(functional.graph_module)
         reader.extra_traceback, reader.wide = False, dtype
@@ -151,18 +100,14 @@ def _read(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequential:
         for layer in net.modules():
             if isinstance(layer, Entrywise) or dtype is not None:
                 layer.to(dtype or example.dtype)
-        _check_same(functional, net.to(example.device), given, dtype or example.dtype)
+        told = difference(functional, net.to(example.device), given, dtype or example.dtype)
+        if told:
+            raise _unsupported(told)
     except (InvalidInput, UnsupportedLayer):
         raise
     except Exception as error:  # whatever torch makes of operations and arguments that nobody has foreseen
         raise _unsupported(f"{type(error).__name__}: {error}") from error
     return net
-
-
-def _example(program: ExportedProgram) -> Any:
-    """What the program's example has for its input."""
-    (name,) = program.graph_signature.user_inputs
-    return next(node for node in program.graph.nodes if node.name == name).meta["val"]
 
 
 def _inputs(program: ExportedProgram, dtype: torch.dtype | None) -> list[Any]:
@@ -278,50 +223,6 @@ def _depends(argument: object) -> bool:
 def _open(argument: object) -> bool:
     """Whether a size that is left open stands in an argument."""
     return any(map(_open, argument)) if isinstance(argument, list | tuple) else isinstance(argument, Open)
-
-
-class _Sizes(fx.Interpreter):
-    """Runs a program, and keeps the largest number that it has met on the way: what rounding is in relation to."""
-
-    size = 0.0
-
-    def run_node(self, n: fx.Node) -> Any:
-        found = super().run_node(n)
-        if isinstance(found, Tensor) and found.is_floating_point() and n.op == "call_function" and found.numel():
-            self.size = max(self.size, float(found.abs().amax().nan_to_num(posinf=0.0)))
-        return found
-
-
-def _check_same(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> None:
-    """Refuse what computes something else than it was read as, on samples of several sizes, and batches if it can."""
-    example = _example(program)
-    generator, compared = torch.Generator("cpu").manual_seed(0), 0
-    for count in _batches(program, example.shape[0]):
-        for scale in SCALES:
-            x = torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
-            x = (scale * x).to(example.device, dtype)
-            with torch.no_grad():
-                run = _Sizes(program.graph_module)
-                run.extra_traceback = False
-                tensors = [x if isinstance(each, Value) else each.to(example.device) for each in given]
-                wanted, found = run.run(*tensors)[0], net(x)
-            if not wanted.isfinite().all():
-                continue
-            compared += 1
-            near = ROUNDING * torch.finfo(wanted.dtype).eps * max(run.size, float(wanted.abs().amax()))
-            if wanted.shape != found.shape or not ((found - wanted).abs() <= near).all():
-                raise _unsupported("a program that computes something else than the layers it was read as")
-    if not compared:
-        raise _unsupported("a program whose outputs are not finite")
-
-
-def _batches(program: ExportedProgram, size: Any) -> list[int]:
-    """How many samples the program is compared on: what it was made with, or two numbers where it leaves them open."""
-    if isinstance(size, int):
-        return [size]
-    symbols = size.node.expr.free_symbols
-    lowest = {symbol: max(2, int(program.range_constraints[symbol].lower)) for symbol in symbols}
-    return [int(size.node.expr.subs({symbol: low + more for symbol, low in lowest.items()})) for more in (0, 3)]
 
 
 def _unsupported(what: str, step: str = REPLACE_OPERATION) -> UnsupportedLayer:

@@ -82,15 +82,19 @@ def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ..
         return LinearMap.dense(layer.double())
     net = layer if type(layer) is nn.Sequential else nn.Sequential(layer)
     if input_shape is None:
-        first = next((m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)), None)
-        if not isinstance(first, nn.Linear):
+        kinds = nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d
+        first = next((part for part in net.modules() if isinstance(part, kinds)), None)
+        if isinstance(first, nn.Linear):
+            input_shape = (first.in_features,)
+        elif isinstance(first, nn.BatchNorm1d | nn.BatchNorm2d) and len(net) == 1:
+            input_shape = (first.num_features, *[1] * (2 * isinstance(first, nn.BatchNorm2d)))
+        else:
             raise InvalidInput(
-                expected="input_shape, the shape (channels, *size) of one image",
-                got="None",
-                cause="a convolution, whose norm depends on the size of the images",
-                next_step="spectral_norm(conv, input_shape=(3, 32, 32))",
+                expected="input_shape, the shape of one sample, as (channels, *size) of an image",
+                got=f"None with {type(first or layer).__name__}",
+                cause="a layer whose norm depends on the size of its samples",
+                next_step="spectral_norm(layer, input_shape=x.shape[1:])",
             )
-        input_shape = (first.in_features,)
     blocks = read_blocks(net, torch.Size(input_shape))
     if len(blocks) != 1 or blocks[0].activation is not None:
         raise UnsupportedLayer(

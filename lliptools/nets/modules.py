@@ -1,0 +1,85 @@
+"""Modules with a forward method of their own, followed by torch.export and read as the layers that do the same."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.operators import Shape
+from lliptools.nets.programs import layers_of
+from lliptools.nets.registry import READABLE
+
+__all__ = ["read_module"]
+
+EXAMPLE = 2  # samples with which a module is followed
+
+
+def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequential:
+    """The layers that a module with a forward method of its own computes samples of a shape by, in float64.
+
+    What its parametrisations compute of its weights is computed in float64. The module is left as it was.
+    Raises UnsupportedLayer, naming the operation, for a module that torch.export or read_program cannot read.
+    """
+    like = next(
+        (each for each in (*net.parameters(), *net.buffers()) if each.is_floating_point()),
+        torch.empty((), dtype=torch.float64),
+    )
+    example = torch.zeros(batch, *shape, dtype=like.dtype, device=like.device)
+    try:
+        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(net, (example,))
+    except UnsupportedLayer:
+        raise
+    except Exception as error:  # whatever torch meets in a forward method
+        _check_runs(net, example)
+        raise UnsupportedLayer(
+            expected=f"a forward method that torch.export can follow, of {READABLE}",
+            got=f"{type(net).__name__}, of which it says: {_first_line(error)}",
+            cause="steps that depend on the values of the input, or that are no operations of torch",
+            next_step="make net(x) work for a batch x, and write such steps as operations of torch",
+        ) from error
+    return layers_of(program, torch.float64).to(like.device)
+
+
+def _check_runs(net: nn.Module, example: Tensor) -> None:
+    """Raise InvalidInput for a module that does not take samples of this shape."""
+    if net.training:  # it might keep statistics
+        return
+    try:
+        with _left_as_it_was(net), torch.no_grad():
+            net(example)
+    except Exception as error:  # whatever a forward method raises
+        raise InvalidInput(
+            expected=f"samples that {type(net).__name__} takes",
+            got=f"shape {tuple(example.shape[1:])}, of which it says: {_first_line(error)}",
+            cause="points of another data set, or without their batch axis",
+            next_step="make net(x) work",
+        ) from error
+
+
+@contextmanager
+def _left_as_it_was(net: nn.Module) -> Iterator[None]:
+    """What a forward method sets besides tensors' values is set back, and the random stream of the CPU is kept."""
+    modules = [(module, dict(vars(module))) for module in net.modules()]
+    tensors = [(module, dict(module._parameters), dict(module._buffers)) for module, _ in modules]
+    silent = logging.root.manager.disable  # torch logs what it cannot follow; the error says it
+    logging.disable(logging.CRITICAL)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        logging.disable(silent)
+        for module, attributes in modules:
+            vars(module).clear()
+            vars(module).update(attributes)
+        for module, parameters, buffers in tensors:
+            module._parameters, module._buffers = parameters, buffers
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,143 @@
+"""What stands for the values of a program while it is read, and for sums and rows of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lliptools.nets.entrywise import Entrywise
+from lliptools.nets.operators import Shape
+from lliptools.nets.registry import LINEAR
+from lliptools.nets.residual import Residual
+
+__all__ = ["Value", "argument", "common_layers", "concatenation", "entrywise", "operation", "reshaped", "total", "wide"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What layers make of the input, one after the other, and the shape of one sample of it."""
+
+    layers: tuple[nn.Module, ...] = ()
+    shape: Shape = ()
+
+    def then(self, *layers: nn.Module, shape: Shape | None = None) -> "Value":
+        """What further layers make of it."""
+        return Value(self.layers + layers, self.shape if shape is None else shape)
+
+
+def reshaped(value: Value, shape: Shape) -> Value:
+    """The same entries as samples of another shape."""
+    if value.shape == shape:
+        return value.then()
+    flat: tuple[nn.Module, ...] = () if len(value.shape) == 1 else (nn.Flatten(),)
+    return value.then(*flat, *([nn.Unflatten(1, shape)] if len(shape) > 1 else []), shape=shape)
+
+
+def concatenation(parts: Sequence[Any], axis: int) -> Value | None:
+    """Values and constants one after the other on an axis of a sample, as a sum in which each has its own place."""
+    values = [part for part in parts if isinstance(part, Value)]
+    if any(isinstance(part, Tensor) and not (part == part[:1]).all() for part in parts):
+        return None  # constants that differ from sample to sample
+    common = common_layers(values)
+    moves = [_as_move(part, len(common)) if isinstance(part, Value) else _fixed_move(part[0]) for part in parts]
+    if all(move is not None for move in moves):
+        index, weight, bias = (torch.cat(arrays, dim=axis) for arrays in zip(*moves, strict=True))
+        return Value(common).then(Entrywise(weight, bias, index), shape=tuple(index.shape))
+    shapes = [part.shape if isinstance(part, Value) else tuple(part.shape[1:]) for part in parts]
+    sizes = [shape[axis] for shape in shapes]
+    whole = (*shapes[0][:axis], sum(sizes), *shapes[0][axis + 1 :])
+    placed, shift = [], torch.zeros(whole, dtype=torch.float64)
+    for number, part in enumerate(parts):
+        start = sum(sizes[:number])
+        if isinstance(part, Value):
+            index, weight = torch.zeros(whole, dtype=torch.int64), torch.zeros(whole, dtype=torch.float64)
+            index.narrow(axis, start, sizes[number]).copy_(torch.arange(prod(part.shape)).reshape(part.shape))
+            weight.narrow(axis, start, sizes[number]).fill_(1.0)
+            placed.append(part.then(Entrywise(weight, index=index), shape=whole))
+        else:
+            shift.narrow(axis, start, sizes[number]).copy_(part[0])
+    found = reduce(total, placed)
+    return found.then(Entrywise(torch.ones(()).double(), shift)) if shift.any() else found
+
+
+Move = tuple[Tensor, Tensor, Tensor]
+
+
+def _as_move(value: Value, count: int) -> Move | None:
+    """Place, factor and shift of every entry of a value, if layers after so many only move entries."""
+    match value.layers[count:]:
+        case ():
+            index = torch.arange(prod(value.shape)).reshape(value.shape)
+            return index, torch.ones_like(index).double(), torch.zeros_like(index).double()
+        case (Entrywise(index=Tensor() as index, weight=weight, bias=bias),) if index.shape == value.shape:
+            return index, weight.expand(index.shape), bias.expand(index.shape)
+    return None
+
+
+def _fixed_move(constant: Tensor) -> Move:
+    nothing = torch.zeros_like(constant, dtype=torch.float64)
+    return nothing.long(), nothing, constant.double()
+
+
+def common_layers(values: Sequence[Value]) -> tuple[nn.Module, ...]:
+    """The layers that values have in common, from the input on."""
+    found = []
+    for layers in zip(*(value.layers for value in values), strict=False):
+        if any(layer is not layers[0] for layer in layers):
+            break
+        found.append(layers[0])
+    return tuple(found)
+
+
+def total(one: Value, other: Value) -> Value:
+    """The sum of two values of one shape: what they have in common, and two branches."""
+    common = common_layers([one, other])
+    arms = [value.layers[len(common) :] for value in (one, other)]
+    start = Value(common, one.shape)
+    if not any(arms):
+        return start.then(Entrywise(torch.full((), 2.0, dtype=torch.float64)))
+    arms.sort(key=lambda arm: (not _is_linear(arm), len(arm)))
+    shortcut, block = (nn.Sequential(*arm) for arm in arms)
+    return start.then(Residual(block, shortcut if len(shortcut) else None))
+
+
+def _is_linear(layers: Sequence[nn.Module]) -> bool:
+    return all(type(layer) in LINEAR for layer in layers)
+
+
+def entrywise(node: fx.Node, value: Value, weight: Tensor | float, bias: Tensor | float | None) -> Value | None:
+    """weight · value + bias; None where a constant differs from sample to sample or changes the number of axes."""
+    out = tuple(node.meta["val"].shape[1:])
+    numbers = [wide(weight), wide(0.0 if bias is None else bias)]
+    for place, number in enumerate(numbers):
+        if number.dim() > len(out):
+            if number.dim() > len(out) + 1 or not (number == number[:1]).all():
+                return None
+            numbers[place] = number[0]
+    if len(value.shape) != len(out) or not all(number.isfinite().all() for number in numbers):
+        return None
+    index = None
+    if value.shape != out:
+        index = torch.arange(prod(value.shape)).reshape(value.shape).expand(out).clone()
+    return value.then(Entrywise(numbers[0], numbers[1], index), shape=out)
+
+
+def wide(number: Tensor | float) -> Tensor:
+    """A number in float64, with all of its digits."""
+    return torch.as_tensor(number, dtype=torch.float64)
+
+
+def argument(node: fx.Node) -> Any:
+    """What the program's example has for the first argument."""
+    assert isinstance(node.args[0], fx.Node)
+    return node.args[0].meta["val"]
+
+
+def operation(name: str) -> Any:
+    """The operation of torch.ops.aten of a name such as "relu.default"."""
+    packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)
