@@ -146,7 +146,7 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
     if isinstance(one, Value) and isinstance(other, Value):
         value, gate = sorted((one, other), key=lambda each: len(each.layers))
         kinds = tuple(type(layer) for layer in gate.layers[len(value.layers) :])
-        if _common([value, gate]) != value.layers:
+        if common_layers([value, gate]) != value.layers:
             return None
         if kinds == (nn.Sigmoid,):
             return value.then(nn.SiLU())

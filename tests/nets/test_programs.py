@@ -344,5 +344,5 @@ def test_a_file_that_is_none(content, tmp_path):
     path = tmp_path / "net.pt2"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ll.InvalidInput, match=r"torch\.export\.save"):
+    with pytest.raises(ll.InvalidInput, match="no such file" if content is None else r"torch\.export\.save"):
         ll.nets.load(path)
