@@ -116,7 +116,10 @@ class _System:
 
 
 def solve(C: Tensor, products: Products) -> Tensor:
-    """Good multipliers [y_k; τ; λ]: as soon as λ > 0, or at the optimum, or where none can reach 0."""
+    """Good multipliers [y_k; τ; λ]: as soon as λ > 0, or at the optimum, or where none can reach 0.
+
+    The start, where equations count twice as much as inequalities, has to leave S ≻ 0 but for λ; triangles do.
+    """
     scale = float(C.norm())
     above = torch.cat([~products.equal, products.equal.new_tensor([True, False])])
     y = scale * (2.0 - above.to(C))
