@@ -90,6 +90,24 @@ def test_every_rule_holds_between_any_two_points(name, ends, places):
 
 
 @pytest.mark.parametrize("name", RULES)
+def test_images_and_slopes_are_the_smallest_boxes(name):
+    layer, act = RULES[name].double(), read_activation(RULES[name])
+    lower, upper = (3 * torch.randn(2, 1, 400, dtype=torch.float64)).sort(dim=0).values
+    places = lower + (upper - lower) * torch.linspace(0, 1, 1001, dtype=torch.float64)[:, None]
+    values, (low, high) = layer(places.clamp(max=upper)), act.image(lower, upper)
+    assert (low <= values).all()
+    assert (values <= high).all()
+    near = 2.1e-3 * (upper - lower) + 1e-12
+    assert (values.amin(dim=0) - low <= near).all()
+    assert (high - values.amax(dim=0) <= near).all()
+    found, (least, greatest) = values.diff(dim=0) / places.diff(dim=0), act.slopes(lower, upper)
+    assert (least - 1e-8 <= found).all()
+    assert (found <= greatest + 1e-8).all()
+    assert (found.amin(dim=0) - least <= 0.05).all()
+    assert (greatest - found.amax(dim=0) <= 0.05).all()
+
+
+@pytest.mark.parametrize("name", RULES)
 def test_rules_on_the_whole_line_and_in_a_point(name):
     act, infinite = read_activation(RULES[name]), torch.full((1, 1), torch.inf, dtype=torch.float64)
     point = torch.zeros_like(infinite)
