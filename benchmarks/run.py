@@ -25,6 +25,7 @@ PAGES = {
     "release": ("", 0, ""),
     "varying": ("", 0, ""),
     "search": ("mnist-mlp", 0, ""),
+    "onnx_files": ("", 5, "networks in ONNX files"),
 }
 
 

@@ -8,6 +8,7 @@ from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, read_blocks
 from lliptools.nets.inputs import home
+from lliptools.nets.layers import is_own
 from lliptools.norms.rounding import outward_rounding
 
 __all__ = ["read"]
@@ -27,11 +28,16 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
     with torch.no_grad():
         points = _points(x)
         if not _agree(net, blocks, points):
+            cause = "an attribute that was changed after the layer was built, or a layer that writes over its input"
+            step = "build the layer anew with the numbers it is to have, and with inplace=False"
+            if is_own(net):
+                cause = "a forward method that mixes the points of a batch, or sums in which large numbers cancel"
+                step = "write it as a function of each point alone"
             raise UnsupportedLayer(
                 expected="layers that compute what their class says",
                 got=f"a network that differs from what was read of it behind {_first_difference(net, points)}",
-                cause="an attribute that was changed after the layer was built, or a layer that writes over its input",
-                next_step="build the layer anew with the numbers it is to have, and with inplace=False",
+                cause=cause,
+                next_step=step,
             )
     return blocks
 
