@@ -61,11 +61,9 @@ def _meets(lower: Tensor, upper: Tensor, place: float) -> Tensor:
 class GELU(Gated):
     """z · Φ(z), Φ the normal distribution. The slope Φ + zφ turns at ±√2, since φ′ = −zφ."""
 
-    valley, flattest, steepest = (
-        (-0.751791524694, -0.169971207480),
-        (-2 * SECOND, -0.128904145186),
-        (2 * SECOND, 1.128904145186),
-    )
+    valley = -0.751791524694, -0.169971207480
+    flattest = -2 * SECOND, -0.128904145186
+    steepest = 2 * SECOND, 1.128904145186
 
     def forward(self, z: Tensor) -> Tensor:
         """gelu(z)."""
@@ -83,11 +81,9 @@ class TanhGELU(Gated):
     with |z|.
     """
 
-    valley, flattest, steepest = (
-        (-0.752461422071, -0.170040750572),
-        (-1.418504008791, -0.128993068660),
-        (1.418504008791, 1.128993068660),
-    )
+    valley = -0.752461422071, -0.170040750572
+    flattest = -1.418504008791, -0.128993068660
+    steepest = 1.418504008791, 1.128993068660
 
     def forward(self, z: Tensor) -> Tensor:
         """gelu(z)."""
@@ -102,11 +98,9 @@ class TanhGELU(Gated):
 class SiLU(Gated):
     """z · sigmoid(z). The sign of the second derivative is that of 2 − z tanh(z/2), even and falling with |z|."""
 
-    valley, flattest, steepest = (
-        (-1.278464542761, -0.278464542762),
-        (-2.399357280515, -0.099839320129),
-        (2.399357280515, 1.099839320129),
-    )
+    valley = -1.278464542761, -0.278464542762
+    flattest = -2.399357280515, -0.099839320129
+    steepest = 2.399357280515, 1.099839320129
 
     def forward(self, z: Tensor) -> Tensor:
         """silu(z)."""
@@ -120,11 +114,9 @@ class SiLU(Gated):
 class Mish(Gated):
     """z · tanh(log(1 + e^z))."""
 
-    valley, flattest, steepest = (
-        (-1.192431214515, -0.308843413018),
-        (-2.256376396361, -0.112526122390),
-        (1.490571179485, 1.088498161252),
-    )
+    valley = -1.192431214515, -0.308843413018
+    flattest = -2.256376396361, -0.112526122390
+    steepest = 1.490571179485, 1.088498161252
 
     def forward(self, z: Tensor) -> Tensor:
         """mish(z)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d, max_pool2d, pad
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units
+from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units, tiny, ulp
 from lliptools.nets.pairs import MaxMin
 
 __all__ = ["MaxPool", "joined"]
@@ -103,7 +103,7 @@ class MaxPool(Activation):
             return behind
         own, places = self._padded(own, 0.0), self._places(behind)
         among = [torch.where(win, own[place], 0.0) for place, win in zip(places, wins, strict=True)]
-        return torch.stack(among).amax(dim=0) * behind
+        return _times(torch.stack(among).amax(dim=0), behind)
 
     def row_slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
         """How many windows a unit can win, times its own slope and theirs: (batch, channels, *size)."""
@@ -113,7 +113,9 @@ class MaxPool(Activation):
             total[place] = total[place] + torch.where(win, behind, 0.0)
         for axis, (size, width) in enumerate(zip(lower.shape[2:], self.padding, strict=True), start=2):
             total = total.narrow(axis, width, size)
-        return total if own is None else own * total
+        if self.after is not None:
+            total = total * (1 + ulp(total) * prod(self.kernel))
+        return total if own is None else _times(own, total)
 
     def _known(self, lower: Tensor, upper: Tensor, center: Center | None) -> tuple[Tensor | None, Tensor, list[Tensor]]:
         """Slopes of before, slopes of after, and for every place in a window whether the unit there can win it."""
@@ -202,6 +204,13 @@ def joined(first: Activation | None, second: Activation) -> MaxPool | None:
     if isinstance(first, MaxPool) and first.after is None and second.elementwise:
         return MaxPool(first.kernel, first.stride, first.padding, first.dilation, first.before, second)
     return None
+
+
+def _times(one: Tensor, other: Tensor) -> Tensor:
+    """A product of slopes, rounded up where it is rounded at all."""
+    found = one * other
+    exact = (one == 0) | (one == 1) | (other == 0) | (other == 1)
+    return torch.where(exact, found, found * (1 + ulp(found)) + tiny(found))
 
 
 def _image(activation: Activation | None, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
