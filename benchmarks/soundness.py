@@ -90,11 +90,12 @@ Made by `python benchmarks/soundness.py` with {machine()}, in {seconds / 3600:.1
 {total[3]:,} bounds of Lipschitz constants: **{len(refuted)} refuted**. {len(broken)} networks broke off with an error
 that is none of the library's own.
 
-The networks have one to four linear maps, up to 96 units a layer and every kind of layer that can be read, with odd
-numbers: weights at scales from 1e-30 to 1e30, rows that are alike or nearly so, products that cancel, units that meet
-at whole numbers, points at bends, attributes changed afterwards, layers that write over their input. One or two bounds
-are asked about each, in turn, at two points and radii of 0, 1e-300, 1e-12 and up to 1.5 times the distance at which an
-attack breaks the point; every fiftieth time one for certified radii, and as often `certify_in_stages`.
+The networks have one to four linear maps, up to 96 units a layer and the kinds of layers listed below (from network
+100,000 on also max pooling, borders that repeat pixels, and activations that fall before they grow), with odd numbers:
+weights at scales from 1e-30 to 1e30, rows that are alike or nearly so, products that cancel, units that meet at whole
+numbers, points at bends, attributes changed afterwards, layers that write over their input. One or two bounds are asked
+about each, in turn, at two points and radii of 0, 1e-300, 1e-12 and up to 1.5 times the distance at which an attack
+breaks the point; every fiftieth time one for certified radii, and as often `certify_in_stages`.
 
 The oracle (`tests/oracle`, 300 lines, no code shared) looks for a label that is not the network's, attacks within each
 certified ball, walks through it along segments in exact arithmetic, and measures slopes between pairs of points. That
