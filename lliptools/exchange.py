@@ -23,7 +23,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
       computes the same. Activations of one's own stay as they are. Precision and mode are the network's.
     * input_shape: of a sample, needed to write a file and by layers whose plain form depends on it.
     * to: a file that is written besides, with a batch of any size: `.pt2` by torch.export, or `.onnx` by torch's
-      exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read the first one again,
+      exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read both again,
       without what lliptools.layers guarantee by construction, so that bounds may be larger.
     * A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, is not in it.
     * Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
 from lliptools.nets.programs import layers_of
 from lliptools.nets.registry import READABLE
@@ -30,10 +31,11 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
     )
     example = torch.zeros(batch, *shape, dtype=like.dtype, device=like.device)
     try:
-        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings():
+        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings(), kept_in(net, example):
             warnings.simplefilter("ignore")
             program = torch.export.export(net, (example,))
-    except UnsupportedLayer:
+            return layers_of(program, torch.float64).to(like.device)
+    except (InvalidInput, UnsupportedLayer):
         raise
     except Exception as error:  # whatever torch meets in a forward method
         _check_runs(net, example)
@@ -43,7 +45,6 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
             cause="steps that depend on the values of the input, or that are no operations of torch",
             next_step="make net(x) work for a batch x, and write such steps as operations of torch",
         ) from error
-    return layers_of(program, torch.float64).to(like.device)
 
 
 def _check_runs(net: nn.Module, example: Tensor) -> None:

@@ -17,6 +17,7 @@ from lliptools.nets.difference import difference, example_of
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.general import GENERAL, Open
 from lliptools.nets.joins import JOINING
+from lliptools.nets.kept import KEPT, layer_at
 from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import READABLE
 from lliptools.nets.values import Value
@@ -177,6 +178,8 @@ class _Reader(fx.Interpreter):
         if target in DESCRIBED and not _open(args):
             given = [self.described(part) if isinstance(part, Value) else part for part in args]
             return super().call_function(target, tuple(given), kwargs)
+        if target is KEPT and isinstance(args[0], Value):
+            return args[0].then(layer_at(args[1]))
         for read in (self.joining, self.chained, self.general):
             found = read(target, args, kwargs)
             if found is not None:

@@ -119,6 +119,32 @@ def test_what_is_read_is_what_the_network_does(name):
     assert ll.certify(net, x, wanted.argmax(1), 1e-6).holds.all()
 
 
+class Absolute(ll.nets.Activation):
+    """|z|, by a rule that torch.export cannot see."""
+
+    def forward(self, z):
+        return torch.where(z >= 0, z, -z)
+
+    def image(self, lower, upper):
+        return torch.maximum(lower, -upper).relu(), torch.maximum(-lower, upper)
+
+    def slopes(self, lower, upper):
+        return torch.where(lower >= 0, 1.0, -1.0), torch.where(upper <= 0, -1.0, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_layers_of_this_library_keep_what_they_guarantee(dtype):
+    parts = {"a": ll.layers.SLLLinear(4, 8), "b": Absolute(), "c": ll.nets.MaxMin()}
+    net = own(lambda m, x: m.c(m.a(m.b(m.a(x)))), **parts).to(dtype)
+    before = list(net.modules())
+    x = torch.rand(2, 4, dtype=dtype)
+    assert (ll.global_bound(net, x).value <= 1 + 1e-6).all()
+    assert [*net.modules()] == before
+    assert net.a.weight.dtype == dtype
+    plain = nn.Sequential(net.a, net.b, net.a, net.c)
+    torch.testing.assert_close(ll.local_bound(net, x, 0.1).value, ll.local_bound(plain, x, 0.1).value)
+
+
 def test_reading_leaves_a_network_as_it_was():
     net = randomised(ResNet())
     passes, x = [], torch.rand(1, 3, 8, 8)
