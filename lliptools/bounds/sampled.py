@@ -10,8 +10,9 @@ from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
 from lliptools.nets.checks import check_finite_eps
-from lliptools.norms.rounding import outward_rounding
-from lliptools.norms.scaled import unit_vectors
+from lliptools.nets.linear import TINY
+from lliptools.norms.rounding import gamma, outward_rounding
+from lliptools.norms.scaled import length, unit_vectors
 
 __all__ = ["sampled_bound"]
 
@@ -96,10 +97,11 @@ def _secants(blocks: Blocks, center: Tensor, radius: Tensor, points: Tensor) -> 
     ends = torch.cat([center[:, None], points], dim=1)
     outputs = at_center(blocks, Center(ends.flatten(0, 1), torch.zeros_like(ends.flatten(0, 1))))[-1]
     value, doubt = (part.flatten(1).view(*ends.shape[:2], -1) for part in (outputs.value, outputs.doubt))
-    rise = (value[:, 1:] - value[:, :1]).norm(dim=2) * (1 - 1e-12) - (doubt[:, 1:] + doubt[:, :1]).norm(dim=2)
-    far = (points - center[:, None]).norm(dim=2) * (1 + 1e-12)
-    found = torch.where((far > 0) & (far <= radius[:, None]), rise / far, 0.0)
-    return found.nan_to_num(nan=0.0, posinf=0.0).clamp_min(0.0)
+    rise = length(value[:, 1:] - value[:, :1], dim=2) * (1 - 1e-12 - 4 * gamma(value.shape[2], value))
+    rise = rise - length(doubt[:, 1:] + doubt[:, :1], dim=2)
+    far = length(points - center[:, None], dim=2) * (1 + 1e-12)
+    ordinary = torch.stack([rise, far, rise / far]).amin(dim=0) >= TINY  # below it digits are lost
+    return torch.where(ordinary & (far <= radius[:, None]), rise / far, 0.0).nan_to_num(nan=0.0, posinf=0.0)
 
 
 def _search(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, steps: int, seed: int) -> Tensor:

@@ -17,7 +17,7 @@ from lliptools.domains.zonotope import bent_places, relaxed, relaxed_error
 from lliptools.errors import UnsupportedLayer
 from lliptools.nets.linear import TINY
 from lliptools.norms.kinds import product_above
-from lliptools.norms.rounding import gamma, inflated, unit
+from lliptools.norms.rounding import enclosed, gamma, inflated, unit
 from lliptools.norms.scaled import length
 
 __all__ = ["Bend", "Chord", "Line", "Lines", "relaxation"]
@@ -110,8 +110,8 @@ class _At:
         reach = places[0].abs() + places[-1].abs() + self.z.abs()
         size = reach * (self.a.abs() * pieces.abs().amax(dim=0) + g.abs() + bent * reach)
         size = size + self.a.abs() * (values.abs().amax(dim=0) + self.value.abs())
-        ball = inflated(product_above(weight, self.rho.square()), 4) / 2
-        return inflated(ball + _total(64 * unit(size) * size - least))
+        ball = inflated(product_above(product_above(weight, self.rho), self.rho), 4) / 2
+        return inflated(ball + _total(64 * unit(size) * size + 8 * enclosed(TINY) * reach - least))
 
     def _least(self, g: Tensor, weight: Tensor, places: Tensor, values: Tensor, pieces: Tensor) -> Tensor:
         """The least of a(σ(z') − σ(ẑ)) − g d + λR d²/2 over the pieces, from the tangent at its place."""
@@ -211,5 +211,6 @@ def relaxation(block: BlockBound, before: Center, after: Center) -> Bend | Chord
 
 
 def _total(parts: Tensor) -> Tensor:
-    """Sums of what is lost and gained, (pairs, units) -> (pairs,), rounded up."""
-    return parts.sum(dim=1) + gamma(parts.shape[1], parts) * parts.abs().sum(dim=1)
+    """Sums of what is lost and gained, (pairs, units) -> (pairs,), rounded up; underflow of products counts too."""
+    rounding = gamma(parts.shape[1], parts) * parts.abs().sum(dim=1)
+    return parts.sum(dim=1) + rounding + enclosed(8 * parts.shape[1] * TINY)

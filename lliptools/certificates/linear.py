@@ -15,6 +15,7 @@ Chen, Zhang, Zhang, ICML 2025, Theorem 4.1).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from lliptools.domains import Ball, BlockBound, Box, Interval, Start
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input
 from lliptools.nets.checks import check_finite_eps, check_labels, check_steps
-from lliptools.nets.linear import TINY
+from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, outward_rounding, running_error, unit
 from lliptools.norms.scaled import length
@@ -121,12 +122,8 @@ def _searched(way: _Way, direction: Tensor, pair: Tensor, left: Tensor, steps: i
 
 
 def _widest(blocks: tuple[BlockBound, ...], features: int) -> int:
-    return max(
-        [
-            features,
-            *(_widest(block.inner + block.shortcut, 1) if block.inner else block.linear.rows for block in blocks),
-        ]
-    )
+    sizes = [_widest(block.inner + block.shortcut, 1) if block.inner else block.linear.rows for block in blocks]
+    return max([features, *sizes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,13 +131,14 @@ class _Step:
     """One block on the way back; inner, shortcut: of a residual block, whose own linear map is the identity.
 
     slack: (batch, rows), what rounding takes per unit of a coefficient of its pre-activations. moves: (batch, columns),
-    how far each of its inputs can be from the centre.
+    how far each of its inputs can be from the centre. underflow: (batch,), what it takes whatever the coefficients are.
     """
 
     block: BlockBound
     bend: Bend | Chord | None
     slack: Tensor
     moves: Tensor
+    underflow: Tensor
     inner: tuple[_Step, ...]
     shortcut: tuple[_Step, ...] = ()
 
@@ -156,7 +154,7 @@ class _Step:
                 lost = inflated(lost + more)
             return g + a, lost + 4 * unit(a) * ((g + a).abs() * self.moves[pair]).sum(dim=1)
         g, lost = (a, lost) if self.bend is None else self.bend.back(a, pair, lines)
-        lost = lost + inflated((g.abs() * self.slack[pair]).sum(dim=1), g.shape[1])
+        lost = lost + inflated((g.abs() * self.slack[pair]).sum(dim=1) + self.underflow[pair], g.shape[1])
         return linear.adjoint(g.reshape(len(g), *linear.out_shape)).flatten(1), lost
 
 
@@ -176,20 +174,29 @@ def _steps(blocks: tuple[BlockBound, ...], center: Center, moves: Tensor) -> tup
         if block.inner:
             inner, end, _ = _steps(block.inner, center, moves)
             shortcut, over, _ = _steps(block.shortcut, center, moves)
-            step = _Step(block, None, moves, moves, inner, shortcut)
+            step = _Step(block, None, moves, moves, torch.zeros_like(moves[:, 0]), inner, shortcut)
             center = over.plus(end) if block.skip else end
         else:
             before, after = center.through(block)
             size = moves.reshape(-1, *linear.in_shape)
             slack = running_error(linear, torch.zeros_like(size), size) * (1 + linear.rows / max(1, linear.terms))
             slack = slack.flatten(1) + before.doubt.flatten(1)
-            slack = slack + enclosed(linear.rows * TINY * moves.sum(dim=1, keepdim=True))
-            step = _Step(block, relaxation(block, before, after), slack, moves, ())
+            step = _Step(block, relaxation(block, before, after), slack, moves, _underflow(linear, size), ())
             center = after
         value, box = center.value, block.output
         moves = inflated(torch.maximum(box.upper - value, value - box.lower) + center.doubt).flatten(1)
         steps.append(step)
     return tuple(steps), center, moves
+
+
+def _underflow(linear: LinearMap, moves: Tensor) -> Tensor:
+    """What underflow can take on the way back through a linear map, whose inputs move by so much: (batch,)."""
+    total: Tensor | float = 0.0
+    for operator in linear.absolute:
+        moves = moves.reshape(len(moves), *operator.in_shape)
+        total = total + prod(operator.out_shape) * moves.flatten(1).sum(dim=1)
+        moves = operator(moves)
+    return moves.new_zeros(len(moves)) + enclosed(TINY * (total + linear.rows + moves.flatten(1).sum(dim=1)))
 
 
 @dataclass(frozen=True, eq=False)

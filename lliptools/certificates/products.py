@@ -26,7 +26,7 @@ from lliptools.domains.zonotope import bent_places, relaxed_error
 from lliptools.nets.activations import Activation
 from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, unit
-from lliptools.norms.scaled import times_power_of_two
+from lliptools.norms.scaled import length, times_power_of_two
 
 __all__ = ["Known", "Layer"]
 
@@ -75,18 +75,20 @@ class Layer:
         found = Slopes.start(center, eps).linear(linear)
         state = times_power_of_two(found.state[0].mT, found.exponent) * eps
         off = times_power_of_two(found.error_of(0)[0], found.exponent, upward=True) * eps
-        off = torch.where(found.lost, torch.nan, off + 4 * unit(off) * state.norm(dim=1))
+        off = torch.where(
+            found.lost, torch.nan, off + 4 * unit(off) * length(state, dim=1) + enclosed(TINY * state.shape[1])
+        )
         return cls(state, inflated(off, len(state.T)), len(state.T))
 
     def size(self) -> Tensor:
         """What the products in every row of the state add up to at most, whatever their signs are: (units,)."""
-        total = self.state[:, : self.ball].norm(dim=1) + self.state[:, self.ball :].abs().sum(dim=1)
+        total = length(self.state[:, : self.ball], dim=1) + self.state[:, self.ball :].abs().sum(dim=1)
         return inflated(total, len(self.state.T))
 
     def times(self, linear: LinearMap) -> Layer:
         """Behind a linear map."""
         weight, beside, size = linear.weight, entry_error(linear), self.size()
-        off = weight.abs() @ (self.off + gamma(len(size), size) * size) + enclosed(TINY * len(size))
+        off = weight.abs() @ (self.off + gamma(len(size), size) * size) + enclosed(TINY * self.state.numel())
         if beside is not None:
             off = off + beside @ (size + self.off)
         return Layer(weight @ self.state, inflated(off, len(size)), self.ball)

@@ -29,6 +29,7 @@ from lliptools.domains import BlockBound
 from lliptools.domains.center import Center
 from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, unit
+from lliptools.norms.scaled import length
 
 __all__ = ["Sample", "raised_by_products"]
 
@@ -97,7 +98,9 @@ class Sample:
         """A lower bound of f_y − f_other over the ball, which is at least `left` at the centre; −inf for none."""
         hidden, beside, size = self.hidden, entry_error(last), self.hidden.size()
         direction = last.weight[y] - last.weight[other]
-        off = direction.abs() @ (hidden.off + (gamma(len(size), size) + 4 * unit(size)) * size) + enclosed(TINY)
+        off = direction.abs() @ (hidden.off + (gamma(len(size), size) + 4 * unit(size)) * size) + enclosed(
+            TINY * hidden.state.numel()
+        )
         if beside is not None:
             off = off + (beside[y] + beside[other]) @ (size + hidden.off)
         objective = self.objective(direction, left)
@@ -123,12 +126,11 @@ class Sample:
         sizes = products.rows.abs()
         sizes = sizes[products.left].mT @ (weights[:, None] * sizes[products.right]) + objective.abs()
         sizes.diagonal().add_(multipliers[-2:].abs().sum())
-        hidden = gamma(len(weights), S) * torch.linalg.matrix_norm(sizes)
-        hidden = hidden + gamma(len(S), S) * factor.square().sum()
-        seen = torch.linalg.matrix_norm(S - factor @ factor.mT)
+        rest, sizes = (length(matrix.flatten(), dim=0) for matrix in (S - factor @ factor.mT, sizes))
+        hidden = gamma(len(weights), S) * sizes + gamma(len(S), S) * factor.square().sum()
         square = 2 + len(S) - 1 - products.ball
         first, second = self.error[products.left], self.error[products.right]
         lacking = weights * (first + second + first * second)
-        lost = lacking.sum() + off + (seen + hidden + enclosed(TINY)) * square
+        lost = lacking.sum() + off + (rest + hidden + enclosed(TINY * S.numel() * (1 + len(weights)))) * square
         found = multipliers[-1] - inflated(lost, S.numel() + len(weights))
         return torch.where(found.isfinite(), found, -torch.inf)

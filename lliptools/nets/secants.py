@@ -27,6 +27,12 @@ def quotient(rise: Tensor, step: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     return found - room, found + room
 
 
+def _between(there: Sequence[Tensor], here: Sequence[Tensor], step: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of (f(there) − f(here)) / step, by images: torch may have rounded values by more than they are."""
+    ends = [quotient(one - other, step, one.abs() + other.abs()) for one, other in zip(there, here[::-1], strict=True)]
+    return torch.minimum(ends[0][0], ends[1][0]), torch.maximum(ends[0][1], ends[1][1])
+
+
 def by_places(
     activation: Activation, z: Tensor, lower: Tensor, upper: Tensor, bends: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -47,11 +53,9 @@ def by_places(
 
 def convex(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """Least and greatest secant from z of a convex activation: a secant grows with its other end."""
-    value, here = activation(z), activation.slopes(z, z)
-    ends = []
+    value, here, ends = activation.image(z, z), activation.slopes(z, z), []
     for place in (lower, upper):
-        there = activation(place)
-        found = quotient(there - value, place - z, there.abs() + value.abs())
+        found = _between(activation.image(place, place), value, place - z)
         ends.append([torch.where(place == z, slope, end) for slope, end in zip(here, found, strict=True)])
     return _within(activation.slopes(lower, upper), [(ends[0][0], ends[1][1])])
 
@@ -116,12 +120,7 @@ def by_parts(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) ->
         for part in range(1, PARTS + 1):
             far = end if part == PARTS else z + (end - z) * (part / PARTS)
             least, greatest = activation.slopes(torch.minimum(near, far), torch.maximum(near, far))
-            there = activation.image(near, near)  # not the values, which torch may have rounded by more than they are
-            ends = [
-                quotient(one - other, near - z, one.abs() + other.abs())
-                for one, other in zip(there, here[::-1], strict=True)
-            ]
-            low, high = torch.minimum(ends[0][0], ends[1][0]), torch.maximum(ends[0][1], ends[1][1])
+            low, high = _between(activation.image(near, near), here, near - z)
             share = ((far - near) / torch.where(far == z, torch.inf, far - z)) * (1 + ulp(z))
             low = low + share * (least - low).clamp_max(0.0) - ulp(z) * (low.abs() + least.abs())
             high = high + share * (greatest - high).clamp_min(0.0) + ulp(z) * (high.abs() + greatest.abs())

@@ -87,6 +87,17 @@ def test_overflow_is_not_a_lower_bound():
     assert sampled_bound(net, x, 0.1, samples=8, steps=2).value.item() == 0.0
 
 
+FAINT = [(1.6e-162, 1.0), (1.0, 2.7e-162), (1e100, 3e-162), (1e100, 1e-161), (1e200, 1e-320)]
+
+
+@pytest.mark.parametrize(("size", "eps"), FAINT)
+def test_secants_whose_squares_underflow(size, eps):
+    net = nn.Sequential(nn.Linear(2, 2, bias=False)).double()
+    net[0].weight.data = size * torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double()
+    found = sampled_bound(net, torch.zeros(1, 2).double(), eps, centred=True).value
+    assert found <= math.sqrt(2) * size
+
+
 def test_it_certifies_nothing_and_refuses_what_it_cannot_sample():
     net, x = random_mlp(3, 8, 4), torch.ones(1, 3).double()
     with pytest.raises(ll.InvalidInput, match='kind "lower"'):

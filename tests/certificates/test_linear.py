@@ -132,6 +132,21 @@ def test_weights_that_are_no_number_prove_nothing():
     assert not ll.linear_margins(net, x, y, 0.1).isnan().any()
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_coefficients_that_underflow(apart):
+    """A slope of 1e-330 is no number, and over a ball of radius 1e30 it takes twice what there is of the margin."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2)).double()
+    if apart:
+        net.insert(2, nn.LeakyReLU(1e-160))
+    for parameter, numbers in zip(net.parameters(), (1e-165, 0.0, [[-1e-165], [0.0]], [2.5e-300, 0.0]), strict=True):
+        parameter.data = torch.tensor(numbers, dtype=torch.float64).reshape(parameter.shape)
+    x, y = torch.tensor([[2e30]]).double(), torch.tensor([0])
+    for steps in (0, 5):
+        assert ll.linear_margins(net, x, y, 1e30, steps=steps)[0, 1] <= -4.9e-301
+    for eps in (9e29, 1e30):
+        assert not ll.certify(net, x, y, eps, linear=True, quadratic=True).holds.any()
+
+
 def test_what_it_is_not_written_for_is_refused():
     net = NETWORKS["maxmin"]().double()
     x = points(net).double()

@@ -190,6 +190,26 @@ def test_products_that_cancel(behind):
             assert not ll.certify(net, x, y, eps, ll.tightest_bound, quadratic=True).holds.item()
 
 
+@pytest.mark.parametrize("scale", [1e-160, 1e-165, 1e-250])
+def test_outputs_whose_squares_underflow(scale):
+    """The margins of a network whose last layer is scaled are the scaled margins."""
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    for parameter in net.parameters():
+        parameter.data = torch.randn(parameter.shape, dtype=torch.float64)
+    net[-1].weight.data *= scale
+    net[-1].bias.data *= scale
+    x = torch.randn(20, 3, dtype=torch.float64)
+    y = net(x).argmax(dim=1)
+    for eps in (0.15, 0.5):
+        found = ll.certify(net, x, y, eps, ll.tightest_bound, linear=True, quadratic=True).worst_margin
+        for k in range(len(x)):
+            logits = net(in_ball(x[k], eps, 3000, seed=0)).detach()
+            margin = logits[:, y[k] : y[k] + 1] - logits
+            margin[:, y[k]] = math.inf
+            assert found[k] <= margin.min() + 1e-9 * scale
+
+
 def test_a_unit_that_seems_to_stand_still():
     """relu(1 − 5.55 h) falls to 0, though its pre-activation comes out as 1 whatever h is."""
     behind = [THIRDS, lin([[3e17, -1e17]], [1.0]), nn.ReLU(), lin([[1.0], [0.0]])]

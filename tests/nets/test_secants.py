@@ -1,6 +1,7 @@
 """Secants from a point: against secants to many other points, and against what is known in closed form."""
 
 import math
+from decimal import Decimal, localcontext
 
 import pytest
 import torch
@@ -127,6 +128,22 @@ def test_relu_in_closed_form(z, lower, upper, least, greatest):
     assert found[1].item() >= greatest
     if greatest:
         assert found[1].item() > 0
+
+
+def test_a_softplus_far_below_zero():
+    """e^(3z) loses digits with 3z: torch's values are off by more than their last digits there."""
+    generator, steep = torch.Generator().manual_seed(1), 3
+    activation = read_activation(nn.Softplus(steep, threshold=60))
+    z, *away = torch.rand(3, 300, generator=generator, dtype=torch.float64)
+    z, lower, upper = -230 * z, -230 * z - 10 ** (-3 * away[0]), -230 * z + 10 ** (-3 * away[1])
+    least, greatest = (end.tolist() for end in activation.secants(z, lower, upper))
+    with localcontext() as context:
+        context.prec = 640
+        for here, *ends, low, high in zip(z.tolist(), lower.tolist(), upper.tolist(), least, greatest, strict=True):
+            value, *others = ((1 + (steep * Decimal(place)).exp()).ln() / steep for place in (here, *ends))
+            slopes = [(other - value) / (Decimal(end) - Decimal(here)) for end, other in zip(ends, others, strict=True)]
+            assert Decimal(low) <= slopes[0]
+            assert slopes[1] <= Decimal(high)
 
 
 def test_an_own_activation_has_the_slopes_between_any_two_points():
