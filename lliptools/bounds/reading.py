@@ -27,7 +27,14 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
     blocks = read_blocks(net, x.shape[1:])
     with torch.no_grad():
         points = _points(x)
-        if not _agree(net, blocks, points):
+        try:
+            same = _agree(net, blocks, points)
+        except InvalidInput:  # as of a forward method that turns its input to float32
+            own = next((p.dtype for p in net.parameters() if is_own(net) and p.dtype == torch.float32), None)
+            if own is None:
+                raise
+            same = _agree(net, blocks, points.to(own).double(), own)
+        if not same:
             cause = "an attribute that was changed after the layer was built, or a layer that writes over its input"
             step = "build the layer anew with the numbers it is to have, and with inplace=False"
             if is_own(net):
@@ -53,23 +60,28 @@ def _points(x: Tensor) -> Tensor:
     return torch.cat([x, noise])
 
 
-def _agree(net: nn.Module, blocks: tuple[Block, ...], points: Tensor) -> bool:
-    """Whether network and blocks have the same outputs, up to what rounding can explain; infinite ones tell nothing."""
+def _agree(net: nn.Module, blocks: tuple[Block, ...], points: Tensor, dtype: torch.dtype = torch.float64) -> bool:
+    """Whether network and blocks have the same outputs, up to what rounding can explain; infinite ones tell nothing.
+
+    dtype: in which the network computes.
+    """
     flat = points.flatten(1)
     with outward_rounding():
         found = at_center(blocks, Center(flat, torch.zeros_like(flat)))[-1]
-    wanted = _called(net, points).flatten(1)
+    wanted = _called(net, points, dtype).flatten(1).double()
     if wanted.shape != found.value.shape:
         return False
-    near = (wanted - found.value).abs() <= ROOM * found.doubt
+    room = ROOM * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
+    near = (wanted - found.value).abs() <= room * found.doubt
     return bool((near | ~found.value.isfinite() | found.doubt.isinf()).all())
 
 
-def _called(net: nn.Module, points: Tensor) -> Tensor:
-    """net(points) with all its numbers in float64; points are left as they are."""
+def _called(net: nn.Module, points: Tensor, dtype: torch.dtype) -> Tensor:
+    """net(points) with all its numbers in a precision; points are left as they are."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     tensors = {name: t.to(home(t.device)) for name, t in tensors.items()}
-    doubled = {name: t.double() if t.is_floating_point() else t for name, t in tensors.items()}
+    doubled = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+    points = points.to(dtype, copy=True)
     try:
         with torch.autocast(points.device.type, enabled=False), torch.random.fork_rng(devices=[]):
             try:
