@@ -52,7 +52,9 @@ def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
         if not zipfile.is_zipfile(path):
             raise OSError("no such file" if not Path(path).exists() else "not an archive")
         if trust:
-            program = torch.export.load(Path(path))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # some versions say that they do not copy what they read
+                program = torch.export.load(Path(path))
     except Exception as error:  # whatever torch meets in a file that is none of its own
         raise InvalidInput(
             expected="a file that torch.export.save wrote",

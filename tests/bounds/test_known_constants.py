@@ -133,6 +133,19 @@ def test_a_residual_step_adds_its_input():
         assert bound.value.item() == pytest.approx(4, rel=1e-12)
 
 
+def test_branches_that_add_up():
+    """relu(W h) + V h with W = diag(1, 3) and V = diag(0, 2), or h in its place, stretches by 5, or 4, at (1, 1)."""
+    one, other = (nn.Linear(2, 2, bias=False).double() for _ in range(2))
+    one.weight.data = torch.tensor([1.0, 3.0], dtype=torch.float64).diag()
+    other.weight.data = torch.tensor([0.0, 2.0], dtype=torch.float64).diag()
+    x, block = torch.ones(1, 2).double(), nn.Sequential(one, nn.ReLU())
+    for shortcut, constant in ((None, 4), (nn.Sequential(other), 5), (nn.Sequential(other, nn.ReLU()), 5)):
+        net = nn.Sequential(ll.nets.Residual(block, shortcut))
+        for bound in (ll.local_bound(net, x, 0.1), ll.global_bound(net, x), ll.merged_bound(net, x, 0.1)):
+            assert bound.value.item() == pytest.approx(constant, rel=1e-9)
+        assert ll.sampled_bound(net, x, 0.1).value.item() == pytest.approx(constant, rel=1e-9)
+
+
 def test_one_constant_output_of_a_pair_strikes_no_row():
     """Of a pair around (0, 3) the larger is constant at 1, and the smaller is the first input, whose row is longer."""
     layer = nn.Linear(2, 2, bias=False).double()
