@@ -51,14 +51,19 @@ def provenance(name: str | Path) -> dict[str, Any]:
     folder, name = _place(name)
     records = _records(folder)
     if name not in records or not (folder / f"{name}.safetensors").exists():
-        near = get_close_matches(name, records, 1)
+        if folder == _shipped():
+            near = get_close_matches(name, records, 1)
+            raise InvalidInput(
+                expected="the name of a network that ships, or a file",
+                got=repr(name),
+                cause=f"did you mean {near[0]!r}?" if near else f"no such name, of {', '.join(available())}",
+                next_step="lliptools.nets.available() lists the names; of a file give the ending too",
+            )
         raise InvalidInput(
-            expected="a network that ships, or a .safetensors file and its line in provenance.json beside it",
+            expected="a .safetensors file, and its line in provenance.json beside it",
             got=f"{name!r} in {folder}, where there are lines for {sorted(records)}",
-            cause=f"{f'did you mean {near[0]!r}? Or ' if near else ''}a spelling that differs, or weights without the "
-            "provenance.json that was beside them",
-            next_step="see lliptools.nets.available(), or keep the two files that `lliptools train` writes in "
-            "one folder",
+            cause="weights that were moved without their provenance.json",
+            next_step="keep the two files that `lliptools train` writes in one folder, or pass the architecture",
         )
     return records[name]
 

@@ -342,3 +342,43 @@ def test_families_differ_in_one_thing(family):
     activation, theta = build["sparse"]["activation"], build["sparse"]["theta"]
     assert activation == f"clipped_{build['local'].get('activation', 'relu')}"
     assert build["sparse"] == {**build["local"], "activation": activation, "theta": theta}
+
+
+def test_what_cannot_be_loaded_is_told_apart(tmp_path):
+    with pytest.raises(ll.InvalidInput, match=r"did you mean 'digits-clipped'\?"):
+        ll.nets.load("digits-clippd")
+    with pytest.raises(ll.InvalidInput, match="no such file"):
+        ll.nets.load(tmp_path / "net.safetensors")
+    (tmp_path / "net.h5").write_bytes(b"")
+    with pytest.raises(ll.InvalidInput, match=r"a file that ends in \.onnx"):
+        ll.nets.load(tmp_path / "net.h5")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".npz"])
+def test_weights_of_torch_and_numpy(suffix, tmp_path):
+    torch.manual_seed(0)
+    net, other = (torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)) for _ in range(2))
+    path, state = tmp_path / f"net{suffix}", net.state_dict()
+    if suffix == ".npz":
+        np.savez(path, **{name: value.numpy() for name, value in state.items()})
+    else:
+        torch.save(state if suffix == ".pt" else {"state_dict": state, "epoch": 3}, path)
+    again = ll.nets.load(path, other)
+    assert not again.training
+    assert all(torch.equal(value.double(), state[name].double()) for name, value in again.state_dict().items())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".npz"])
+def test_no_pickle_is_run(suffix, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path / "harm").mkdir, ()
+
+    path = tmp_path / f"net{suffix}"
+    if suffix == ".npz":
+        np.savez(path, weight=np.array([Harm()], dtype=object))
+    else:
+        torch.save({"weight": Harm()}, path)
+    with pytest.raises(ll.InvalidInput):
+        ll.nets.load(path, torch.nn.Sequential(torch.nn.Linear(1, 1)))
+    assert not (tmp_path / "harm").exists()
