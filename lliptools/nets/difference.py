@@ -11,6 +11,7 @@ from lliptools.nets.values import Value
 __all__ = ["difference", "example_of"]
 
 SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
+WIDE = (None, torch.float32, torch.float64)
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
 
 
@@ -23,27 +24,24 @@ def example_of(program: ExportedProgram) -> Any:
 class _Sizes(fx.Interpreter):
     """Runs a program, and keeps the largest number that it has met on the way: what rounding is in relation to.
 
-    What was float32 in the program may be float64 here: it is not converted, and nothing is said of it.
+    Where its numbers are float64 now, what is made of the input is not turned to float32, and nothing is said of it.
     """
 
-    size = 0.0
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if target is torch.ops.aten._assert_tensor_metadata.default:
-            return None
-        if target is torch.ops.aten._to_copy.default and args[0].is_floating_point() and _is_floating(kwargs):
-            return args[0]
-        return super().call_function(target, args, kwargs)
+    def __init__(self, program: ExportedProgram) -> None:
+        super().__init__(program.graph_module)
+        self.extra_traceback, self.size, self.moving = False, 0.0, {*program.graph_signature.user_inputs}
 
     def run_node(self, n: fx.Node) -> Any:
+        if n.target is torch.ops.aten._assert_tensor_metadata.default:
+            return None
+        moves = any(each.name in self.moving for each in n.all_input_nodes)
+        self.moving |= {n.name} if moves else set()
+        if moves and n.target is torch.ops.aten._to_copy.default and n.kwargs.get("dtype") in WIDE:
+            return self.env[n.all_input_nodes[0]]
         found = super().run_node(n)
         if isinstance(found, Tensor) and found.is_floating_point() and n.op == "call_function" and found.numel():
             self.size = max(self.size, float(found.abs().amax().nan_to_num(posinf=0.0)))
         return found
-
-
-def _is_floating(kwargs: dict[str, Any]) -> bool:
-    return kwargs.get("dtype") in (None, torch.float32, torch.float64)
 
 
 def difference(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> str:
@@ -55,8 +53,7 @@ def difference(program: ExportedProgram, net: nn.Sequential, given: list[Any], d
             x = torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
             x = (scale * x).to(example.device, dtype)
             with torch.no_grad():
-                run = _Sizes(program.graph_module)
-                run.extra_traceback = False
+                run = _Sizes(program)
                 tensors = [x if isinstance(each, Value) else each.to(example.device) for each in given]
                 wanted, found = run.run(*tensors)[0], net(x)
             if not wanted.isfinite().all():
