@@ -4,7 +4,7 @@ import ctypes
 import ctypes.util
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import torch
@@ -58,7 +58,8 @@ def images():
     return random_net(nn.Unflatten(1, (1, 3, 1)), *layers, nn.Linear(6, 3))
 
 
-BUILT = {**{name: NETWORKS[name] for name in ("float32", "convolutional", "residual")}, "designed, images": images}
+NAMES = ("float32", "convolutional", "residual", "pooled")
+BUILT = {**{name: NETWORKS[name] for name in NAMES}, "designed, images": images}
 
 
 def everything(net, x, y):
@@ -72,6 +73,11 @@ def everything(net, x, y):
             yield f"{name} certificate", ll.certify(net, x, y, 0.05, bound=ll.BOUNDS[name]).worst_margin
     yield "radius", ll.certified_radius(net, x, y, tolerance=1e-2)
     yield "stages", ll.certify_in_stages(net, x, y, 0.05).holds
+    yield "shells", ll.certify(net, x, y, 0.3, shells=2, quadratic=True).worst_margin
+    yield "centred sample", ll.bounds.sampled_bound(net, x, 0.1, samples=8, steps=2, centred=True).value
+    with suppress(ll.UnsupportedLayer):  # of windows
+        yield "linear", ll.linear_margins(net, x, y, 1.0, steps=3)
+        yield "quadratic", ll.certify(net, x, y, 0.5, linear=True, quadratic=True).worst_margin
     yield "attack", ll.attacks.pgd(net, x, y, 0.1, steps=5)
 
 

@@ -130,7 +130,7 @@ def _tightest_pairs(
 def affordable(bound: Bound) -> Tensor:
     """Where few enough units are unstable for multipliers, (batch,) bool; of a tightest bound."""
     slopes = bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
-    few = torch.tensor(False) if slopes is None else _unstable(slopes) <= UNSTABLE
+    few = torch.tensor(False, device="cpu") if slopes is None else _unstable(slopes) <= UNSTABLE
     return few.to(bound.value.device).expand(len(bound.value))
 
 

@@ -47,6 +47,7 @@ class Certificate:
     bound: Bound
 
 
+@torch.inference_mode(False)  # linear bounds search by gradients
 def certify(
     net: nn.Module,
     x: Tensor,

@@ -40,6 +40,7 @@ RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
 ENTRIES = 2**23  # of the coefficients that are worked on together
 
 
+@torch.inference_mode(False)  # for the gradients of the search
 def linear_margins(
     net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, steps: int = 0, domain: Start = Interval & Ball
 ) -> Tensor:

@@ -148,7 +148,7 @@ class MaxPool(Activation):
 
         A place outside of the sample is filled with another one of its window.
         """
-        numbers = torch.arange(1.0, 1 + torch.Size(shape).numel(), dtype=torch.float64).reshape(1, *shape)
+        numbers = torch.arange(1.0, 1 + torch.Size(shape).numel(), dtype=torch.float64, device="cpu").reshape(1, *shape)
         padded, like = self._padded(numbers, 0.0), self._pooled(numbers)
         found = torch.stack([padded[place].flatten() for place in self._places(like)], dim=1).long()
         return torch.where(found > 0, found, found.amax(dim=1, keepdim=True)) - 1
@@ -173,7 +173,11 @@ class MaxPool(Activation):
         for index in rounds:
             low, high = low[:, index], high[:, index]
             at = None if at is None else (at[0][:, index], at[1][:, index])
-            steps += [Picked(index), *MaxMin().split(low, high, at), Picked(torch.arange(len(index) // 2).to(index))]
+            steps += [
+                Picked(index),
+                *MaxMin().split(low, high, at),
+                Picked(torch.arange(len(index) // 2, device=index.device)),
+            ]
             low, high = _larger(low), _larger(high)
             at = None if at is None else (_larger(at[0]), _larger(at[1]))
         steps.append(Picked(last))
@@ -191,7 +195,7 @@ class MaxPool(Activation):
         for index in rounds:
             low, high = low[:, index], high[:, index]
             form = form.picked(index, (len(index),)).compared(low, high)
-            form = form.picked(torch.arange(len(index) // 2).to(index), (len(index) // 2,))
+            form = form.picked(torch.arange(len(index) // 2, device=index.device), (len(index) // 2,))
             low, high = _larger(low), _larger(high)
         form = form.picked(last, shape)
         return form if self.after is None else self.after.relax(form, *self.clipped_from(lower, upper))

@@ -147,6 +147,23 @@ def test_coefficients_that_underflow(apart):
         assert not ll.certify(net, x, y, eps, linear=True, quadratic=True).holds.any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inference_mode_changes_nothing(dtype):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)).to(dtype)
+    x = torch.randn(3, 4, dtype=dtype)
+    y = net(x).argmax(dim=1)
+    functions = (partial(ll.linear_margins, steps=4), partial(ll.certify, linear=True, quadratic=True))
+    for function in functions:
+        outside = function(net, x, y, 1.9)
+        with torch.inference_mode():
+            inside = function(net, x.clone(), y, 1.9)
+        if isinstance(outside, ll.Certificate):
+            outside, inside = outside.worst_margin, inside.worst_margin
+            assert not (outside > 0).all()
+        assert torch.equal(outside, inside)
+
+
 def test_what_it_is_not_written_for_is_refused():
     net = NETWORKS["maxmin"]().double()
     x = points(net).double()
