@@ -4,7 +4,9 @@ import pytest
 import torch
 from test_programs import Written
 from torch import nn
+from torch._subclasses import FakeTensor
 from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import lliptools as ll
 
@@ -165,6 +167,28 @@ def test_reading_leaves_a_network_as_it_was():
     with torch.no_grad():
         net.head.weight.zero_()
     assert ll.nets.forward(blocks, torch.rand(1, 192).double()).std() > 0  # what was read is a copy
+
+
+class Products(TorchDispatchMode):
+    """Counts the multiplications of convolutions that are really done."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if "convolution" in str(function) and not isinstance(args[0], FakeTensor):
+            back = "backward" in str(function)
+            self.count += args[0].numel() * args[2][0].numel() if back else found.numel() * args[1][0].numel()
+        return found
+
+
+def test_a_resnet_is_read_in_few_forward_passes():
+    net, x = randomised(ResNet(16, ((1, 1), (2, 2), (2, 2)))), torch.rand(1, 3, 32, 32)
+    with Products() as one, torch.no_grad():
+        net(x)
+    with Products() as all_of_it:
+        ll.bounds.local.read(net, x)
+    assert all_of_it.count <= 60 * one.count
 
 
 def test_an_attribute_that_forward_sets_is_set_back():
