@@ -155,6 +155,19 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
     return None if isinstance(factor, Value) else entrywise(node, value, factor, None)
 
 
+def _affine(node: fx.Node, bias: Any, value: Any, weight: Any, *, beta: float = 1, alpha: float = 1) -> Value | None:
+    """A value times a matrix, and a bias."""
+    if not isinstance(value, Value) or _any_value(bias, weight) or (beta, alpha) != (1, 1) or len(value.shape) != 1:
+        return None
+    layer = nn.Linear(*weight.shape, bias=False, dtype=weight.dtype)
+    layer.weight.data.copy_(weight.T)
+    return entrywise(node, value.then(layer, shape=(weight.shape[1],)), 1.0, bias)
+
+
+def _any_value(*arguments: Any) -> bool:
+    return any(isinstance(each, Value) for each in arguments)
+
+
 def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
     """A value by a constant, or z / (|z| + 1)."""
     if isinstance(value, Value) and isinstance(by, Value):
@@ -185,6 +198,7 @@ JOINING: dict[Any, Callable[..., Any]] = {
     aten.rsub.Scalar: lambda node, one, other, alpha=1: _added(node, other, one, alpha, -1),
     aten.mul.Tensor: _times,
     aten.div.Tensor: _divided,
+    aten.addmm.default: _affine,
     aten.neg.default: lambda node, value: _times(node, value, -1.0),
     **dict.fromkeys(map(operation, MEMORY.split()), lambda _, value, **memory: value),
 }

@@ -187,6 +187,7 @@ LINEAR_AND_JOINED = {
     "another pooling": (lambda m, x: F.max_pool1d(m.a(x)[:, None], 2).flatten(1)),
     "many axes": (lambda m, x: F.linear(m.a(x).unflatten(1, (2, 2)), m.b.weight[:, :2]).movedim(1, 2).flatten(1)),
     "a matrix in front": (lambda m, x: (m.b.weight[:3] @ x[:, :, None]).squeeze(-1)),
+    "a product and a bias": (lambda m, x: torch.addmm(m.b.bias, m.a(x).relu(), m.b.weight)),
     "a product by name": (lambda m, x: torch.einsum("bi,ij->bj", m.a(x).relu(), m.b.weight)),
     "normalised inputs": (lambda m, x: m.a((x - m.b.bias) / (m.b.bias.abs() + 0.1))),
     "from one": (lambda m, x: 1 - m.a(x).relu() * m.b.bias),
