@@ -159,7 +159,7 @@ def _affine(node: fx.Node, bias: Any, value: Any, weight: Any, *, beta: float = 
     """A value times a matrix, and a bias."""
     if not isinstance(value, Value) or _any_value(bias, weight) or (beta, alpha) != (1, 1) or len(value.shape) != 1:
         return None
-    layer = nn.Linear(*weight.shape, bias=False, dtype=weight.dtype)
+    layer = nn.Linear(weight.shape[0], weight.shape[1], bias=False, dtype=weight.dtype)
     layer.weight.data.copy_(weight.T)
     return entrywise(node, value.then(layer, shape=(weight.shape[1],)), 1.0, bias)
 
