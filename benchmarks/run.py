@@ -25,6 +25,7 @@ PAGES = {
     "release": ("", 0, ""),
     "varying": ("", 0, ""),
     "search": ("mnist-mlp", 0, ""),
+    "public": ("", 10, "networks of the SDP-CROWN paper"),
     "onnx_files": ("", 5, "networks in ONNX files"),
 }
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lliptools.domains import BlockBound
+from lliptools.domains import Box
 from lliptools.domains.center import Center
 from lliptools.domains.zonotope import bent_places, relaxed, relaxed_error
-from lliptools.errors import UnsupportedLayer
+from lliptools.nets import Activation
 from lliptools.nets.linear import TINY
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["Bend", "Chord", "Line", "Lines", "relaxation"]
+__all__ = ["Bend", "Chord", "Line", "Lines", "elementwise", "total"]
 
 SEARCH = 14  # evaluations in the search for λ, in its logarithm
 GOLDEN = (5**0.5 - 1) / 2
@@ -37,13 +37,17 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Chord:
-    """An elementwise activation between two parallel lines, σ(z) = slope · z + middle ± radius: (batch, units) each."""
+    """An elementwise activation between two parallel lines, σ(z) = slope · z + middle ± radius: (batch, units) each.
+
+    z, value: ẑ and σ(ẑ) as computed; before, doubt: how far they may be from the exact ones.
+    """
 
     slope: Tensor
     middle: Tensor
     radius: Tensor
     z: Tensor
     value: Tensor
+    before: Tensor
     doubt: Tensor
 
     def back(self, a: Tensor, pair: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
@@ -51,21 +55,24 @@ class Chord:
         slope, middle, z, value = (part[pair] for part in (self.slope, self.middle, self.z, self.value))
         apart = slope * z + middle - value
         size = (slope * z).abs() + middle.abs() + value.abs()
-        lost = a.abs() * (self.radius + self.doubt)[pair] - a * apart + 8 * unit(a) * a.abs() * size
-        return a * slope, _total(lost)
+        around = (self.radius + self.doubt + self.slope.abs() * self.before)[pair]
+        lost = a.abs() * around - a * apart + 8 * unit(a) * a.abs() * (size + around)
+        return a * slope, total(lost)
 
 
 @dataclass(frozen=True, eq=False)
 class Bend:
     """An elementwise, piecewise linear activation: what a ball and a box leave of its unstable units.
 
-    - slope: (batch, units), of all units; that of an unstable one is chosen. doubt: (batch, units), rounding of σ.
+    - slope: (batch, units), of all units; that of an unstable one is chosen. before, doubt: (batch, units), how far ẑ
+      and σ(ẑ) may be from the exact ones.
     - index: (batch, unstable), which units may be unstable in a sample; the rest is about these.
     - z, value: ẑ and σ(ẑ). weight: R. places, values: (ends, batch, unstable), where the pieces meet, and σ there.
     - pieces: (ends − 1, batch, unstable), slopes between. rho: (batch,), of the ball.
     """
 
     slope: Tensor
+    before: Tensor
     doubt: Tensor
     index: Tensor
     z: Tensor
@@ -87,8 +94,9 @@ class Bend:
         line = lines[self]
         steepest, flattest = pieces[2].amax(dim=0), pieces[2].amin(dim=0)
         g = of_unstable * torch.minimum(torch.maximum(line.slopes, flattest), steepest)
-        lost = at.lost(g, line.log_weight.exp(), *pieces) + _total(a.abs() * self.doubt[pair])
-        return (a * self.slope[pair]).scatter(1, index, g), lost
+        every = (a * self.slope[pair]).scatter(1, index, g)
+        rounding = total(a.abs() * self.doubt[pair] + every.abs() * self.before[pair])
+        return every, at.lost(g, line.log_weight.exp(), *pieces) + rounding
 
 
 Lines = dict[Bend, Line]  # what is chosen at each bend
@@ -111,7 +119,7 @@ class _At:
         size = reach * (self.a.abs() * pieces.abs().amax(dim=0) + g.abs() + bent * reach)
         size = size + self.a.abs() * (values.abs().amax(dim=0) + self.value.abs())
         ball = inflated(product_above(product_above(weight, self.rho), self.rho), 4) / 2
-        return inflated(ball + _total(64 * unit(size) * size + 8 * enclosed(TINY) * reach - least))
+        return inflated(ball + total(64 * unit(size) * size + 8 * enclosed(TINY) * reach - least))
 
     def _least(self, g: Tensor, weight: Tensor, places: Tensor, values: Tensor, pieces: Tensor) -> Tensor:
         """The least of a(σ(z') − σ(ẑ)) − g d + λR d²/2 over the pieces, from the tangent at its place."""
@@ -162,26 +170,19 @@ def _first_line(at: _At, places: Tensor, values: Tensor, pieces: Tensor) -> Line
     return Line(slopes, torch.where(at_one < at_other, one, other))
 
 
-def relaxation(block: BlockBound, before: Center, after: Center) -> Bend | Chord | None:
-    """What the activation of a block takes, where it is elementwise; None for the identity.
+def elementwise(
+    activation: Activation, box: Box, before: Center, after: Center, weight: Tensor, rho: Tensor
+) -> Bend | Chord:
+    """What an elementwise activation takes.
 
-    before, after: the values at the centre on both sides of the activation. Raises UnsupportedLayer for the others.
+    - box: of its inputs. before, after: the values at the centre on both sides of it, (batch, *units).
+    - weight, rho: R, (batch, units), and ρ, (batch,), of the ball of its inputs.
     """
-    activation, box = block.activation, block.box
-    if activation is None:
-        return None
-    if not activation.elementwise:
-        raise UnsupportedLayer(
-            expected="elementwise activations",
-            got=type(activation).__name__,
-            cause="linear bounds of a margin, which are not written for activations that compare units",
-            next_step="leave linear=True out: the other bounds take this network",
-        )
     z, value, shape = before.value.flatten(1), after.value.flatten(1), before.value.shape[1:]
     pieces = activation.pieces(shape)
     if pieces is None:
         slope, middle, radius, error = relaxed(activation, box, shape)
-        return Chord(slope, middle, radius + error, z, value, after.doubt.flatten(1))
+        return Chord(slope, middle, radius + error, z, value, before.doubt.flatten(1), after.doubt.flatten(1))
     least, greatest = (side.to(z).flatten(1) for side in activation.slopes(box.lower, box.upper))
     unstable = ~(least == greatest)
     most = int(unstable.count_nonzero(dim=1).max())
@@ -189,7 +190,6 @@ def relaxation(block: BlockBound, before: Center, after: Center) -> Bend | Chord
     places, values = bent_places(activation, pieces[0], box)
     steepest = torch.maximum(least.abs(), greatest.abs()).view_as(box.lower)
     doubt = (after.doubt + relaxed_error(activation, places, values, steepest, torch.zeros_like(steepest))).flatten(1)
-    weight = block.row_slope.flatten(1)
 
     def some(part: Tensor) -> Tensor:
         """The unstable units: (…, batch, units) -> (…, batch, unstable)."""
@@ -198,6 +198,7 @@ def relaxation(block: BlockBound, before: Center, after: Center) -> Bend | Chord
     moved = length(weight.sqrt() * before.doubt.flatten(1), dim=1)
     return Bend(
         slope=greatest,
+        before=before.doubt.flatten(1),
         doubt=doubt,
         index=index,
         z=z.gather(1, index),
@@ -206,11 +207,11 @@ def relaxation(block: BlockBound, before: Center, after: Center) -> Bend | Chord
         places=some(places),
         values=some(values),
         pieces=some(pieces[1].to(z)[:, None].expand(-1, len(z), *shape)),
-        rho=inflated(product_above(block.radius, block.norm) + moved),
+        rho=inflated(rho + moved),
     )
 
 
-def _total(parts: Tensor) -> Tensor:
+def total(parts: Tensor) -> Tensor:
     """Sums of what is lost and gained, (pairs, units) -> (pairs,), rounded up; underflow of products counts too."""
     rounding = gamma(parts.shape[1], parts) * parts.abs().sum(dim=1)
     return parts.sum(dim=1) + rounding + enclosed(8 * parts.shape[1] * TINY)

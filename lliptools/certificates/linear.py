@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
-from lliptools.certificates.bends import Bend, Chord, Line, Lines, relaxation
+from lliptools.certificates.backward import Stage, stages
+from lliptools.certificates.bends import Line, Lines
 from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
 from lliptools.domains import Ball, BlockBound, Box, Interval, Start
 from lliptools.domains.center import Center, at_center
@@ -49,8 +50,7 @@ def linear_margins(
     - x: (batch, *sample), y: (batch,), eps: a number or (batch,). domain: as of local_bound, whose boxes and balls
       serve here.
     - steps: of a search for better slopes and weights of the balls, for margins that are not above 0 without it.
-    - Float64, rounding enclosed; −inf where nothing is known. Raises InvalidInput, and UnsupportedLayer for
-      activations that compare units.
+    - Float64, rounding enclosed; −inf where nothing is known. Raises InvalidInput and UnsupportedLayer.
     """
     check_steps(steps)
     center = check_input(net, x)
@@ -136,7 +136,7 @@ class _Step:
     """
 
     block: BlockBound
-    bend: Bend | Chord | None
+    stages: tuple[Stage, ...]
     slack: Tensor
     moves: Tensor
     underflow: Tensor
@@ -154,9 +154,11 @@ class _Step:
                 a, more = _back(self.shortcut, a, pair, lines)
                 lost = inflated(lost + more)
             return g + a, lost + 4 * unit(a) * ((g + a).abs() * self.moves[pair]).sum(dim=1)
-        g, lost = (a, lost) if self.bend is None else self.bend.back(a, pair, lines)
-        lost = lost + inflated((g.abs() * self.slack[pair]).sum(dim=1) + self.underflow[pair], g.shape[1])
-        return linear.adjoint(g.reshape(len(g), *linear.out_shape)).flatten(1), lost
+        for stage in reversed(self.stages):
+            a, more = stage.back(a, pair, lines)
+            lost = inflated(lost + more)
+        lost = lost + inflated((a.abs() * self.slack[pair]).sum(dim=1) + self.underflow[pair], a.shape[1])
+        return linear.adjoint(a.reshape(len(a), *linear.out_shape)).flatten(1), lost
 
 
 def _back(steps: tuple[_Step, ...], a: Tensor, pair: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
@@ -175,14 +177,13 @@ def _steps(blocks: tuple[BlockBound, ...], center: Center, moves: Tensor) -> tup
         if block.inner:
             inner, end, _ = _steps(block.inner, center, moves)
             shortcut, over, _ = _steps(block.shortcut, center, moves)
-            step = _Step(block, None, moves, moves, torch.zeros_like(moves[:, 0]), inner, shortcut)
+            step = _Step(block, (), moves, moves, torch.zeros_like(moves[:, 0]), inner, shortcut)
             center = over.plus(end) if block.skip else end
         else:
             before, after = center.through(block)
             size = moves.reshape(-1, *linear.in_shape)
             slack = running_error(linear, torch.zeros_like(size), size) * (1 + linear.rows / max(1, linear.terms))
-            slack = slack.flatten(1) + before.doubt.flatten(1)
-            step = _Step(block, relaxation(block, before, after), slack, moves, _underflow(linear, size), ())
+            step = _Step(block, stages(block, before), slack.flatten(1), moves, _underflow(linear, size), ())
             center = after
         value, box = center.value, block.output
         moves = inflated(torch.maximum(box.upper - value, value - box.lower) + center.doubt).flatten(1)

@@ -26,8 +26,16 @@ class Center:
         before = Center(z, running_error(block.linear, self.doubt, self.value.abs() + self.doubt))
         if block.activation is None:
             return before, before
-        value = block.activation(z)
-        return before, Center(value, _image_error(block.activation, before, value))
+        return before, before.bent(block.activation)
+
+    def bent(self, activation: Activation) -> "Center":
+        """The outputs of an activation."""
+        value = activation(self.value)
+        return Center(value, _image_error(activation, self, value))
+
+    def shaped(self, shape: torch.Size) -> "Center":
+        """The same units in another shape, (batch, *units)."""
+        return Center(self.value.reshape(shape), self.doubt.reshape(shape))
 
     def limits(self) -> tuple[Tensor, Tensor]:
         """Ends of the intervals in which the exact values lie, (batch, *units); the same tensor twice where exact."""

@@ -12,8 +12,6 @@ from torch import nn
 import lliptools as ll
 from lliptools.domains import Ball, Interval
 
-ELEMENTWISE = [name for name in NETWORKS if "maxmin" not in name and name != "pooled"]
-
 
 class Guess(Interval):
     """A domain that says nothing of the way it errs."""
@@ -21,10 +19,10 @@ class Guess(Interval):
 
 def lowest_seen(net, x, y, eps, *, confined=False):
     """The least f_y − f_j that samples and attacks find in the ball: (classes,)."""
-    seen = [x[None], in_ball(x, eps, 1500, seed=0)]
+    seen = [x[None], in_ball(x, eps, 800, seed=0)]
     for target in range(net(x[None]).shape[1]):
         here = x[None].clone()
-        for _ in range(30):
+        for _ in range(15):
             here = here.detach().requires_grad_(True)
             (slope,) = torch.autograd.grad((lambda f: f[:, y] - f[:, target])(net(here)).sum(), here)
             step = here.detach() - 0.25 * eps * slope / slope.norm().clamp_min(1e-30)
@@ -38,11 +36,11 @@ def lowest_seen(net, x, y, eps, *, confined=False):
     return (logits[:, y : y + 1] - logits).amin(dim=0)
 
 
-@pytest.mark.parametrize("steps", [0, 8])
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("steps", [0, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_never_above_what_is_seen(name, steps):
     net = NETWORKS[name]().double()
-    x = points(net).double()[:3]
+    x = points(net).double()[:2]
     y = net(x).argmax(dim=1)
     for eps in (0.0, 0.03, 0.3, 2.0):
         found = ll.linear_margins(net, x, y, eps, steps=steps)
@@ -99,7 +97,8 @@ def test_the_ball_counts_beside_the_box():
     assert box_alone + 0.2 < found <= 2 - math.sqrt(2) + 1e-12
 
 
-@pytest.mark.parametrize("name", ["relu", "clipped", "tanh", "residual, clipped"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relu", "clipped", "clipped maxmin", "tanh", "pooled", "residual, clipped"])
 @pytest.mark.parametrize("bound", ["local", "tightest"])
 def test_certificates_gain_and_are_never_broken(name, bound):
     net = NETWORKS[name]().double()
@@ -164,11 +163,7 @@ def test_inference_mode_changes_nothing(dtype):
         assert torch.equal(outside, inside)
 
 
-def test_what_it_is_not_written_for_is_refused():
-    net = NETWORKS["maxmin"]().double()
-    x = points(net).double()
-    with pytest.raises(ll.UnsupportedLayer, match="elementwise"):
-        ll.linear_margins(net, x, net(x).argmax(dim=1), 0.1)
+def test_what_proves_nothing_is_refused():
     net = NETWORKS["relu"]().double()
     x = points(net).double()
     with pytest.raises(ll.InvalidInput, match="finite radius"):
