@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal, localcontext
+from fractions import Fraction
 
 import pytest
 import torch
@@ -144,6 +145,19 @@ def test_a_softplus_far_below_zero():
             slopes = [(other - value) / (Decimal(end) - Decimal(here)) for end, other in zip(ends, others, strict=True)]
             assert Decimal(low) <= slopes[0]
             assert slopes[1] <= Decimal(high)
+
+
+@pytest.mark.parametrize("size", [1e-322, 1e-320, 1e-316, 1e-311])
+def test_values_next_to_zero(size):
+    """Below 1e-308 products are rounded to whole multiples of 5e-324."""
+    z, lower, upper = torch.tensor([[-1.0, -1.1, 0.5], [0.4, -2.0, 0.7], [-0.9, -1.3, 1.1]]).double().T * size
+    leak = 0.3
+    least, greatest = LeakyReLU(leak).secants(z, lower, upper)
+    for here, *ends, low, high in zip(z.tolist(), lower.tolist(), upper.tolist(), least, greatest, strict=True):
+        value, *others = (Fraction(at) * (1 if at > 0 else Fraction(leak)) for at in (here, *ends))
+        for end, other in zip(ends, others, strict=True):
+            secant = (other - value) / (Fraction(end) - Fraction(here))
+            assert Fraction(low.item()) <= secant <= Fraction(high.item())
 
 
 def test_an_own_activation_has_the_slopes_between_any_two_points():
