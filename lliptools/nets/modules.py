@@ -27,11 +27,11 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
     """
     like = next(
         (each for each in (*net.parameters(), *net.buffers()) if each.is_floating_point()),
-        torch.empty((), dtype=torch.float64),
+        torch.empty((), dtype=torch.float64, device="cpu"),
     )
     example = torch.zeros(batch, *shape, dtype=like.dtype, device=like.device)
     try:
-        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings(), kept_in(net, example):
+        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings(), kept_in(net, example), example.device:
             warnings.simplefilter("ignore")
             program = torch.export.export(net, (example,))
             return layers_of(program, torch.float64).to(like.device)

@@ -95,7 +95,7 @@ def layers_of(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequent
         given = _inputs(functional, dtype)
         reader = _Reader(functional.graph_module)
         reader.extra_traceback, reader.wide = False, dtype
-        with torch.random.fork_rng(devices=[]):  # layers are made with random weights first
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # layers are made with random weights first
             found = reader.run(*given)[0]
         if not isinstance(found, Value):
             raise _unsupported("an output that does not depend on the input")

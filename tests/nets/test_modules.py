@@ -240,6 +240,15 @@ def test_training_mode_that_changes_nothing_is_read():
     assert net.training
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode(), torch.device("meta"), torch.enable_grad()])
+def test_modules_are_read_in_any_mode(mode):
+    net = own(lambda m, x: torch.cat([m.a(x).relu(), x[:, ::2]], 1) + m.b(x)[:, :1], **layers())
+    x = torch.rand(2, 4)
+    wanted = ll.local_bound(net, x, 0.1).value
+    with mode:
+        assert torch.equal(ll.local_bound(net, x, 0.1).value, wanted)
+
+
 def test_no_gradient_is_promised():
     net = own(lambda m, x: m.a(x), a=nn.Linear(4, 4))
     with pytest.raises(ll.UnsupportedLayer, match="without gradients"):
