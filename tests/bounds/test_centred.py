@@ -97,7 +97,8 @@ def test_a_function_without_the_option_is_asked_as_it_is():
     found = ll.certify(net, x, y, 0.1, bound=lambda *a: ll.local_bound(*a), centred=True)
     assert found.bound.between == "any two points"
     assert ll.certify(net, x, y, 0.1, centred=True).bound.between == "the centre and any point"
-    assert ll.certify(net, x, y, 0.1).bound.between == "any two points"
+    assert ll.certify(net, x, y, 0.1).bound.between == "the centre and any point"
+    assert ll.certify(net, x, y, 0.1, centred=False).bound.between == "any two points"
 
 
 @pytest.mark.parametrize("name", ["relu", "clipped", "maxmin", "tanh", "residual, clipped", "convolutional"])
