@@ -67,8 +67,8 @@ def certify(
       domain, the ball is the part of it that lies in the domain.
     * centred: ask bounds that can (local, path, merged, tightest) for centred constants, which are smaller: a
       certificate compares with the centre only. Without it the constants hold between any two points of the ball.
-    * shells: how many concentric shells the way to the edge is divided into (shells.falls); for a bound whose constant
-      climbs steeply with the radius.
+    * shells: how many concentric shells the way to the edge is divided into (shells.falls), for bounds that have no
+      centred constant and climb steeply with the radius; beside centred constants it has gained nothing so far.
     * linear: also bound undecided margins by linear functions, backwards through the network (linear_margins).
     * quadratic: then also by products of what the boxes say of every unstable unit, a semidefinite program for each
       margin; for dense layers and few unstable units, and without effect elsewhere (certificates.quadratic).
