@@ -50,8 +50,8 @@ def linear_margins(
     - x: (batch, *sample), y: (batch,), eps: a number or (batch,). domain: as of local_bound, whose boxes and balls
       serve here.
     - steps: of a search for better slopes and weights of the balls, for margins that are not above 0 without it.
-    - Float64, rounding enclosed; it fails as seldom as local_bound. −inf where nothing is known. Raises InvalidInput and
-      UnsupportedLayer.
+    - Float64, rounding enclosed; it fails as seldom as local_bound. −inf where nothing is known.
+    - Raises InvalidInput and UnsupportedLayer.
     """
     check_steps(steps)
     center = check_input(net, x)

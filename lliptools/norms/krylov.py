@@ -136,8 +136,10 @@ class GolubKahan:
         return alpha**2 + before**2, alpha * beta
 
     def largest(self) -> tuple[Tensor, Tensor]:
-        """The largest singular value of B, (batch,), and its vector in the space of V, (batch, n)."""
+        """The largest singular value of B, (batch,), 0 for none, and its vector in the space of V, (batch, n)."""
         matrix = torch.diag_embed(self.alpha) + torch.diag_embed(self.beta[:, :-1], offset=1)
+        finite = matrix.isfinite().all(dim=2).all(dim=1)  # overflow leaves nothing to decompose
+        matrix = torch.where(finite[:, None, None], matrix, 0.0)
         _, values, right = torch.linalg.svd(matrix)
         return values[:, 0], torch.bmm(right[:, :1], self.basis[:, : self.steps])[:, 0]
 

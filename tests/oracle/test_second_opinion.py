@@ -56,3 +56,10 @@ def test_a_jump_whose_unit_the_next_layer_does_not_read():
     assert net(x - 19.5).argmax() == 1
     assert not ll.certify(net, x, y, 19.5).holds
     assert judge(net, x, bounds=LADDER).refuted == []
+
+
+@pytest.mark.parametrize("seed", [49025, 61725])
+def test_what_overflows_in_float32_breaks_nothing_off(seed):
+    """Found by the oracle: an estimate of certify_in_stages met numbers that are not finite."""
+    case = random_network(seed)
+    assert judge(case.net, case.x, seed=seed, bounds=(), radii=("stages",)).refuted == []
