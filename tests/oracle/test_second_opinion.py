@@ -11,7 +11,7 @@ import lliptools as ll
 
 pytestmark = pytest.mark.slow
 
-BATCH, BATCHES = 50, 10
+BATCH, BATCHES = 50, 20
 SHAPES = {"moons": (2,), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits-conv": (1, 8, 8), "": (64,)}
 
 
