@@ -24,7 +24,7 @@ def exact_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
     is the norm. Samples with the same slopes share the work. An all-zero mask gives 0 exactly.
     """
     columns, root = column_slope.flatten(1), row_slope.flatten(1).sqrt()
-    if len(columns) > 1 and linear.rows <= linear.columns and (columns == columns[:1]).all() and _ordinary(root):
+    if linear.rows <= linear.columns and (columns == columns[:1]).all() and _ordinary(root):
         wide = times_root(linear.weight, columns[0].sqrt())
         largest = or_one(wide.detach().abs().amax())
         wide = wide / largest

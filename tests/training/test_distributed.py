@@ -60,11 +60,11 @@ if team.leads:
 
 CUT_SHORT = """
 import os, signal, sys
-import lliptools.certificates.report as report
+import lliptools
 from lliptools.cli import app
 from lliptools.errors import InvalidInput
 
-rank, what, certify, calls = os.environ.get("RANK"), sys.argv.pop(1), report.certify, []
+rank, what, certify, calls = os.environ.get("RANK"), sys.argv.pop(1), lliptools.certify, []
 
 def cut_short(*arguments, **options):
     calls.append(arguments)
@@ -74,7 +74,7 @@ def cut_short(*arguments, **options):
         raise InvalidInput(expected="what the second finds", got="nothing", cause="a trial", next_step="none")
     return certify(*arguments, **options)
 
-report.certify = cut_short
+lliptools.certify = cut_short
 app()
 """
 

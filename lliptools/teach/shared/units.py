@@ -56,7 +56,7 @@ class Layer:
         activation = self.block.activation
         if activation is not None and not activation.elementwise and self.thresholds()[0].isfinite().any():
             return "θ_min", "θ_max"
-        low = torch.as_tensor(0.0 if activation is None else activation.thresholds(torch.zeros(1))[0])
+        low = torch.zeros(1) if activation is None else self.thresholds()[0]
         return ("low end", "high end") if (low.isfinite() & (low != 0)).any() else ("0", "θ")
 
     @property
