@@ -136,7 +136,7 @@ class GolubKahan:
         return alpha**2 + before**2, alpha * beta
 
     def largest(self) -> tuple[Tensor, Tensor]:
-        """The largest singular value of B, (batch,), NaN where it overflowed, and its vector in the space of V, (batch, n)."""
+        """The largest singular value of B, (batch,), NaN on overflow, and its vector in the space of V, (batch, n)."""
         matrix = torch.diag_embed(self.alpha) + torch.diag_embed(self.beta[:, :-1], offset=1)
         finite = matrix.isfinite().all(dim=2).all(dim=1)
         matrix = torch.where(finite[:, None, None], matrix, 0.0)  # the solver refuses what is no number
