@@ -28,7 +28,7 @@ def exact_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
         wide = times_root(linear.weight, columns[0].sqrt())
         largest = or_one(wide.detach().abs().amax())
         wide = wide / largest
-        if _ordinary(wide.detach().abs().amax(dim=1)):
+        if _ordinary(largest) and _ordinary(wide.detach().abs().amax(dim=1)):
             gram, order = wide @ wide.mT, root.count_nonzero(dim=1).argsort()
             at_once = max(1, min(TOGETHER, ENTRIES // linear.rows**2))
             norms = [_of_rows(gram, root[index], linear.columns) for index in order.split(at_once)]
