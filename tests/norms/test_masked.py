@@ -54,11 +54,12 @@ def test_rounded_up_is_never_below(value, digits):
 
 @pytest.mark.parametrize("scale", [1.0, 1e-160, 1e160])
 @pytest.mark.parametrize("root", [1.0, 1e-120])
-def test_one_gram_matrix_for_a_batch_that_keeps_all_columns(scale, root):
+@pytest.mark.parametrize("tiny", [1.0, 1e-120])
+def test_one_gram_matrix_for_a_batch_that_keeps_all_columns(scale, root, tiny):
     """The first layer of every network; rows that are tiny beside others are not lost."""
     generator = torch.Generator().manual_seed(0)
     weight = scale * torch.randn(12, 30, generator=generator).double()
-    weight[3] *= 1e-120
+    weight[3] *= tiny
     weight[7] = 0.0
     layer = linear(weight)
     rows = torch.rand(40, 12, generator=generator).double() * (torch.rand(40, 12, generator=generator) < 0.5)
