@@ -223,7 +223,7 @@ class _Way:
             below, above = (
                 inflated(side) for side in (center - found.inputs.lower[which], found.inputs.upper[which] - center)
             )
-            if (below < moves).any() or (above < moves).any():
+            if not ((below >= moves) & (above >= moves)).all():
                 sides = below, above
         blocks = tuple(picked(block, which) for block in found.blocks)
         return cls(_steps(blocks, Center(center, torch.zeros_like(center)), moves)[0], eps, sides)

@@ -57,7 +57,7 @@ def _convolution(options: dict[str, Any], x: Tensor, weight: Tensor, bias: Tenso
 def _transposed(options: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     sides, ones = _sides(options | {"auto_pad": "NOTSET"}, x, weight.shape[2:]), [1] * (x.dim() - 2)
     if any(before != after for before, after in sides) or {"output_shape", "auto_pad"} & options.keys():
-        raise NotImplementedError("sizes that are found from the output")
+        raise ValueError("sizes that are found from the output")
     padding, more = [before for before, _ in sides], options.get("output_padding", [0] * len(sides))
     strides, dilations = options.get("strides", ones), options.get("dilations", ones)
     return SPREAD[x.dim()](x, weight, bias, strides, padding, more, options.get("group", 1), dilations)
@@ -67,7 +67,7 @@ def _average(options: dict[str, Any], x: Tensor) -> Tensor:
     kernel, sides = options["kernel_shape"], _sides(options, x, options["kernel_shape"])
     counted = bool(options.get("count_include_pad", 0))
     if set(options.get("dilations", [1])) != {1} or (not counted and any(a != b for a, b in sides)):
-        raise NotImplementedError("dilated windows, or paddings that are not counted")
+        raise ValueError("dilated windows, or paddings that are not counted")
     x, padding = _padded(x, sides)
     strides = options.get("strides", [1] * len(kernel))
     return AVERAGE[x.dim()](x, kernel, strides, padding, bool(options.get("ceil_mode", 0)), counted)
@@ -152,7 +152,7 @@ def _gathered(options: dict[str, Any], x: Tensor, index: Any) -> Tensor:
     axis = options.get("axis", 0)
     found = x.index_select(axis, torch.as_tensor([place % x.shape[axis] for place in _whole(index)]))
     if np.ndim(index) > 1:
-        raise NotImplementedError("indices of several axes")
+        raise ValueError("indices of several axes")
     return found if np.ndim(index) else found.squeeze(axis)
 
 
@@ -177,7 +177,7 @@ def _resized(options: dict[str, Any], x: Tensor, roi: Any = None, scales: Any = 
     """Pixels repeated, as torch's exporter writes it."""
     how = [options.get(name) for name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
     if how != ["nearest", "asymmetric", "floor"]:
-        raise NotImplementedError("only repetition, from the upper left")
+        raise ValueError("only repetition, from the upper left")
     for axis in range(2, x.dim()):
         factor = _whole(sizes)[axis] / x.shape[axis] if sizes is not None else float(np.asarray(scales)[axis])
         places = [int(place / factor) for place in range(math.floor(x.shape[axis] * factor))]
@@ -199,13 +199,13 @@ def _space_to_depth(options: dict[str, Any], x: Tensor) -> Tensor:
 
 def _cast(options: dict[str, Any], x: Tensor) -> Tensor:
     if options["to"] not in FLOATS:
-        raise NotImplementedError("numbers that lose digits")
+        raise ValueError("numbers that lose digits")
     return x
 
 
 def _normalised(options: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
     if options.get("training_mode", 0):
-        raise NotImplementedError("training mode")
+        raise ValueError("training mode")
     return F.batch_norm(x, mean, var, weight, bias, False, 0.0, options.get("epsilon", 1e-5))
 
 
