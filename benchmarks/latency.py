@@ -56,9 +56,9 @@ async () => {
 """
 PAGE = """
 async () => {
-  const slider = document.getElementById("slider"), figure = document.getElementById("figure"), times = [];
+  const slider = document.getElementById("slider"), figure = document.querySelector(".ll-board"), times = [];
   for (let k = 1; k <= Math.min(40, Number(slider.max)); k++) {
-    const drawn = new Promise(done => figure.once("plotly_update", done));
+    const drawn = new Promise(done => figure.addEventListener("drawn", done, {once: true}));
     const start = performance.now();
     slider.value = k;
     slider.dispatchEvent(new Event("input"));

@@ -37,7 +37,7 @@ async ([handle, key, figure, summary]) => {
     const observer = new MutationObserver(() => { observer.disconnect(); done(); });
     observer.observe(summary, {childList: true, subtree: true, characterData: true});
   });
-  const drawn = new Promise(done => figure.once("plotly_update", done));
+  const drawn = new Promise(done => figure.addEventListener("drawn", done, {once: true}));
   const late = new Promise((_, no) => setTimeout(() => no(`nothing followed ${key}`), 20000));
   const start = performance.now();
   handle.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
@@ -61,7 +61,7 @@ async ([explorer, figure]) => {
 """
 # What plotly was told to show, as one text, in whatever order it was told; names with a _ are its own.
 DRAWN = """
-figure => JSON.stringify([figure.data, figure.layout.annotations], (key, value) => {
+figure => JSON.stringify([figure.shown().data, figure.shown().layout.annotations], (key, value) => {
   if (ArrayBuffer.isView(value)) return Array.from(value);
   if (!value || typeof value !== "object" || Array.isArray(value)) return value ?? undefined;
   const kept = Object.entries(value).filter(([name, inner]) => name !== "uid" && name[0] !== "_" && inner !== null);
@@ -99,10 +99,10 @@ class Explorer:
 
     def __post_init__(self) -> None:
         self.box = self.page.locator(f".{self.name}")
-        self.figure = self.box.locator(".js-plotly-plot")
+        self.figure = self.box.locator(".ll-board")
         self.summary = self.box.locator("[role=status]")
         self.call = self.box.locator("code")
-        self.figure.wait_for(timeout=60_000)
+        self.figure.locator(".main-svg").first.wait_for(state="attached", timeout=60_000)
         self.figure.scroll_into_view_if_needed()
 
     def control(self, name: str) -> Locator:
@@ -115,7 +115,11 @@ class Explorer:
         return self.control(name).locator(".noUi-handle")
 
     def press(self, name: str, *keys: str) -> None:
-        """Press keys on a slider."""
+        """Press keys on a slider, or the buttons of a choice with these names."""
+        if not self.control(name).count():
+            for key in keys:
+                self.press_button(key)
+            return
         self.handle(name).focus()
         for key in keys:
             self.page.keyboard.press(key)
@@ -152,7 +156,7 @@ class Explorer:
     def latency(self, name: str, key: str = "ArrowRight", presses: int = 40, rest: int = 0) -> Latency:
         """How long each of so many key presses takes to be painted, with so many milliseconds of rest before each."""
         handle, figure = self.handle(name).element_handle(), self.figure.element_handle()
-        summary = self.box.locator(".widget-html:has([role=status])").element_handle()
+        summary = self.summary.element_handle()
         times = []
         for _ in range(presses):
             self.page.wait_for_timeout(rest)
@@ -161,7 +165,8 @@ class Explorer:
 
     def titles(self) -> list[str]:
         """The texts in the figure."""
-        return self.figure.locator(".annotation-text, .xtitle, .ytitle").all_text_contents()
+        found = self.figure.locator(".ll-title, .annotation-text, .xtitle, .ytitle").all_text_contents()
+        return [text for text in found if text]
 
     def drawn(self) -> str:
         """What plotly was told to show."""

@@ -84,9 +84,9 @@ WALKS = {
         ("point (-1.32, 0.2)", "point (2.22, 0.2)"),
         (
             ("x1", ("End",), "class 0, predicted 0", "point=(0.08, "),
-            ("class y", ("ArrowRight",), "class 0 does not win here: nothing to certify", "label=0"),
-            ("L from", ("ArrowRight",), "local bound on the ball", "L='local'"),
-            ("L from", ("ArrowRight", "ArrowRight"), "exact constant on the ball", "L='exact'"),
+            ("class y", ("0",), "class 0 does not win here: nothing to certify", "label=0"),
+            ("L from", ("local bound",), "local bound on the ball", "L='local'"),
+            ("L from", ("exact",), "exact constant on the ball", "L='exact'"),
             ("assumed L", ("Home",), "refuted", "L=4"),
         ),
     ),
@@ -118,7 +118,7 @@ WALKS = {
         ("ε = 0 ·", "ε = 1 ·"),
         (
             ("θ times", ("ArrowLeft",) * 4, "θ times 0.25", "theta_scale=0.25,"),
-            ("network", ("ArrowRight",), "ε = 0.2 ·", "network='sparse'"),
+            ("network", ("sparse",), "ε = 0.2 ·", "network='sparse'"),
             ("point", ("ArrowRight",), "ε = 0.2 ·", "index=4"),
         ),
     ),
@@ -129,8 +129,8 @@ WALKS = {
         "eps={:g},".format,
         ("ε = 0 ·", "ε = 1 ·"),
         (
-            ("network", ("ArrowRight",), "the points of sparse", "net='sparse'"),
-            ("certified by", ("ArrowLeft",), "by the global bound", "method='global'"),
+            ("network", ("sparse",), "the points of sparse", "net='sparse'"),
+            ("certified by", ("global",), "by the global bound", "method='global'"),
         ),
     ),
     "scales": Walk(
@@ -141,7 +141,7 @@ WALKS = {
         ("q₂/q₁ = 0.25 ·", "q₂/q₁ = 4 ·"),
         (
             ("log₂", ("ArrowRight",), "q₂/q₁ = 1.035 ·", "q=1.03526"),
-            ("matrix", ("ArrowRight",) * 4, "columns 1 and 2 of 8", "matrix='eight columns'"),
+            ("matrix", ("eight columns",), "columns 1 and 2 of 8", "matrix='eight columns'"),
         ),
     ),
     "lattice": Walk(

@@ -70,7 +70,7 @@ WATCH = """
 }
 """
 TWO = ("Home", "ArrowRight", "ArrowRight")  # brings a to 2
-BARS = "figure => JSON.stringify([figure.data[1].y, figure.data[1].marker.color])"
+BARS = "figure => JSON.stringify([figure.shown().data[1].y, figure.shown().data[1].marker.color])"
 
 
 @pytest.fixture(scope="module")

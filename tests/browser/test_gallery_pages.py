@@ -2,6 +2,7 @@
 
 import html
 import re
+from functools import partial
 
 import pytest
 from PIL import Image, ImageChops
@@ -10,10 +11,11 @@ from typer.testing import CliRunner
 
 from lliptools.cli import app
 from lliptools.teach.explorers import EXAMPLES
+from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED
+from lliptools.teach.shared.transport import SCRIPTS
 
 pytestmark = pytest.mark.browser
-# Not the whole layout: plotly notes there what it has found out by itself, such as the type of an axis.
-FIGURE = "(({data, layout}) => JSON.stringify([data, layout.annotations]))(document.getElementById('figure'))"
+FIGURE = "(({data, layout}) => JSON.stringify([data, layout.annotations]))(document.querySelector('.ll-board').shown())"
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +150,43 @@ def test_a_leap_is_seen_as_a_movement(opened):
     assert not opened.complaints
 
 
+def luminance(color):
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_dark_colours_can_be_read_and_told_apart(browser):
+    page = browser.new_page()
+    page.add_script_tag(content=f"{SCRIPTS}\nwindow.darkColor = darkColor;", type="module")
+    page.wait_for_function("window.darkColor")
+    dark = partial(page.evaluate, "color => darkColor(color)")
+    ground = dark("#FFFFFF")
+    assert luminance(ground) < 0.02
+    assert contrast(dark(INK), ground) > 10
+    marks = {dark(color) for color in (CERTIFIED, UNPROVED, REFUTED, *(state.color for state in STATES))}
+    assert len(marks) == 6
+    assert all(contrast(mark, ground) >= 3 for mark in marks)
+    for tint in TINTS:
+        assert contrast(dark(INK), dark(tint)) > 4.5
+    page.close()
+
+
 def test_the_page_follows_the_scheme(opened, artefacts):
-    before = opened.figure()
-    opened.shoot(artefacts / f"gallery_{opened.name}_light.png")
+    light = opened.shoot(artefacts / f"gallery_{opened.name}_light.png")
     opened.page.emulate_media(color_scheme="dark")
-    opened.page.wait_for_function(f"before => {FIGURE} !== before", arg=before)
-    corner = opened.shoot(artefacts / f"gallery_{opened.name}_dark.png").getpixel((5, 5))
-    assert sum(corner) < 200
+    dark = opened.shoot(artefacts / f"gallery_{opened.name}_dark.png")
+    assert sum(dark.getpixel((5, 5))) < 200
+    bright = sum(sum(pixel) > 600 for pixel in dark.get_flattened_data())
+    assert bright < 0.1 * dark.width * dark.height  # nothing is left white but what is written
     opened.page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    opened.page.wait_for_function(f"before => {FIGURE} === before", arg=before)
+    again = opened.shoot(artefacts / f"gallery_{opened.name}_light.png")
+    assert not ImageChops.difference(light, again).getbbox()
     assert not opened.complaints
 
 

@@ -15,8 +15,8 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.shared.example import Example, Picture
-from lliptools.teach.shared.style import CONFIG, dark, dark_colors
-from lliptools.teach.shared.transport import SCRIPT, pack, parts
+from lliptools.teach.shared.style import CONFIG
+from lliptools.teach.shared.transport import SCRIPTS, STYLE, pack, parts
 from lliptools.training import RECIPES, fit
 
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         raise InvalidInput(expected=wanted, got=unknown[0], cause=cause, next_step="leave the name out for all pages")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    (folder / "gallery.css").write_text(_read("gallery.css"), encoding="utf-8")
+    (folder / "gallery.css").write_text(_read("gallery.css") + STYLE, encoding="utf-8")
     written, cards = [], []
     for name in dict.fromkeys(names):
         example, (control, found) = EXAMPLES[name], strip(name)
@@ -76,11 +76,7 @@ def _training() -> Iterator[Picture]:
 def _page(example: Example, control: str, pictures: Sequence[Picture]) -> str:
     """A page, with all its pictures inside."""
     positions, figures, lines = zip(*pictures, strict=True)
-    shown = [parts(figure) for figure in figures]
-    day, night = shown[0], parts(dark(figures[0]))
-    turned = [[*place, day.get(place), value] for place, value in night.items() if repr(day.get(place)) != repr(value)]
-    texts = ["\n".join(said) for said in lines]
-    packed = pack(shown, texts, positions, colors=dark_colors(*shown), turned=turned)
+    packed = pack([parts(figure) for figure in figures], ["\n".join(said) for said in lines], positions)
     return Template(_read("gallery_page.html")).substitute(
         title=html.escape(example.title),
         question=html.escape(example.question),
@@ -90,7 +86,7 @@ def _page(example: Example, control: str, pictures: Sequence[Picture]) -> str:
         figure=figures[0].to_json().replace("</", "<\\/"),
         config=json.dumps(CONFIG),
         parcel=base64.b64encode(packed).decode(),
-        script=SCRIPT.read_text(encoding="utf-8") + _read("gallery.js"),
+        script=SCRIPTS + _read("gallery.js"),
     )
 
 

@@ -8,19 +8,11 @@ import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-NARROW, WIDE = "400px", "720px"
+MOST_BUTTONS = 6
 
 
 def slider(
-    description: str,
-    tooltip: str,
-    low: float,
-    high: float,
-    step: float,
-    value: float,
-    *,
-    argument: str = "",
-    wide: bool = False,
+    description: str, tooltip: str, low: float, high: float, step: float, value: float, *, argument: str = ""
 ) -> ipywidgets.FloatSlider | ipywidgets.IntSlider:
     """A slider from low to high; over whole numbers where all of them are.
 
@@ -31,7 +23,7 @@ def slider(
         kind, more = ipywidgets.IntSlider, {}
     else:
         kind, more = ipywidgets.FloatSlider, {"readout_format": f".{max(0, -math.floor(math.log10(step) + 1e-9))}f"}
-    look = {**more, **_place(wide)}
+    look = {**more, **_place()}
     return kind(description=description, tooltip=tooltip, min=low, max=high, step=step, value=value, **look)
 
 
@@ -41,23 +33,26 @@ def log_slider(
     """A slider over powers of 2, whose exponents run from low to high; as slider."""
     check_start(argument, value, 2.0**low, 2.0**high)
     span = {"base": 2.0, "min": low, "max": high, "step": step, "value": value, "readout_format": ".3g"}
-    return ipywidgets.FloatLogSlider(description=description, tooltip=tooltip, **span, **_place(wide=False))
+    return ipywidgets.FloatLogSlider(description=description, tooltip=tooltip, **span, **_place())
 
 
 def choice(
     description: str, tooltip: str, options: Sequence[Any], value: Any, argument: str = ""
-) -> ipywidgets.SelectionSlider:
-    """One of a few, in their order, as a slider over their names: values, or pairs (name, value); as slider.
+) -> ipywidgets.ToggleButtons | ipywidgets.SelectionSlider:
+    """One of a few, in their order, as buttons, or of many as a slider over their names; as slider.
 
-    JupyterLab keeps the arrow keys from a list that drops down.
+    options: values, or pairs (name, value). JupyterLab keeps the arrow keys from a list that drops down.
     """
-    values = [option[1] if isinstance(option, tuple) else option for option in options]
+    values = _values(options)
     if value not in values:
         wanted, cause = f"{argument or description + ' as'} one of {', '.join(map(str, values))}", "another spelling"
         mend = "leave it out for a default"
         raise InvalidInput(expected=wanted, got=repr(value)[:80], cause=cause, next_step=mend)
-    look = {"options": options, "value": value, **_place(wide=False)}
-    return ipywidgets.SelectionSlider(description=description, tooltip=tooltip, **look)
+    look: dict[str, Any] = {"options": options, "value": value, **_place()}
+    if len(options) > MOST_BUTTONS:
+        return ipywidgets.SelectionSlider(description=description, tooltip=tooltip, **look)
+    look["style"]["button_width"], look["layout"]["flex"] = "auto", "0 1 auto"
+    return ipywidgets.ToggleButtons(description=description, tooltip=tooltip, **look)
 
 
 def point_slider(index: int, count: int) -> ipywidgets.IntSlider:
@@ -71,16 +66,14 @@ def layer_slider(first: int, count: int, shown: int, words: str) -> ipywidgets.I
     return slider("layers from", tooltip, 1, max(1, count - shown + 1), 1, first, argument="first")
 
 
-def moves(control: ipywidgets.ValueWidget) -> bool:
+def moves(control: Any) -> bool:
     """Whether a control has more than one place to stand at: a slider that has one cannot be drawn."""
-    if isinstance(control, ipywidgets.widget_selection._Selection):
-        return len(control.options) > 1
-    return control.min < control.max
+    return len(control.options) > 1 if hasattr(control, "options") else control.min < control.max
 
 
 def key(control: ipywidgets.ValueWidget) -> str:
     """The name under which the browser knows what a control stands at."""
-    return "index" if isinstance(control, ipywidgets.widget_selection._Selection) else "value"
+    return "index" if hasattr(control, "options") else "value"
 
 
 def state(control: ipywidgets.ValueWidget) -> dict[str, Any]:
@@ -91,13 +84,18 @@ def state(control: ipywidgets.ValueWidget) -> dict[str, Any]:
 def positions(control: Any) -> list[Any]:
     """Where a control can stand."""
     if hasattr(control, "options"):
-        return [value for _, value in control._options_full]
+        return _values(control.options)
     steps = [control.min + k * control.step for k in range(round((control.max - control.min) / control.step) + 1)]
     return [control.base**step for step in steps] if hasattr(control, "base") else steps
 
 
-def _place(wide: bool) -> dict[str, Any]:
-    return {"style": {"description_width": "110px"}, "layout": {"width": WIDE if wide else NARROW}}
+def _values(options: Sequence[Any]) -> list[Any]:
+    return [option[1] if isinstance(option, tuple) else option for option in options]
+
+
+def _place() -> dict[str, Any]:
+    style = {"description_width": "initial"}
+    return {"style": style, "layout": {"width": "auto", "min_width": "200px", "flex": "1 1 240px"}}
 
 
 def nice(value: float) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Self
 
@@ -13,16 +13,17 @@ from plotly.graph_objects import Figure
 from lliptools.teach.shared.button import Button, Order
 from lliptools.teach.shared.controls import moves, state
 from lliptools.teach.shared.transport import Screen, plotly_js
-from lliptools.teach.shared.words import call, spoken
+from lliptools.teach.shared.words import call
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
+ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "center", "width": "100%", "overflow": "hidden"}
 State = Mapping[str, Any]  # where the controls stand, by name
 Shown = tuple[Any, Callable[[], Figure], tuple[str, ...]]  # a view, what draws it, and the same in words
 
 
 class Explorer(ipywidgets.VBox):
-    """A figure, its controls, a summary in words and the call that opens the present view.
+    """A figure, its controls, a sentence that says what it shows and the call that opens the present view.
 
     A class that derives from it implements `_show`, and where the whole picture takes longer than a hand waits, one of
     these:
@@ -33,7 +34,8 @@ class Explorer(ipywidgets.VBox):
 
     Arguments:
 
-    * rows: the controls by name, row by row; they become attributes, and one that cannot move is not shown
+    * rows: the controls by name, the one that tells the story first; they become attributes, and one that cannot
+      move is not shown
     * source: how what is explored is called in code; `usual` as a rule, empty where it is nothing but the controls
     * fixed: keywords of the call that no control moves, None to leave one out
 
@@ -61,33 +63,46 @@ class Explorer(ipywidgets.VBox):
         self._later: asyncio.Handle | None = None
         self._behind = self._coarse = False  # whether what is drawn here lacks something: what is known, or at all
         self._order = Order(self._turn)
-        self.summary, self.call = ipywidgets.HTML(), ipywidgets.HTML()
-        others = [control for name, control in self.controls.items() if name != self.framed]
-        followed = (self.controls[self.framed], self.summary, others) if self.framed else ()
+        self.call = ipywidgets.HTML(layout={"overflow": "auto hidden", "margin": "0"})
         _, draw, lines = self._show(self._state, False)
-        self.screen = Screen(draw(), *followed)
-        self._write(lines)
+        framed = self.controls[self.framed] if self.framed else None
+        self.screen = Screen(draw(), lines, list(self.controls.values()), framed)
+        self._tell_call()
         for control in self.controls.values():
             control.observe(self._update, names="value")
             self._order.keep(control)
-        self.reset = self._button(
-            "reset",
-            "back to where the controls started",
-            lambda: None,
-            moved_to=[state(control) for control in self.controls.values()],
-            layout={"width": "80px", "margin": "2px 2px 2px 16px"},
-        )
-        # A window narrower than the figure scrolls it.
-        scrolled = ipywidgets.Box([self.screen], layout={"overflow": "auto hidden"})
-        shown = [[control for control in row.values() if moves(control)] for row in rows]
-        shown = [[*shown[0], self.reset], *shown[1:], self._buttons()]
-        super().__init__([*(ipywidgets.HBox(line) for line in shown if line), self.summary, scrolled, self.call])
+        started = [state(control) for control in self.controls.values()]
+        look: dict[str, Any] = {"width": "72px", "flex": "0 0 auto", "margin": "2px 0 2px 12px"}
+        back = "back to where the controls started"
+        self.reset = self._button("reset", back, lambda: None, moved_to=started, layout=look)
+        story, *others = (control for control in self.controls.values() if moves(control))
+        story.layout.flex = "1 1 auto"
+        lines_of_controls = [[story, self.reset], [*others, *self._buttons()]]
+        boxes = [ipywidgets.Box(line, layout=ROW) for line in lines_of_controls if line]
+        super().__init__([*boxes, self.screen, self.call], layout={"width": "100%", "overflow": "hidden"})
+        self.add_class("ll-explorer")
         self._rest(QUIET if self.framed else DELAY)
+
+    def __repr__(self) -> str:
+        return self.reproduce()
 
     @property
     def figure(self) -> Figure:
         """The figure as it was drawn last."""
         return self.screen.figure
+
+    @property
+    def summary(self) -> str:
+        """What is shown, in words: a sentence, and the numbers line by line."""
+        return "\n".join(self.screen.lines)
+
+    def close(self) -> None:
+        """Close it and all that it is made of."""
+        self._cancel()
+        for box in self.children:
+            for part in (*getattr(box, "children", ()), box):
+                part.close()
+        super().close()
 
     def _button(self, description: str, tooltip: str, press: Callable[[], None], **look: Any) -> Button:
         """A button that brings the controls to what they show when it is pressed, and then calls press."""
@@ -187,7 +202,8 @@ class Explorer(ipywidgets.VBox):
             self._cancel()
             if self.screen.ready:  # the browser shows it already
                 self._behind = True
-                self._write(self._summary(), silently=True)
+                self.screen.lines = self._summary()
+                self._tell_call()
             else:
                 self._draw(coarse=self.slow and running_loop() is not None)
             self._rest(QUIET)
@@ -215,23 +231,18 @@ class Explorer(ipywidgets.VBox):
             if self._behind:
                 self._draw()
             if self.framed and not self.screen.ready:
-                self.screen.make((figure, spoken(lines)) for figure, lines in self._frames())
+                self.screen.make(self._frames())
             self._rest(DELAY)
 
     def _draw(self, *, coarse: bool = False) -> None:
         """Bring figure and words to the present view; in silence where the browser shows it already."""
         self._behind = self._coarse = coarse
         _, draw, lines = self._show(self._state, coarse)
-        behind = self.screen.show(draw(), silently=self.screen.ready)
-        self._write(lines, silently=self.screen.ready)
-        if behind:
-            self.summary.send_state("value")
+        self.screen.show(draw(), lines, silently=self.screen.ready)
+        self._tell_call()
 
-    def _write(self, lines: Sequence[str], *, silently: bool = False) -> None:
-        summary = spoken(lines)
-        with self.summary._lock_property(value=summary) if silently else nullcontext():
-            self.summary.value = summary
-        self.call.value = f"this view: <code>{html.escape(self.reproduce())}</code>"
+    def _tell_call(self) -> None:
+        self.call.value = f"<code style='font-size: 11px; white-space: nowrap'>{html.escape(self.reproduce())}</code>"
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

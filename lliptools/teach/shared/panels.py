@@ -36,7 +36,7 @@ class Panels:
         self._layout[f"xaxis{number}"] = {**AXIS, "domain": x, "anchor": f"y{number}", **_titled(xaxis)}
         self._layout[f"yaxis{number}"] = {**AXIS, "domain": y, "anchor": f"x{number}", **_titled(yaxis)}
         self._axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        self.write(f"<b>{title}</b>", x[0], y[1], xanchor="left", yanchor="bottom")
+        self.write(f"<b>{title}</b>", x[0], y[1], xanchor="left", yanchor="bottom", name="title")
 
     def square(self, x: Span, y: Span, title: str, xaxis: Spec, yaxis: Spec, *, scaled: bool = True) -> None:
         """Open a panel in the upper left corner of its part; scaled: both axes have one scale."""

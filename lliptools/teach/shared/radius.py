@@ -54,7 +54,7 @@ class RadiusExplorer(Explorer):
         self._eps_max, self._radii = eps_max, torch.tensor(radii, dtype=torch.float64)
         nearest = round((eps_max * start if eps is None else eps) / (eps_max / steps))
         tooltip = f"radius of the ball around {around}, in the units of the network's input"
-        return slider("ε in input units", tooltip, 0.0, eps_max, eps_max / steps, radii[nearest], wide=True)
+        return slider("ε in input units", tooltip, 0.0, eps_max, eps_max / steps, radii[nearest])
 
     def _step(self, eps: float) -> int:
         """A radius of the slider as a number of steps from 0."""

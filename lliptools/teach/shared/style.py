@@ -1,8 +1,5 @@
 """One look for all figures: colours that the colour-blind can tell apart, each doubled by a shape or a hatch."""
 
-import colorsys
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,49 +57,3 @@ LAYOUT: dict[str, Any] = {
 
 # plotly's button that uploads the chart is taken out; nothing leaves the machine.
 CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
-
-COLOR = re.compile(r"#[0-9A-Fa-f]{6}\b")
-DARKEST = 0.09  # lightness that stands for white
-
-
-def dark(figure: Any) -> Any:
-    """A finished figure for a dark page: grounds, inks and tints turned, hues and shapes as they were.
-
-    Colours are those written #RRGGBB, wherever they stand; pictures of weights and scales known by name stay.
-    """
-    data = [_dark(trace.to_plotly_json()) for trace in figure.data]
-    layout = _dark(figure.layout.to_plotly_json())
-    for name, axis in layout.items():
-        if name.startswith(("xaxis", "yaxis")):
-            axis.setdefault("tickcolor", dark_color(GREY))
-    return type(figure)({"data": data, "layout": layout})
-
-
-def dark_colors(*found: Any) -> dict[str, str]:
-    """What every colour in these values is on a dark page."""
-    return {color: dark_color(color) for color in sorted(set(COLOR.findall(repr(found))))}
-
-
-def dark_color(color: str) -> str:
-    """A colour #RRGGBB for a dark page: greys and tints change sides, full colours get a little lighter."""
-    hue, light, full = colorsys.rgb_to_hls(*(int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)))
-    if full < 0.15:
-        light = 1 - light * (1 - DARKEST)
-    elif light > 0.72:
-        light, full = 0.15 + 0.5 * (1 - light), 0.7 * full
-    elif light < 0.45:
-        light += 0.06
-    return "#" + "".join(f"{round(255 * part):02X}" for part in colorsys.hls_to_rgb(hue, light, full))
-
-
-def _dark(value: Any) -> Any:
-    if isinstance(value, str):
-        return COLOR.sub(lambda color: dark_color(color.group()), value)
-    if isinstance(value, Mapping):
-        stays = value.get("colorscale") if _is_weights(value.get("colorscale", "")) else None
-        return {name: inner if inner is stays else _dark(inner) for name, inner in value.items()}
-    return [_dark(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _is_weights(scale: Any) -> bool:
-    return not isinstance(scale, str) and [list(step) for step in scale] == WEIGHTS

@@ -1,5 +1,6 @@
 // Figures on their way to the browser, packed by transport.py: unpack them, say what changes from one to another, and,
-// as a widget, show what the kernel sends, or the picture at which a slider stands without asking the kernel.
+// as a widget, show what the kernel sends, or the picture at which a slider stands without asking the kernel. A figure is
+// painted by board.js.
 
 const TYPES = {
   int8: Int8Array, int16: Int16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array,
@@ -35,27 +36,15 @@ function nearest(positions, value) {
   return far.indexOf(Math.min(...far));
 }
 
-// Values at places, [trace or null, path, value], as Plotly.update takes them.
-export function grouped(entries) {
-  const traces = [...new Set(entries.map(([trace]) => trace))].filter((trace) => trace !== null);
-  const style = {}, layout = {};
-  for (const [trace, path, value] of entries) {
-    if (trace === null) layout[path] = value;
-    else (style[path] ??= Array(traces.length).fill(undefined))[traces.indexOf(trace)] = value;
-  }
-  return { style, layout, traces };
-}
-
-// The same values as Plotly.newPlot takes them.
-function nested(entries) {
-  const data = [], layout = {};
+// Puts values at places, [trace or null, path, value], into a figure {data, layout}.
+export function fill(figure, entries) {
   for (const [trace, path, value] of entries) {
     const steps = path.match(/[^.[\]]+/g), last = steps.at(-1);
-    let at = trace === null ? layout : (data[trace] ??= {});
+    let at = trace === null ? figure.layout : (figure.data[trace] ??= {});
     steps.slice(1).forEach((next, k) => (at = at[steps[k]] ??= /^\d+$/.test(next) ? [] : {}));
     at[last] = value;
   }
-  return { data, layout };
+  return figure;
 }
 
 // What changes from picture `from`, or from any where it is null, to picture `to`.
@@ -110,58 +99,76 @@ async function run(code) {
 // What carries plotly.js: it is read as soon as it is there, while nobody waits.
 export const carrier = { initialize: ({ model }) => void plotly(model) };
 
-// A figure: what stands in it, and the elements of the page that show it.
+// A figure and its words: what stands there, and the boards of the page that show it.
 export const screen = () => {
-  const present = new Map(), elements = new Set();
-  let config, Plotly, version = 0;
+  const figure = { data: [], layout: {} }, boards = new Set();
+  let config, Plotly, lines = [];
 
-  function draw(entries) {
-    version += 1;
-    for (const entry of entries) present.set(`${entry[0]} ${entry[1]}`, entry);
-    const { style, layout, traces } = grouped(entries);
-    for (const element of elements) Plotly.update(element, style, layout, traces);
+  function draw(entries, said) {
+    fill(figure, entries);
+    lines = said;
+    for (const board of boards) show(board, entries);
+  }
+
+  function show(board, entries) {
+    board.say(lines);
+    board.draw(figure, entries);
   }
 
   async function initialize({ model }) {
     const first = read(bytes(model.get("whole")));
     config = first.config;
-    draw(changes(first, null, 0));
-    model.on("msg:custom", (_, [moved]) => draw(changes(read(bytes(moved)), null, 0)));
+    draw(changes(first, null, 0), first.lines);
+    const controls = await Promise.all(model.get("controls").map((each) => found(model, each)));
+    const framed = model.get("framed"), keys = first.keys;
+    let at = first.at, pictures = () => null;
+
+    // What the controls do not stand at is grey until the kernel has drawn it.
+    function grey() {
+      const stale = !pictures() && controls.some((control, k) => control.get(keys[k]) !== at[k]);
+      for (const { element } of boards) element.classList.toggle("ll-stale", stale);
+    }
+
+    model.on("msg:custom", (_, [moved]) => {
+      const told = read(bytes(moved));
+      at = told.at;
+      draw(changes(told, null, 0), told.lines);
+      grey();
+    });
+    if (framed >= 0) pictures = await follow(model, controls, framed, keys, draw);
+    for (const control of controls) control.on("change:value change:index", grey);
     if (model.get("count") !== first.count) model.send({ missed: true });
-    if (model.get("followed").length) await follow(model, draw);
+    model.on("comm_live_update", () => boards.forEach((board) => sleep(model, board)));
   }
 
   async function render({ model, el }) {
     Plotly ??= await plotly(await found(model, model.get("carrier")));
-    const element = document.createElement("div");
-    el.append(element);
-    for (let drawn = null; drawn !== version; ) {
-      drawn = version;
-      const { data, layout } = nested(present.values());
-      await Plotly.newPlot(element, data, layout, config);
-    }
-    elements.add(element);
-    element.on("plotly_click", ({ points: [{ curveNumber, x, y }] }) => model.send({ clicked: [curveNumber, x, y] }));
+    const board = new Board(el, Plotly, config, (...clicked) => model.send({ clicked }));
+    boards.add(board);
+    show(board, null);
     return () => {
-      elements.delete(element);
-      Plotly.purge(element);
+      boards.delete(board);
+      board.remove();
     };
   }
 
   return { initialize, render };
 };
 
+// The kernel is gone: the last picture stays, and says how it is moved again.
+function sleep(model, { element }) {
+  element.closest(".ll-explorer")?.classList.toggle("ll-asleep", model.comm_live === false);
+}
+
 // Pictures made beforehand: at the slider's next move the one nearest to it is drawn, as long as the other controls stay.
-async function follow(model, draw) {
-  const [slider, words, ...others] = await Promise.all(model.get("followed").map((each) => found(model, each)));
+// Returns what says whether there are any for what the controls stand at.
+async function follow(model, controls, framed, keys, draw) {
+  const slider = controls[framed];
   let pictures = null, newest = 0;
-  const journey = new Journey((from, to) => draw(changes(pictures, from, to)));
+  const journey = new Journey((from, to) => draw(changes(pictures, from, to), pictures.texts[to]));
 
   function pick() {
-    if (!pictures) return;
-    const next = nearest(pictures.positions, slider.get("value"));
-    words.set_state({ value: pictures.texts[next] });  // as if the kernel had said it: it is not sent back
-    journey.go(next, pictures.positions.length);
+    if (pictures) journey.go(nearest(pictures.positions, slider.get("value")), pictures.positions.length);
   }
 
   // Once another control has moved the figure is the kernel's, until it sends the next bundle.
@@ -176,12 +183,14 @@ async function follow(model, draw) {
     const unpacked = await unpack(bundle);
     if (mine !== newest) return;
     drop();
-    if (others.every((other, k) => other.get(unpacked.keys[k]) === unpacked.given[k])) pictures = unpacked;
+    const stand = (control, k) => k === framed || control.get(keys[k]) === unpacked.given[k];
+    if (controls.every(stand)) pictures = unpacked;
     pick();
   }
 
-  others.forEach((other) => other.on("change:value change:index", drop));
+  controls.forEach((control, k) => k === framed || control.on("change:value change:index", drop));
   slider.on("change:value", pick);
   model.on("change:bundle", load);
   await load();
+  return () => pictures;
 }

@@ -21,12 +21,15 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.shared.controls import key, positions
 from lliptools.teach.shared.style import CONFIG
 
-SCRIPT = Path(__file__).with_suffix(".js")
+HERE = Path(__file__).parent
 # What a figure is made of: (number of the trace, or None for the layout; path) -> value.
 Place = tuple[int | None, str]
 Parts = dict[Place, Any]
 TYPED = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
-_script = SCRIPT.read_text(encoding="utf-8")
+SCRIPTS, STYLE = (
+    "".join((HERE / name).read_text(encoding="utf-8") for name in names)
+    for names in (("transport.js", "board.js"), ("board.css",))
+)
 
 
 def parts(figure: go.Figure) -> Parts:
@@ -57,24 +60,25 @@ def varying(pictures: Sequence[Parts]) -> list[Place]:
     return [place for place in places if len({_key(each.get(place)) for each in pictures}) > 1]
 
 
-def pack(pictures: Sequence[Parts], texts: Sequence[str], positions: Sequence[Any], **more: Any) -> bytes:
-    """What differs between pictures and a text for each, for the positions of a slider, compressed; more: as it is."""
+def pack(pictures: Sequence[Parts], texts: Sequence[Any], positions: Sequence[Any], **more: Any) -> bytes:
+    """What differs between pictures and the words of each, by the positions of a slider; more: as it is."""
     found = _pack(pictures, varying(pictures), texts=list(texts), positions=list(positions), **more)
     return zlib.compress(found, 6)
 
 
 class Screen(anywidget.AnyWidget):
-    """A figure in the browser.
+    """A figure in the browser, and the words above it.
 
-    * slider, words, others: where the browser shows pictures that were made beforehand, what picks them, the text
-      beside them, and the controls that they depend on besides
-    * figure: what is shown
+    * controls: what it depends on; framed: the one of them at whose positions pictures are made beforehand, or None
+    * figure, lines: what is shown
     * ready: whether the browser has the pictures of the present view, and shows them without the kernel
     """
 
-    _esm = _script + "export default screen;\n"
+    _esm = SCRIPTS + "export default screen;\n"
+    _css = STYLE
     carrier: Any = traitlets.Any().tag(sync=True, **ipywidgets.widget_serialization)
-    followed: Any = traitlets.List().tag(sync=True, **ipywidgets.widget_serialization)
+    controls: Any = traitlets.List().tag(sync=True, **ipywidgets.widget_serialization)
+    framed: Any = traitlets.Int(-1).tag(sync=True)
     # Read when a page asks for the whole state, and never set: changes go as messages.
     whole: Any = traitlets.Any().tag(sync=True, to_json=lambda _, screen: screen._whole())
     count: Any = traitlets.Int(0).tag(sync=True)  # of the messages, which a page misses that is still being opened
@@ -83,56 +87,57 @@ class Screen(anywidget.AnyWidget):
     def __init__(
         self,
         figure: go.Figure,
-        slider: ipywidgets.ValueWidget | None = None,
-        words: ipywidgets.HTML | None = None,
-        others: Sequence[ipywidgets.ValueWidget] = (),
+        lines: Sequence[str],
+        controls: Sequence[ipywidgets.ValueWidget] = (),
+        framed: ipywidgets.ValueWidget | None = None,
     ) -> None:
-        self.figure, self.ready, self.others = figure, False, list(others)
-        self.positions = positions(slider) if slider else []
+        self.figure, self.lines, self.ready = figure, tuple(lines), False
+        self.others = [control for control in controls if control is not framed]
+        self.positions = positions(framed) if framed else []
+        self._keys = [key(control) for control in controls]
+        self._at = _stand(controls)
         self._shown = parts(figure)
         self._pending: list[Place] = []  # what the browser was free to change since the kernel last sent it
-        self._coming: Iterator[tuple[go.Figure, str]] | None = None
+        self._coming: Iterator[tuple[go.Figure, Sequence[str]]] | None = None
         self._pictures: list[Parts] = []
-        self._texts: list[str] = []
+        self._texts: list[Sequence[str]] = []
         self._clicks: dict[int, Callable[[Any, Any], None]] = {}
-        super().__init__(carrier=plotly_js(), followed=[slider, words, *others] if slider else [])
+        at = list(controls).index(framed) if framed else -1
+        super().__init__(carrier=plotly_js(), controls=list(controls), framed=at)
         self.on_msg(self._answer)
 
-    def show(self, figure: go.Figure, *, silently: bool = False) -> bool:
-        """Bring the browser to the figure, which has the same traces, by one message of what has changed.
+    def show(self, figure: go.Figure, lines: Sequence[str], *, silently: bool = False) -> None:
+        """Bring the browser to the figure, which has the same traces, and its words by one message of what has changed.
 
-        silently: send nothing. Returns whether the browser may have had another text than the kernel.
+        silently: send nothing.
         """
         before, after = self._shown, parts(figure)
-        self.figure, self._shown = figure, after
+        self.figure, self.lines, self._shown, self._at = figure, tuple(lines), after, _stand(self.controls)
         if silently:
-            return False
+            return
         changed = [place for place in {**before, **after} if not same(before.get(place), after.get(place))]
-        moved, behind = list(dict.fromkeys([*self._pending, *changed])), bool(self._pending)
+        moved = list(dict.fromkeys([*self._pending, *changed]))
         self._pending = []
-        if moved:
-            self._tell(moved)
-        return behind
+        self._tell(moved)
 
     def on_click(self, trace: int, call: Callable[[Any, Any], None]) -> None:
         """Call with the coordinates of a click on a point of the trace."""
         self._clicks[trace] = call
 
-    def make(self, coming: Iterator[tuple[go.Figure, str]]) -> None:
+    def make(self, coming: Iterator[tuple[go.Figure, Sequence[str]]]) -> None:
         """Make one more picture of the present view, or send them when all are made.
 
-        coming: pictures and texts in the order of positions. What has been begun for the present view is gone on with.
+        coming: pictures and words in the order of positions. What has been begun for the present view is gone on with.
         """
         if self._coming is None:
             self._coming, self._pictures, self._texts = coming, [], []
-            self._given = [getattr(other, key(other)) for other in self.others]
-        for figure, text in self._coming:
+            self._given = _stand(self.controls)
+        for figure, lines in self._coming:
             self._pictures.append(parts(figure))
-            self._texts.append(text)
+            self._texts.append(lines)
             return
         self._pending, self.ready = varying(self._pictures), True
-        state = {"keys": [key(other) for other in self.others], "given": self._given}
-        self.bundle = pack(self._pictures, self._texts, self.positions, **state)
+        self.bundle = pack(self._pictures, self._texts, self.positions, given=self._given)
         self._coming, self._pictures = None, []
 
     def drop(self) -> None:
@@ -143,11 +148,14 @@ class Screen(anywidget.AnyWidget):
         self.ready, self._coming, self.bundle = False, None, b""
 
     def _whole(self) -> bytes:
-        return _pack([self._shown], list(self._shown), config=CONFIG, count=self.count)
+        return self._packed(list(self._shown), config=CONFIG, count=self.count, keys=self._keys)
+
+    def _packed(self, places: Sequence[Place], **more: Any) -> bytes:
+        return _pack([self._shown], places, lines=self.lines, at=self._at, **more)
 
     def _tell(self, places: Sequence[Place]) -> None:
         self.count += 1
-        self.send({}, [_pack([self._shown], places)])
+        self.send({}, [self._packed(places)])
 
     def _answer(self, _: object, said: dict[str, Any], __: object) -> None:
         """A page has missed a message, or a point has been clicked."""
@@ -157,10 +165,15 @@ class Screen(anywidget.AnyWidget):
             call(*said["clicked"][1:])
 
 
+def _stand(controls: Sequence[Any]) -> list[Any]:
+    """Where controls stand, as the browser says it."""
+    return [getattr(control, key(control)) for control in controls]
+
+
 class _Carrier(anywidget.AnyWidget):
     """Brings plotly.js to the browser, once for all figures: it is 5 MB."""
 
-    _esm = _script + "export default carrier;\n"
+    _esm = SCRIPTS + "export default carrier;\n"
     version = traitlets.Unicode(get_plotlyjs_version()).tag(sync=True)
     code = traitlets.Bytes().tag(sync=True)
 

@@ -1,13 +1,7 @@
-"""What an explorer says: its summary, and the call that opens the present view."""
+"""The call that opens the present view of an explorer."""
 
-import html
 import math
-from collections.abc import Mapping, Sequence
-
-
-def spoken(lines: Sequence[str]) -> str:
-    """Lines of a summary, for the eye and for a screen reader."""
-    return f"<div role='status' style='line-height: 1.5'>{'<br>'.join(map(html.escape, lines))}</div>"
+from collections.abc import Mapping
 
 
 def call(name: str, source: str, keywords: Mapping[str, object]) -> str:

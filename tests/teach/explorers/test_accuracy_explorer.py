@@ -122,18 +122,18 @@ def test_wall_counts_and_frames(explorer):
 
 
 def test_controls_change_figure_and_text(explorer):
-    text, figure = explorer.summary.value, go.Figure(explorer.figure)
+    text, figure = explorer.summary, go.Figure(explorer.figure)
     explorer.eps.value = 0.6
-    assert "ε = 0.6 ·" in explorer.summary.value
+    assert "ε = 0.6 ·" in explorer.summary
     explorer.net.value = "sparse"
-    assert "the points of sparse" in explorer.summary.value
+    assert "the points of sparse" in explorer.summary
     explorer.method.value = "global"
-    assert "by the global bound" in explorer.summary.value
+    assert "by the global bound" in explorer.summary
     assert "eps=0.6, method='global', net='sparse', eps_max=1" in explorer.reproduce()
     again = eval(explorer.reproduce(), {"ll": ll, "nets": explorer._nets, "x": X, "y": Y})
-    assert again.summary.value == explorer.summary.value
+    assert again.summary == explorer.summary
     explorer.reset.click()
-    assert explorer.summary.value == text
+    assert explorer.summary == text
     assert not differences(explorer.figure, figure)
 
 
@@ -143,14 +143,14 @@ def test_in_a_kernel_the_parts_come_one_by_one(nets):
 
     async def watch():
         explorer = AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0)
-        first = explorer.summary.value
+        first = explorer.summary
         assert "not computed yet" in first
         assert (explorer.view.states("local", 0.3) == UNKNOWN).all()
-        while "…" in explorer.summary.value:
+        while "…" in explorer.summary:
             await asyncio.sleep(0.005)
-        return explorer.summary.value
+        return explorer.summary
 
-    whole = AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0).summary.value
+    whole = AccuracyExplorer(nets, X, Y, eps=0.3, eps_max=1.0).summary
     assert asyncio.run(watch()) == whole
 
 
@@ -162,7 +162,7 @@ def test_extremes_draw(name):
     explorer = AccuracyExplorer({name: net}, x, torch.tensor([0, 1, 2, 1, 0]), eps_max=2.0)
     for eps in (0.0, 0.04, 2.0):
         explorer.eps.value = eps
-        assert "nan" not in explorer.summary.value
+        assert "nan" not in explorer.summary
         for clean, attacked, certified in bars(explorer):
             assert certified <= attacked <= clean
 

@@ -102,18 +102,18 @@ def test_curve_and_family_agree_with_the_view(nets):
 
 
 def test_controls_change_figure_and_text(explorer):
-    before, text = go.Figure(explorer.figure), explorer.summary.value
+    before, text = go.Figure(explorer.figure), explorer.summary
     explorer.theta_scale.value = 0.25
-    assert "θ times 0.25" in explorer.summary.value
+    assert "θ times 0.25" in explorer.summary
     explorer.theta_scale.value = inf
-    assert "∞: nothing is clipped" in explorer.summary.value
+    assert "∞: nothing is clipped" in explorer.summary
     explorer.network.value = "standard"
-    assert ", 0 at θ" in explorer.summary.value
+    assert ", 0 at θ" in explorer.summary
     assert "standard" in str(explorer.figure.data[-1].x)
     explorer.eps.value = 0.5
-    assert "ε = 0.5" in explorer.summary.value
+    assert "ε = 0.5" in explorer.summary
     explorer.reset.click()
-    assert explorer.summary.value == text
+    assert explorer.summary == text
     assert not differences(explorer.figure, before)
 
 
@@ -122,10 +122,10 @@ def test_call_reproduces_the_view(explorer, nets):
     call = explorer.reproduce()
     assert "network='sparse', index=11, eps=0.2, theta_scale=float('inf'), eps_max=0.5" in call
     again = eval(call, {"ll": ll, "net": nets, "x": DIGITS.x_test, "y": DIGITS.y_test})
-    assert again.summary.value == explorer.summary.value
+    assert again.summary == explorer.summary
     single = ClipExplorer(nets["clipped"], DIGITS.x_test, DIGITS.y_test, theta_scale=2**0.5)
     again = eval(single.reproduce(), {"ll": ll, "net": nets["clipped"], "x": DIGITS.x_test, "y": DIGITS.y_test})
-    assert again.summary.value == single.summary.value
+    assert again.summary == single.summary
     assert "network" not in single.reproduce()
 
 

@@ -87,7 +87,7 @@ def test_extremes():
 
 def test_sliders_change_figure_and_text():
     explorer = ConditionExplorer()
-    before, text = go.Figure(explorer.figure), explorer.summary.value
+    before, text = go.Figure(explorer.figure), explorer.summary
 
     def sll():
         return next(trace for trace in explorer.figure.data if trace.name == "SLL: q of the slider")
@@ -95,12 +95,12 @@ def test_sliders_change_figure_and_text():
     assert (sll().x[0], sll().y[0]) == pytest.approx((1.82, 1.95))
     explorer.log_q.value = 1.0
     assert (sll().x[0], sll().y[0]) == pytest.approx((1.04 + 0.78 * 2, 1.17 + 0.78 / 2))
-    assert "q₂/q₁ = 2 ·" in explorer.summary.value
+    assert "q₂/q₁ = 2 ·" in explorer.summary
     explorer.matrix.value = "eight columns"
-    assert "columns 1 and 2 of 8" in explorer.summary.value
+    assert "columns 1 and 2 of 8" in explorer.summary
     assert sum(text.startswith("<b>scales 1 and 2") for text in texts(explorer.figure)) == 1
     explorer.reset.click()
-    assert explorer.summary.value == text
+    assert explorer.summary == text
     assert not differences(explorer.figure, before)
 
 
@@ -117,11 +117,11 @@ def test_call_reproduces_the_view():
     explorer = ConditionExplorer(q=0.5, matrix="nearly the same twice")
     explorer.log_q.value = 0.75
     again = eval(explorer.reproduce(), {"ll": ll})
-    assert again.summary.value == explorer.summary.value
+    assert again.summary == explorer.summary
     mine = ConditionExplorer(torch.randn(5, 4), columns=(2, 1), source="mine")
     mine.log_q.value = -1.0
     again = eval(mine.reproduce(), {"ll": ll, "mine": mine._matrices["mine"]})
-    assert (again.reproduce(), again.summary.value) == (mine.reproduce(), mine.summary.value)
+    assert (again.reproduce(), again.summary) == (mine.reproduce(), mine.summary)
     assert mine.view.log_q.tolist() == pytest.approx([0.0, -log(2), 0.0, 0.0])
     assert mine.children[1] is mine.summary  # one matrix: nothing to pick
 

@@ -106,11 +106,11 @@ def test_fold():
     explorer = LatticeExplorer(
         ll.nets.fold(3, 2).double(), torch.tensor([[1.0, -2.0, 0.5]]).double(), torch.tensor([1]), eps_max=1.0, eps=0.45
     )
-    assert "local ≤ 1 ·" in explorer.summary.value
-    assert "global ≤ 4 ·" in explorer.summary.value
+    assert "local ≤ 1 ·" in explorer.summary
+    assert "global ≤ 4 ·" in explorer.summary
     explorer.eps.value = 0.55
     for said in ("local ≤ 4 ·", "merged ≤ 4 ·", "exact 1 ·", "sampled ≥ 1"):
-        assert said in explorer.summary.value
+        assert said in explorer.summary
     assert explorer.children[1] is explorer.summary  # one point: nothing to pick
 
 
@@ -143,16 +143,16 @@ def digits():
 @pytest.mark.slow
 def test_controls_change_figure_and_text(digits):
     explorer = LatticeExplorer(*digits, index=3, eps=0.05, eps_max=0.2)
-    text, figure = explorer.summary.value, go.Figure(explorer.figure)
+    text, figure = explorer.summary, go.Figure(explorer.figure)
     assert "not computed yet" not in text
     explorer.eps.value = 0.1
-    assert "ε = 0.1 ·" in explorer.summary.value
+    assert "ε = 0.1 ·" in explorer.summary
     explorer.point.value = 4
-    assert f"label {digits[2][4]}" in explorer.summary.value
+    assert f"label {digits[2][4]}" in explorer.summary
     again = eval(explorer.reproduce(), {"ll": ll, "net": digits[0], "x": digits[1], "y": digits[2]})
-    assert again.summary.value == explorer.summary.value
+    assert again.summary == explorer.summary
     explorer.reset.click()
-    assert explorer.summary.value == text
+    assert explorer.summary == text
     assert not differences(explorer.figure, figure)
 
 
@@ -177,7 +177,7 @@ def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):
     assert drawn.refuted("false", index)
     assert not any(drawn.certifies("false", k) for k in range(21))
     assert not any(drawn.certifies("guess", k) for k in range(21))
-    assert "refuted by a slope that was found: false" in explorer.summary.value
+    assert "refuted by a slope that was found: false" in explorer.summary
     assert any("✘ refuted" in annotation.text for annotation in explorer.figure.layout.annotations)
     assert "about" in drawn.written("guess", index)
     with pytest.raises(ll.InvalidInput, match="names of their own"):
@@ -190,11 +190,11 @@ def test_a_dead_network_and_a_wrong_point(digits):
         parameter.data.zero_()
     explorer = LatticeExplorer(dead, torch.zeros(1, 3).double(), torch.tensor([0]))
     assert explorer.view.edges(5)[1] == set()  # all are 0: nothing is below anything
-    assert "not certified by any" in explorer.summary.value  # a tie
+    assert "not certified by any" in explorer.summary  # a tie
     net, x, y = digits
     wrong = int((net(x).argmax(dim=1) != y).nonzero()[0, 0])
     explorer = LatticeExplorer(net, x[wrong : wrong + 1], y[wrong : wrong + 1], eps=0.0, eps_max=0.1)
-    assert "not certified by any" in explorer.summary.value
+    assert "not certified by any" in explorer.summary
 
 
 def test_bad_input_is_refused(digits):

@@ -150,33 +150,33 @@ def test_extremes_draw(name):
 
 
 def test_controls_change_figure_and_text(explorer):
-    before, text = titles(explorer.figure), explorer.summary.value
+    before, text = titles(explorer.figure), explorer.summary
     assert "point (0.08, 0.2)" in text
     explorer.x0.value = 0.5
-    assert "point (0.5, 0.2)" in explorer.summary.value
+    assert "point (0.5, 0.2)" in explorer.summary
     assert titles(explorer.figure) != before
     explorer.x1.value = 1.0
-    assert "class 0, predicted 0" in explorer.summary.value
+    assert "class 0, predicted 0" in explorer.summary
     explorer.label.value = 1
-    assert "class 1 does not win here: nothing to certify" in explorer.summary.value
+    assert "class 1 does not win here: nothing to certify" in explorer.summary
     assert not any("✔" in title for title in titles(explorer.figure))
     explorer.label.value = "predicted"
     explorer.bound.value = "local"
-    assert "local bound on the ball" in explorer.summary.value
+    assert "local bound on the ball" in explorer.summary
     explorer.bound.value = "exact"
-    assert "exact constant on the ball" in explorer.summary.value
+    assert "exact constant on the ball" in explorer.summary
     explorer.L.value = 32.0
     assert explorer.bound.value == "assumed"
-    assert "assumed L = 32" in explorer.summary.value
+    assert "assumed L = 32" in explorer.summary
     explorer.reset.click()
-    assert (titles(explorer.figure), explorer.summary.value) == (before, text)
+    assert (titles(explorer.figure), explorer.summary) == (before, text)
 
 
 def test_a_click_moves_the_point(explorer):
     said.say(explorer.screen, {"method": "custom", "content": {"clicked": [0, 0.4212, 0.9871]}}, second=0)
     said.say(explorer.screen, {"method": "custom", "content": {"clicked": [3, 1.0, 1.0]}}, second=1)  # not the map
     assert (explorer.x0.value, explorer.x1.value) == (pytest.approx(0.42), pytest.approx(0.98, abs=0.011))
-    assert "point (0.42, " in explorer.summary.value
+    assert "point (0.42, " in explorer.summary
     said.say(explorer.screen, {"method": "custom", "content": {"clicked": [0, 99.0, -99.0]}}, second=2)
     assert (explorer.x0.value, explorer.x1.value) == (explorer.x0.max, explorer.x1.min)
 
@@ -187,13 +187,13 @@ def test_call_reproduces_the_view(explorer):
         for name, value in move.items():
             explorer.controls[name].value = value
         again = eval(explorer.reproduce(), scope)
-        assert again.summary.value == explorer.summary.value
+        assert again.summary == explorer.summary
         assert titles(again.figure) == titles(explorer.figure)
     scope["net"] = ll.nets.load("digits-clipped")
     pictured = MarginExplorer(scope["net"], DIGITS.x_test, DIGITS.y_test, index=3, source="net, d.x_test, d.y_test")
     pictured.point.value, pictured.bound.value = 8, "local"
     again = eval(pictured.reproduce(), scope)
-    assert (again.reproduce(), again.summary.value) == (pictured.reproduce(), pictured.summary.value)
+    assert (again.reproduce(), again.summary) == (pictured.reproduce(), pictured.summary)
 
 
 def test_pictures_and_a_misclassified_one_and_back():
@@ -203,7 +203,7 @@ def test_pictures_and_a_misclassified_one_and_back():
     before = titles(explorer.figure)
     assert any("✔ certified" in title for title in before)
     explorer.point.value = wrong
-    assert "nothing to certify" in explorer.summary.value
+    assert "nothing to certify" in explorer.summary
     assert not any("✔" in title for title in titles(explorer.figure))
     explorer.point.value = 3
     assert titles(explorer.figure) == before
@@ -214,7 +214,7 @@ def test_three_classes_and_float32():
     net = three_classes().float()
     y = torch.randint(3, (len(MOONS.x_test),), generator=torch.Generator().manual_seed(0))
     explorer = MarginExplorer(net, MOONS.x_test, y, index=5, label="predicted", L="exact")
-    assert "certified radius" in explorer.summary.value
+    assert "certified radius" in explorer.summary
     margins = [trace for trace in explorer.figure.data if trace.type == "bar"][1]
     assert len(margins.x) == 2
 
@@ -225,7 +225,7 @@ def test_samples_of_any_shape(shape):
     net = random_mlp(x[0].numel(), 8, 12)
     explorer = MarginExplorer(torch.nn.Sequential(torch.nn.Flatten(), *net), x, net(x.flatten(1)).argmax(dim=1))
     explorer.point.value = 1
-    assert "certified radius" in explorer.summary.value
+    assert "certified radius" in explorer.summary
     assert len(next(trace for trace in explorer.figure.data if trace.type == "bar").x) == 10  # of 12 classes
 
 
@@ -236,9 +236,9 @@ def test_one_constant_network():
     net[2].bias.data[0] = 1.0
     for rung in ("global", "local", "exact"):
         explorer = MarginExplorer(net, MOONS.x_test, torch.zeros(len(MOONS.x_test), dtype=torch.int64), L=rung)
-        assert "certified radius inf" in explorer.summary.value
+        assert "certified radius inf" in explorer.summary
     explorer.L.value = explorer.L.min
-    assert "nan" not in explorer.summary.value
+    assert "nan" not in explorer.summary
 
 
 def test_bad_input_is_refused():

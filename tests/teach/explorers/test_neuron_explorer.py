@@ -124,20 +124,20 @@ def test_plane():
 
 
 def test_sliders_change_figure_and_text(explorer):
-    before, text = go.Figure(explorer.figure), explorer.summary.value
+    before, text = go.Figure(explorer.figure), explorer.summary
     assert "43×64" in titles(before)[3]
     explorer.eps.value = 0.02
     assert titles(explorer.figure) != titles(before)
-    assert explorer.summary.value != text
-    assert "ε = 0.02" in explorer.summary.value
+    assert explorer.summary != text
+    assert "ε = 0.02" in explorer.summary
     assert not differences(explorer.figure, neurons(explorer.view, explorer.grid_index))
     explorer.point.value = 8
-    assert f"label {DIGITS.y_test[8]}" in explorer.summary.value
+    assert f"label {DIGITS.y_test[8]}" in explorer.summary
     explorer.theta_scale.value = 0.25
-    assert "at θ" in explorer.summary.value
+    assert "at θ" in explorer.summary
     explorer.reset.click()
     assert not differences(explorer.figure, before)
-    assert explorer.summary.value == text
+    assert explorer.summary == text
 
 
 def test_call_reproduces_the_view(explorer):
@@ -147,10 +147,10 @@ def test_call_reproduces_the_view(explorer):
     source = "net, moons.x_test, moons.y_test"
     other = NeuronExplorer(net, moons.x_test, moons.y_test, index=5, source=source)
     again = eval(other.reproduce(), {"ll": ll, "net": net, "moons": moons})
-    assert (again.reproduce(), again.summary.value) == (other.reproduce(), other.summary.value)
+    assert (again.reproduce(), again.summary) == (other.reproduce(), other.summary)
     scope = {"ll": ll, "net": ll.nets.load("digits-clipped"), "x": DIGITS.x_test, "y": DIGITS.y_test}
     again = eval(explorer.reproduce(), scope)
-    assert again.summary.value == explorer.summary.value
+    assert again.summary == explorer.summary
     assert titles(again.figure) == titles(explorer.figure)
 
 
@@ -177,7 +177,7 @@ def test_a_control_that_moves_in_another_thread_while_its_picture_is_computed(ex
         assert torch.equal(explorer._views[index, 1.0].point, DIGITS.x_test[index])
     assert not differences(explorer.figure, explorer._figure(coarse=False))
     fresh = NeuronExplorer(explorer._net, DIGITS.x_test, DIGITS.y_test, index=11, eps=0.1, eps_max=0.4)
-    assert explorer.summary.value == fresh.summary.value
+    assert explorer.summary == fresh.summary
 
 
 def test_a_misclassified_point_and_back(explorer):
@@ -197,7 +197,7 @@ def test_a_misclassified_point_and_back(explorer):
 def test_the_slider_shows_what_the_figure_shows():
     explorer = NeuronExplorer(ll.nets.load("digits-clipped"), DIGITS.x_test, DIGITS.y_test, eps=0.05, eps_max=0.4)
     assert explorer.eps.value == explorer.radius
-    assert f"ε = {explorer.radius:.4g}" in explorer.summary.value
+    assert f"ε = {explorer.radius:.4g}" in explorer.summary
 
 
 def test_a_shared_activation_is_scaled_once():
@@ -211,7 +211,7 @@ def test_network_without_clipping_has_no_theta():
     explorer = NeuronExplorer(ll.nets.load("digits-relu"), DIGITS.x_test[:5], DIGITS.y_test[:5])
     assert explorer.theta_scale not in explorer.children[1].children
     assert not any(trace.name == "constant at θ" for trace in explorer.figure.data)
-    assert "at θ" not in explorer.summary.value
+    assert "at θ" not in explorer.summary
 
 
 def test_bad_input_is_refused():
@@ -234,7 +234,7 @@ def test_one_constant_point():
         parameter.data.zero_()
     net[2].bias.data[0] = 1.0
     explorer = NeuronExplorer(net, torch.zeros(1, 4).double(), torch.tensor([0]))
-    assert "certified radius inf local" in explorer.summary.value
+    assert "certified radius inf local" in explorer.summary
     explorer.eps.value = explorer.eps.max
 
 

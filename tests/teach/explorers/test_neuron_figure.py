@@ -98,7 +98,7 @@ def test_norms_by_chance_are_said():
     x = torch.rand(2, 1, 28, 28).double()
     explorer = NeuronExplorer(net, x, net(x).argmax(dim=1), eps_max=5.0)
     assert len(explorer.view.radii) == 21
-    assert "norms by chance: false with probability ≤" in explorer.summary.value
+    assert "norms by chance: false with probability ≤" in explorer.summary
     radius, more = explorer.view.radius, explorer.view.at_least[0]
     assert radius > 0
     assert not more

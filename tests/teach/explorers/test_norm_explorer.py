@@ -111,16 +111,16 @@ def test_theorems_are_solid_and_estimates_dashed():
 
 def test_sliders_change_figure_and_text():
     explorer = NormExplorer()
-    before, text = titles(explorer.figure), explorer.summary.value
+    before, text = titles(explorer.figure), explorer.summary
     explorer.iteration.value = 9
-    assert "iteration 9" in explorer.summary.value
+    assert "iteration 9" in explorer.summary
     assert "step 9" in titles(explorer.figure)[0]
     explorer.ratio.value = 0.5
-    assert "σ₂/σ = 0.5" in explorer.summary.value
+    assert "σ₂/σ = 0.5" in explorer.summary
     explorer.iteration.value, explorer.angle.value = 1, 80
-    assert f"power ≥ {explorer.view.power[0, 1]:.4f}"[:-1] in explorer.summary.value
+    assert f"power ≥ {explorer.view.power[0, 1]:.4f}"[:-1] in explorer.summary
     explorer.reset.click()
-    assert (titles(explorer.figure), explorer.summary.value) == (before, text)
+    assert (titles(explorer.figure), explorer.summary) == (before, text)
 
 
 def test_a_weight_and_its_starts():
@@ -129,9 +129,9 @@ def test_a_weight_and_its_starts():
     texts = set()
     for start in range(8):
         explorer.start.value = start
-        texts.add(explorer.summary.value)
+        texts.add(explorer.summary)
     assert len(texts) == 8
-    assert "128×128 matrix" in explorer.summary.value
+    assert "128×128 matrix" in explorer.summary
     assert "shadow" in titles(explorer.figure)[0]
 
 

@@ -78,8 +78,8 @@ def test_exact_where_it_is_affordable():
 
 def test_at_the_origin_the_fold_has_no_exact_search():
     explorer = ProductExplorer(ll.nets.fold(2, 4), torch.zeros(1, 2).double())
-    assert "product of norms ≤ 16" in explorer.summary.value
-    assert "nan" not in explorer.summary.value
+    assert "product of norms ≤ 16" in explorer.summary
+    assert "nan" not in explorer.summary
 
 
 def test_from_above_is_a_bar_and_from_below_a_dashed_line(folded):
@@ -94,14 +94,14 @@ def test_from_above_is_a_bar_and_from_below_a_dashed_line(folded):
 
 def test_the_slider_changes_figure_and_text():
     explorer = ProductExplorer(ll.nets.fold(2, 8), depth=3)
-    before, text = titles(explorer.figure), explorer.summary.value
+    before, text = titles(explorer.figure), explorer.summary
     for depth in range(9):
         explorer.depth.value = depth
-        assert f"depth {depth} of 8" in explorer.summary.value
-        assert f"product of norms ≤ {2**depth} " in explorer.summary.value
+        assert f"depth {depth} of 8" in explorer.summary
+        assert f"product of norms ≤ {2**depth} " in explorer.summary
         assert f"<b>depth {depth}: the ball becomes</b>" in titles(explorer.figure)
     explorer.reset.click()
-    assert (titles(explorer.figure), explorer.summary.value) == (before, text)
+    assert (titles(explorer.figure), explorer.summary) == (before, text)
     assert explorer.depth.description
     assert explorer.depth.tooltip
 

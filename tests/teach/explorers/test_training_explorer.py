@@ -42,10 +42,10 @@ async def ended(explorer):
 def test_where_it_trains_is_said_and_asked_for():
     here = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     explorer = TrainingExplorer(SHORT)
-    assert f"trains on {here}" in explorer.summary.value
+    assert f"trains on {here}" in explorer.summary
     assert "device" not in explorer.reproduce()
     explorer.begin.click()
-    assert f"done · on {here}" in explorer.summary.value
+    assert f"done · on {here}" in explorer.summary
     assert next(explorer.net.parameters()).device == here
     assert "device='cpu'" in TrainingExplorer(SHORT, device="cpu").reproduce()
     with pytest.raises(ll.InvalidInput, match="device"):
@@ -54,10 +54,10 @@ def test_where_it_trains_is_said_and_asked_for():
 
 def test_a_run_to_the_end():
     explorer = TrainingExplorer(SHORT)
-    assert "press start" in explorer.summary.value
+    assert "press start" in explorer.summary
     assert idle(explorer)
     explorer.begin.click()
-    assert "short: epoch 5 of 5 · done" in explorer.summary.value
+    assert "short: epoch 5 of 5 · done" in explorer.summary
     assert curves(explorer) == [5] * 4
     assert list(explorer.figure.data[3].y) == explorer.history["validation_certified"]
     assert (explorer.progress.value, explorer.progress.max) == (5, 5)
@@ -90,7 +90,7 @@ def test_a_run_takes_what_the_controls_show():
     """A press is sent at once, and what the controls have said before it may come later."""
     explorer = TrainingExplorer(SHORT)
     press(explorer.begin, shown(2, 3), second=2)
-    assert "epoch 2 of 2 · done" in explorer.summary.value
+    assert "epoch 2 of 2 · done" in explorer.summary
     assert "epochs=2, seed=3" in explorer.reproduce()
     again = TrainingExplorer(SHORT, epochs=2, seed=3)
     again.start()
@@ -111,7 +111,7 @@ def test_another_thread_does_not_change_a_run():
 
     explorer = TrainingExplorer(replace(SHORT, data=data))
     press(explorer.begin, shown(2, 3), second=2)
-    assert "epoch 2 of 2 · done" in explorer.summary.value
+    assert "epoch 2 of 2 · done" in explorer.summary
     others[0].join()
     assert "epochs=4, seed=3" in explorer.reproduce()
 
@@ -130,10 +130,10 @@ def test_in_a_kernel_it_goes_on_beside_and_stops():
             await asyncio.sleep(0.002)
             seen.add(curves(explorer)[0])
         explorer.halt.click()
-        assert "stopping after this epoch" in explorer.summary.value or not explorer.running
+        assert "stopping after this epoch" in explorer.summary or not explorer.running
         await ended(explorer)
         assert 3 <= len(explorer.history) < 200
-        assert f"stopped after epoch {len(explorer.history)}" in explorer.summary.value
+        assert f"stopped after epoch {len(explorer.history)}" in explorer.summary
         assert curves(explorer) == [len(explorer.history)] * 4
         assert len(seen) > 1  # it grew while it was looked at
         assert idle(explorer)
@@ -141,7 +141,7 @@ def test_in_a_kernel_it_goes_on_beside_and_stops():
         explorer.epochs.value = 2
         explorer.begin.click()
         await ended(explorer)
-        assert "epoch 2 of 2 · done" in explorer.summary.value
+        assert "epoch 2 of 2 · done" in explorer.summary
         assert curves(explorer) == [2] * 4
 
     in_a_kernel(use)
@@ -158,8 +158,8 @@ def test_a_run_that_diverges_says_so():
 
     for explorer in (TrainingExplorer(wild), in_a_kernel(use)):
         explorer.start()
-        assert "not a number: " in explorer.summary.value
-        assert "smaller learning rate" in explorer.summary.value
+        assert "not a number: " in explorer.summary
+        assert "smaller learning rate" in explorer.summary
         assert idle(explorer)
         explorer.reset.click()
 
@@ -168,7 +168,7 @@ def test_data_that_do_not_fit_or_are_not_here():
     digits = ll.training.digits()
     explorer = TrainingExplorer("moons", digits, epochs=2)
     explorer.start()
-    assert "failed: " in explorer.summary.value
+    assert "failed: " in explorer.summary
     assert idle(explorer)
 
     def nowhere():
@@ -176,7 +176,7 @@ def test_data_that_do_not_fit_or_are_not_here():
 
     explorer = TrainingExplorer(replace(SHORT, data=nowhere))
     explorer.start()
-    assert "failed: no such folder" in explorer.summary.value
+    assert "failed: no such folder" in explorer.summary
     assert idle(explorer)
     assert explorer.progress.value == 0
 
@@ -191,7 +191,7 @@ def test_an_interrupt_ends_it(monkeypatch):
     monkeypatch.setattr(module, "fit", interrupted)
     explorer = TrainingExplorer(SHORT)
     explorer.start()
-    assert "epoch 1 of 5 · interrupted in epoch 2" in explorer.summary.value
+    assert "epoch 1 of 5 · interrupted in epoch 2" in explorer.summary
     assert idle(explorer)
 
 
@@ -202,7 +202,7 @@ def test_call_reproduces_the_view():
     again = eval(explorer.reproduce(), {"ll": ll})
     explorer.start()
     again.start()
-    assert again.summary.value == explorer.summary.value
+    assert again.summary == explorer.summary
     own = TrainingExplorer(SHORT, ll.training.moons(), source="mine, data")
     assert "TrainingExplorer(mine, data, epochs=5, seed=0, source='mine, data')" in own.reproduce()
     assert own.recipe.options == ("short",)

@@ -57,7 +57,7 @@ class ConditionExplorer(Explorer):
         i, j = (column + 1 for column in columns)
         ratio = f"ratio of the weights of columns {j} and {i} in SLL's scale, a power of 2 without unit; AOL is 0"
         span = (-MOST, MOST, STEP, STEP * round(math.log2(q) / STEP))
-        power = slider(f"log₂ q{j}/q{i}", ratio, *span, wide=True)
+        power = slider(f"log₂ q{j}/q{i}", ratio, *span)
         chosen = choice("matrix", "which matrix W is scaled", names, names[0] if matrix is None else matrix)
         away = None if columns == (0, 1) else columns
         super().__init__([{"log_q": power}, {"matrix": chosen}], "" if W is None else source, columns=away)

@@ -1,0 +1,218 @@
+// A figure as a page shows it: one sentence, and below it every pair of axes as a small figure of its own, redrawn only
+// where a value of it has changed, in the colours of the page, as wide as there is room.
+
+const NARROW = 560, ALONE = 0.3;  // pixels below which panels stand one below the other; share of a wide one
+const GLYPHS = {
+  square: "■", "square-open": "□", circle: "●", "circle-open": "○", diamond: "◆", "diamond-open": "◇", star: "★",
+  "triangle-up": "▲", "triangle-down": "▼", "triangle-up-open": "△",
+};
+const DASHES = { dash: "╌", dot: "┈", dashdot: "╌·", longdash: "╌╌", longdashdot: "╌╌·" };
+
+// A colour #RRGGBB for a dark page: greys and tints change sides, full colours get a little lighter.
+const DARKEST = 0.09;
+export function darkColor(color) {
+  const [r, g, b] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16) / 255);
+  const top = Math.max(r, g, b), low = Math.min(r, g, b), span = top - low;
+  let light = (top + low) / 2, full = span && span / (1 - Math.abs(2 * light - 1));
+  const hue = !span ? 0 : top === r ? ((g - b) / span + 6) % 6 : top === g ? (b - r) / span + 2 : (r - g) / span + 4;
+  if (full < 0.15) light = 1 - light * (1 - DARKEST);
+  else if (light > 0.72) [light, full] = [0.15 + 0.5 * (1 - light), 0.7 * full];
+  else if (light < 0.45) light += 0.06;
+  const part = (n) => light - full * Math.min(light, 1 - light) * Math.max(-1, Math.min(n - 3, 9 - n, 1));
+  const hex = [0, 8, 4].map((n) => Math.round(255 * part((n + 2 * hue) % 12)).toString(16).padStart(2, "0"));
+  return `#${hex.join("").toUpperCase()}`;
+}
+
+function recolored(given) {
+  if (typeof given === "string") return given.replace(/#[0-9A-Fa-f]{6}\b/g, darkColor);
+  if (!given || typeof given !== "object" || ArrayBuffer.isView(given)) return given;
+  if (Array.isArray(given)) return typeof given[0] === "number" ? given : given.map(recolored);
+  return Object.fromEntries(Object.entries(given).map(([name, inner]) => [name, recolored(inner)]));
+}
+
+// Whether what an element stands on is dark: the notebook's theme, the system's or the page's, whichever paints it.
+function isDark(element) {
+  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
+    const found = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    if (found && (found[3] ?? 1) > 0.5) return 0.3 * found[0] + 0.6 * found[1] + 0.1 * found[2] < 100;
+  }
+  return matchMedia("(prefers-color-scheme: dark)").matches && getComputedStyle(document.documentElement).colorScheme !== "normal";
+}
+
+const made = (kind, name, parent) => {
+  const element = document.createElement(kind);
+  element.className = name;
+  parent.append(element);
+  return element;
+};
+
+export class Board {
+  // clicked(trace, x, y): called for a click on a point of a trace.
+  constructor(parent, Plotly, config, clicked = () => {}) {
+    Object.assign(this, { Plotly, config, clicked, panels: [], figure: null });
+    this.element = made("div", "ll-board", parent);
+    this.words = made("div", "ll-words", this.element);
+    this.words.setAttribute("role", "status");
+    this.field = made("div", "ll-panels", this.element);
+    this.element.shown = () => this.figure;
+    this.watches = [new ResizeObserver(() => this.fit()), new MutationObserver(() => this.turn())];
+    this.watches[0].observe(this.field);
+    for (const root of [document.documentElement, document.body]) {
+      this.watches[1].observe(root, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name", "data-theme"] });
+    }
+    this.scheme = matchMedia("(prefers-color-scheme: dark)");
+    this.scheme.addEventListener("change", this.turn);
+  }
+
+  remove() {
+    this.watches.forEach((watch) => watch.disconnect());
+    this.scheme.removeEventListener("change", this.turn);
+    this.panels.forEach(({ plot }) => this.Plotly.purge(plot));
+    this.element.remove();
+  }
+
+  // The first line is for the eye, the others for those who listen, and for a pointer that rests.
+  say(lines) {
+    const [verdict, ...more] = lines;
+    this.words.replaceChildren();
+    made("p", "ll-verdict", this.words).textContent = verdict;
+    made("p", "ll-more", this.words).textContent = more.join("\n");
+    this.words.title = lines.join("\n");
+  }
+
+  // Draw a whole figure, {data, layout}; places: what has changed of it, [trace or null, path], null for everything.
+  draw(figure, places = null) {
+    this.figure = figure;
+    const keys = Object.keys(figure.layout).filter((key) => /^xaxis\d*$/.test(key)).map((key) => key.slice(5));
+    if (keys.join() !== this.panels.map(({ key }) => key).join()) {
+      this.panels.forEach(({ plot }) => this.Plotly.purge(plot));
+      this.field.replaceChildren();
+      this.panels = keys.map((key) => this.#open(key));
+      places = null;
+    }
+    const changed = places && new Set(places.map((place) => this.#owner(place)));
+    this.#paint(this.panels.filter(({ key }) => !changed || changed.has(key) || changed.has(null)));
+  }
+
+  // The panel of a place, null for all of them.
+  #owner([trace, path]) {
+    const { data, layout } = this.figure;
+    if (trace !== null) return (data[trace].xaxis ?? "x").slice(1);
+    const axis = path.match(/^[xy]axis(\d*)/), text = path.match(/^annotations\[(\d+)\]/);
+    return axis ? axis[1] : text ? this.#home(layout.annotations[text[1]]) : null;
+  }
+
+  // The panel of a text: the one that it is placed by, or the nearest one.
+  #home({ x, y, xref = "paper" }) {
+    if (xref !== "paper") return xref.match(/^x(\d*)/)[1];
+    const away = (key) => {
+      const [across, up] = this.#area(key);
+      return Math.hypot(Math.max(across[0] - x, 0, x - across[1]), Math.max(up[0] - y, 0, y - up[1]));
+    };
+    return this.panels.map(({ key }) => key).reduce((one, other) => (away(other) < away(one) ? other : one));
+  }
+
+  #area(key) {
+    const { layout } = this.figure;
+    return [layout[`xaxis${key}`].domain ?? [0, 1], layout[`yaxis${key}`].domain ?? [0, 1]];
+  }
+
+  #open(key) {
+    const box = made("figure", "ll-panel", this.field);
+    const panel = { key, box, title: made("figcaption", "ll-title", box), plot: made("div", "ll-plot", box) };
+    panel.traces = () => this.figure.data.flatMap((trace, k) => ((trace.xaxis ?? "x").slice(1) === key ? [k] : []));
+    return panel;
+  }
+
+  #paint(panels) {
+    const { layout } = this.figure, wide = this.field.clientWidth;
+    if (!wide) return;
+    const { l = 0, r = 0, t = 0, b = 0 } = layout.margin ?? {}, narrow = wide < NARROW;
+    this.element.classList.toggle("ll-narrow", narrow);
+    this.field.style.height = narrow ? "auto" : `${layout.height}px`;
+    const dark = isDark(this.element), tall = layout.height - t - b;
+    for (const { key, box, title, plot, traces } of panels) {
+      const [[left, right], [low, high]] = this.#area(key), across = layout[`xaxis${key}`], up = layout[`yaxis${key}`];
+      const bare = (axis) => axis.visible === false || axis.showticklabels === false;
+      const margin = { l: bare(up) ? 4 : 36, r: 10, t: 6, b: bare(across) ? 4 : 22, pad: 0 };
+      if (up.title?.text && up.visible !== false) margin.l += 18;
+      if (across.title?.text && across.visible !== false) margin.b += 16;
+      const share = right - left < ALONE ? (narrow ? 0.49 : 1) : 1;
+      let width = narrow ? share * wide - margin.l - margin.r : (right - left) * (wide - l - r);
+      const height = (high - low) * tall;
+      width = Math.max(width, 20);
+      if (!narrow) {
+        box.style.left = `${l + left * (wide - l - r) - margin.l}px`;
+        box.style.top = `${t + (1 - high) * tall - margin.t}px`;
+      }
+      const head = layout.annotations?.find(({ name, ...text }) => name === "title" && this.#home(text) === key);
+      title.innerHTML = head ? head.text : "";
+      title.style.left = `${margin.l}px`;
+      title.style.width = narrow ? "auto" : `${width + 12}px`;
+      this.#name(title, traces().map((k) => this.figure.data[k]));
+      const size = { width: width + margin.l + margin.r, height: height + margin.t + margin.b };
+      const [data, shown] = [traces().map((k) => this.#trace(this.figure.data[k])), this.#layout(key, margin, size)];
+      box.style.width = narrow ? `${100 * share}%` : `${size.width}px`;
+      if (dark) title.innerHTML = recolored(title.innerHTML);
+      this.Plotly.react(plot, dark ? recolored(data) : data, dark ? recolored(shown) : shown, this.config);
+      if (!plot.answers) {
+        plot.answers = true;
+        plot.on("plotly_click", ({ points: [{ curveNumber, x, y }] }) => this.clicked(traces()[curveNumber], x, y));
+      }
+    }
+    this.element.dispatchEvent(new Event("drawn"));
+  }
+
+  #trace(trace) {
+    const { xaxis, yaxis, legend, ...rest } = trace;
+    return { ...rest, showlegend: false };
+  }
+
+  #layout(key, margin, size) {
+    const { layout } = this.figure, [across, up] = this.#area(key);
+    const kept = Object.entries(layout).filter(([name]) => !/^([xy]axis|legend|annotations|margin|title|width|meta)/.test(name));
+    const axis = (letter, other) => {
+      const { domain, anchor, scaleanchor, ...rest } = layout[`${letter}axis${key}`];
+      return { ...rest, anchor: other, ...(scaleanchor ? { scaleanchor: other } : {}) };
+    };
+    const annotations = (layout.annotations ?? []).filter((text) => text.name !== "title" && this.#home(text) === key);
+    return {
+      ...Object.fromEntries(kept), ...size, margin, showlegend: false, xaxis: axis("x", "y"), yaxis: axis("y", "x"),
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      annotations: annotations.map((text) => placed(text, across, up)),
+    };
+  }
+
+  // What the traces of a panel are called, behind its title.
+  #name(title, traces) {
+    for (const { name, showlegend, type, mode = "", marker = {}, line = {} } of traces) {
+      if (!showlegend || !name) continue;
+      const bar = type === "bar", pattern = marker.pattern?.shape;
+      const glyph = bar ? (pattern ? "▨" : marker.color === "#FFFFFF" ? "□" : "■")
+        : mode.includes("markers") ? GLYPHS[marker.symbol ?? "circle"] ?? "●" : DASHES[line.dash] ?? "━";
+      const one = made("span", "ll-name", title), color = bar ? marker.color : line.color ?? marker.color;
+      const sign = made("span", "", one);
+      sign.textContent = `${glyph} `;
+      if (typeof color === "string" && color !== "#FFFFFF") sign.style.color = color;
+      one.append(name);
+    }
+  }
+
+  fit() {
+    if (this.figure && this.field.clientWidth !== this.last) this.#paint(this.panels);
+    this.last = this.field.clientWidth;
+  }
+
+  turn = () => {
+    const dark = this.figure && isDark(this.element);
+    if (dark !== this.dark && this.figure) this.#paint(this.panels);
+    this.dark = dark;
+  };
+}
+
+// A text of the whole figure, placed in its panel.
+function placed({ xref = "paper", yref = "paper", x, y, ...rest }, across, up) {
+  const inside = (ref, at, [low, high]) => (ref === "paper" ? (at - low) / (high - low) : at);
+  const named = (ref, letter) => (ref === "paper" || ref.endsWith("domain") ? `${letter} domain` : letter);
+  return { ...rest, xref: named(xref, "x"), yref: named(yref, "y"), x: inside(xref, x, across), y: inside(yref, y, up) };
+}
