@@ -12,7 +12,7 @@ import traitlets
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
-from lliptools.teach.shared.style import INK, REFUTED, STATES, dark_color
+from lliptools.teach.shared.style import INK, REFUTED, STATES
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 # From the most negative weight to the most positive: ever lighter, so that the sign is seen in grey too.
@@ -22,13 +22,12 @@ MASKED = "#EFEFEF"
 
 def colors() -> list[dict[str, Any]]:
     """The colours of the canvas on a light page and on a dark one, and the names of the states."""
-    inks = {"ink": INK, "masked": MASKED, "lit": REFUTED}
-    light = {**inks, "states": [state.fill for state in STATES]}
+    light = {"ink": INK, "masked": MASKED, "lit": REFUTED, "states": [state.fill for state in STATES]}
     # On a dark page what varies is brightest.
-    dark = {name: dark_color(color) for name, color in inks.items()}
-    dark_states = ["#4A4A4A", STATES[1].fill, "#D7EAF7", "#56B4E9"]
+    states = ["#4A4A4A", STATES[1].fill, "#D7EAF7", "#56B4E9"]
+    dark = {"ink": "#E0E0E0", "masked": "#262626", "lit": "#F46C00", "states": states}
     names = {"names": [state.name for state in STATES], "weights": WEIGHTS}
-    return [light | names, {**dark, "states": dark_states} | names]
+    return [light | names, dark | names]
 
 
 class Striking(anywidget.AnyWidget):
