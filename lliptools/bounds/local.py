@@ -12,6 +12,7 @@ from lliptools.bounds.reading import read
 from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Ball, BlockBound, Box, Center, Interval, Start, Unknown
 from lliptools.nets import Block, check_input
+from lliptools.nets.blocks import masked_behind
 from lliptools.nets.checks import check_eps, check_stages
 from lliptools.nets.layers import check_differentiable
 from lliptools.norms.auto import UpperNorm
@@ -105,14 +106,11 @@ def passed(
 def _failure(blocks: tuple[Block, ...], norm: Norm, inside: Norm) -> float:
     """The failure probabilities of all norms, summed."""
     of_one = getattr(norm, "failure_probability", lambda linear: 0.0)
-    return float(
-        sum(
-            _failure(block.inner + block.shortcut, inside if math.isfinite(block.lipschitz) else norm, inside)
-            if block.inner
-            else of_one(block.linear)
-            for block in blocks
-        )
-    )
+    found = sum(map(of_one, masked_behind(blocks)))
+    for block in blocks:
+        parts = inside if math.isfinite(block.lipschitz) else norm
+        found += _failure(block.inner + block.shortcut, parts, inside) if block.inner else of_one(block.linear)
+    return float(found)
 
 
 def global_bound(

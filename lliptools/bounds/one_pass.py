@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lliptools.domains import BlockBound, Box, Center, Domain
+from lliptools.domains import BlockBound, Box, Center, Domain, Unknown
 from lliptools.nets import Activation, Block, LinearMap
 from lliptools.nets.activations import Center as Limits
+from lliptools.nets.blocks import masks_sum
 from lliptools.norms.kinds import Norm, product_above, steepest
 from lliptools.norms.rounding import enclosed, inflated
 
@@ -54,8 +55,12 @@ class Pass:
     def through(self, blocks: tuple[Block, ...], place: Place) -> tuple[list[BlockBound], Place]:
         """What is found of every block, in order, and where the pass ends."""
         found: list[BlockBound] = []
-        for block in blocks:
+        columns = place.columns  # before the last block that was passed
+        for block, before in zip(blocks, (None, *blocks), strict=False):
             one, center, known = (self._residual if block.inner else self._plain)(block, place)
+            if before is not None and masks_sum(block, before) and not isinstance(known, Unknown):
+                one = replace(one, norm=torch.minimum(one.norm, self._behind_sum(one, found[-1], columns)))
+            columns = place.columns
             radius, value = self.times(place.radius, one.norm), self.times(place.value, one.norm)
             with torch.set_grad_enabled(self.graph):
                 known = known.after(one, radius)
@@ -99,6 +104,27 @@ class Pass:
         whole = BlockBound(block.linear, None, box, box, one, one, norm, place.radius, tuple(blocks), block.skip)
         whole = replace(whole, shortcut=tuple(beside))
         return whole, center, known
+
+    def _behind_sum(self, one: BlockBound, whole: BlockBound, columns: Tensor) -> Tensor:
+        """‖D^½(f + g)‖ of a sum whose units an activation masks, over the norm of f + g: (batch,).
+
+        one: the block of the activation. columns: slopes before the sum. D masks the last rows of both branches.
+        """
+        branches = [self._masked(branch, one.row_slope, columns) for branch in (whole.inner, whole.shortcut) if branch]
+        if not whole.shortcut:
+            branches.append(steepest(product_above(one.row_slope.flatten(1), columns.detach().flatten(1))))
+        total = inflated(branches[0] + branches[1])
+        share = inflated(total / whole.norm)
+        share = torch.where(total > 0, share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
+        return torch.where((whole.norm > 0) & whole.norm.isfinite(), share, one.norm)
+
+    def _masked(self, branch: tuple[BlockBound, ...], rows: Tensor, columns: Tensor) -> Tensor:
+        """The norm of a branch whose last rows are scaled, columns those before it: (batch,)."""
+        *first, last = branch
+        value = torch.ones_like(last.norm)
+        for block in first:
+            value, columns = self.times(value, block.norm), block.slope
+        return self.times(value, self.norm(last.linear, rows.reshape(last.row_slope.shape), columns))
 
     def _at_most(self, norm: Tensor, step: LinearMap | Block, *slopes: Tensor) -> Tensor:
         """The norm, or less where the layer guarantees less, with rows and columns scaled by slopes: (batch,)."""

@@ -2,7 +2,7 @@
 
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.architectures import cnn, fold, mlp
-from lliptools.nets.blocks import Block, forward, read_blocks
+from lliptools.nets.blocks import Block, forward
 from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.entrywise import Entrywise
@@ -10,6 +10,7 @@ from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.programs import read_program
+from lliptools.nets.reading import read_blocks
 from lliptools.nets.registry import SUPPORTED
 from lliptools.nets.residual import Residual
 from lliptools.nets.zoo import available, load, provenance

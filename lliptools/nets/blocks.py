@@ -1,28 +1,16 @@
-"""A network, read as the blocks of the theory: one linear map, one activation."""
+"""The blocks of the theory: one linear map and one activation each, or a sum of two branches."""
 
 import math
-from collections.abc import Iterable, Iterator
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from math import prod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
-from lliptools.nets.composition import LARGEST_MATRIX, composed, is_sum, summed
-from lliptools.nets.designed import Designed
-from lliptools.nets.inputs import device_of, home
-from lliptools.nets.layers import changes_input, check_layer, check_network, is_own
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.modules import read_module
-from lliptools.nets.operators import Shape
-from lliptools.nets.pooling import joined
-from lliptools.nets.registry import LINEAR, READABLE, read_activation
-from lliptools.nets.residual import Residual
 
-__all__ = ["Block", "forward", "read_blocks"]
+__all__ = ["Block", "forward", "masked_behind", "masks_sum"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,188 +31,6 @@ class Block:
     lipschitz_error: float = 0.0
 
 
-@dataclass
-class _Reader:
-    """What has been read so far: whole blocks, and the linear map that waits for its activation."""
-
-    dtype: torch.dtype
-    device: torch.device
-    shape: Shape
-    values: bool
-    linear: LinearMap | None = None
-    blocks: list[Block] = field(default_factory=list)
-
-    def current(self) -> LinearMap:
-        """The linear map since the last activation: the identity where nothing has been read."""
-        like = torch.empty((), dtype=self.dtype, device=self.device)
-        return self.linear or LinearMap.identity(self.shape, like)
-
-    def read(self, layer: nn.Module, name: str) -> None:
-        """One layer that has been checked."""
-        if is_own(layer):
-            self.read_own(layer, name)
-            return
-        activation = read_activation(layer)
-        if activation is not None:
-            activation.check_shape(name, self.shape)
-            if not torch.is_grad_enabled():  # later training must not change what was read
-                activation = deepcopy(activation)
-            self.activate(activation.to(self.device))
-        elif isinstance(layer, Residual):
-            self.read_residual(layer, name)
-        elif isinstance(layer, Designed):
-            self.read_designed(layer, name)
-        else:
-            found = LINEAR[type(layer)].read(layer, name, self.shape, self.dtype)
-            if isinstance(found, LinearMap | list):
-                for each in found if isinstance(found, list) else [found]:
-                    self.append(each)
-            elif found != self.shape:
-                self.linear, self.shape = self.current().reshaped(found), found
-
-    def activate(self, activation: Activation) -> None:
-        """An activation, which becomes one with a pooling layer beside it."""
-        last = self.blocks[-1] if self.blocks and self.linear is None and not self.blocks[-1].inner else None
-        together = joined(last.activation, activation) if last else None
-        if last and together is not None:
-            self.blocks[-1] = replace(last, activation=together)
-        else:
-            self.blocks.append(Block(self.current(), activation))
-        self.linear, self.shape = None, activation.out_shape(self.shape)
-
-    def read_own(self, layer: nn.Module, name: str) -> None:
-        """A layer with a forward method of its own, by the operations that it computes."""
-        check_network(layer, name)
-        try:
-            found = read_module(layer, self.shape)
-        except UnsupportedLayer as error:
-            raise error.within(name) from error
-        for at, part in _layers(found, self.values, f"{name.removeprefix('layer ')} > "):
-            self.read(part, at)
-
-    def append(self, layer: LinearMap) -> None:
-        """One linear layer, which becomes one map with those before it."""
-        if self.linear is not None and is_sum(self.linear) and layer.rows * self.linear.columns > LARGEST_MATRIX:
-            self.end_block()
-        self.linear = composed(self.current(), layer.to(self.device))
-        self.shape = layer.out_shape
-
-    def end_block(self) -> None:
-        """The pending linear map becomes a block of its own."""
-        if self.linear is not None:
-            self.blocks.append(Block(self.linear, None))
-            self.linear = None
-
-    def inside(self) -> "_Reader":
-        """A reader of what is inside of a layer."""
-        self.end_block()
-        return _Reader(self.dtype, self.device, self.shape, self.values)
-
-    def read_designed(self, layer: Designed, name: str) -> None:
-        """A layer that guarantees a constant, from the chain that it spells out."""
-        guarantee = float(layer.lipschitz_bound())
-        chain = layer.chain(self.shape, self.dtype)
-        # Copies, as of torch's layers: what was read must not change when the layer is trained on.
-        steps = [step.to(self.device, copy=True) if isinstance(step, LinearMap) else step for step in chain.steps]
-        _check_input_kept(steps, name)
-        first = steps[0]
-        if len(steps) == 1 and isinstance(first, LinearMap) and not chain.skip:
-            self.append(replace(first, lipschitz=guarantee, lipschitz_error=chain.rounding))
-            return
-        inner = self.inside()
-        for step in steps:
-            if isinstance(step, LinearMap):
-                inner.append(step)
-            else:
-                at = f"{type(step).__name__} in {name}"
-                check_layer(step, at, values=self.values)
-                inner.read(step, at)
-        self.blocks.append(Block(self.current(), None, inner.finished(), chain.skip, (), guarantee, chain.rounding))
-        self.shape = inner.shape
-
-    def read_residual(self, layer: Residual, name: str) -> None:
-        """x + block(x), or shortcut(x) + block(x); one map where both branches are linear."""
-        shortcut = nn.Sequential() if layer.shortcut is None else layer.shortcut
-        over, inner = (self.branch(part, name, self.linear) for part in (shortcut, layer.block))
-        _check_branches(over.shape, inner.shape, name)
-        both = None if over.blocks or inner.blocks else summed(over.current(), inner.current())
-        if both is not None:
-            self.linear, self.shape = both, inner.shape
-            return
-        if self.linear is not None:
-            self.end_block()
-            over, inner = self.branch(shortcut, name), self.branch(layer.block, name)
-        beside = () if layer.shortcut is None else over.finished()
-        self.blocks.append(Block(self.current(), None, inner.finished(), shortcut=beside))
-        self.shape = inner.shape
-
-    def branch(self, block: nn.Module, name: str, linear: LinearMap | None = None) -> "_Reader":
-        """What is read of one branch of a sum, behind a linear map that both have in front."""
-        check_network(block, f"the block of {name}")
-        layers = block if type(block) is nn.Sequential else nn.Sequential(block)
-        _check_input_kept(layers, name)
-        found = _Reader(self.dtype, self.device, self.shape, self.values, linear)
-        for at, part in _layers(layers, self.values, f"{name.removeprefix('layer ')} > "):
-            found.read(part, at)
-        return found
-
-    def finished(self) -> tuple[Block, ...]:
-        """All blocks; the last one has no activation."""
-        return (*self.blocks, Block(self.current(), None))
-
-
-def read_blocks(
-    net: nn.Module, input_shape: torch.Size, dtype: torch.dtype = torch.float64, *, values: bool = True
-) -> tuple[Block, ...]:
-    """The blocks of a network whose samples have shape input_shape (without the batch axis), in the given precision.
-
-    * Consecutive linear layers become one map, and the last block has no activation: a network that ends in one is
-      followed by the identity, so that the outputs are always a linear map of hidden units.
-    * A network on a device without float64 is read on the CPU, in that precision.
-    * values: False leaves out whether parameters are finite, for training only.
-    * Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
-      shapes do not fit or a parameter is not finite.
-    """
-    check_network(net)
-    if dtype == torch.float64 and home(device_of(net)) != device_of(net):
-        net = deepcopy(net).to(home(device_of(net)))
-    reader = _Reader(dtype, device_of(net), tuple(input_shape), values)
-    for name, layer in _layers(net, values) if type(net) is nn.Sequential else [_whole(net, values)]:
-        reader.read(layer, name)
-    if len(reader.shape) > 1:  # the outputs are one vector
-        reader.linear = reader.current().reshaped((prod(reader.shape),))
-    blocks = reader.finished()
-    if len(blocks) == 1 and not (blocks[0].linear.operators or blocks[0].linear.bias.dim()):
-        raise UnsupportedLayer(
-            expected=f"at least one linear layer or activation, of the {READABLE}",
-            got="a Sequential without any",
-            cause="an empty network",
-            next_step="add a layer",
-        )
-    return blocks
-
-
-def _whole(net: nn.Module, values: bool) -> tuple[str, nn.Module]:
-    """A network that is one layer, or a module with a forward method of its own, with its name."""
-    name = f"the network ({type(net).__name__})"
-    if not is_own(net):
-        check_layer(net, name, values=values)
-    return name, net
-
-
-def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Every layer with its place, those of a nested Sequential included, in order."""
-    assert isinstance(net, nn.Sequential)
-    for index, layer in enumerate(net):
-        name = f"layer {prefix}{index} ({type(layer).__name__})"
-        if not is_own(layer):
-            check_layer(layer, name, values=values)
-        if type(layer) is nn.Sequential:
-            yield from _layers(layer, values, f"{prefix}{index} > ")
-        else:
-            yield name, layer
-
-
 def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
     """The network's output: (batch, features) or (batch, *sample) -> (batch, *outputs)."""
     for block in blocks:
@@ -237,24 +43,14 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
     return h
 
 
-def _check_branches(kept: Shape, found: Shape, name: str) -> None:
-    """Refuse a sum of two branches whose samples have different shapes."""
-    if kept != found:
-        raise InvalidInput(
-            expected=f"a block that keeps the shape {kept} of its samples in {name}",
-            got=f"outputs of shape {found}",
-            cause="a stride, or another number of channels, inside a residual layer",
-            next_step="make the block's last layer as wide as its first layer's input, or give it a shortcut",
-        )
+def masks_sum(block: Block, sum_before: Block) -> bool:
+    """Whether a block is the activation of the sum of two branches before it, so that it masks their last rows."""
+    is_sum = bool(sum_before.inner) and sum_before.skip and math.isinf(sum_before.lipschitz)
+    return is_sum and block.activation is not None and not block.linear.operators
 
 
-def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> None:
-    """Refuse a chain whose input is read once more after a layer in it has written over it."""
-    layer = changes_input(layers)
-    if layer is not None:
-        raise UnsupportedLayer(
-            expected=f"layers in {name} that leave its input as it is",
-            got=f"{type(layer).__name__}(inplace=True), which writes over the input of {name}",
-            cause="x + block(x), where block writes over x before x is added",
-            next_step="build that layer with inplace=False",
-        )
+def masked_behind(blocks: tuple[Block, ...]) -> Iterator[LinearMap]:
+    """The last maps of branches whose sum an activation masks: a pass finds their norm once more, with fewer rows."""
+    for before, block in pairwise(blocks):
+        if masks_sum(block, before):
+            yield from (branch[-1].linear for branch in (before.inner, before.shortcut) if branch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lliptools.nets.blocks import Block
+from lliptools.nets.blocks import Block, masked_behind
 from lliptools.nets.checks import check_probability, check_tolerance
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.aposteriori import AposterioriNorm
@@ -65,7 +65,8 @@ class UpperNorm:
 
 
 def _count(blocks: tuple[Block, ...]) -> int:
-    return sum(_count(block.inner + block.shortcut) if block.inner else 1 for block in blocks)
+    twice = len(list(masked_behind(blocks)))
+    return twice + sum(_count(block.inner + block.shortcut) if block.inner else 1 for block in blocks)
 
 
 @errs("upper", encloses=True)
