@@ -61,7 +61,8 @@ def test_nothing_else_is_stored(notebook):
 def test_form(notebook):
     code = cells(notebook, "code")
     assert all(len(cell.source.splitlines()) <= 13 for cell in code)  # twelve, and the mark
-    assert all(len(cell.source.split()) <= 120 for cell in cells(notebook, "markdown") if "](" not in cell.source)
+    prose = [cell.source for cell in cells(notebook, "markdown") if "](" not in cell.source]
+    assert all(len(text.split()) <= 120 for text in prose if not text.startswith("<details>"))
     assert not any(line.rstrip().endswith(";") for cell in code for line in cell.source.splitlines())
     imports = [cell for cell in code if re.search(r"^(import|from) ", cell.source, re.MULTILINE)]
     assert imports == code[:1]
@@ -71,10 +72,16 @@ def test_form(notebook):
 
 
 def test_first_picture_comes_soon(notebook):
+    """In notebook 04 after a network so small that all its numbers stand there."""
+    numbers_first = "relu}(W_1 x)" in notebook.cells[0].source
     first = next(k for k, cell in enumerate(notebook.cells) if EXPLORER.search(cell.source))
     before = notebook.cells[: first + 1]
-    assert sum(len(cell.source.split()) for cell in before if cell.cell_type == "markdown") <= 100
-    assert sum(len(cell.source.splitlines()) for cell in before if cell.cell_type == "code") <= 15
+    assert sum(len(cell.source.split()) for cell in before if cell.cell_type == "markdown") <= (
+        260 if numbers_first else 100
+    )
+    assert sum(len(cell.source.splitlines()) for cell in before if cell.cell_type == "code") <= (
+        25 if numbers_first else 15
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ from lliptools.nets import fold
 from lliptools.teach.exercises.answers import ask, ask_number, differs, first, from_below, given, norm
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
-__all__ = ["BallBox", "IntervalBox", "LocalProduct", "OneUndecidedUnit"]
+__all__ = ["BallBox", "IntervalBox", "LocalProduct", "OneUnstableUnit"]
 
 Box = tuple[Tensor, Tensor]
 
@@ -160,7 +160,7 @@ class LocalProduct(Exercise):
             raise differs(case, "the local product", truth, got)
 
 
-class OneUndecidedUnit(Exercise):
+class OneUnstableUnit(Exercise):
     """A point of fold(3, 4) at which one coordinate alone is within 0.5 of 0."""
 
     hints = (

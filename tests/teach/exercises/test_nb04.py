@@ -50,8 +50,8 @@ def local_by_zeros(weights, masks):
         ("ball_box", ball_by_loop, "on 20 cases"),
         ("local_product", local_by_rows_and_columns, "on 14 cases"),
         ("local_product", local_by_zeros, "on 14 cases"),
-        ("one_undecided_unit", [1.0, 0.25, -2.0], "well found"),
-        ("one_undecided_unit", torch.tensor([[-0.1, 9.0, 5.0]]), "well found"),
+        ("one_unstable_unit", [1.0, 0.25, -2.0], "well found"),
+        ("one_unstable_unit", torch.tensor([[-0.1, 9.0, 5.0]]), "well found"),
     ],
 )
 def test_right(check, answer, said):
@@ -66,9 +66,9 @@ def test_right(check, answer, said):
         ("interval_box", lambda W, b, lower, upper: (W @ lower,), "expected (lower, upper)"),
         ("local_product", lambda weights, masks: torch.nan, "unsound"),
         ("local_product", lambda *case: ll.check.local_product.wrong[1][0](*case), "[[1.0], [-1.0]], [[1.0, -1.0]], m"),
-        ("one_undecided_unit", [0.1, 3.0], "three finite coordinates"),
-        ("one_undecided_unit", [0.1, float("nan"), 3.0], "three finite coordinates"),
-        ("one_undecided_unit", "a", "three finite coordinates; got a"),
+        ("one_unstable_unit", [0.1, 3.0], "three finite coordinates"),
+        ("one_unstable_unit", [0.1, float("nan"), 3.0], "three finite coordinates"),
+        ("one_unstable_unit", "a", "three finite coordinates; got a"),
     ],
 )
 def test_wrong(check, answer, said):
