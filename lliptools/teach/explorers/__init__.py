@@ -9,7 +9,8 @@ from importlib import import_module
 from lliptools.teach.shared.example import Example
 
 _FOLDERS = [import_module(f"{__name__}.{folder.name}") for folder in pkgutil.iter_modules(__path__)]
-_CLASSES = {name: found for folder in _FOLDERS for name, found in vars(folder).items() if name.endswith("Explorer")}
+_NAMES = ("Explorer", "Playground")
+_CLASSES = {name: found for folder in _FOLDERS for name, found in vars(folder).items() if name.endswith(_NAMES)}
 _EXAMPLES = [pair for folder in _FOLDERS for pair in folder.EXAMPLES.items()]
 
 # In the order of the course.

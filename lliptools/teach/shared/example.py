@@ -21,7 +21,7 @@ class Example:
     """An explorer, made when it is asked for, and the control that tells its story when it is moved.
 
     * lesson: the notebook that it belongs to
-    * control: its name
+    * control: its name; empty for what has no slider to be moved, whose page is made otherwise
     * still: the low, the middle and the high position that stand for it where nothing moves
     * every: one of how many positions is on its page of the gallery
     """
@@ -29,7 +29,7 @@ class Example:
     lesson: int
     title: str
     question: str
-    make: Callable[[], Explorer]
+    make: Callable[[], Any]
     control: str
     still: tuple[Any, Any, Any]
     every: int = 1

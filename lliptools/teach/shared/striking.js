@@ -38,7 +38,8 @@ export class Striking {
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.sized = new ResizeObserver(() => this.redraw());
     this.sized.observe(this.canvas);
-    this.themed = onTheme(() => this.setMatrices(this.matrices));
+    this.themed = onTheme(() => this.redraw());
+    this.say();
   }
 
   close() {
@@ -65,7 +66,7 @@ export class Striking {
     });
     this.canvas.setAttribute("aria-label", `What is left of the weight matrices. ${left.join("; ")}. Arrow keys: units`);
     this.redraw();
-    if (this.lit) this.say();
+    this.say();
   }
 
   kept(k) {
@@ -197,7 +198,7 @@ export class Striking {
   }
 
   say() {
-    if (!this.lit) return void (this.said.textContent = "");
+    if (!this.lit) return void (this.said.textContent = "A mark is a unit: point at it, or use the arrow keys.");
     const [layer, unit] = this.lit, { columns, values } = this.matrices[layer], after = this.matrices[layer + 1];
     const row = values.slice(unit * columns, (unit + 1) * columns);
     const column = Array.from({ length: after.rows }, (_, i) => after.values[i * after.columns + unit]);

@@ -25,17 +25,19 @@ class Layer:
     block: BlockBound
     columns: Tensor
 
-    def states(self, index: int) -> Tensor:
-        """State of every unit of one sample of the batch, by its output: (*units,)."""
+    def states(self, index: int | slice) -> Tensor:
+        """State of every unit of a sample, by its output, (*units,), or of a part of the batch, (samples, *units)."""
+        if isinstance(index, int):
+            return self.states(slice(index, index + 1))[0]
         block, activation = self.block, self.block.activation
-        slope, lower, upper = (part[index : index + 1] for part in (block.slope, block.box.lower, block.box.upper))
+        slope, lower, upper = (part[index] for part in (block.slope, block.box.lower, block.box.upper))
         if activation is None:
-            return torch.full_like(slope[0], ON, dtype=torch.int64)
+            return torch.full_like(slope, ON, dtype=torch.int64)
         least, greatest = activation.slopes(lower, upper)
-        low, high = (side[index : index + 1] for side in self.thresholds())
+        low, high = (side[index] for side in self.thresholds())
         low = torch.where(low.isinf() & high.isinf(), 0.0, low)
-        constant = torch.where(block.output.upper[index : index + 1] <= low, AT_ZERO, AT_THETA)
-        return torch.where(slope > 0, torch.where(least == greatest, ON, UNSTABLE), constant)[0]
+        constant = torch.where(block.output.upper[index] <= low, AT_ZERO, AT_THETA)
+        return torch.where(slope > 0, torch.where(least == greatest, ON, UNSTABLE), constant)
 
     def unit_box(self, index: int) -> tuple[Tensor, Tensor]:
         """What every unit is clipped from, (1, *units) twice: its pre-activation's box, or that of a larger of two."""

@@ -1,0 +1,38 @@
+"""What the browser is told of a run: its points, and one frame an epoch; and the colours of both."""
+
+from typing import Any
+
+import torch
+
+from lliptools.teach.explorers.playground.view import Epoch, Run
+from lliptools.teach.shared.striking import colors
+from lliptools.teach.shared.style import CERTIFIED, GREY, KINK, LOCAL, STATES, TINTS, UNPROVED, dark_color
+
+INKS = {"ground": "#FFFFFF", "quiet": "#5C5C5C", "line": "#C8C8C8", "kink": KINK, "certified": CERTIFIED}
+INKS |= {"unproved": UNPROVED, "local": LOCAL, "grey": GREY}
+
+
+def palette() -> list[dict[str, Any]]:
+    """The colours of a light page and of a dark one."""
+    light, dark = colors()
+    tints, points = TINTS[:2], [LOCAL, STATES[1].color]
+    light |= {**INKS, "tints": tints, "points": points}
+    dark |= {name: dark_color(color) for name, color in INKS.items()}
+    return [light, {**dark, "tints": [dark_color(tint) for tint in tints], "points": points}]
+
+
+def beginning(run: Run) -> tuple[dict[str, Any], list[bytes]]:
+    """What stays the same: the layers, and as buffers the points and their classes."""
+    first = run.settings
+    told = {"sizes": [2, *first.hidden, 2], "activation": first.activation}
+    return told, [run.x.cpu().float().numpy().tobytes(), run.y.cpu().byte().numpy().tobytes()]
+
+
+def frame(epoch: Epoch) -> tuple[dict[str, Any], bytes]:
+    """An epoch: what can be said in words, and its numbers in float32, upper bounds rounded up and radii down."""
+    parameters = torch.cat([value.flatten() for value in epoch.state.values()]).float()
+    up, low = torch.full_like(epoch.local, torch.inf).float(), torch.zeros_like(epoch.discs).float()
+    local, discs = epoch.local.float().nextafter(up), epoch.discs.float().nextafter(low)
+    head = {"number": epoch.number, "eps": epoch.eps, "everywhere": epoch.everywhere, "curves": list(epoch.curves)}
+    numbers = (parameters, local, discs, epoch.states)
+    return {**head, "words": epoch.words(), "count": len(parameters)}, b"".join(n.numpy().tobytes() for n in numbers)
