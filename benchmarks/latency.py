@@ -131,7 +131,7 @@ def import_seconds(code: str) -> float:
 
 def main() -> None:
     """The page."""
-    names = list(EXAMPLES)
+    names = [name for name, example in EXAMPLES.items() if example.control]
     torch_alone, both = import_seconds("import torch"), import_seconds("import torch, lliptools")
     rows: list[list[Any]] = []
     pages: list[list[Any]] = []

@@ -26,6 +26,8 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 def draw(browser: Browser) -> None:
     """The static twins of the explorers: low, middle and high on the control that tells the story of each."""
     for name, example in EXAMPLES.items():
+        if not example.control:
+            continue
         print("drawing", name)
         pictures = {position: figure for position, figure, _ in gallery.strip(name)[1]}
         for where, position in zip(("low", "middle", "high"), example.still, strict=True):

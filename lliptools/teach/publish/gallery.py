@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.explorers.training.figure import training
+from lliptools.teach.publish import story
 from lliptools.teach.shared.example import Example, Picture
 from lliptools.teach.shared.style import CONFIG
 from lliptools.teach.shared.transport import SCRIPTS, STYLE, pack, parts
@@ -36,11 +37,10 @@ def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     (folder / "gallery.css").write_text(_read("gallery.css") + STYLE, encoding="utf-8")
     written, cards = [], []
     for name in dict.fromkeys(names):
-        example, (control, found) = EXAMPLES[name], strip(name)
-        pictures = list(found)
+        example = EXAMPLES[name]
+        text, said = story.page(example) if name == "playground" else _page(example, *strip(name))
         written.append(folder / f"{name}.html")
-        written[-1].write_text(_page(example, control, pictures), encoding="utf-8")
-        said = pictures[len(pictures) // 2][2][0]
+        written[-1].write_text(text, encoding="utf-8")
         cards.append(
             f"<li><a href='{name}.html'>{html.escape(example.title)}</a>"
             f"<p>{html.escape(example.question)}</p><p class='said'>{html.escape(said)}</p></li>"
@@ -73,21 +73,22 @@ def _training() -> Iterator[Picture]:
         yield done, training(until).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
 
 
-def _page(example: Example, control: str, pictures: Sequence[Picture]) -> str:
-    """A page, with all its pictures inside."""
-    positions, figures, lines = zip(*pictures, strict=True)
+def _page(example: Example, control: str, found: Iterable[Picture]) -> tuple[str, str]:
+    """A page, with all its pictures inside, and what its middle one says."""
+    positions, figures, lines = zip(*found, strict=True)
     packed = pack([parts(figure) for figure in figures], ["\n".join(said) for said in lines], positions)
-    return Template(_read("gallery_page.html")).substitute(
+    text = Template(_read("gallery_page.html")).substitute(
         title=html.escape(example.title),
         question=html.escape(example.question),
         control=html.escape(control),
-        last=len(pictures) - 1,
-        start=len(pictures) // 4,
+        last=len(figures) - 1,
+        start=len(figures) // 4,
         figure=figures[0].to_json().replace("</", "<\\/"),
         config=json.dumps(CONFIG),
         parcel=base64.b64encode(packed).decode(),
         script=SCRIPTS + _read("gallery.js"),
     )
+    return text, lines[len(lines) // 2][0]
 
 
 def _read(name: str) -> str:

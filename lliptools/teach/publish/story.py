@@ -23,8 +23,8 @@ RUNS: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("by the local bound, ReLU-θ, λ", {"bound": "local", "activation": "clipped_relu", "sparsity": 0.3}, True),
 )
 WORDS = (
-    "One network of 2-16-16-2 neurons, the same points, three losses. Around every point stands the disc in which its class "
-    "is certified, by the global bound in the middle, by the local one on both sides; green where it reaches "
+    "One network of 2-16-16-2 neurons, the same points, three losses. Around every point stands the disc in which its "
+    "class is certified, by the global bound in the middle, by the local one on both sides; green where it reaches "
     "ε = {eps}. Below: the weight matrices without the rows and columns of neurons that are constant within ε of the "
     "picked point. Click a point to pick it."
 )

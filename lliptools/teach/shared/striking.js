@@ -10,8 +10,11 @@ const within = (value) => Math.min(1, Math.max(0, value)), ease = (p) => p * p *
 const small = (value) => Number(value.toPrecision(3)).toString().replace("-", "−");
 export const norm = (values) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
-// Whether the page is dark: JupyterLab says so, else the system does.
-export const isDark = () => (document.body.dataset.jpThemeLight ? document.body.dataset.jpThemeLight === "false" : night.matches);
+// Whether the page is dark: JupyterLab says so, else the system does, where the page follows it.
+export function isDark() {
+  const lab = document.body.dataset.jpThemeLight;
+  return lab ? lab === "false" : night.matches && getComputedStyle(document.documentElement).colorScheme !== "normal";
+}
 
 // Calls when the page turns dark or light; returns what ends that.
 export function onTheme(call) {
@@ -97,11 +100,10 @@ export class Striking {
 
   // Where every matrix stands, in CSS pixels.
   places() {
-    const wide = this.canvas.clientWidth, all = this.matrices, tallest = Math.max(...all.map(({ rows }) => rows));
-    const room = wide - all.length * (STRIP + GAP), across = all.reduce((sum, { columns }) => sum + Math.max(columns, 4), 0);
-    const unit = Math.min(CELL, this.height / tallest, Math.max(room, 60) / across);
+    const all = this.matrices, room = Math.max(this.canvas.clientWidth - all.length * (STRIP + GAP), 100);
+    let unit = Math.min(CELL, this.height / Math.max(...all.map(({ rows }) => rows))), x = STRIP + 2;
     const length = (count) => Math.max(unit * count, Math.min(NARROW, CELL * count));
-    let x = STRIP + 2;
+    while (unit > 0.2 && all.reduce((sum, { columns }) => sum + Math.max(length(columns), NARROW), 0) > room) unit *= 0.95;
     return all.map(({ rows, columns }) => {
       const place = { x, y: HEAD + STRIP, width: length(columns), height: length(rows) };
       x += Math.max(place.width, NARROW) + STRIP + GAP;

@@ -6,19 +6,20 @@ import torch
 
 from lliptools.teach.explorers.playground.view import Epoch, Run
 from lliptools.teach.shared.striking import colors
-from lliptools.teach.shared.style import CERTIFIED, GREY, KINK, LOCAL, STATES, TINTS, UNPROVED, dark_color
+from lliptools.teach.shared.style import CERTIFIED, KINK, LOCAL, STATES, TINTS, UNPROVED
 
-INKS = {"ground": "#FFFFFF", "quiet": "#5C5C5C", "line": "#C8C8C8", "kink": KINK, "certified": CERTIFIED}
-INKS |= {"unproved": UNPROVED, "local": LOCAL, "grey": GREY}
+LIGHT: dict[str, Any] = {"ground": "#FFFFFF", "quiet": "#5C5C5C", "line": "#C8C8C8", "kink": KINK}
+LIGHT |= {"certified": CERTIFIED, "unproved": UNPROVED, "local": LOCAL}
+LIGHT |= {"tints": TINTS[:2], "points": (LOCAL, STATES[1].color)}
+DARK: dict[str, Any] = {"ground": "#171717", "quiet": "#A8A8A8", "line": "#4A4A4A", "kink": "#6C6C6C"}
+DARK |= {"certified": "#00BD8A", "unproved": UNPROVED, "local": "#0086D1"}
+DARK |= {"tints": ("#17304A", "#6A4A17"), "points": ("#56B4E9", STATES[1].color)}
 
 
 def palette() -> list[dict[str, Any]]:
     """The colours of a light page and of a dark one."""
     light, dark = colors()
-    tints, points = TINTS[:2], [LOCAL, STATES[1].color]
-    light |= {**INKS, "tints": tints, "points": points}
-    dark |= {name: dark_color(color) for name, color in INKS.items()}
-    return [light, {**dark, "tints": [dark_color(tint) for tint in tints], "points": points}]
+    return [light | LIGHT, dark | DARK]
 
 
 def beginning(run: Run) -> tuple[dict[str, Any], list[bytes]]:

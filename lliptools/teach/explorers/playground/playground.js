@@ -2,13 +2,13 @@
 // point, the matrices near the picked one, curves, and the controls. The kernel sends one frame an epoch, all are kept.
 
 const SPAN = 1.9, REACH = 10;  // half the side of the plane, in units of the input; pixels around a point
-const WORDS = { data: "data", bound: "bound in the loss", activation: "activation", layers: "hidden layers", width: "neurons in each" };
+// name: [text, {value: its text}]
 const CHOICES = {
-  data: [["moons", "moons"], ["circles", "circles"], ["spiral", "spiral"], ["blobs", "blobs"], ["draw", "draw ✎"]],
-  layers: [["1", "1"], ["2", "2"], ["3", "3"]],
-  width: [["4", "4"], ["8", "8"], ["16", "16"], ["32", "32"]],
-  activation: [["relu", "ReLU"], ["clipped_relu", "ReLU-θ"], ["maxmin", "MaxMin"]],
-  bound: [["none", "none"], ["global", "global"], ["local", "local"]],
+  data: ["data", { moons: "moons", circles: "circles", spiral: "spiral", blobs: "blobs", draw: "draw ✎" }],
+  layers: ["hidden layers", { 1: "1", 2: "2", 3: "3" }],
+  width: ["neurons in each", { 4: "4", 8: "8", 16: "16", 32: "32" }],
+  activation: ["activation", { relu: "ReLU", clipped_relu: "ReLU-θ", maxmin: "MaxMin" }],
+  bound: ["bound in the loss", { none: "none", global: "global", local: "local" }],
 };
 const LEGEND = "green: certified at ε · pink: less far · ✕ wrong · blue lines: neurons that vary in the ball";
 // name: [text, what it is, least, largest, step, number of a position]
@@ -36,24 +36,20 @@ class Net {
     let at = 0;
     const take = (count) => parameters.subarray(at, (at += count));
     this.layers = sizes.slice(1).map((rows, k) => {
-      const [columns, last] = [sizes[k], k === sizes.length - 2];
-      return { rows, columns, weight: take(rows * columns), bias: take(rows), theta: activation === "clipped_relu" && !last && take(rows) };
+      const columns = sizes[k], clipped = activation === "clipped_relu" && k < sizes.length - 2;
+      return { rows, columns, values: take(rows * columns), bias: take(rows), theta: clipped && take(rows) };
     });
     this.paired = activation === "maxmin";
-  }
-
-  matrices() {
-    return this.layers.map(({ rows, columns, weight }) => ({ rows, columns, values: weight }));
   }
 
   // x: two Float32Arrays. The values before every activation, unit by unit, and the outputs last.
   through(x) {
     let h = x;
-    return this.layers.map(({ rows, columns, weight, bias, theta }, k) => {
+    return this.layers.map(({ rows, columns, values, bias, theta }) => {
       const found = Array.from({ length: rows }, (_, i) => {
         const z = new Float32Array(x[0].length).fill(bias[i]);
         for (let j = 0; j < columns; j++) {
-          const w = weight[i * columns + j], from = h[j];
+          const w = values[i * columns + j], from = h[j];
           for (let p = 0; p < z.length; p++) z[p] += w * from[p];
         }
         return z;
@@ -130,7 +126,7 @@ export class Stage {
     if (frame !== this.frame) {
       this.net = new Net(this.run, frame.parameters);
       this.found = this.net.through(this.grid);
-      this.striking.setMatrices(this.net.matrices());
+      this.striking.setMatrices(this.net.layers);
     }
     this.point = Math.min(point, y.length - 1);
     let at = this.point * all;
@@ -139,10 +135,10 @@ export class Stage {
     this.striking.show(this.states);
     this.radii = frame.discs.subarray(discs * y.length, (discs + 1) * y.length);
     this.frame = frame;
-    const varying = this.states.map((found) => found.filter((state) => state > 1).length), radius = this.radii[this.point];
-    this.words.textContent = !y.length ? "" : `${varying.join(" + ")} of ${all} neurons vary within ε of the picked point: L is `
-      + `${up(frame.local[this.point])} there, ${up(frame.everywhere)} everywhere. `
-      + (radius ? `Certified within ${down(radius)}.` : "Its class is wrong: nothing to certify.");
+    const varying = this.states.map((found) => found.filter((state) => state > 1).length).join(" + ");
+    const radius = this.radii[this.point], proved = radius ? `Certified within ${down(radius)}.` : "Its class is wrong.";
+    const constants = y.length && `L is ${up(frame.local[this.point])} there, ${up(frame.everywhere)} everywhere. ${proved}`;
+    this.words.textContent = y.length ? `${varying} of ${all} neurons vary within ε of the picked point: ${constants}` : "";
     this.draw();
   }
 
@@ -163,8 +159,7 @@ export class Stage {
     const outputs = this.found.at(-1), margin = outputs[1].map((value, p) => value - outputs[0][p]);
     pen.drawImage(this.tinted(margin, colors), 0, 0, size, size);
     const stroke = (path, color, width, dash = []) => {
-      Object.assign(pen, { strokeStyle: color, lineWidth: width * dot });
-      pen.setLineDash(dash.map((part) => part * dot));
+      Object.assign(pen, { strokeStyle: color, lineWidth: width * dot }).setLineDash(dash.map((part) => part * dot));
       pen.stroke(path);
     };
     const [still, moving, picked, border] = [new Path2D(), new Path2D(), new Path2D(), new Path2D()];
@@ -174,16 +169,16 @@ export class Stage {
       for (const line of this.net.bends(this.found, layer, unit)) trace(path, line, this.side);
     }));
     trace(border, margin, this.side);
-    const onCanvas = (path) => {
+    const line = (path, ...look) => {
       const scaled = new Path2D();
       scaled.addPath(path, new DOMMatrix().scale(size / (this.side - 1)));
-      return scaled;
+      stroke(scaled, ...look);
     };
-    stroke(onCanvas(still), colors.kink, 0.8);
+    line(still, colors.kink, 0.8);
     this.discs(pen, colors, place, scale, dot);
-    stroke(onCanvas(moving), colors.local, 1.6);
-    stroke(onCanvas(border), colors.ink, 2.2);
-    stroke(onCanvas(picked), colors.lit, 3);
+    line(moving, colors.local, 1.6);
+    line(border, colors.ink, 2.2);
+    line(picked, colors.lit, 3);
     for (let i = 0; i < y.length; i++) {
       const [across, down] = place(i), r = 3 * dot, shape = new Path2D();
       if (y[i]) shape.rect(across - r + 0.4, down - r + 0.4, 2 * r - 0.8, 2 * r - 0.8);
@@ -196,8 +191,8 @@ export class Stage {
       for (const side of [1, -1]) cross.moveTo(across - 5 * dot, down - side * 5 * dot), cross.lineTo(across + 5 * dot, down + side * 5 * dot);
       stroke(cross, colors.lit, 1.8);
     }
-    if (!y.length) return;
     const [ball, ring] = [new Path2D(), new Path2D()];
+    if (!y.length) return;
     ball.arc(...place(this.point), this.frame.eps * scale, 0, 7);
     ring.arc(...place(this.point), 6.5 * dot, 0, 7);
     stroke(ball, colors.local, 2.2, [6, 4]);
@@ -214,10 +209,8 @@ export class Stage {
         all.moveTo(across + radius * scale, down);
         all.arc(across, down, radius * scale, 0, 7);
       });
-      Object.assign(pen, { fillStyle: color, strokeStyle: color, lineWidth: dot, globalAlpha: reaches ? 0.3 : 0.35 });
+      Object.assign(pen, { fillStyle: color, strokeStyle: color, lineWidth: dot, globalAlpha: 0.35 }).setLineDash([]);
       pen.fill(all);
-      pen.globalAlpha = reaches ? 0.5 : 0.35;
-      pen.setLineDash([]);
       pen.stroke(all);
       pen.globalAlpha = 1;
     }
@@ -252,22 +245,21 @@ function curves(canvas, frames, shown, colors) {
   pen.fillText("0", left, tall - 5);
   pen.fillText(`epoch ${last}`, right - 44, tall - 5);
   let free = -Infinity;
-  const lines = [[1, "right", colors.ink, [2, 2]], [3, "certified, local", colors.certified, []], [2, "certified, global", colors.quiet, [6, 3]]];
-  const now = frames[shown].curves;
+  const now = frames[shown].curves, lines = [
+    [1, "right", colors.ink, [2, 2]], [3, "certified, local", colors.certified, []], [2, "certified, global", colors.quiet, [6, 3]],
+  ];
   for (const [which, , color, dash] of lines) {
-    Object.assign(pen, { strokeStyle: color, lineWidth: 2 });
-    pen.setLineDash(dash);
-    pen.beginPath();
-    frames.forEach((frame, k) => pen.lineTo(x(k), y(frame.curves[which])));
-    pen.stroke();
+    const line = new Path2D();
+    frames.forEach((frame, k) => line.lineTo(x(k), y(frame.curves[which])));
+    Object.assign(pen, { strokeStyle: color, lineWidth: 2 }).setLineDash(dash);
+    pen.stroke(line);
   }
   for (const [which, text, color] of lines.sort((one, other) => now[other[0]] - now[one[0]])) {
     free = Math.max(free + 12, y(now[which]) + 4, top + 4);
     pen.fillStyle = color;
     pen.fillText(text, right + 4, Math.min(free, tall - 2));
   }
-  pen.setLineDash([]);
-  pen.strokeStyle = colors.lit;
+  Object.assign(pen, { strokeStyle: colors.lit }).setLineDash([]);
   pen.strokeRect(x(shown), top, 0, low - top);
 }
 
@@ -287,17 +279,18 @@ export function colored(el, colors) {
 
 function render({ model, el }) {
   const colors = model.get("colors"), frames = [];
-  let run = null, shown = 0, follows = true, brush = null;
+  let run = null, shown = 0, brush = null, painting = 0;
   const box = el.appendChild(make("div", { className: "lp" }));
   const button = (text, title, press) => make("button", { type: "button", textContent: text, title, onclick: press });
-  const play = button("▶ play", "train epoch by epoch", () => model.send({ do: model.get("playing") ? "pause" : "play" }));
+  const tell = (what) => () => model.send({ do: what });
+  const play = button("▶ play", "train epoch by epoch", () => tell(model.get("playing") ? "pause" : "play")());
   const scrub = make("input", { type: "range", min: 0, max: 0, value: 0, title: "all epochs that are recorded" });
   scrub.setAttribute("aria-label", "epoch");
   scrub.oninput = () => show(scrub.valueAsNumber);
   const epoch = make("output", { className: "small" }), seed = make("output"), device = make("span", { className: "small" });
   const step = (by) => () => set({ seed: Math.max(0, model.get("settings").seed + by) });
-  const bar = make("div", { className: "bar" }, play, button("step", "one epoch", () => model.send({ do: "step" })),
-    button("restart", "from fresh weights", () => model.send({ do: "restart" })), scrub, epoch,
+  const bar = make("div", { className: "bar" }, play, button("step", "one epoch", tell("step")),
+    button("restart", "from fresh weights", tell("restart")), scrub, epoch,
     make("span", { className: "small", textContent: "seed" }), button("‹", "seed before", step(-1)), seed, button("›", "next seed", step(1)), device);
   const verdict = make("div", { className: "verdict" }), call = make("code", { tabIndex: 0 });
   verdict.setAttribute("role", "status");
@@ -306,10 +299,10 @@ function render({ model, el }) {
   const set = (given) => model.send({ set: given });
 
   const pressed = {}, sliders = {};
-  for (const [name, options] of Object.entries(CHOICES)) {
-    const group = make("fieldset", { className: "group" }, make("legend", { textContent: WORDS[name] }));
-    pressed[name] = options.map(([value, text]) => [value, group.appendChild(button(text, `${WORDS[name]}: ${value}`, () => choose(name, value)))]);
-    left.append(group);
+  for (const [name, [title, options]] of Object.entries(CHOICES)) {
+    const group = left.appendChild(make("fieldset", { className: "group" }, make("legend", { textContent: title })));
+    const added = ([value, text]) => [value, group.appendChild(button(text, `${title}: ${text}`, () => choose(name, value)))];
+    pressed[name] = Object.entries(options).map(added);
   }
   const brushes = make("div", { className: "group" }, ...["● class 0", "■ class 1"].map((text, label) => button(text, "click in the plane", () => ((brush = label), update()))));
   left.firstChild.append(brushes);
@@ -361,14 +354,13 @@ function render({ model, el }) {
   function show(number) {
     const frame = frames[number];
     if (!run || !frame) return;
-    [shown, follows] = [number, number === frames.length - 1];
+    shown = number;
     stage.show(frame, model.get("point"), Number(model.get("settings").bound !== "global"));
     [scrub.max, scrub.value, epoch.textContent] = [frames.length - 1, number, `epoch ${number}`];
     verdict.textContent = model.get("trouble") || frame.words;
     curves(graph, frames, shown, colored(box, colors));
   }
 
-  let painting = 0;
   function paint() {
     painting ||= requestAnimationFrame(() => {
       painting = 0;
@@ -383,21 +375,21 @@ function render({ model, el }) {
       run = { ...message.start, x: new Float32Array(whole[0]), y: new Uint8Array(whole[1]) };
       frames.length = 0;
       stage.start(run);
-      follows = true;
+      shown = 0;
     } else if (run && message.frame.number <= frames.length) {
       frames[message.frame.number] = unpacked(message.frame, whole[0], 0, run);
       if (message.frame.number === frames.length - 1) paint();
     }
   }
 
-  const again = () => show(Math.min(shown, frames.length - 1)), said = "change:settings change:playing change:call change:device";
+  const again = () => show(shown), said = "change:settings change:playing change:call change:device";
   const themed = onTheme(again);
   model.on("msg:custom", told);
   model.on(said, update);
   model.on("change:point change:trouble", again);
   colored(box, colors);
   update();
-  model.send({ do: "tell" });
+  tell("tell")();
   return () => {
     model.off("msg:custom", told);
     model.off(said, update);
