@@ -93,7 +93,7 @@ def certify(
         values = at_center(blocks, Center(center, torch.zeros_like(center)))
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
         found = (with_centre(bound) if centred else bound)(net, x, eps)
-        check_bound(found, radius)
+        check_bound(found, radius, values[-1].value)
         fall, radii = None, shell_radii(radius, shells)
         if shells > 1:
             fallen, each = falls(bound, net, x, y, radii)

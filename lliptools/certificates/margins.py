@@ -11,10 +11,23 @@ from lliptools.norms.rounding import enclosed, unit
 __all__ = ["check_bound", "largest_change", "margin_error", "margins", "own_class", "smallest_margin"]
 
 TINY = torch.finfo(torch.float64).tiny
+SAME = 1e-9  # relatively: how far outputs may differ that are added up in another order
 
 
-def check_bound(found: Bound, radius: Tensor) -> None:
-    """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,)."""
+def check_bound(found: Bound, radius: Tensor, outputs: Tensor | None = None) -> None:
+    """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,).
+
+    outputs: (batch, classes) of the network at the centres, which a bound of other points does not have.
+    """
+    if outputs is not None and found.outputs is not None:
+        near = SAME * outputs.abs().amax().nan_to_num().item()
+        if found.outputs.shape != outputs.shape or not found.outputs.isclose(outputs, 0, near, equal_nan=True).all():
+            raise InvalidInput(
+                expected="a bound of net at x",
+                got="a Bound whose outputs are not net(x)",
+                cause="one of other points or of another network",
+                next_step="let the bound function compute it of the net and the x that it is given",
+            )
     if not (found.eps >= radius).all():
         raise InvalidInput(
             expected=f"a bound on the ball of radius {radius.max().item():g}",

@@ -8,6 +8,7 @@ from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.modules import without_softmax
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.programs import read_program
 from lliptools.nets.reading import read_blocks
@@ -40,4 +41,5 @@ __all__ = [
     "provenance",
     "read_blocks",
     "read_program",
+    "without_softmax",
 ]

@@ -65,15 +65,15 @@ def summed(one: LinearMap, other: LinearMap) -> LinearMap | None:
     if one.rows * one.columns > LARGEST_MATRIX:
         return None
     (matrix, error), (added, more) = _entries(one), _entries(other)
-    total = matrix + added
+    size = matrix.detach().abs() + added.detach().abs()  # of what the network itself adds up, which may cancel here
     shifts = [part.bias.expand(part.out_shape) for part in (one, other)]
     bias_error = one.bias_error + other.bias_error + 2 * UNIT * (shifts[0].abs() + shifts[1].abs()).detach()
     return LinearMap(
-        (Dense(total, one.in_shape),),
+        (Dense(matrix + added, one.in_shape),),
         shifts[0] + shifts[1],
         one.in_shape,
         one.out_shape,
-        matrix_error=error + more + 2 * UNIT * total.detach().abs(),
+        matrix_error=error + more + 2 * UNIT * size,
         relative_error=UNIT,
         bias_error=bias_error,
     )

@@ -27,7 +27,7 @@ PROBABILITIES = Refusal(
     lambda layer: True,
     "",
     "probabilities, which keep the order of the outputs: margins and labels are read before them",
-    "drop it where it is the last layer: net = net[:-1]",
+    "drop it where it ends the network: net = lliptools.nets.without_softmax(net, x)",
 )
 REFUSED: dict[type[nn.Module], Refusal] = {
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm), BY_SAMPLE),
@@ -81,20 +81,24 @@ def is_tampered(module: nn.Module) -> bool:
 
 def check_network(net: nn.Module, what: str = "the network") -> None:
     """Raise UnsupportedLayer unless a network, or a block of one, is a module without hooks of its own."""
-    if not isinstance(net, nn.Module) or _hooked(net) or (type(net) is nn.Sequential and is_tampered(net)):
-        hooked = isinstance(net, nn.Module)
+    module = isinstance(net, nn.Module)
+    at = _hooked(net) if module else None
+    if not module or at is not None:
         raise UnsupportedLayer(
             expected=f"a torch.nn.Module of {READABLE}",
-            got=f"{what} of type {type(net).__name__}" + (" with a forward hook" if hooked else ""),
-            cause="a function, or another kind of model" if not hooked else "a hook may compute anything",
-            next_step="remove the hooks" if hooked else "write it as a torch.nn.Module",
+            got=f"{what} of type {type(net).__name__}{f' with a forward hook{at}' if module else ''}",
+            cause="a hook may compute anything" if module else "a function, or another kind of model",
+            next_step="remove it" if module else "write it as a torch.nn.Module",
         )
 
 
-def _hooked(net: nn.Module) -> bool:
-    """Whether a part with a forward method of its own, or one in such a part, has hooks that are not torch's own."""
-    inside = net.modules() if is_own(net) else ()
-    return not all(_of_torch(hook) for part in inside for hook in _hooks(part))
+def _hooked(net: nn.Module) -> str | None:
+    """Where in a network, or in parts of it that are read by their operations, there is a hook that is not torch's."""
+    if type(net) is nn.Sequential and is_tampered(net):
+        return ""
+    inside = net.named_modules() if is_own(net) else ()
+    found = (name for name, part in inside if not all(map(_of_torch, _hooks(part))))
+    return next((f" on {name}" if name else "" for name in found), None)
 
 
 def _hooks(layer: nn.Module) -> list[object]:

@@ -14,7 +14,7 @@ from lliptools.nets.operators import Shape
 from lliptools.nets.programs import layers_of
 from lliptools.nets.registry import READABLE
 
-__all__ = ["read_module"]
+__all__ = ["read_module", "without_softmax"]
 
 EXAMPLE = 2  # samples with which a module is followed
 
@@ -45,6 +45,23 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
             cause="steps that depend on the values of the input, or that are no operations of torch",
             next_step="make net(x) work for a batch x, and write such steps as operations of torch",
         ) from error
+
+
+def without_softmax(net: nn.Module, x: Tensor) -> nn.Sequential:
+    """The network without the softmax over its outputs, or its logarithm, in which it ends: their order stays.
+
+    * net: any module that can be read. x: a batch, of which the shape counts. Returns copies, in float64.
+    * Raises InvalidInput where it ends in something else, UnsupportedLayer for operations that cannot be read.
+    """
+    layers = list(read_module(net, tuple(x.shape[1:])))
+    if not (layers and isinstance(layers[-1], nn.Softmax | nn.LogSoftmax)):
+        raise InvalidInput(
+            expected="a network that ends in a softmax",
+            got=type(layers[-1]).__name__ if layers else "no layer",
+            cause="none, or one over other axes",
+            next_step="bound net itself",
+        )
+    return nn.Sequential(*layers[:-1])
 
 
 def _check_runs(net: nn.Module, example: Tensor) -> None:

@@ -245,6 +245,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "HardSwish": lambda _, x: F.hardswish(x),
     "Identity": lambda _, x: x,
     "LeakyRelu": lambda options, x: F.leaky_relu(x, options.get("alpha", 0.01)),
+    "LogSoftmax": lambda options, x: F.log_softmax(x, options.get("axis", -1)),
     "MatMul": lambda _, x, y: x @ y,
     "Max": _folding(torch.maximum),
     "MaxPool": _largest,

@@ -31,11 +31,12 @@ DESCRIBED = {  # of a value only its shape and precision matter
     *(torch.ops.aten.new_zeros.default, torch.ops.aten.new_ones.default, torch.ops.aten.new_full.default),
     torch.ops.aten.type_as.default,
 }
+LAST = {torch.ops.aten.softmax.int: nn.Softmax, torch.ops.aten.log_softmax.int: nn.LogSoftmax}  # read at the end
 REPLACE_OPERATION = "replace it, or bound the network without it"
 EVALUATE = "call net.eval() first"
 HINTS = {  # by a part of an operation's name
     **dict.fromkeys(("dropout", "bernoulli", "_native_batch_norm_legit", "rrelu"), EVALUATE),
-    "softmax": "drop it: margins are read before it, and it changes no prediction",
+    "softmax": "it can only end a network, from which lliptools.nets.without_softmax(net, x) drops it",
     "group_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
     "layer_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
 }
@@ -182,6 +183,9 @@ class _Reader(fx.Interpreter):
             return super().call_function(target, tuple(given), kwargs)
         if target is KEPT and isinstance(args[0], Value):
             return args[0].then(layer_at(args[1]))
+        ends = target in LAST and [user.op for user in self.node.users] == ["output"]
+        if ends and len(args[0].shape) == 1 and args[1] in (1, -1):
+            return args[0].then(LAST[target](1))
         for read in (self.joining, self.chained, self.general):
             found = read(target, args, kwargs)
             if found is not None:

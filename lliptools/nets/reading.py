@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
@@ -81,7 +81,7 @@ class _Reader:
             found = read_module(layer, self.shape)
         except UnsupportedLayer as error:
             raise error.within(name) from error
-        for at, part in _layers(found, self.values, f"{name.removeprefix('layer ')} > "):
+        for at, part in _layers(found, self.values, _inside(name)):
             self.read(part, at)
 
     def append(self, layer: LinearMap) -> None:
@@ -146,7 +146,7 @@ class _Reader:
         layers = block if type(block) is nn.Sequential else nn.Sequential(block)
         _check_input_kept(layers, name)
         found = _Reader(self.dtype, self.device, self.shape, self.values, linear)
-        for at, part in _layers(layers, self.values, f"{name.removeprefix('layer ')} > "):
+        for at, part in _layers(layers, self.values, _inside(name)):
             found.read(part, at)
         return found
 
@@ -168,8 +168,10 @@ def read_blocks(
       shapes do not fit or a parameter is not finite.
     """
     check_network(net)
-    if dtype == torch.float64 and home(device_of(net)) != device_of(net):
-        net = deepcopy(net).to(home(device_of(net)))
+    there = home(device_of(net)) if dtype == torch.float64 else device_of(net)
+    if there != device_of(net) or any(map(Tensor.is_inference, (*net.parameters(), *net.buffers()))):
+        with torch.inference_mode(False):  # where tensors of that mode become ordinary ones
+            net = deepcopy(net).to(there)
     reader = _Reader(dtype, device_of(net), tuple(input_shape), values)
     for name, layer in _layers(net, values) if type(net) is nn.Sequential else [_whole(net, values)]:
         reader.read(layer, name)
@@ -192,6 +194,11 @@ def _whole(net: nn.Module, values: bool) -> tuple[str, nn.Module]:
     if not is_own(net):
         check_layer(net, name, values=values)
     return name, net
+
+
+def _inside(name: str) -> str:
+    """What stands before the names of layers inside of one; nothing for those of the whole network."""
+    return f"{name.removeprefix('layer ')} > " if name.startswith("layer ") else ""
 
 
 def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -236,7 +236,7 @@ def _names(table: dict[type[nn.Module], Reading]) -> str:
     )
 
 
-READABLE = "layers and operations that docs/supported.md lists, as does lliptools.nets.SUPPORTED"
+READABLE = "what docs/supported.md lists"
 SUPPORTED = (
     f"a torch.nn.Sequential of {_names(LINEAR)}, {_names(CONTAINERS)}, the layers of lliptools.layers, and the "
     f"activations {_names(ACTIVATIONS)}"

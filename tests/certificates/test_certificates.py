@@ -275,3 +275,11 @@ def test_attack_stays_in_the_ball_and_finds_what_is_there():
     adversarial = pgd(net, x, y, 1.0)
     assert (adversarial - x).norm() <= 1.0
     torch.testing.assert_close(smallest_margin(net(adversarial), y), torch.zeros(1).double(), atol=1e-6, rtol=0)
+
+
+def test_a_bound_of_other_points_is_refused():
+    net, x = ll.nets.mlp(3, 8, 3).double(), torch.rand(2, 3).double()
+    y = net(x).argmax(dim=1)
+    with pytest.raises(ll.InvalidInput, match="whose outputs are not net"):
+        ll.certify(net, x, y, 0.01, bound=lambda net, x, eps: ll.local_bound(net, x + 0.1, eps))
+    assert ll.certify(net, x, y, 1e-6, bound=lambda net, x, eps: ll.local_bound(net, x, 2 * eps)).holds.all()

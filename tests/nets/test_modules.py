@@ -204,7 +204,9 @@ def test_an_attribute_that_forward_sets_is_set_back():
 
 REFUSED = {
     "a choice by the input": (lambda m, x: m.a(x) if x.sum() > 0 else -m.a(x), "torch.export can follow|says"),
-    "a softmax": (lambda m, x: m.a(x).softmax(1), r"aten\.softmax\.int as softmax in the network .*drop it"),
+    "a softmax": (lambda m, x: m.a(x).softmax(1), r"Softmax.*without_softmax"),
+    "a softmax inside": (lambda m, x: m.b(m.a(x).softmax(1)), r"aten\.softmax\.int as softmax in the network "),
+    "a softmax over parts": (lambda m, x: m.a(x).view(2, 2, 2).softmax(1), r"aten\.softmax\.int"),
     "attention": (lambda m, x: m.a(x) * m.b(x), r"aten\.mul\.Tensor"),
     "normalised by the sample": (lambda m, x: F.layer_norm(m.a(x), (4,)), "layer_norm .*deviation"),
     "random": (lambda m, x: m.a(x) + torch.randn(4), "from call to call"),
@@ -258,5 +260,41 @@ def test_no_gradient_is_promised():
 def test_hooks_are_refused():
     net = own(lambda m, x: m.a(x), a=nn.Linear(4, 4))
     net.a.register_forward_hook(lambda module, inputs, output: 2 * output)
-    with pytest.raises(ll.UnsupportedLayer, match="forward hook"):
+    with pytest.raises(ll.UnsupportedLayer, match="forward hook on a:"):
         ll.local_bound(net, torch.rand(1, 4), 0.1)
+
+
+@pytest.mark.parametrize("end", ["softmax", "log_softmax"])
+def test_a_softmax_at_the_end_is_left_out_on_request(end):
+    net, x = own(lambda m, x: getattr(m.b(m.a(x).relu()), end)(-1), **layers()).double(), torch.rand(2, 4).double()
+    plain = ll.nets.without_softmax(net, x)
+    torch.testing.assert_close(getattr(plain(x), end)(1), net(x), rtol=1e-12, atol=1e-12)
+    layered = nn.Sequential(net.a, nn.ReLU(), nn.Sequential(net.b, nn.Softmax(dim=1)))
+    torch.testing.assert_close(ll.nets.without_softmax(layered, x)(x), plain(x), rtol=1e-12, atol=1e-12)
+    with pytest.raises(ll.InvalidInput, match="got Linear"):
+        ll.nets.without_softmax(plain, x)
+
+
+def test_networks_that_were_built_in_inference_mode_are_read():
+    with torch.inference_mode():
+        net, x = own(lambda m, x: m.b(m.a(x).relu()) / 2, **layers()).double(), torch.rand(2, 4).double()
+    for part in (net, nn.Sequential(net.a, nn.ReLU(), net.b)):
+        found = ll.local_bound(part, x, 0.1).value
+        assert (ll.sampled_bound(part, x, 0.1, samples=8, steps=1).value <= found).all()
+
+
+@pytest.mark.parametrize("change", ["in place", "data", "state", "step"])
+def test_changed_weights_are_read_anew(change):
+    net, x = own(lambda m, x: m.b(m.a(x).relu()), **layers()).double(), torch.rand(2, 4).double()
+    before = ll.local_bound(net, x, 0.1).value
+    if change == "in place":
+        with torch.no_grad():
+            net.b.weight.mul_(2)
+    elif change == "data":
+        net.b.weight.data.mul_(2)
+    elif change == "state":
+        net.load_state_dict({**net.state_dict(), "b.weight": 2 * net.b.weight})
+    else:
+        net.b.weight.grad = -net.b.weight.detach().clone()
+        torch.optim.SGD([net.b.weight], lr=1.0).step()
+    torch.testing.assert_close(ll.local_bound(net, x, 0.1).value, 2 * before)
