@@ -26,7 +26,7 @@ from lliptools.training import Recipe
 
 LINES = Path(__file__).parent / "results" / "certified.jsonl"
 FAMILIES = (
-    *("digits-0.5", "digits-0.3", "mnist-mlp-0.1", "mnist-mlp-0.3", "mnist-mlp-1.58"),
+    *("digits-0.5", "digits-0.3", "digits-0.1", "mnist-mlp-0.1", "mnist-mlp-0.3", "mnist-mlp-1.58"),
     *("mnist-maxmin", "mnist-small"),
 )
 KINDS = ("standard", "global", "local", "clipped", "sparse", "global, equal time")

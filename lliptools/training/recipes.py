@@ -144,6 +144,7 @@ def _families() -> Iterator[Recipe]:
     ten: dict[str, Any] = {"epochs": 10, "batch_size": 256}
     small: dict[str, Any] = {"sparsity": 0.1, "batch_size": 256, "norm_steps": 2, "measured": 250}
     cifar_radii = (36 / 255, 72 / 255, 108 / 255)
+    yield from _family("digits-0.1", digits, MLP, 0.1, 0.3, sparsity=3.0, epochs=60)
     yield from _family("digits-0.3", digits, MLP, 0.3, 0.3, epochs=60)
     yield from _family("digits-0.5", digits, MLP, 0.5, 0.3, epochs=60)
     yield from _family("mnist-mlp-0.1", mnist, MNIST_MLP, 0.1, 0.1, **ten)

@@ -36,6 +36,7 @@ def test_the_tutorials_are_there():
         "06_certified_training",
         "07_one_lipschitz_by_design",
         "08_lattice_and_capstone",
+        "09_your_network",
     ]
 
 
