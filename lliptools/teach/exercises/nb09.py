@@ -34,8 +34,7 @@ class PoolConstant(Exercise):
     def cases(self, seed: int) -> Iterator[tuple[int, int]]:
         """Windows that overlap, that touch and that leave gaps; then random ones."""
         yield from ((3, 2), (2, 2), (2, 1), (2, 3))
-        for size, stride in torch.randint(1, 12, (8, 2), generator=torch.Generator().manual_seed(seed)).tolist():
-            yield size, stride
+        yield from torch.randint(1, 12, (8, 2), generator=torch.Generator().manual_seed(seed)).tolist()
 
     def check(self, answer: Answer, size: int, stride: int) -> None:
         case, truth = self.described(size, stride), self.reference(size, stride)
