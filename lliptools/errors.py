@@ -1,4 +1,4 @@
-"""The two errors of the library. Each says what came, the likely cause, the next step and what was expected."""
+"""The two errors of the library. Each takes what was expected, what came, the likely cause and the next step."""
 
 __all__ = ["InvalidInput", "UnsupportedLayer"]
 
@@ -10,14 +10,14 @@ def _sentence(expected: str, got: str, cause: str, next_step: str) -> str:
 class InvalidInput(ValueError):
     """An argument from which no true number can be computed."""
 
-    def __init__(self, *, expected: str, got: str, cause: str, next_step: str) -> None:
+    def __init__(self, expected: str, got: str, cause: str, next_step: str) -> None:
         super().__init__(_sentence(expected, got, cause, next_step))
 
 
 class UnsupportedLayer(TypeError):
     """A network, or a layer of it, for which no rule is known."""
 
-    def __init__(self, *, expected: str, got: str, cause: str, next_step: str) -> None:
+    def __init__(self, expected: str, got: str, cause: str, next_step: str) -> None:
         super().__init__(f"{got}: {cause}. Next step: {next_step}. Expected {expected}.")
         self.said = {"expected": expected, "got": got, "cause": cause, "next_step": next_step}
 

@@ -172,12 +172,8 @@ class Activation(nn.Module):
             except RuntimeError:
                 fits = False
             if not fits:
-                raise InvalidInput(
-                    expected=f"{which} of {name} of a shape that broadcasts over the {shape} units of a sample",
-                    got=f"shape {tuple(tensor.shape)}",
-                    cause="thresholds made for a layer of another width",
-                    next_step="one number for all, one per unit, or one per channel as shape (channels, 1, 1)",
-                )
+                why = "a layer of another width", "one number, one per unit, or (channels, 1, 1)"
+                raise InvalidInput(f"{which} of {name} that broadcasts over {shape}", f"{tuple(tensor.shape)}", *why)
 
     def plain(self) -> nn.Module:
         """The same in torch's own operations, for lliptools.export: itself, unless a class says otherwise."""

@@ -39,12 +39,8 @@ def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool
     * Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
     """
     if len(sizes) < 2 or min(sizes) < 1:
-        raise InvalidInput(
-            expected="at least two layer sizes, each 1 or more",
-            got=f"{sizes}",
-            cause="the input or output size was left out",
-            next_step="for example mlp(64, 128, 10)",
-        )
+        why = "the input or output size was left out", "for example mlp(64, 128, 10)"
+        raise InvalidInput("at least two layer sizes, each 1 or more", f"{sizes}", *why)
     _check_activation(activation)
     layers: list[nn.Module] = [nn.Flatten()] if flatten else []
     for width, following in pairwise(sizes[:-1]):
@@ -67,12 +63,8 @@ def cnn(
     * Raises InvalidInput for another name or activation, and for another number of pairs.
     """
     if name not in CONVOLUTIONAL:
-        raise InvalidInput(
-            expected=f"a network of {', '.join(CONVOLUTIONAL)}",
-            got=repr(name),
-            cause="a spelling that differs",
-            next_step='cnn("6C2F", (3, 32, 32))',
-        )
+        why = "a spelling that differs", 'cnn("6C2F", (3, 32, 32))'
+        raise InvalidInput(f"a network of {', '.join(CONVOLUTIONAL)}", repr(name), *why)
     _check_activation(activation)
     convolutions, widths = CONVOLUTIONAL[name]
     thetas = _one_each(theta, len(convolutions) + len(widths), activation)
@@ -94,12 +86,8 @@ def cnn(
 
 def _check_activation(activation: str) -> None:
     if activation not in {"relu", "clipped_relu", "maxmin", "clipped_maxmin"}:
-        raise InvalidInput(
-            expected='activation "relu", "clipped_relu", "maxmin" or "clipped_maxmin"',
-            got=repr(activation),
-            cause="a spelling that differs, or an activation without a rule",
-            next_step='mlp(64, 128, 10, activation="clipped_relu")',
-        )
+        why = "a spelling that differs, or an activation without a rule", 'mlp(64, 128, 10, activation="clipped_relu")'
+        raise InvalidInput('activation "relu", "clipped_relu", "maxmin" or "clipped_maxmin"', repr(activation), *why)
 
 
 def _one_each(
@@ -108,12 +96,8 @@ def _one_each(
     if isinstance(theta, int | float):
         return iter([float(theta)] * count)
     if len(theta) != count or activation != "clipped_maxmin":
-        raise InvalidInput(
-            expected=f'one number, or for activation="clipped_maxmin" {count} pairs (theta_max, theta_min)',
-            got=f"{len(theta)} values for {activation!r}",
-            cause="the thresholds of another network",
-            next_step="pass one number for all",
-        )
+        why = "the thresholds of another network", "pass one number for all"
+        raise InvalidInput(f"one number, or {count} pairs of clipped_maxmin", f"{len(theta)} for {activation!r}", *why)
     return iter([(float(high), float(low)) for high, low in theta])
 
 

@@ -119,12 +119,8 @@ class Checked(Activation):
             raise self._false("a function of every unit by itself", "units that change the values of others")
 
     def _false(self, expected: str, got: str) -> InvalidInput:
-        return InvalidInput(
-            expected=f"of {type(self.layer).__name__}: {expected}",
-            got=got,
-            cause="a rule for another function, or one that does not know boxes which reach to -inf or inf",
-            next_step="test its image and slopes at ends of ±inf, at equal ends and around every bend",
-        )
+        why = "a rule for another function, or for finite boxes only", "test image and slopes at ±inf and around bends"
+        return InvalidInput(f"of {type(self.layer).__name__}: {expected}", got, *why)
 
 
 def _as_precise(found: Tensor, like: Tensor) -> bool:

@@ -21,12 +21,8 @@ __all__ = [
 def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
     """The labels, checked: integers of shape (batch,) in 0 … classes − 1. Raises InvalidInput for anything else."""
     if classes < 2:
-        raise InvalidInput(
-            expected="a network with at least two outputs",
-            got=f"{classes}",
-            cause="a single score, which has no margin",
-            next_step="give the network one output per class",
-        )
+        why = "a single score, which has no margin", "give the network one output per class"
+        raise InvalidInput("a network with at least two outputs", f"{classes}", *why)
     integers = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
     wrong = None
     if not integers or y.layout != torch.strided:
@@ -39,7 +35,7 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
         wrong = got, "labels that start at 1, or a network for fewer classes", "check which classes the outputs are of"
     if wrong is not None:
         expected = f"y as an integer tensor of shape ({batch},) with classes 0 to {classes - 1}"
-        raise InvalidInput(expected=expected, got=wrong[0], cause=wrong[1], next_step=wrong[2])
+        raise InvalidInput(expected, wrong[0], wrong[1], wrong[2])
     return found
 
 
@@ -53,26 +49,14 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
             raise TypeError("not a number")
         radius = torch.as_tensor(eps, dtype=torch.float64, device=x.device).detach()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise InvalidInput(
-            expected="eps as a number, or a tensor of one radius per point",
-            got=repr(eps)[:80],
-            cause="a value that is not a number",
-            next_step="pass a float",
-        ) from error
+        why = "a value that is not a number", "pass a float"
+        raise InvalidInput("eps as a number, or a tensor of one radius per point", repr(eps)[:80], *why) from error
     if radius.shape not in {torch.Size([]), torch.Size([len(x)])}:
-        raise InvalidInput(
-            expected=f"eps as one number or a tensor of shape ({len(x)},), one radius per point",
-            got=f"shape {tuple(radius.shape)}",
-            cause="radii of another batch",
-            next_step="to try many radii at one point, pass x.expand(len(eps), -1)",
-        )
+        why = "radii of another batch", "to try many radii at one point, pass x.expand(len(eps), -1)"
+        raise InvalidInput(f"eps as one number or of shape ({len(x)},)", f"shape {tuple(radius.shape)}", *why)
     if not (radius >= 0).all():
-        raise InvalidInput(
-            expected="eps >= 0",
-            got=f"{radius[~(radius >= 0)].flatten()[0]:g}" if radius.dim() else f"{radius:g}",
-            cause="a radius below 0 or not a number",
-            next_step="pass the radius of the ball around x, in the units of x",
-        )
+        why = "a radius below 0 or not a number", "pass the radius of the ball around x, in the units of x"
+        raise InvalidInput("eps >= 0", f"{radius[~(radius >= 0)].flatten()[0]:g}", *why)
     if not (isinstance(eps, float) or (isinstance(eps, Tensor) and eps.is_floating_point())):
         # What is neither whole nor of floating point may have been rounded, to a smaller ball.
         whole = (radius == radius.round()) & (radius < 2**53)
@@ -85,76 +69,48 @@ def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
     if domain is None:
         return
     if not (isinstance(domain, tuple) and len(domain) == 2 and all(_is_end(end) for end in domain)):
-        raise InvalidInput(
-            expected="a domain as a tuple (low, high) of two numbers",
-            got=repr(domain)[:80],
-            cause="one number, or tensors",
-            next_step="pass (0.0, 1.0) for pixels",
-        )
+        why = "one number, or tensors", "pass (0.0, 1.0) for pixels"
+        raise InvalidInput("a domain as a tuple (low, high) of two numbers", repr(domain)[:80], *why)
     low, high = domain
     if not (low < high and (x >= low).all() and (x <= high).all()):
-        raise InvalidInput(
-            expected="a domain (low, high) that contains every value of x",
-            got=f"{domain} for values from {x.min().item():g} to {x.max().item():g}",
-            cause="inputs that were normalised after the domain was noted",
-            next_step="pass the range of x in the units that the network sees",
-        )
+        why = "inputs that were normalised afterwards", "pass the range in the units of x"
+        raise InvalidInput("(low, high) around x", f"{domain} for {x.min().item():g} to {x.max().item():g}", *why)
 
 
 def check_stages(domain: object, norm: object) -> None:
     """Raises InvalidInput unless a domain can start and a norm can be called."""
     if not callable(getattr(domain, "start", None)) or not (norm is None or callable(norm)):
-        raise InvalidInput(
-            expected="domain as a domain such as Interval & Ball, norm as a function",
-            got=f"{domain!r:.40}, {norm!r:.40}",
-            cause="the name of a method, or a pair (low, high), for which there is Interval.confined",
-            next_step="pass lliptools.domains.Interval, or lliptools.bounds.exact_norm itself",
-        )
+        why = "a name, or a pair (low, high)", "pass Interval.confined(low, high), or bounds.exact_norm itself"
+        raise InvalidInput("a domain as Interval & Ball, norm as a function", f"{domain!r:.40}, {norm!r:.40}", *why)
 
 
 def check_steps(steps: int) -> None:
     """Raises InvalidInput for anything but a whole number >= 0."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise InvalidInput(
-            expected="steps as a whole number >= 0",
-            got=repr(steps)[:80],
-            cause="a radius or a tolerance in the place of the steps",
-            next_step="0 for the closed form, 8 for a better bound, 60 for the best",
-        )
+        why = "a radius or a tolerance in the place of the steps", "0 for the closed form, 8 or 60 for a better bound"
+        raise InvalidInput("steps as a whole number >= 0", repr(steps)[:80], *why)
 
 
 def check_tolerance(tolerance: float) -> None:
     """Raises InvalidInput unless 1e-12 <= tolerance < 1."""
     if not isinstance(tolerance, float) or not 1e-12 <= tolerance < 1:
-        raise InvalidInput(
-            expected="a relative tolerance from 1e-12 to below 1",
-            got=f"{tolerance}",
-            cause="an absolute tolerance, or a percentage",
-            next_step="leave it at its default",
-        )
+        why = "an absolute tolerance, or a percentage", "leave it at its default"
+        raise InvalidInput("a relative tolerance from 1e-12 to below 1", f"{tolerance}", *why)
 
 
 def check_probability(delta: float) -> None:
     """Raises InvalidInput unless 0 < delta < 1."""
     if isinstance(delta, bool) or not isinstance(delta, float) or not 0 < delta < 1:
-        raise InvalidInput(
-            expected="delta as a probability between 0 and 1, both left out",
-            got=repr(delta)[:80],
-            cause="a certainty that no random start gives, or a percentage",
-            next_step="leave it at 1e-9",
-        )
+        why = "a certainty that no random start gives, or a percentage", "leave it at 1e-9"
+        raise InvalidInput("delta as a probability between 0 and 1, both left out", repr(delta)[:80], *why)
 
 
 def check_finite_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     """As check_eps, for what searches a ball. Raises InvalidInput for an infinite radius too."""
     radius = check_eps(eps, x)
     if not radius.isfinite().all():
-        raise InvalidInput(
-            expected="a finite radius",
-            got="inf",
-            cause="the whole space, which no search of a ball can cover",
-            next_step="take a finite eps, or use global_bound",
-        )
+        why = "the whole space, which no search of a ball can cover", "take a finite eps, or use global_bound"
+        raise InvalidInput("a finite radius", "inf", *why)
     return radius
 
 

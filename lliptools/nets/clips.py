@@ -108,10 +108,7 @@ class Clipped(Activation):
             threshold = torch.as_tensor(value)
             if threshold.is_complex():
                 raise InvalidInput(
-                    expected=f"{name} as a real number or tensor",
-                    got=str(threshold.dtype),
-                    cause="a complex tensor",
-                    next_step="pass its real part",
+                    f"{name} as a real number or tensor", str(threshold.dtype), "a complex tensor", "pass its real part"
                 )
             if not threshold.is_floating_point():
                 threshold = threshold.to(torch.get_default_dtype())
@@ -211,12 +208,8 @@ class LeakyReLU(Activation):
     def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         """As many leaks as channels, or one for all."""
         if isinstance(self.leak, Tensor) and self.leak.numel() not in (1, shape[0]):
-            raise InvalidInput(
-                expected=f"samples of {self.leak.numel()} channels before {name}",
-                got=f"samples of shape {shape}",
-                cause="a PReLU made for another layer",
-                next_step=f"torch.nn.PReLU({shape[0]})",
-            )
+            why = "a PReLU made for another layer", f"torch.nn.PReLU({shape[0]})"
+            raise InvalidInput(f"samples of {self.leak.numel()} channels before {name}", f"shape {shape}", *why)
 
 
 class Absolute(LeakyReLU):

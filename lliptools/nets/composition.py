@@ -25,12 +25,8 @@ def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
     if not layer.operators and layer.bias.dim():
         return _shifted(first, layer)
     if len(layer.operators) != 1:
-        raise UnsupportedLayer(
-            expected="linear layers of one operator each, as LinearMap.of makes them",
-            got=f"a layer of {len(layer.operators)} operators",
-            cause="a chain of an own layer in which two maps were joined",
-            next_step="name its maps one after another in the chain",
-        )
+        why = "a chain of an own layer in which two maps were joined", "name its maps one after another in the chain"
+        raise UnsupportedLayer("linear layers of one operator each", f"one of {len(layer.operators)} operators", *why)
     (operator,), before = layer.operators, first.layers or first.operators
     operators, relative = (*before, operator), first.relative_error + layer.relative_error
     last = before[-1] if before else None
@@ -142,9 +138,5 @@ def _collapsed(linear: LinearMap) -> LinearMap:
 
 def _check_underflow(size: Tensor, reached: Tensor) -> None:
     if not (~reached | (size.detach() >= SMALLEST)).all():
-        raise InvalidInput(
-            expected=f"consecutive linear layers whose products of weights stay above {SMALLEST:g}",
-            got=f"a product of {size.detach()[reached].min().item():g}",
-            cause="weights that training has driven towards 0",
-            next_step="set such weights to 0, or merge the two layers",
-        )
+        why = "weights that training has driven towards 0", "set such weights to 0, or merge the two layers"
+        raise InvalidInput(f"products of layers above {SMALLEST:g}", f"{size.detach()[reached].min().item():g}", *why)

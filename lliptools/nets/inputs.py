@@ -31,42 +31,21 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             if isinstance(x, Tensor)
             else type(x).__name__
         )
-        raise InvalidInput(
-            expected="x as a floating-point torch tensor of shape (batch, *sample)",
-            got=got,
-            cause="an array, integer pixels, or a sparse or nested tensor",
-            next_step="pixels from 0 to 255 become torch.as_tensor(x).double() / 255 where the network was trained on "
-            "values from 0 to 1; points in the network's own units torch.as_tensor(x, dtype=torch.float64)",
-        )
+        why = "an array, integer pixels, or a sparse or nested tensor", "torch.as_tensor(x).double(), of pixels / 255"
+        raise InvalidInput("x as a floating-point torch tensor of shape (batch, *sample)", got, *why)
     if x.dim() < 2 or x.shape[0] == 0 or x[0].numel() == 0:
-        raise InvalidInput(
-            expected="x of shape (batch, *sample) with at least one sample",
-            got=f"shape {tuple(x.shape)}",
-            cause="a single point without its batch axis, or an empty selection",
-            next_step="pass x[None] for a single point",
-        )
+        why = "a single point without its batch axis, or an empty selection", "pass x[None] for a single point"
+        raise InvalidInput("x of shape (batch, *sample) with at least one sample", f"shape {tuple(x.shape)}", *why)
     if x.is_meta or device_of(net).type == "meta":
-        raise InvalidInput(
-            expected="a network and points with values",
-            got="tensors on the device meta",
-            cause="a network that was built without memory for its weights",
-            next_step='net.to_empty(device="cpu"), then load its weights',
-        )
+        why = "a network built without memory", 'net.to_empty(device="cpu"), then load its weights'
+        raise InvalidInput("a network and points with values", "tensors on the device meta", *why)
     if x.device not in (device_of(net), home(device_of(net))):
-        raise InvalidInput(
-            expected=f"x on the network's device, {device_of(net)}",
-            got=f"x on {x.device}",
-            cause="only one of the two was moved",
-            next_step="x = x.to(next(net.parameters()).device)",
-        )
+        why = "only one of the two was moved", "x = x.to(next(net.parameters()).device)"
+        raise InvalidInput(f"x on the network's device, {device_of(net)}", f"x on {x.device}", *why)
     x = x.detach().to(home(x.device)).flatten(1).double()
     if not x.isfinite().all():
-        raise InvalidInput(
-            expected="finite values in x",
-            got=f"{int((~x.isfinite()).sum())} NaN or infinite values",
-            cause="a failed preprocessing step, such as a division by a standard deviation of 0",
-            next_step="find them with torch.nonzero(~x.isfinite())",
-        )
+        why = "a failed step before, such as a division by 0", "find them with torch.nonzero(~x.isfinite())"
+        raise InvalidInput("finite values in x", f"{int((~x.isfinite()).sum())} NaN or infinite values", *why)
     if x.shape[1] >= PIXELS and 16 < x.max() <= 255 and x.min() >= 0 and (x == x.round()).all():
         warnings.warn(
             "x has whole numbers up to 255, as pixels have. The ball is in the units of x: where the network was "

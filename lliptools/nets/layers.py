@@ -85,10 +85,10 @@ def check_network(net: nn.Module, what: str = "the network") -> None:
     at = _hooked(net) if module else None
     if not module or at is not None:
         raise UnsupportedLayer(
-            expected=f"a torch.nn.Module of {READABLE}",
-            got=f"{what} of type {type(net).__name__}{f' with a forward hook{at}' if module else ''}",
-            cause="a hook may compute anything" if module else "a function, or another kind of model",
-            next_step="remove it" if module else "write it as a torch.nn.Module",
+            f"a torch.nn.Module of {READABLE}",
+            f"{what} of type {type(net).__name__}{f' with a forward hook{at}' if module else ''}",
+            "a hook may compute anything" if module else "a function, or another kind of model",
+            "remove it" if module else "write it as a torch.nn.Module",
         )
 
 
@@ -122,12 +122,8 @@ def check_differentiable(net: nn.Module) -> None:
     """Raise UnsupportedLayer for parts that are read by their operations: what is read of them has no gradient."""
     own = next(filter(is_own, net.modules()), None)
     if own is not None:
-        raise UnsupportedLayer(
-            expected=f"{READABLE}, in a torch.nn.Sequential, for gradients to its parameters",
-            got=f"a part of type {type(own).__name__}",
-            cause="a forward method of its own, of which the operations are read, without gradients",
-            next_step="build the network as such a Sequential to train it by a bound",
-        )
+        why = "its operations are read, without gradients", "build it as such a Sequential to train it"
+        raise UnsupportedLayer("known layers, for gradients", f"a part of type {type(own).__name__}", *why)
 
 
 def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
@@ -138,7 +134,7 @@ def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
     refusal = _refusal(layer)
     if refusal is not None:
         said = name + refusal.said.format(layer)
-        raise UnsupportedLayer(expected=READABLE, got=said, cause=refusal.reason, next_step=refusal.step)
+        raise UnsupportedLayer(READABLE, said, refusal.reason, refusal.step)
     if type(layer) not in CONTAINERS:
         _check_tensors(layer, name, values)
 
@@ -167,19 +163,11 @@ def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
         if which in ("num_batches_tracked", "index"):
             continue
         if parameter.is_meta:
-            raise InvalidInput(
-                expected=f"parameters with values in {name}",
-                got=f"`{which}` on the device meta",
-                cause="a network that was built without memory for its weights",
-                next_step='net.to_empty(device="cpu"), then load its weights',
-            )
+            why = "a network built without memory", 'net.to_empty(device="cpu"), then load its weights'
+            raise InvalidInput(f"parameters with values in {name}", f"`{which}` on the device meta", *why)
         if not parameter.is_floating_point() or not parameter.numel():
-            raise InvalidInput(
-                expected=f"real parameters, at least one, in {name}",
-                got=f"`{which}` of shape {tuple(parameter.shape)} and {parameter.dtype}",
-                cause="a layer without units, or a complex one",
-                next_step="give every layer at least one unit and real weights",
-            )
+            why = "a layer without units, or a complex one", "give it units and real weights"
+            raise InvalidInput(f"real parameters in {name}", f"{[*parameter.shape]} of {parameter.dtype}", *why)
         # A threshold may be infinite, which clips nothing.
         finite = isinstance(layer, Designed | nn.PReLU) or type(layer) in LINEAR
         if values:
@@ -189,9 +177,5 @@ def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
 def _check_values(fine: Tensor, parameter: Tensor, which: str, name: str) -> None:
     if not (fine & (parameter >= 0) if which == "running_var" else fine).all():
         broken = int((~fine).sum())
-        raise InvalidInput(
-            expected=f"finite parameters in {name}",
-            got=f"{broken} NaN or infinite values in `{which}`" if broken else "a variance below 0",
-            cause="training that diverged",
-            next_step="load an earlier checkpoint",
-        )
+        got = f"{broken} NaN or infinite values in `{which}`" if broken else "a variance below 0"
+        raise InvalidInput(f"finite parameters in {name}", got, "training that diverged", "load an earlier checkpoint")

@@ -107,12 +107,8 @@ class LinearMap:
         if len(self.operators) == 1 and isinstance(self.operators[0], Dense):
             return self.operators[0].weight
         if self.rows * self.columns > LARGEST_WEIGHT:
-            raise InvalidInput(
-                expected=f"a layer of at most {LARGEST_WEIGHT} entries as a matrix",
-                got=f"{self.rows} × {self.columns}",
-                cause="a method that needs the matrix, on a large convolution",
-                next_step='use a method that does not, such as method="fft" or "aposteriori"',
-            )
+            why = "a method that needs the matrix", 'use another, such as method="fft" or "aposteriori"'
+            raise InvalidInput(f"a matrix of at most {LARGEST_WEIGHT} entries", f"{self.rows} × {self.columns}", *why)
         if not self.operators:
             return torch.eye(self.rows, dtype=self.bias.dtype, device=self.bias.device)
         return matrix_of(self.operators)

@@ -12,7 +12,6 @@ from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
 from lliptools.nets.programs import layers_of
-from lliptools.nets.registry import READABLE
 
 __all__ = ["read_module", "without_softmax"]
 
@@ -39,11 +38,10 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
         raise
     except Exception as error:  # whatever torch meets in a forward method
         _check_runs(net, example)
+        got = f"{type(net).__name__}, of which it says: {_first_line(error)}"
+        why = "steps that depend on values, or are not of torch", "make net(x) work, by operations of torch"
         raise UnsupportedLayer(
-            expected=f"a forward method that torch.export can follow, of {READABLE}",
-            got=f"{type(net).__name__}, of which it says: {_first_line(error)}",
-            cause="steps that depend on the values of the input, or that are no operations of torch",
-            next_step="make net(x) work for a batch x, and write such steps as operations of torch",
+            "a forward method that torch.export can follow (docs/supported.md)", got, *why
         ) from error
 
 
@@ -55,12 +53,8 @@ def without_softmax(net: nn.Module, x: Tensor) -> nn.Sequential:
     """
     layers = list(read_module(net, tuple(x.shape[1:])))
     if not (layers and isinstance(layers[-1], nn.Softmax | nn.LogSoftmax)):
-        raise InvalidInput(
-            expected="a network that ends in a softmax",
-            got=type(layers[-1]).__name__ if layers else "no layer",
-            cause="none, or one over other axes",
-            next_step="bound net itself",
-        )
+        why = "none, or one over other axes", "bound net itself"
+        raise InvalidInput("a network that ends in a softmax", f"{layers[-1:]}", *why)
     return nn.Sequential(*layers[:-1])
 
 
@@ -72,12 +66,9 @@ def _check_runs(net: nn.Module, example: Tensor) -> None:
         with _left_as_it_was(net), torch.no_grad():
             net(example)
     except Exception as error:  # whatever a forward method raises
-        raise InvalidInput(
-            expected=f"samples that {type(net).__name__} takes",
-            got=f"shape {tuple(example.shape[1:])}, of which it says: {_first_line(error)}",
-            cause="points of another data set, or without their batch axis",
-            next_step="make net(x) work",
-        ) from error
+        got = f"shape {tuple(example.shape[1:])}, of which it says: {_first_line(error)}"
+        why = "points of another data set, or without their batch axis", "make net(x) work"
+        raise InvalidInput(f"samples that {type(net).__name__} takes", got, *why) from error
 
 
 @contextmanager

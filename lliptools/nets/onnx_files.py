@@ -28,13 +28,10 @@ def load_onnx(path: str | Path) -> nn.Sequential:
     constants = {each.name: _array(each) for each in graph.initializer}
     inputs = [each for each in graph.input if each.name not in constants]
     sizes = [each.dim_value or None for each in inputs[0].type.tensor_type.shape.dim] if inputs else []
+    got = f"{len(inputs)} inputs, the first of shape {sizes}, and {len(graph.output)} outputs in {path}"
     if len(inputs) != 1 or len(graph.output) != 1 or len(sizes) < 2 or None in sizes[1:]:
-        raise InvalidInput(
-            expected="a network with one input (batch, *sample) of known sizes, and one output",
-            got=f"{len(inputs)} inputs, the first of shape {sizes}, and {len(graph.output)} outputs in {path}",
-            cause="a model with several heads, or with sizes that are left open",
-            next_step="export the part that maps a batch to its logits, with only the batch left open",
-        )
+        why = "several heads, or sizes left open", "export the part from a batch to its logits, of known sizes"
+        raise InvalidInput("one input (batch, *sample) of known sizes, and one output", got, *why)
     net = _Graph(graph, constants, inputs[0].name, graph.output[0].name)
     return read_module(net, tuple(int(size or 1) for size in sizes[1:]), batch=sizes[0] or 1)
 
@@ -43,21 +40,13 @@ def _opened(path: str | Path) -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise InvalidInput(
-            expected="onnx, which reads such files",
-            got=str(error),
-            cause="an installation without the extra `onnx`",
-            next_step='pip install "lliptools[onnx]"',
-        ) from error
+        why = "an installation without the extra `onnx`", 'pip install "lliptools[onnx]"'
+        raise InvalidInput("onnx, which reads such files", str(error), *why) from error
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # whatever a file that is none ends in
-        raise InvalidInput(
-            expected="an ONNX file",
-            got=f"{path}: {type(error).__name__}: {error}",
-            cause="another kind of file, or one that was cut short",
-            next_step='lliptools.export(net, input_shape, to="net.onnx") writes one',
-        ) from error
+        why = "another kind of file, or one cut short", 'lliptools.export(net, input_shape, to="net.onnx") writes one'
+        raise InvalidInput("an ONNX file", f"{path}: {type(error).__name__}: {error}", *why) from error
 
 
 def _array(tensor: Any) -> np.ndarray[Any, Any]:
@@ -113,12 +102,9 @@ def _computed(node: Any, values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _unsupported(node: Any, said: str = "") -> UnsupportedLayer:
-    return UnsupportedLayer(
-        expected=READABLE,
-        got=f"the ONNX operator {node.op_type} of {node.domain or 'ai.onnx'} as {node.name or node.output[0]}{said}",
-        cause="no rule is written for it, or for these options of it",
-        next_step="export the network with another operator, or without this part",
-    )
+    got = f"the ONNX operator {node.op_type} of {node.domain or 'ai.onnx'} as {node.name or node.output[0]}{said}"
+    why = "no rule is known for it, or for its options", "export the network without it"
+    return UnsupportedLayer(READABLE, got, *why)
 
 
 def _number(value: Any) -> Any:

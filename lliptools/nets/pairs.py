@@ -85,12 +85,8 @@ class MaxMin(Activation):
     def check_shape(self, name: str, shape: Shape) -> None:
         """Pairs need halves, over which thresholds broadcast."""
         if shape[0] % 2:
-            raise InvalidInput(
-                expected=f"an even number of channels before {name}",
-                got=f"samples of shape {shape}",
-                cause="an activation that splits the channels in two halves",
-                next_step="give the layer before it one channel more",
-            )
+            why = "an activation that splits the channels in two halves", "give the layer before it one channel more"
+            raise InvalidInput(f"an even number of channels before {name}", f"samples of shape {shape}", *why)
         super().check_shape(name, (shape[0] // 2, *shape[1:]))
 
     def plain(self) -> nn.Module:

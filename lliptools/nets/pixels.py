@@ -1,4 +1,4 @@
-"""torch's layers that average, move or repeat pixels, read as operators; readers as those of readers.py."""
+"""torch's layers that average pixels, read as operators; readers as those of readers.py."""
 
 from itertools import product
 from math import prod
@@ -11,14 +11,9 @@ from lliptools.errors import UnsupportedLayer
 from lliptools.nets.gather import Gather
 from lliptools.nets.linear import UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Shape
-from lliptools.nets.readers import both, check_images, fitting, repeated
+from lliptools.nets.readers import both, check_images, fitting
 
-__all__ = ["read_average", "read_means", "read_padding", "read_phases", "read_selection"]
-
-
-def read_selection(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A layer that moves, repeats or leaves out inputs, and fills with 0."""
-    return repeated(layer, name, shape, dtype)
+__all__ = ["read_average", "read_means"]
 
 
 def read_average(layer: nn.AvgPool1d | nn.AvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
@@ -27,12 +22,8 @@ def read_average(layer: nn.AvgPool1d | nn.AvgPool2d, name: str, shape: Shape, dt
     kernel, padding, stride = (both(size)[:axes] for size in (layer.kernel_size, layer.padding, layer.stride))
     divisor = getattr(layer, "divisor_override", None)
     if layer.ceil_mode or (any(padding) and not (layer.count_include_pad or divisor)):
-        raise UnsupportedLayer(
-            expected=f"{type(layer).__name__} with ceil_mode=False and count_include_pad=True",
-            got=f"{name}: {layer}",
-            cause="averages that divide by another number at the border",
-            next_step="pad the images explicitly, or choose a window that divides their size",
-        )
+        why = "other divisors at the border", "pad the images before it, or use windows that fit"
+        raise UnsupportedLayer("averages with ceil_mode=False and count_include_pad=True", f"{name}: {layer}", *why)
     return _means(name, shape, kernel, stride or kernel, padding, divisor or prod(kernel), dtype)
 
 
@@ -71,25 +62,3 @@ def _means(
     pads = tuple((width, width) for width in padding)
     operator = Convolution(weight, shape, stride, (1,) * len(kernel), pads, shape[0])
     return fitting(operator, name, f"a window, which needs images of at least {kernel},", rounded=UNIT)
-
-
-def read_padding(layer: nn.ZeroPad2d | nn.CircularPad2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A convolution of each channel with one weight of 1."""
-    check_images(name, shape, 2, shape[0])
-    left, right, top, bottom = layer.padding
-    circular = isinstance(layer, nn.CircularPad2d)
-    inside = min(layer.padding) >= 0 and max(left, right) <= shape[2] and max(top, bottom) <= shape[1]
-    weight = torch.ones(shape[0], 1, 1, 1, dtype=dtype, device="cpu")
-    operator = Convolution(weight, shape, (1, 1), (1, 1), ((top, bottom), (left, right)), shape[0], circular)
-    return fitting(operator, name, f"padding {layer.padding}", fits=inside or not circular)
-
-
-def read_phases(layer: nn.PixelUnshuffle, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """A convolution whose kernels pick one pixel of every tile each."""
-    check_images(name, shape, 2, shape[0])
-    factor = layer.downscale_factor
-    tiles = torch.eye(factor**2, dtype=dtype, device="cpu").reshape(factor**2, 1, factor, factor)
-    weight = tiles.repeat(shape[0], 1, 1, 1)
-    operator = Convolution(weight, shape, (factor, factor), (1, 1), ((0, 0), (0, 0)), shape[0])
-    whole = not any(size % factor for size in shape[1:])
-    return fitting(operator, name, f"{factor} × {factor} tiles", fits=whole)

@@ -52,12 +52,8 @@ class MaxPool(Activation):
         """Images or signals with at least one window."""
         if len(shape) != len(self.kernel) + 1 or min(self.out_shape(shape)) < 1:
             sizes = ", ".join(f"{d * (k - 1) + 1} or more" for k, d in zip(self.kernel, self.dilation, strict=True))
-            raise InvalidInput(
-                expected=f"samples of shape (channels, {sizes}) before {name}",
-                got=f"shape {shape}",
-                cause="flat samples given to a pooling layer, or images that are smaller than its window",
-                next_step="put torch.nn.Unflatten(1, …) before it, or check the image size",
-            )
+            why = "flat samples, or images smaller than its window", "torch.nn.Unflatten(1, …) before it"
+            raise InvalidInput(f"samples of shape (channels, {sizes}) before {name}", f"shape {shape}", *why)
         for activation, at in ((self.before, shape), (self.after, self.out_shape(shape))):
             if activation is not None:
                 activation.check_shape(name, at)

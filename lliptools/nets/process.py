@@ -21,17 +21,8 @@ def check_process() -> None:
     found = float(torch.tensor(LEAST, dtype=torch.float64, device="cpu").expand(terms).sum())
     below_half = np.float64(2.0**-60)
     if not (found == terms * LEAST > 0 and np.float64(LEAST) + np.float64(LEAST) > 0):
-        raise InvalidInput(
-            expected="a process that computes with the numbers below 2.2e-308",
-            got="sums of such numbers that are 0",
-            cause="torch.set_flush_denormal(True), or a library that was compiled with -ffast-math; threads that were "
-            "started under it keep it",
-            next_step="leave it out, in a new process",
-        )
+        why = "torch.set_flush_denormal(True), or a library built with -ffast-math", "leave it out, in a new process"
+        raise InvalidInput("a process that computes with numbers below 2.2e-308", "sums of them that are 0", *why)
     if not 1 + below_half == 1 - below_half == 1:
-        raise InvalidInput(
-            expected="a process that rounds to the nearest number",
-            got=f"1 + 2^-60 = {1 + below_half!r}, 1 - 2^-60 = {1 - below_half!r}",
-            cause="fesetround, called by a library for interval arithmetic",
-            next_step="set it back to FE_TONEAREST before certificates are computed",
-        )
+        why = "fesetround, called by a library", "set it back to FE_TONEAREST"
+        raise InvalidInput("rounding to nearest", f"{1 + below_half!r}, {1 - below_half!r} for 1 ± 2^-60", *why)

@@ -57,20 +57,11 @@ def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
                 warnings.simplefilter("ignore", UserWarning)  # some versions say that they do not copy what they read
                 program = torch.export.load(Path(path))
     except Exception as error:  # whatever torch meets in a file that is none of its own
-        raise InvalidInput(
-            expected="a file that torch.export.save wrote",
-            got=f"{path}: {type(error).__name__}: {error}",
-            cause="a path that does not exist, another kind of file, or another torch",
-            next_step='lliptools.export(net, input_shape, to="net.pt2") writes one',
-        ) from error
+        why = "no such file, another kind, or another torch", 'lliptools.export(net, shape, to="net.pt2") writes one'
+        raise InvalidInput("a file of torch.export.save", f"{path}: {type(error).__name__}: {error}", *why) from error
     if not trust:
-        raise InvalidInput(
-            expected="trust=True, on the command line --trust, for a file of torch.export",
-            got=f"{path} without it",
-            cause="a file from elsewhere: while torch reads it, it can run any command as you",
-            next_step="add it if you trust whoever made the file; otherwise ask for weights as .safetensors, and load "
-            "them with the architecture",
-        )
+        why = "while torch reads it, it can run any command as you", "add it if you trust whoever made the file"
+        raise InvalidInput("trust=True, or --trust, for a file of torch.export", f"{path} without it", *why)
     return read_program(program).double()
 
 
@@ -123,12 +114,8 @@ def _inputs(program: ExportedProgram, dtype: torch.dtype | None) -> list[Any]:
     ]
     inputs, outputs = sum(isinstance(each, Value) for each in given), len(signature.output_specs)
     if (inputs, outputs) != (1, 1):
-        raise InvalidInput(
-            expected="a program with one input and one output",
-            got=f"{inputs} inputs, {outputs} outputs",
-            cause="a module in training mode, which keeps statistics, or one that takes or returns several tensors",
-            next_step="call net.eval(), and bound the part that maps a batch to its logits",
-        )
+        why = "training mode, or several tensors", "call net.eval(), and bound the part from a batch to its logits"
+        raise InvalidInput("a program with one input and one output", f"{inputs} inputs, {outputs} outputs", *why)
     return given
 
 
@@ -236,4 +223,4 @@ def _open(argument: object) -> bool:
 
 def _unsupported(what: str, step: str = REPLACE_OPERATION) -> UnsupportedLayer:
     cause = "no rule is known for this operation, or for this place of it"
-    return UnsupportedLayer(expected=READABLE, got=what, cause=cause, next_step=step)
+    return UnsupportedLayer(READABLE, what, cause, step)

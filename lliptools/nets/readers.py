@@ -24,10 +24,10 @@ __all__ = [
     "read_dense",
     "read_entrywise",
     "read_normalisation",
+    "read_selection",
     "read_shape",
     "read_transposed",
     "read_unchanged",
-    "repeated",
 ]
 
 
@@ -41,23 +41,15 @@ def read_shape(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) ->
     try:
         return tuple(layer(torch.empty(1, *shape)).shape[1:])
     except RuntimeError as error:
-        raise InvalidInput(
-            expected=f"samples that {name} can reshape: {layer}",
-            got=f"shape {shape}",
-            cause="samples of another size",
-            next_step="check the shape that comes out of the layer before it",
-        ) from error
+        why = "samples of another size", "check the shape that comes out of the layer before it"
+        raise InvalidInput(f"samples that {name} can reshape: {layer}", f"shape {shape}", *why) from error
 
 
 def read_dense(layer: nn.Linear, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A matrix, on flat samples."""
     if len(shape) != 1:
-        raise InvalidInput(
-            expected=f"flat samples before {name}",
-            got=f"samples of shape {shape}",
-            cause="images given to a dense network that does not flatten them",
-            next_step="put torch.nn.Flatten() first, or pass x.flatten(1)",
-        )
+        why = "images given to a dense network", "put torch.nn.Flatten() first, or pass x.flatten(1)"
+        raise InvalidInput(f"flat samples before {name}", f"samples of shape {shape}", *why)
     check_width(name, layer.in_features, shape[0])
     return LinearMap.of(Dense(_copied(layer.weight, dtype), shape), _copied(layer.bias, dtype))
 
@@ -102,12 +94,8 @@ def read_normalisation(
         size = size + layer.bias.detach().double().abs()
     known = (factor.abs() >= SMALLEST) | (layer.weight == 0 if layer.weight is not None else False)
     if not (factor.isfinite() & shift.isfinite() & known).all():
-        raise InvalidInput(
-            expected=f"statistics that {name} can normalise by",
-            got=f"a factor or shift that is not finite, or a factor below {SMALLEST:g}",
-            cause="a variance next to 0 or beyond all bounds, or weights that have exploded or vanished",
-            next_step="look at its running_var and weight",
-        )
+        why = "a variance next to 0, or weights that exploded or vanished", "look at its running_var and weight"
+        raise InvalidInput(f"statistics for {name}", f"one that is not finite, or below {SMALLEST:g}", *why)
     found = LinearMap.of(Scale(factor.to(dtype), shape), shift, 8 * UNIT)
     return replace(found, bias_error=(8 * UNIT * size + TINY).to(dtype).view(found.bias.shape))
 
@@ -135,7 +123,7 @@ def read_convolution(
     what = f"a kernel of {kernel} and padding {pads}"
     if layer.padding_mode in ("reflect", "replicate"):
         widths = layer._reversed_padding_repeated_twice
-        padded = repeated(lambda z: pad(z, widths, mode=layer.padding_mode), name, shape, dtype)
+        padded = read_selection(lambda z: pad(z, widths, mode=layer.padding_mode), name, shape, dtype)
         operator = replace(operator, in_shape=padded.out_shape, pads=tuple((0, 0) for _ in kernel))
         return [padded, fitting(operator, name, what, _copied(layer.bias, dtype))]
     return fitting(operator, name, what, _copied(layer.bias, dtype), not around)
@@ -147,12 +135,8 @@ def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: t
     check_images(name, shape, 2, weight.shape[1])
     padding, out_padding, kernel = layer.padding, layer.output_padding, weight.shape[2:]
     if not all(o < max(s, d) for o, s, d in zip(out_padding, layer.stride, layer.dilation, strict=True)):
-        raise InvalidInput(
-            expected=f"an output padding below the stride or the dilation in {name}",
-            got=f"output_padding={tuple(out_padding)}, stride={tuple(layer.stride)}",
-            cause="a layer that torch itself refuses to run",
-            next_step="build it with output_padding=0, or with a larger stride",
-        )
+        why = "a layer that torch itself refuses to run", "build it with output_padding=0, or with a larger stride"
+        raise InvalidInput(f"output_padding below stride or dilation in {name}", f"{tuple(out_padding)}", *why)
     sizes = zip(shape[1:], kernel, layer.stride, layer.dilation, padding, out_padding, strict=True)
     size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
     pads = tuple((int(width), int(width)) for width in padding)
@@ -169,12 +153,8 @@ def both(size: Any) -> Shape:
 def check_width(name: str, wanted: int, got: int) -> None:
     """Raise InvalidInput where a layer is given samples of another width than it was made for."""
     if wanted != got:
-        raise InvalidInput(
-            expected=f"samples of {wanted} features before {name}",
-            got=f"{got} features",
-            cause="a point of another data set, or layers whose widths do not fit",
-            next_step=f"pass x of shape (batch, {wanted})",
-        )
+        why = "a point of another data set, or layers whose widths do not fit", f"pass x of shape (batch, {wanted})"
+        raise InvalidInput(f"samples of {wanted} features before {name}", f"{got} features", *why)
 
 
 @overload
@@ -192,8 +172,8 @@ def _copied(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return (parameter if torch.is_grad_enabled() else parameter.detach()).to(dtype, copy=True)
 
 
-def repeated(move: Callable[[Tensor], Tensor], name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
-    """What a function does that moves, repeats or leaves out inputs. Raises InvalidInput where it does not fit."""
+def read_selection(move: Callable[[Tensor], Tensor], name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
+    """A layer, or function, that moves, repeats or leaves out inputs, and fills with 0."""
     try:
         return fitting(selection(move, shape, dtype), name, "the layer")
     except (RuntimeError, NotImplementedError, ValueError) as error:
@@ -210,12 +190,8 @@ def fitting(
 
 
 def _misfit(name: str, what: str, shape: Shape) -> InvalidInput:
-    return InvalidInput(
-        expected=f"samples that {name} fits on",
-        got=f"{what} on shape {shape}",
-        cause="images of another data set, or one layer too many that shrinks them",
-        next_step="check the image size at which the network was trained",
-    )
+    why = "images of another size, or one layer too many", "check the size it was trained at"
+    return InvalidInput(f"samples that {name} fits on", f"{what} on shape {shape}", *why)
 
 
 def check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
@@ -225,9 +201,5 @@ def check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
 
 
 def _other_shape(name: str, channels: int, axes: int, shape: Shape) -> InvalidInput:
-    return InvalidInput(
-        expected=f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}",
-        got=f"shape {shape}",
-        cause="flat samples given to a convolution, or images with another number of channels",
-        next_step="put torch.nn.Unflatten(1, …) before it, or pass x with its channel axis",
-    )
+    why = "flat samples, or other channels", "torch.nn.Unflatten(1, …) before it, or pass x with its channel axis"
+    return InvalidInput(f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}", f"{shape}", *why)

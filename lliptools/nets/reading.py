@@ -19,7 +19,7 @@ from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import read_module
 from lliptools.nets.operators import Shape
 from lliptools.nets.pooling import joined
-from lliptools.nets.registry import LINEAR, READABLE, read_activation
+from lliptools.nets.registry import LINEAR, read_activation
 from lliptools.nets.residual import Residual
 
 __all__ = ["read_blocks"]
@@ -179,12 +179,7 @@ def read_blocks(
         reader.linear = reader.current().reshaped((prod(reader.shape),))
     blocks = reader.finished()
     if len(blocks) == 1 and not (blocks[0].linear.operators or blocks[0].linear.bias.dim()):
-        raise UnsupportedLayer(
-            expected=f"at least one linear layer or activation, of the {READABLE}",
-            got="a Sequential without any",
-            cause="an empty network",
-            next_step="add a layer",
-        )
+        raise UnsupportedLayer("at least one layer", "a Sequential without any", "an empty network", "add a layer")
     return blocks
 
 
@@ -217,21 +212,13 @@ def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[st
 def _check_branches(kept: Shape, found: Shape, name: str) -> None:
     """Refuse a sum of two branches whose samples have different shapes."""
     if kept != found:
-        raise InvalidInput(
-            expected=f"a block that keeps the shape {kept} of its samples in {name}",
-            got=f"outputs of shape {found}",
-            cause="a stride, or another number of channels, inside a residual layer",
-            next_step="make the block's last layer as wide as its first layer's input, or give it a shortcut",
-        )
+        why = "a stride, or other channels, inside", "make the block as wide as its input, or give it a shortcut"
+        raise InvalidInput(f"a block that keeps the shape {kept} in {name}", f"outputs of shape {found}", *why)
 
 
 def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> None:
     """Refuse a chain whose input is read once more after a layer in it has written over it."""
     layer = changes_input(layers)
     if layer is not None:
-        raise UnsupportedLayer(
-            expected=f"layers in {name} that leave its input as it is",
-            got=f"{type(layer).__name__}(inplace=True), which writes over the input of {name}",
-            cause="x + block(x), where block writes over x before x is added",
-            next_step="build that layer with inplace=False",
-        )
+        why = f"it writes over the input of {name} before that is added", "build that layer with inplace=False"
+        raise UnsupportedLayer("layers that leave their input as it is", f"{type(layer).__name__}(inplace=True)", *why)

@@ -185,7 +185,8 @@ GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
 VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)
 FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
 LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
-PIXELS = Reading(pixels.read_selection, "pad.default", "Pad")
+PADDING = Reading(readers.read_selection, "pad.default", "Pad")
+ZEROS = Reading(readers.read_selection, "pad.default", "Pad", (VALUE,))
 DROPOUT = Reading(readers.read_unchanged, "", "Dropout", (TRAINING,))
 
 LINEAR: dict[type[nn.Module], Reading] = {
@@ -202,18 +203,19 @@ LINEAR: dict[type[nn.Module], Reading] = {
     Entrywise: Reading(readers.read_entrywise, f"{MOVES} {ARITHMETIC}", MOVES_OF_ONNX),
     nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
     nn.BatchNorm2d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),
-    nn.ZeroPad2d: Reading(pixels.read_padding, "pad.default", "Pad", (VALUE,)),
-    nn.CircularPad2d: Reading(pixels.read_padding, "pad.default", "Pad"),
-    **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d), PIXELS),
-    **dict.fromkeys((nn.ZeroPad1d, nn.CircularPad1d), PIXELS),
+    nn.ZeroPad2d: ZEROS,
+    **dict.fromkeys((nn.CircularPad2d, nn.ReflectionPad1d, nn.ReflectionPad2d), PADDING),
+    **dict.fromkeys((nn.ReplicationPad1d, nn.ReplicationPad2d), PADDING),
+    nn.ZeroPad1d: ZEROS,
+    nn.CircularPad1d: PADDING,
     nn.Upsample: Reading(
-        pixels.read_selection,
+        readers.read_selection,
         "upsample_nearest1d.vec upsample_nearest2d.vec",
         "Resize",
         (_option("mode", "no rule is written for means of neighbours", 'use mode="nearest"', "nearest"),),
     ),
-    nn.PixelShuffle: Reading(pixels.read_selection, "pixel_shuffle.default", "DepthToSpace"),
-    nn.PixelUnshuffle: Reading(pixels.read_phases, "pixel_unshuffle.default", "SpaceToDepth"),
+    nn.PixelShuffle: Reading(readers.read_selection, "pixel_shuffle.default", "DepthToSpace"),
+    nn.PixelUnshuffle: Reading(readers.read_selection, "pixel_unshuffle.default", "SpaceToDepth"),
     nn.Flatten: Reading(
         readers.read_shape, "view.default _unsafe_view.default", "Flatten Reshape", (FIRST_AXIS, LAST_AXIS)
     ),

@@ -53,18 +53,11 @@ def provenance(name: str | Path) -> dict[str, Any]:
     if name not in records or not (folder / f"{name}.safetensors").exists():
         if folder == _shipped():
             near = get_close_matches(name, records, 1)
-            raise InvalidInput(
-                expected="the name of a network that ships, or a file",
-                got=repr(name),
-                cause=f"did you mean {near[0]!r}?" if near else f"no such name, of {', '.join(available())}",
-                next_step="lliptools.nets.available() lists the names; of a file give the ending too",
-            )
-        raise InvalidInput(
-            expected="a .safetensors file, and its line in provenance.json beside it",
-            got=f"{name!r} in {folder}, where there are lines for {sorted(records)}",
-            cause="weights that were moved without their provenance.json",
-            next_step="keep the two files that `lliptools train` writes in one folder, or pass the architecture",
-        )
+            said = f"did you mean {near[0]!r}?" if near else f"no such name, of {', '.join(available())}"
+            why = said, "lliptools.nets.available() lists the names; give a file's ending"
+            raise InvalidInput("the name of a network that ships, or a file", repr(name), *why)
+        why = "weights that were moved without it", "keep both in one folder, or pass the architecture"
+        raise InvalidInput("a .safetensors file, its line in provenance.json", f"{name!r} of {sorted(records)}", *why)
     return records[name]
 
 
@@ -101,12 +94,8 @@ def load(name: str | Path, architecture: nn.Module | None = None, *, trust: bool
         _check_kinds(net.state_dict(), weights)
         net.double().load_state_dict(weights)  # double first: every weight as it stands in the file
     except Exception as error:  # whatever a reader finds in a file that is none of its own
-        raise InvalidInput(
-            expected=f"a {path.suffix or '.safetensors'} file with the weights of this architecture",
-            got=f"{path}: {error}",
-            cause="another kind of file, or weights of another architecture",
-            next_step="name the architecture that these weights were trained in",
-        ) from error
+        why = "another kind of file, or another architecture", "pass the one that was trained"
+        raise InvalidInput("a file with the weights of this architecture", f"{path}: {error}", *why) from error
     return net.double().eval()
 
 
@@ -114,19 +103,13 @@ def _check_file(path: Path, suffix: str) -> None:
     """Refuse a file that is missing, and one whose kind is not known."""
     known = suffix in NETWORKS or suffix in STATES
     if not known and (path.is_file() or path.parent != Path()):
+        why = "another kind of file", 'lliptools.export(net, shape, to="net.onnx") writes one'
         raise InvalidInput(
-            expected=f"a file that ends in {', '.join((*NETWORKS, *STATES))}, or the name of a shipped network",
-            got=f"{path}",
-            cause="another kind of file",
-            next_step='lliptools.export(net, input_shape, to="net.onnx") writes one',
+            f"a file that ends in {', '.join((*NETWORKS, *STATES))}, or a shipped network", f"{path}", *why
         )
     if known and not path.exists():
-        raise InvalidInput(
-            expected=f"a file {path}",
-            got=f"no such file, seen from {Path.cwd()}",
-            cause="a spelling that differs, or another folder",
-            next_step="give the whole path",
-        )
+        why = "a spelling that differs, or another folder", "give the whole path"
+        raise InvalidInput(f"a file {path}", f"no such file, seen from {Path.cwd()}", *why)
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
@@ -182,11 +165,10 @@ def _built(network: Any, folder: Path) -> nn.Sequential:
                 raise ValueError(f"{key}={value!r}")
         net = build(*(tuple(each) if isinstance(each, list) else each for each in arguments), **keywords)
     except Exception as error:  # whatever a record of another form ends in, or a builder that its numbers do not suit
+        why = "a provenance.json that was edited", "pass the network that you expect: load(path, architecture=net)"
+        got = f"{type(error).__name__}: {error} in {folder / 'provenance.json'}"[:1000]
         raise InvalidInput(
-            expected=f"a network of {', '.join(BUILDERS)} with arguments of their types, whole numbers to {LARGEST}",
-            got=f"{type(error).__name__}: {error} in {folder / 'provenance.json'}"[:1000],
-            cause="a file that lliptools did not write, or that was edited",
-            next_step="build the network that you expect, and pass it with the weights: load(path, architecture=net)",
+            f"a network of {', '.join(BUILDERS)} with arguments of their types, whole numbers to {LARGEST}", got, *why
         ) from error
     assert isinstance(net, nn.Sequential)
     return net
@@ -233,10 +215,6 @@ def _records(folder: Path) -> dict[str, dict[str, Any]]:
         if not (isinstance(records, dict) and all(isinstance(each, dict) for each in records.values())):
             raise ValueError("no object of objects")
     except ValueError as error:
-        raise InvalidInput(
-            expected=f"one JSON object for each network in {path}",
-            got=str(error),
-            cause="a file that was edited, or cut short",
-            next_step=f"move {path} away; weights beside it are still read with load(path, architecture=net)",
-        ) from error
+        why = "a file that was edited, or cut short", "move it away, and use load(path, architecture=net)"
+        raise InvalidInput(f"one JSON object for each network in {path}", str(error), *why) from error
     return records
