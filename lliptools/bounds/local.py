@@ -84,7 +84,9 @@ def passed(
         radius=eps,
         value=torch.ones_like(eps),
     )
-    found, end = Pass(partial(norm_by, norm), partial(norm_by, inside), graph, centred).through(blocks, start)
+    growth = getattr(norm, "growth", torch.as_tensor)
+    walk = Pass(partial(norm_by, norm), partial(norm_by, inside), graph, centred, growth=growth)
+    found, end = walk.through(blocks, start)
     stages = (*getattr(domain, "parts", (domain,)), norm)
     kinds = {mark_of(stage, "kind") for stage in stages}
     encloses = is_outward() and all(mark_of(stage, "encloses") for stage in stages)
@@ -150,6 +152,7 @@ def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, .
             slope=expand(block.slope),
             row_slope=expand(block.row_slope),
             norm=expand(block.norm),
+            growth=expand(block.growth),
             radius=expand(block.radius),
             inner=_repeated(block.inner, batch),
             shortcut=_repeated(block.shortcut, batch),

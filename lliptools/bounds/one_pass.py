@@ -44,6 +44,7 @@ class Pass:
     norm: of a layer. inside: of the parts of a layer that guarantees a constant for the whole, where it only serves
     the boxes between the parts. graph: whether boxes keep their graph to the parameters.
     centred: whether slopes are secants from the centre.
+    growth: of the norm of a block, how much the product grows by it.
     """
 
     norm: Norm
@@ -51,6 +52,7 @@ class Pass:
     graph: bool = False
     centred: bool = False
     times: Callable[[Tensor, Tensor], Tensor] = times_above
+    growth: Callable[[Tensor], Tensor] = torch.as_tensor
 
     def through(self, blocks: tuple[Block, ...], place: Place) -> tuple[list[BlockBound], Place]:
         """What is found of every block, in order, and where the pass ends."""
@@ -60,8 +62,8 @@ class Pass:
             one, center, known = (self._residual if block.inner else self._plain)(block, place)
             if before is not None and masks_sum(block, before) and not isinstance(known, Unknown):
                 one = replace(one, norm=torch.minimum(one.norm, self._behind_sum(one, found[-1], columns)))
-            columns = place.columns
-            radius, value = self.times(place.radius, one.norm), self.times(place.value, one.norm)
+            columns, one = place.columns, replace(one, growth=self.growth(one.norm))
+            radius, value = self.times(place.radius, one.growth), self.times(place.value, one.growth)
             with torch.set_grad_enabled(self.graph):
                 known = known.after(one, radius)
             place = Place(center, known, one.slope, radius, value)
@@ -77,7 +79,9 @@ class Pass:
             limits = before.limits() if self.centred else None
             output, columns, rows = _through(block.activation, box, limits)
         norm = self._at_most(self.norm(block.linear, rows, place.columns), block.linear, rows, place.columns)
-        one = BlockBound(block.linear, block.activation, box, output, columns, rows, norm, place.radius, center=limits)
+        one = BlockBound(
+            block.linear, block.activation, box, output, columns, rows, norm, norm, place.radius, center=limits
+        )
         return one, after, known
 
     def _residual(self, block: Block, place: Place) -> tuple[BlockBound, Center, Domain]:
@@ -101,8 +105,8 @@ class Pass:
                 known = other.known.add(known) if block.shortcut else known.add(other.known)
             box = known.within(self.times(place.radius, norm)).box(center)
         one = torch.ones_like(center.value)
-        whole = BlockBound(block.linear, None, box, box, one, one, norm, place.radius, tuple(blocks), block.skip)
-        whole = replace(whole, shortcut=tuple(beside))
+        inside = tuple(blocks), block.skip, tuple(beside)
+        whole = BlockBound(block.linear, None, box, box, one, one, norm, norm, place.radius, *inside)
         return whole, center, known
 
     def _behind_sum(self, one: BlockBound, whole: BlockBound, columns: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ class Bound:
         """Bound of the constant up to the last hidden units, each over the root of its slope: (batch,)."""
         value = torch.ones_like(self.value)
         for block in self.blocks[:-1]:
-            value = inflated(product_above(value, block.norm))
+            growth = torch.where(block.norm.isfinite(), block.growth, block.norm)
+            value = inflated(product_above(value, growth))
         return value
 
     def pairwise(self, y: Tensor, needed: Tensor | None = None) -> Tensor:

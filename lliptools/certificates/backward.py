@@ -128,6 +128,6 @@ def stages(block: BlockBound, before: Center) -> tuple[Stage, ...]:
     """
     if block.activation is None:
         return ()
-    rho = inflated(product_above(block.radius, block.norm))
+    rho = inflated(product_above(block.radius, block.growth))
     start = _Record(before, block.box, block.row_slope.flatten(1), rho)
     return block.activation.relax(start, block.box.lower, block.box.upper).stages

@@ -245,7 +245,7 @@ class _Way:
 
 def picked(block: BlockBound, which: Tensor) -> BlockBound:
     """The block of some of the points."""
-    parts = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "radius")}
+    parts = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "growth", "radius")}
     box, output = (Box(side.lower[which], side.upper[which]) for side in (block.box, block.output))
     inner, shortcut = (tuple(picked(part, which) for part in each) for each in (block.inner, block.shortcut))
     return replace(block, box=box, output=output, inner=inner, shortcut=shortcut, center=None, **parts)

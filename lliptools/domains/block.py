@@ -21,6 +21,8 @@ class BlockBound:
     - slope: (batch, *unit shape), how much an output can move with its input; 0 where it is provably constant.
     - row_slope: the same of the inputs of the activation, which scales the rows.
     - norm: (batch,) norm of the linear map with rows and columns scaled by the roots of their slopes.
+    - growth: (batch,), at most the norm: by how much the bound of the product of norms grows here, where several of
+      them may fail by chance, but not all at once (norms.joint).
     - radius: (batch,) radius of the ball around the centre that contains the block's input.
     - inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that
       of the whole. shortcut: of shortcut(h) + inner(h), those of the other branch.
@@ -35,6 +37,7 @@ class BlockBound:
     slope: Tensor
     row_slope: Tensor
     norm: Tensor
+    growth: Tensor
     radius: Tensor
     inner: tuple["BlockBound", ...] = ()
     skip: bool = True

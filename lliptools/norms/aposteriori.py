@@ -14,6 +14,8 @@ Compare Hochstenbach, "Probabilistic upper bounds for the matrix two-norm" (Jour
 
 import math
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +25,16 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import largest_size
+from lliptools.norms.joint import LEAST, Joint
 from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
 from lliptools.norms.rounding import gamma, is_outward, matrix_slack
 
-__all__ = ["AposterioriNorm", "bound_above", "largest_ritz"]
+__all__ = ["AposterioriNorm", "bound_above", "is_dear", "largest_ritz"]
 
 BASIS = 2**26  # entries of the basis vectors that are held at a time
-FIRST_LOOK = 8  # steps before the first look at the bound; then one after every quarter as many again
-LEAST_DELTA = 1e-14  # per sample; below it the rounding of float64 outweighs the probability
+DEAR = 10**6  # multiplications
+FIRST_LOOK = 8  # steps before the first look at the bound; then one after every quarter, or twelfth, as many again
 
 
 def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
@@ -46,44 +49,53 @@ def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
 
 def bound_above(
-    diagonal: np.ndarray, beside: np.ndarray, dimension: np.ndarray, delta: float, epsilon: float = 2.0**-52
+    diagonal: np.ndarray, beside: np.ndarray, dimension: np.ndarray, delta: Any, epsilon: float = 2.0**-52
 ) -> np.ndarray:
     """Upper bound of the largest eigenvalue with probability 1 − delta, from a Lanczos process with a random start.
 
     - diagonal, beside: (batch, steps) of the tridiagonal, the last of beside leading out of the space; 0 in it says
       that the space was exhausted, up to rounding, and what comes later is not looked at.
-    - dimension: (batch,) of the space of the start. epsilon: spacing of the numbers it was computed in.
-    - Returns (batch,), found on grids that close in, from above.
+    - dimension: (batch,) of the space of the start. delta: a number, or several, (levels,). epsilon: spacing of the
+      numbers it was computed in.
+    - Returns (batch,), or (batch, levels), found on grids that close in, from above.
     """
-    target = np.log(2 * dimension / math.pi) - 2 * math.log(delta)
-    known = np.isfinite(diagonal + beside).all(axis=1) & np.isfinite(target)
+    levels = np.atleast_1d(delta)
+    target = _target(dimension[:, None], levels)
+    known = np.isfinite(diagonal + beside).all(axis=1) & np.isfinite(target).all(axis=1)
     diagonal, beside = np.where(known[:, None], diagonal, 1.0), np.where(known[:, None], beside, 1.0)
-    target = np.where(known, target, 0.0)
-    scale = np.maximum((diagonal + 2 * beside).max(axis=1), np.finfo(float).tiny)
-    a = diagonal / scale[:, None]
-    # Of a space that is exhausted only so much is known: what leads out of it is below the noise.
-    b = np.maximum(beside / scale[:, None], 2 * NOISE * epsilon)
-    seen = np.cumprod(np.pad(beside[:, :-1] > 0, ((0, 0), (1, 0)), constant_values=True), axis=1).astype(bool)
-    low, high = np.zeros_like(scale), np.full_like(scale, 3.0)
-    while not (found := _log_sum(a, b, seen, high[:, None])[:, 0] >= target).all():
+    target = np.where(known[:, None], target, 0.0)
+    scale = np.maximum((diagonal + 2 * beside).max(axis=1), np.finfo(float).tiny)[:, None]
+    low, high = np.zeros_like(target), np.full_like(target, 3.0)
+    while not (found := _log_sum(diagonal, beside, high * scale, epsilon) >= target).all():
         high = np.where(found, high, 2 * high)
     fractions = np.linspace(0, 1, 33)
-    each = np.arange(len(a))
     for _ in range(4):
-        grid = low[:, None] + (high - low)[:, None] * fractions
-        enough = _log_sum(a, b, seen, grid) >= target[:, None]
-        enough[:, -1] = True
-        first = enough.argmax(axis=1)
-        high, low = grid[each, first], grid[each, np.maximum(first - 1, 0)]
-    return np.where(known, high * scale, np.inf)
+        grid = low[:, :, None] + (high - low)[:, :, None] * fractions
+        tried = (grid * scale[:, :, None]).reshape(len(grid), -1)
+        enough = _log_sum(diagonal, beside, tried, epsilon).reshape(grid.shape) >= target[:, :, None]
+        enough[:, :, -1] = True
+        first = enough.argmax(axis=2)[:, :, None]
+        high, low = (np.take_along_axis(grid, k, 2)[:, :, 0] for k in (first, np.maximum(first - 1, 0)))
+    bound = np.where(known[:, None], high * scale, np.inf)
+    return bound if np.ndim(delta) else bound[:, 0]
 
 
-def _log_sum(a: np.ndarray, b: np.ndarray, seen: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _target(dimension: np.ndarray, delta: Any) -> np.ndarray:
+    """log 2n/(πδ²), what the sum reaches beyond the bound."""
+    return np.log(2 * dimension / math.pi) - 2 * np.log(delta)
+
+
+def _log_sum(diagonal: np.ndarray, beside: np.ndarray, value: np.ndarray, epsilon: float) -> np.ndarray:
     """log Σ_j p_j(value)² by the three-term recurrence, −inf where the value is not above all Ritz values.
 
-    a, b, seen: (batch, steps), value: (batch, tried). Ratios p_j/p_{j−1} and sums relative to the last p_j² keep it
-    finite.
+    diagonal, beside, epsilon: as of bound_above; value: (batch, tried). Ratios p_j/p_{j−1} and sums relative to the
+    last p_j² keep it finite.
     """
+    scale = np.maximum((diagonal + 2 * beside).max(axis=1, keepdims=True), np.finfo(float).tiny)
+    a, value = diagonal / scale, value / scale
+    # Of a space that is exhausted only so much is known: what leads out of it is below the noise.
+    b = np.maximum(beside / scale, 2 * NOISE * epsilon)
+    seen = np.cumprod(np.pad(beside[:, :-1] > 0, ((0, 0), (1, 0)), constant_values=True), axis=1).astype(bool)
     above = np.ones(value.shape, dtype=bool)
     ratio, logarithm, total = np.ones_like(value), np.zeros_like(value), np.ones_like(value)
     for j in range(a.shape[1]):
@@ -122,16 +134,22 @@ class AposterioriNorm:
         return self.bracket(linear, row_slope, column_slope)[1]
 
     def bracket(
-        self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor, ceiling: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """The largest Ritz value, never above the norm, and the bound: (batch,) each.
+        self,
+        linear: LinearMap,
+        row_slope: Tensor,
+        column_slope: Tensor,
+        ceiling: Tensor | None = None,
+        joint: Joint | None = None,
+    ) -> Tensor:
+        """The largest Ritz value, never above the norm, and the bound: (2, batch).
 
         ceiling: (batch,), another upper bound; a sample is also done when that is close enough to the Ritz value.
+        joint: of the layers that share a failure probability; the bounds at all of its deltas, (1 + deltas, batch).
         """
         batch = len(row_slope)
-        if not LEAST_DELTA * batch <= self.delta < 1:
+        if not LEAST * batch <= self.delta < 1:
             raise InvalidInput(
-                expected=f"delta of at least {LEAST_DELTA:g} per sample and layer, and below 1",
+                expected=f"delta of at least {LEAST:g} per sample and layer, and below 1",
                 got=f"{self.delta:.3g} for {batch} samples of a layer",
                 cause="a certainty beyond that of float64 arithmetic, or a batch that is too large for it",
                 next_step="bound fewer points at a time, or raise delta",
@@ -145,36 +163,48 @@ class AposterioriNorm:
             )
         n = min(linear.rows, linear.columns)
         at_once = max(1, BASIS // (n * min(self.steps, n)))
-        found = torch.empty(2, batch, dtype=row_slope.dtype, device=row_slope.device)
+        deltas = np.array([self.delta / batch]) if joint is None else joint.deltas(batch)
+        ceiling = torch.full_like(row_slope.flatten(1)[:, 0], torch.inf) if ceiling is None else ceiling
+        found = torch.empty(1 + len(deltas), batch, dtype=row_slope.dtype, device=row_slope.device)
         for index in torch.arange(batch, device=row_slope.device).split(at_once):
             scaled = ScaledMap(linear, row_slope[index], column_slope[index])
-            most = None if ceiling is None else ceiling[index]
-            found[:, index] = self._bracket(scaled, self.delta / batch, most).to(found)
-        return found[0], _with_slack(linear, found[1], row_slope, column_slope)
+            start = fresh_start(scaled, joint.number if joint else 0)
+            found[:, index] = self._bracket(scaled, start, deltas, ceiling[index]).to(found)
+        found[1:] = _with_slack(linear, found[1:], row_slope, column_slope)
+        return found
 
-    def _bracket(self, scaled: ScaledMap, delta: float, ceiling: Tensor | None) -> Tensor:
+    def _bracket(self, scaled: ScaledMap, start: Tensor, deltas: np.ndarray, ceiling: Tensor) -> Tensor:
         live, scale, epsilon = scaled.live(), scaled.scale, torch.finfo(scaled.row.dtype).eps
         dimension = live.sum(dim=1).clamp_min(1).cpu().double().numpy()
         most = max(1, min(self.steps, live.shape[1]))
-        found, waiting = np.full((2, len(live)), np.inf), np.arange(len(live))
-        process = GolubKahan(scaled, fresh_start(scaled))
-        nothing = scaled.nothing().cpu().numpy()
-        other = torch.full_like(scale, torch.inf) if ceiling is None else ceiling / scale  # in units of the process
-        others = other.nan_to_num(nan=np.inf).detach().cpu().double().numpy()
-        while len(waiting) and process.steps < most:
-            process.advance(min(process.steps // 4 or FIRST_LOOK, most - process.steps))
-            tridiagonal = process.tridiagonal()
+        found, waiting = np.full((1 + len(deltas), len(live)), np.inf), np.arange(len(live))
+        pace = 12 if is_dear(scaled.linear) else 4
+        process, nothing = GolubKahan(scaled, start), scaled.nothing().cpu().numpy()
+        others = (ceiling / scale).nan_to_num(nan=np.inf).detach().cpu().double().numpy()  # in units of the process
+        while len(waiting):
+            process.advance(min(process.steps // pace or FIRST_LOOK, most - process.steps))
+            tridiagonal, n = process.tridiagonal(), dimension[waiting]
             lower = np.sqrt(np.maximum(largest_ritz(*tridiagonal), 0.0))
-            upper = np.sqrt(bound_above(*tridiagonal, dimension[waiting], delta, epsilon))
-            upper[tridiagonal[0][:, 0] == 0] = np.inf  # a start that the matrix takes to 0 tells nothing
-            found[:, waiting] = lower, upper
-            close = np.minimum(upper, others[waiting]) <= (1 + self.tolerance) * lower
-            going_on = ~(close | nothing[waiting])
-            if not going_on.all():
-                process.keep(torch.from_numpy(going_on.nonzero()[0]).to(live.device))
-                waiting = waiting[going_on]
+            far = (1 + self.tolerance) * lower
+            with np.errstate(all="ignore"):
+                sum_there = _log_sum(*tridiagonal, far[:, None] ** 2, epsilon)[:, 0]
+            close = (sum_there >= _target(n, deltas[0])) | (others[waiting] <= far)
+            done = close | nothing[waiting] | (process.steps == most)
+            found[0, waiting] = lower
+            if done.any():
+                diagonal, beside = (part[done] for part in tridiagonal)
+                upper = np.sqrt(bound_above(diagonal, beside, n[done], deltas, epsilon)).T
+                # A start that the matrix takes to 0 tells nothing.
+                found[1:, waiting[done]] = np.where(diagonal[:, 0] == 0, np.inf, upper)
+                process.keep(torch.from_numpy((~done).nonzero()[0]).to(live.device))
+                waiting = waiting[~done]
         found[:, nothing] = 0.0
-        return product_above(torch.from_numpy(found).to(scale.device), scale.double().expand(2, -1))
+        return product_above(torch.from_numpy(found).to(scale.device), scale.double().expand(len(found), -1))
+
+
+def is_dear(linear: LinearMap) -> bool:
+    """Whether one application costs so much that another look at the bound hardly counts."""
+    return sum(prod(operator.out_shape) * operator.terms for operator in linear.operators) >= DEAR
 
 
 def _with_slack(linear: LinearMap, upper: Tensor, row_slope: Tensor, column_slope: Tensor) -> Tensor:

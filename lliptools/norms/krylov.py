@@ -58,17 +58,19 @@ class ScaledMap:
         return (self.column * self.linear.adjoint(self.row * u.view_as(self.row))).flatten(1)
 
 
-def fresh_start(scaled: ScaledMap) -> Tensor:
+def fresh_start(scaled: ScaledMap, number: int = 0) -> Tensor:
     """Where an iteration starts: normal numbers for every sample, 0 where no column is left, (batch, n).
 
     They come from a generator of their own, which a cryptographic hash of the sample's matrix seeds. So the same matrix
     has the same start wherever it is met, and neither what a caller seeds nor what torch has drawn before can be
-    correlated with it, as it could if weights and start were of one stream.
+    correlated with it, as it could if weights and start were of one stream. Another number gives another start: equal
+    layers of one network have starts that are independent.
     """
     live, starts = scaled.live(), []
     sides = (side.detach().cpu().numpy() for side in (scaled.row, scaled.column))
     for row, column in zip(*sides, strict=True):
-        seed = hashlib.blake2b(scaled.linear.digest + row.tobytes() + column.tobytes(), digest_size=32).digest()
+        seen = scaled.linear.digest + row.tobytes() + column.tobytes() + bytes(number)
+        seed = hashlib.blake2b(seen, digest_size=32).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
         starts.append(torch.from_numpy(generator.standard_normal(live.shape[1])))
     return torch.stack(starts).to(scaled.row) * live

@@ -85,7 +85,7 @@ def test_a_start_that_does_not_see_the_norm_is_no_bound_below_it(start, monkeypa
     aside = torch.zeros_like(top)
     aside[0, -1] = 1.0
     given = {"null space": aside, "smallest": aside + 5e-324 * top, "beside": aside + 1e-12 * top}[start]
-    monkeypatch.setattr("lliptools.norms.aposteriori.fresh_start", lambda scaled: given)
+    monkeypatch.setattr("lliptools.norms.aposteriori.fresh_start", lambda scaled, number: given)
     diagonal = torch.full((WIDTH,), 0.5, dtype=torch.float64)
     diagonal[0], diagonal[-1] = 10.0, 0.0 if start == "null space" else 0.5
     linear = LinearMap.dense(torch.diag(diagonal))

@@ -71,6 +71,7 @@ class Everywhere:
                 output=Box(*(side.expand(count, *side.shape[1:]) for side in (block.output.lower, block.output.upper))),
                 slope=block.slope.expand(count, *block.slope.shape[1:]),
                 norm=block.norm.expand(count),
+                growth=block.growth.expand(count),
             )
             for block in self.enclosed.blocks
         )
