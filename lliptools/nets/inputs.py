@@ -31,7 +31,10 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             if isinstance(x, Tensor)
             else type(x).__name__
         )
-        why = "an array, integer pixels, or a sparse or nested tensor", "torch.as_tensor(x).double(), of pixels / 255"
+        why = (
+            "an array, integer pixels, or a sparse or nested tensor",
+            "torch.as_tensor(x).double() / 255, where pixels were from 0 to 1 in training",
+        )
         raise InvalidInput("x as a floating-point torch tensor of shape (batch, *sample)", got, *why)
     if x.dim() < 2 or x.shape[0] == 0 or x[0].numel() == 0:
         why = "a single point without its batch axis, or an empty selection", "pass x[None] for a single point"

@@ -212,7 +212,6 @@ def test_padding_that_has_no_rule_is_refused_by_name():
     for layer in (
         nn.ConvTranspose2d(1, 1, 2, stride=2, output_padding=2),
         nn.ZeroPad2d(-2),
-        nn.CircularPad2d((-1, 0, 0, 0)),
         changed(nn.ZeroPad2d(1), value=2.0),
     ):
         net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), layer, nn.Flatten())
