@@ -11,6 +11,7 @@ frame with its figure, in a notebook whose imports are done.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,23 @@ async () => {
   return times.sort((one, other) => one - other);
 }
 """
+# Starts the Playground, and after a second counts the epochs that are painted in ten.
+PLAY = """
+async () => {
+  const said = document.querySelector(".lp .bar output"), epoch = () => Number(said.textContent.replace("epoch ", ""));
+  [...document.querySelectorAll(".lp button")].find(({ textContent }) => textContent.includes("play")).click();
+  await new Promise(done => setTimeout(done, 1000));
+  const first = epoch(), start = performance.now();
+  await new Promise(done => setTimeout(done, 10000));
+  return (epoch() - first) / (performance.now() - start) * 1000;
+}
+"""
+RUNS = {
+    "no bound, ReLU": "bound='none', activation='relu'",
+    "global bound, ReLU": "bound='global', activation='relu'",
+    "local bound, ReLU-θ, λ": "sparsity=0.3",
+    "local bound, MaxMin": "activation='maxmin'",
+}
 REST = 700
 LINES = HERE / "results" / "latency.jsonl"
 GOALS = {"browser": "20 / 40", "kernel": "120 / 200"}
@@ -98,6 +116,17 @@ def in_lab(lab: Lab, name: str) -> list[object]:
     page.close()
     who = "kernel" if made.framed is None else "browser"
     return [name, who, latency.median, latency.tail, GOALS[who], settle, first]
+
+
+def played(lab: Lab, name: str) -> list[object]:
+    """A row of the table: the Playground, 200 points, 2-16-16-2, five optimiser steps and all discs a frame."""
+    page = lab.open("playground.ipynb", [IMPORTS, f"ll.teach.Playground(eps=0.2, {RUNS[name]})"])
+    lab.run(page, 0)
+    lab.run(page, 1)
+    page.wait_for_function("document.querySelector('.lp [role=status]')?.textContent.startsWith('Epoch')")
+    rate: float = page.evaluate(PLAY)
+    page.close()
+    return [name, rate, "12", os.getloadavg()[0]]
 
 
 def on_page(browser: Browser, folder: Path, name: str) -> list[object]:
@@ -135,9 +164,12 @@ def main() -> None:
     torch_alone, both = import_seconds("import torch"), import_seconds("import torch, lliptools")
     rows: list[list[Any]] = []
     pages: list[list[Any]] = []
+    runs: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser, running_lab(browser, Path(folder)) as lab:
         for name in names:
             rows.append(kept("explorer", name, partial(in_lab, lab, name)))
+        for name in RUNS:
+            runs.append(kept("playground", name, partial(played, lab, name)))
         for name in names:
             pages.append(kept("page", name, partial(on_page, browser, Path(folder) / "gallery", name)))
     text = (
@@ -148,7 +180,10 @@ def main() -> None:
         + table(
             ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"], rows
         )
-        + "\n\nGoals: settle 300, first display 1000.\n\n## Pages of the gallery\n\n"
+        + "\n\nGoals: settle 300, first display 1000.\n\n## The Playground\n\n200 points, 2-16-16-2; a frame is an "
+        "epoch: five optimiser steps, a certificate at every point, three pictures.\n\n"
+        + table(["loss and activation", "frames/s", "goal", "load of the machine afterwards"], runs)
+        + "\n\n## Pages of the gallery\n\n"
         + table(["page", "moves", "slider → painted, median", "95 %", "MB beside plotly.js"], pages)
         + "\n\nGoals: 20 / 40, 2 MB.\n\n## Import\n\n"
         f"`import lliptools` takes {both - torch_alone:.2f} s beyond the {torch_alone:.2f} s of `import torch` "

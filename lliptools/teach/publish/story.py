@@ -15,12 +15,12 @@ from lliptools.teach.explorers.playground.widget import SCRIPT
 from lliptools.teach.shared.example import Example
 
 HERE = Path(__file__).parent
-EPOCHS, POINT, COMMON = 80, 12, Settings(eps=0.2)
+EPOCHS, POINT, COMMON = 80, 59, Settings(eps=0.2)
 # The title, what the run is beside COMMON, and whether its discs are those of the local bound.
 RUNS: tuple[tuple[str, dict[str, Any], bool], ...] = (
-    ("trained without a bound", {"bound": "none", "activation": "relu"}, True),
-    ("by the global bound", {"bound": "global", "activation": "relu"}, False),
-    ("by the local bound, ReLU-θ, λ", {"bound": "local", "activation": "clipped_relu", "sparsity": 0.3}, True),
+    ("no bound", {"bound": "none", "activation": "relu"}, True),
+    ("global bound", {"bound": "global", "activation": "relu"}, False),
+    ("local bound, ReLU-θ, λ", {"bound": "local", "activation": "clipped_relu", "sparsity": 0.3}, True),
 )
 WORDS = (
     "One network of 2-16-16-2 neurons, the same points, three losses. Around every point stands the disc in which its "

@@ -31,6 +31,7 @@ export class Striking {
     this.canvas = el.appendChild(document.createElement("canvas"));
     this.said = el.appendChild(document.createElement("div"));
     this.canvas.tabIndex = 0;
+    this.canvas.dataset.lmSuppressShortcuts = true;  // JupyterLab's own, of the arrow keys
     this.canvas.setAttribute("role", "img");
     this.canvas.style.cssText = "display: block; width: 100%";
     this.said.style.cssText = "font: 11px/14px Arial, sans-serif; height: 28px; overflow: hidden";

@@ -181,8 +181,7 @@ export class Stage {
     line(picked, colors.lit, 3);
     for (let i = 0; i < y.length; i++) {
       const [across, down] = place(i), r = 3 * dot, shape = new Path2D();
-      if (y[i]) shape.rect(across - r + 0.4, down - r + 0.4, 2 * r - 0.8, 2 * r - 0.8);
-      else shape.arc(across, down, r, 0, 7);
+      y[i] ? shape.rect(across - 0.87 * r, down - 0.87 * r, 1.74 * r, 1.74 * r) : shape.arc(across, down, r, 0, 7);
       pen.fillStyle = colors.points[y[i]];
       pen.fill(shape);
       stroke(shape, colors.ink, 0.7);
@@ -281,6 +280,7 @@ function render({ model, el }) {
   const colors = model.get("colors"), frames = [];
   let run = null, shown = 0, brush = null, painting = 0;
   const box = el.appendChild(make("div", { className: "lp" }));
+  box.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = true));  // JupyterLab's arrow keys
   const button = (text, title, press) => make("button", { type: "button", textContent: text, title, onclick: press });
   const tell = (what) => () => model.send({ do: what });
   const play = button("▶ play", "train epoch by epoch", () => tell(model.get("playing") ? "pause" : "play")());
