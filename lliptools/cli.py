@@ -60,8 +60,8 @@ def _exit(error: Exception, sentence: str) -> typer.Exit:
 app = typer.Typer(
     cls=_Commands, add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks."
 )
-TrainedBy = StrEnum("TrainedBy", ["global", "local"])
-Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt"])
+TrainedBy = StrEnum("TrainedBy", ["global", "local", "centred", "shells"])
+Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt", "emma", "annealed"])
 Upper = StrEnum("Upper", ["global", "local", "tightest"])
 
 

@@ -148,7 +148,6 @@ def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, .
         replace(
             block,
             box=Box(expand(block.box.lower), expand(block.box.upper)),
-            output=Box(expand(block.output.lower), expand(block.output.upper)),
             slope=expand(block.slope),
             row_slope=expand(block.row_slope),
             norm=expand(block.norm),

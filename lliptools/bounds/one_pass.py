@@ -77,11 +77,9 @@ class Pass:
             known = place.known.linear(block.linear)
             box = known.box(before)
             limits = before.limits() if self.centred else None
-            output, columns, rows = _through(block.activation, box, limits)
+            columns, rows = _slopes(block.activation, box, limits)
         norm = self._at_most(self.norm(block.linear, rows, place.columns), block.linear, rows, place.columns)
-        one = BlockBound(
-            block.linear, block.activation, box, output, columns, rows, norm, norm, place.radius, center=limits
-        )
+        one = BlockBound(block.linear, block.activation, box, columns, rows, norm, norm, place.radius, center=limits)
         return one, after, known
 
     def _residual(self, block: Block, place: Place) -> tuple[BlockBound, Center, Domain]:
@@ -106,7 +104,7 @@ class Pass:
             box = known.within(self.times(place.radius, norm)).box(center)
         one = torch.ones_like(center.value)
         inside = tuple(blocks), block.skip, tuple(beside)
-        whole = BlockBound(block.linear, None, box, box, one, one, norm, norm, place.radius, *inside)
+        whole = BlockBound(block.linear, None, box, one, one, norm, norm, place.radius, *inside)
         return whole, center, known
 
     def _behind_sum(self, one: BlockBound, whole: BlockBound, columns: Tensor) -> Tensor:
@@ -140,12 +138,12 @@ class Pass:
         return torch.minimum(norm, guaranteed)
 
 
-def _through(activation: Activation | None, box: Box, center: Limits | None) -> tuple[Box, Tensor, Tensor]:
-    """The box of the outputs, the slopes that scale the next columns, and those that scale the rows before."""
+def _slopes(activation: Activation | None, box: Box, center: Limits | None) -> tuple[Tensor, Tensor]:
+    """The slopes that scale the next columns, and those that scale the rows before."""
     if activation is None:
         one = torch.ones_like(box.lower)
-        return box, one, one
-    output, slope = Box(*activation.image(box.lower, box.upper)), activation.slope(box.lower, box.upper, center)
+        return one, one
+    slope = activation.slope(box.lower, box.upper, center)
     if type(activation).row_slope is Activation.row_slope:  # then it would be found a second time
-        return output, slope, slope
-    return output, slope, activation.row_slope(box.lower, box.upper, center)
+        return slope, slope
+    return slope, activation.row_slope(box.lower, box.upper, center)

@@ -246,6 +246,6 @@ class _Way:
 def picked(block: BlockBound, which: Tensor) -> BlockBound:
     """The block of some of the points."""
     parts = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "growth", "radius")}
-    box, output = (Box(side.lower[which], side.upper[which]) for side in (block.box, block.output))
+    box = Box(block.box.lower[which], block.box.upper[which])
     inner, shortcut = (tuple(picked(part, which) for part in each) for each in (block.inner, block.shortcut))
-    return replace(block, box=box, output=output, inner=inner, shortcut=shortcut, center=None, **parts)
+    return replace(block, box=box, inner=inner, shortcut=shortcut, center=None, **parts)

@@ -1,7 +1,9 @@
 """What one pass finds of one block of the network."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from lliptools.domains.box import Box
@@ -17,7 +19,7 @@ class BlockBound:
     """One block of the bound.
 
     - linear: its linear map. activation: its rule, or None for the identity.
-    - box: of the pre-activations, (batch, *unit shape). output: of the activation's outputs.
+    - box: of the pre-activations, (batch, *unit shape).
     - slope: (batch, *unit shape), how much an output can move with its input; 0 where it is provably constant.
     - row_slope: the same of the inputs of the activation, which scales the rows.
     - norm: (batch,) norm of the linear map with rows and columns scaled by the roots of their slopes.
@@ -33,7 +35,6 @@ class BlockBound:
     linear: LinearMap
     activation: Activation | None
     box: Box
-    output: Box
     slope: Tensor
     row_slope: Tensor
     norm: Tensor
@@ -43,3 +44,11 @@ class BlockBound:
     skip: bool = True
     shortcut: tuple["BlockBound", ...] = ()
     center: Limits | None = None
+
+    @cached_property
+    def output(self) -> Box:
+        """The box of the activation's outputs, with a graph where that of its inputs has one."""
+        if self.activation is None:
+            return self.box
+        with torch.set_grad_enabled(self.box.lower.requires_grad):
+            return Box(*self.activation.image(self.box.lower, self.box.upper))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Center, Monotone, traced
+from lliptools.nets.activations import Activation, Center, Monotone, tiny, traced, ulp
 from lliptools.nets.secants import by_places
 
 __all__ = ["Absolute", "Clip", "Clipped", "ClippedReLU", "Hardtanh", "LeakyReLU"]
@@ -46,12 +46,20 @@ class Clip(Monotone):
         return by_places(self, z, lower, upper, self._limits(lower))
 
     def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
-        """0 where the box lies in a flat zone, else 1, or the secant from the centre."""
-        if center is not None:
-            return super().slope(lower, upper, center)
+        """0 where the box lies in a flat zone, else 1, or the secant from the centre.
+
+        From a flat zone it is steepest to the other threshold, or to the end of the box before it.
+        """
         low, high = self._limits(lower)
-        constant = (upper <= low) | (lower >= high) | (high <= low)
-        return (~constant).to(lower.dtype)
+        varies = (~((upper <= low) | (lower >= high) | (high <= low))).to(lower.dtype)
+        if center is None:
+            return varies
+        found, (first, second) = varies, self.thresholds(lower)
+        if isinstance(first, Tensor) or first > -torch.inf:
+            found = found * _share(torch.minimum(upper, high) - low, low - center[1])
+        if isinstance(second, Tensor) or second < torch.inf:
+            found = found * _share(high - torch.maximum(lower, low), center[0] - high)
+        return found.clamp_max(1.0)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Two bends: slopes 0, 1, 0."""
@@ -59,6 +67,15 @@ class Clip(Monotone):
         limits = (limit.detach().cpu() if isinstance(limit, Tensor) else limit for limit in self.thresholds(one[None]))
         low, high = ((limit * one[None])[0] for limit in limits)
         return torch.stack([torch.minimum(low, high), high]), torch.stack([0 * one, one, 0 * one])
+
+
+def _share(rise: Tensor, flat: Tensor) -> Tensor:
+    """The secant over a flat piece, if it is above 0, and a rise of slope 1; an end that is infinite leaves 1, or NaN.
+
+    Never 0 above a rise.
+    """
+    flat = flat.relu()
+    return 1 - flat / (rise.relu() + flat).clamp_min(tiny(flat)) + ulp(flat)
 
 
 class _Clipping(torch.autograd.Function):

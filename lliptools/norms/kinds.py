@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["Norm", "errs", "mark_of", "norm_by", "product_above", "steepest"]
+__all__ = ["Norm", "errs", "mark_of", "norm_by", "product_above", "root", "steepest"]
 
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 
@@ -66,3 +66,8 @@ def product_above(one: Tensor, other: Tensor) -> Tensor:
 def steepest(slope: Tensor) -> Tensor:
     """‖D^½‖ for D = diag(slope): (batch, *units) -> (batch,)."""
     return slope.flatten(1).amax(dim=1).sqrt()
+
+
+def root(squared: Tensor) -> Tensor:
+    """The square root, whose gradient is 0 at 0."""
+    return squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt() * (squared != 0)

@@ -7,16 +7,38 @@ from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
-from lliptools.training.losses import bcp, gloro, lmt, offset_cross_entropy, sparsity_loss, worst_logits
+from lliptools.training.losses import (
+    adaptive_rise,
+    annealed,
+    bcp,
+    gloro,
+    lmt,
+    offset_cross_entropy,
+    sparsity_loss,
+    worst_logits,
+)
 from lliptools.training.norms import SharedNorm
-from lliptools.training.objectives import LMT, Adversarial, Certified, Clean, GloRo, Objective, Offset, changed
+from lliptools.training.objectives import (
+    EMMA,
+    LMT,
+    Adversarial,
+    Annealed,
+    Certified,
+    Clean,
+    GloRo,
+    Objective,
+    Offset,
+    changed,
+)
 from lliptools.training.recipes import RECIPES, Recipe, recipe
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
 __all__ = [
+    "EMMA",
     "LMT",
     "RECIPES",
     "Adversarial",
+    "Annealed",
     "Certified",
     "Clean",
     "GloRo",
@@ -29,6 +51,8 @@ __all__ = [
     "SharedNorm",
     "Split",
     "Triangle",
+    "adaptive_rise",
+    "annealed",
     "as_float",
     "batches",
     "bcp",

@@ -9,6 +9,7 @@ from torch import Tensor
 from lliptools.bounds import errs
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, LinearMap
+from lliptools.norms.kinds import root
 
 __all__ = ["SharedNorm"]
 
@@ -17,12 +18,15 @@ NOISE = 16  # what is left of a vector after so many units of rounding is nothin
 
 @errs("estimate")
 class SharedNorm:
-    """‖D_row^½ W D_column^½‖ of every sample, from below: a few Lanczos steps from one vector per layer.
+    """‖D_row^½ W D_column^½‖ from below: a few Lanczos steps on from where the last batch stopped.
 
     * steps: how often W and its transpose are applied before the norm is read off as ‖A v‖.
-    * The vector is masked by every sample, and moves once in a pass over the network to the mean of what the samples
-      found. First vectors are the same in every run and process.
-    * The gradient flows to W only: σ = uᵀ A v with both vectors held, which is exact where they have converged.
+    * Without classes every sample has its own slopes; it starts from the one vector of the layer, which moves once in a
+      pass over the network to the mean of what the samples found.
+    * In groups (as of estimated_bound) the samples share the mean slopes of their group, its norm and its vector.
+    * First vectors are the same in every run and process.
+    * The gradient flows to W and to the slopes, with h held where A = R^½ W C^½ is applied to C^½ h: exact where h has
+      converged.
     * Layers are told apart by their place in the network that a bound reads. A map of no network starts from a random
       vector and leaves nothing behind.
     * Where several processes share a batch, assign `total` a function that sums a tensor over them.
@@ -37,22 +41,27 @@ class SharedNorm:
                 expected="steps as a whole number >= 1",
                 got=repr(steps)[:80],
                 cause="a norm that would never look at the weights' transpose",
-                next_step="leave it at 2; 6 is closer and costs about twice as much",
+                next_step="leave it at 2; 6 is closer",
             )
         self.steps = steps
         self.total: Callable[[Tensor], Tensor] = lambda value: value
         self.vectors: dict[int, Tensor] = {}
         self._places: WeakKeyDictionary[LinearMap, int] = WeakKeyDictionary()
         self._moved: WeakSet[LinearMap] = WeakSet()
+        self._groups: Tensor | None = None
+        self._last: tuple[Tensor | None, Tensor] = None, torch.empty(0)  # slopes, and their means
 
-    def begin(self, blocks: tuple[Block, ...]) -> "SharedNorm":
-        """A pass over these blocks begins; the same norm."""
+    def begin(self, blocks: tuple[Block, ...], groups: Tensor | None = None) -> "SharedNorm":
+        """A pass over these blocks begins, of samples in these groups; the same norm."""
         for place, linear in enumerate(_maps(blocks)):
             self._places[linear] = place
+        self._groups, self._last = groups, (None, torch.empty(0))
+        if groups is not None:
+            self._sizes = self.total(groups.sum(dim=1, keepdim=True)).clamp_min(1)
         return self
 
     def state_dict(self) -> dict[str, Tensor]:
-        """One vector per layer, by its place: what a checkpoint has to contain besides steps."""
+        """The vectors of every layer, by its place: what a checkpoint has to contain besides steps."""
         return {str(place): vector.clone() for place, vector in sorted(self.vectors.items())}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -61,47 +70,59 @@ class SharedNorm:
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
         """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
-        row = row_slope.detach().reshape(len(row_slope), *linear.out_shape)
-        column = column_slope.detach().reshape(len(column_slope), *linear.in_shape)
+        groups = self._groups
+        if groups is not None:
+            column_slope = self._mean(groups, column_slope)  # first: they are the last rows
+            row_slope = self._mean(groups, row_slope)
+        row = row_slope.reshape(len(row_slope), *linear.out_shape)
+        column = column_slope.reshape(len(column_slope), *linear.in_shape)
         with torch.no_grad():
-            shared = self._shared(linear, column)
-            h = _best(linear, row, column, shared, self.steps)
-            v = column * h
-            length = _dot(v, h).sqrt_()
-            self._move(linear, h, shared)
+            start = self._start(linear, column, 1 if groups is None else len(groups))
+            h = _best(linear, row, column, start, self.steps)
+            self._move(linear, h, start)
+        v = column * h
         z = linear.linear(v)
-        squared = _dot(row * z.detach(), z)
-        # With uᵀ = zᵀR/√squared held, squared/√squared is uᵀ A v, and has its gradient.
-        held = squared.detach().sqrt() * length
-        return squared / held.masked_fill_(held <= 0, 1.0)
+        squared = _dot(row * z, z) / _dot(v, h).clamp_min(torch.finfo(h.dtype).tiny)
+        found = root(squared)
+        return found if groups is None else found @ groups.to(found.dtype)
 
-    def _shared(self, linear: LinearMap, like: Tensor) -> Tensor:
-        """The layer's vector, (1, *columns)."""
-        place = self._places.get(linear)
+    def _mean(self, groups: Tensor, slopes: Tensor) -> Tensor:
+        """The mean slopes of every group, (groups, units); once for the rows and the next columns."""
+        if self._last[0] is not slopes:
+            self._last = slopes, self.total(groups.to(slopes.dtype) @ slopes.flatten(1)) / self._sizes
+        return self._last[1]
+
+    def _start(self, linear: LinearMap, like: Tensor, count: int) -> Tensor:
+        """The layer's vectors, (count, *columns)."""
+        place, shape = self._places.get(linear), (count, *like.shape[1:])
         kept = None if place is None else self.vectors.get(place)
         if place is None or kept is None:
             own = None if place is None else torch.Generator().manual_seed(place)
-            return torch.randn(like[:1].shape, generator=own, dtype=torch.float64).to(like)
-        if kept.shape != like[:1].shape:
+            first = torch.randn(like[:1].shape, generator=own, dtype=torch.float64)
+            return first.to(like).expand(shape)
+        if kept.shape[1:] != shape[1:]:
             raise InvalidInput(
                 expected=f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer",
                 got=f"{linear.in_shape}",
                 cause="one SharedNorm used for two networks",
                 next_step="make one for each network",
             )
+        if len(kept) != count:  # in other groups now
+            kept = kept.mean(dim=0, keepdim=True).expand(shape).clone()
         self.vectors[place] = kept = kept.to(like)  # those of a checkpoint come from the CPU
         return kept
 
-    def _move(self, linear: LinearMap, found: Tensor, shared: Tensor) -> None:
-        """The shared vector becomes the mean of the samples' vectors, signs aligned, unless nothing is left of them."""
+    def _move(self, linear: LinearMap, found: Tensor, start: Tensor) -> None:
+        """The vectors become what was found, or the mean over the samples, signs aligned, unless nothing is left."""
         if linear not in self._places or linear in self._moved:
             return
         self._moved.add(linear)
-        flat = found.flatten(1)
-        along = flat @ shared.flatten()
-        mean = self.total(torch.copysign(torch.ones_like(along), along) @ flat).view_as(shared)
-        length = torch.linalg.vector_norm(mean)
-        moved = torch.where((length > 0) & (length < torch.inf), mean / length, shared)
+        flat, before = found.flatten(1), start.flatten(1)
+        if len(before) == 1:
+            along = flat @ before[0]
+            flat = self.total(torch.copysign(torch.ones_like(along), along) @ flat)[None]
+        length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+        moved = torch.where((length > 0) & (length < torch.inf), flat / length, before).view_as(start)
         # In place, where there is one: a CUDA graph that was captured writes to the same memory at every replay.
         place = self._places[linear]
         self.vectors[place] = self.vectors[place].copy_(moved) if place in self.vectors else moved

@@ -11,13 +11,24 @@ from lliptools.bounds import Bound, global_bound, local_bound
 from lliptools.bounds.estimated import estimated_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.errors import InvalidInput
-from lliptools.training.losses import bcp, gloro, lmt, offset_cross_entropy, sparsity_loss
+from lliptools.training.losses import (
+    adaptive_rise,
+    annealed,
+    bcp,
+    gloro,
+    lmt,
+    offset_cross_entropy,
+    sparsity_loss,
+    worst_logits,
+)
 from lliptools.training.norms import SharedNorm
 
-__all__ = ["LMT", "Adversarial", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
+__all__ = ["EMMA", "LMT", "Adversarial", "Annealed", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
 
 
 Net = nn.Sequential
+BOUNDS = ("global", "local", "centred", "shells")
+GROUPS = 10  # of classes, whose points share estimated norms
 
 
 class Objective(Protocol):
@@ -67,28 +78,59 @@ class Adversarial:
 
 
 class _ByBound:
-    """What the losses by a bound share. Raises InvalidInput for another bound, and for sparsity with the global one."""
+    """What the losses by a bound share: the radius that grows, the bound, and how far each logit can rise.
 
+    Raises InvalidInput for another bound than those of BOUNDS, and for sparsity where there are no boxes to train.
+    """
+
+    eps: float
     bound: str
+    warmup: float
+    ramp: float
     sparsity: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.bound not in ("local", "global") or (self.bound == "global" and self.sparsity):
+        if self.bound not in BOUNDS or (self.bound == "global" and self.sparsity):
             raise InvalidInput(
-                expected='bound "local", or "global" and sparsity=0',
+                expected=f"a bound of {', '.join(BOUNDS)}, and with the global one sparsity=0",
                 got=f"bound {self.bound!r:.60}, sparsity={self.sparsity}",
                 cause="a bound that has no form for training, or a loss of boxes, of which the global bound has none",
                 next_step='take bound="local"',
             )
 
-    def _found(self, net: Net, x: Tensor, eps: float, norm: SharedNorm | None) -> tuple[Tensor, Bound]:
-        """The logits and the bound, with the graph of its boxes where the sparsity loss needs it."""
-        is_global = self.bound == "global"
-        if norm is None:
-            return net(x), (global_bound if is_global else local_bound)(net, x, eps, differentiable=True)
-        bound = estimated_bound(net, x, eps, norm, is_global=is_global, graph=bool(self.sparsity))
-        assert bound.outputs is not None
-        return bound.outputs, bound  # the pass has been through the network already
+    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
+        """The loss at this point of the run, and share · sparsity · sparsity loss."""
+        share = ramped(progress, self.warmup, self.ramp)
+        if share == 0:
+            logits = net(x)
+            return self.loss(logits, torch.zeros_like(logits), 0.0, y, 0.0)
+        shells = 2 if self.bound == "shells" else 1
+        shell = torch.arange(shells, device=x.device).repeat_interleave(len(x))
+        points, labels, radii = x.repeat(shells, *[1] * (x.dim() - 1)), y.repeat(shells), (shell + 1) / shells
+        groups = torch.arange(GROUPS * shells, device=x.device)[:, None] == labels % GROUPS + GROUPS * shell
+        bound = self._found(net, points, share * self.eps * radii.to(x), groups.to(x), norm)
+        logits = net(x) if bound.outputs is None else bound.outputs[: len(x)]
+        rise = self.rise(bound, labels).unflatten(0, (shells, -1)).mean(dim=0)
+        loss = self.loss(logits, rise, share * self.eps, y, share)
+        return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
+
+    def _found(self, net: Net, x: Tensor, eps: Tensor, groups: Tensor, norm: SharedNorm | None) -> Bound:
+        """The bound, with the graph of its boxes where the sparsity loss needs it."""
+        is_global, centred = self.bound == "global", self.bound == "centred"
+        if norm is not None:
+            graph = bool(self.sparsity)
+            return estimated_bound(net, x, eps, norm, is_global=is_global, graph=graph, centred=centred, groups=groups)
+        if is_global:
+            return global_bound(net, x, eps, differentiable=True)
+        return local_bound(net, x, eps, centred=centred, differentiable=True)
+
+    def rise(self, bound: Bound, y: Tensor) -> Tensor:
+        """Per unit of the radius, how far f_j − f_y can rise: (batch, classes)."""
+        return bound.pairwise(y)
+
+    def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
+        """Of logits that can rise by eps · rise, both (batch, classes), where the radius has grown to share."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -97,8 +139,9 @@ class Certified(_ByBound):
 
     * eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
       ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it.
-    * bound: "local", or "global" for norms of whole layers.
-    * sparsity: weight of the sparsity loss, which needs the local bound's boxes.
+    * bound: "local"; "global" for norms of whole layers; "centred" for slopes from the centre, through which gradients
+      flow; "shells" for the mean of the local bounds at eps/2 and eps, what the margin loses on the way to the edge.
+    * sparsity: weight of the sparsity loss, which needs boxes: no global bound.
     * temperature: τ > 0 in τ · CE(logits/τ); the smaller it is, the less points count that are certified by a wide
       margin, and at 0 it would be the hinge of the worst margin.
 
@@ -112,14 +155,31 @@ class Certified(_ByBound):
     bound: str = "local"
     temperature: float = 1.0
 
-    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
-        """κ·CE(f) + (1 − κ)·(CE(worst logits) + sparsity · sparsity loss)."""
-        share, tau = ramped(progress, self.warmup, self.ramp), self.temperature
-        if share == 0:
-            return tau * cross_entropy(net(x) / tau, y)
-        logits, bound = self._found(net, x, share * self.eps, norm)
-        loss = tau * bcp(logits / tau, bound.pairwise(y) / tau, bound.eps, y, kappa=1 - share)
-        return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
+    def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
+        """κ·CE(f) + (1 − κ)·CE(worst logits)."""
+        tau = self.temperature
+        return tau * bcp(logits / tau, rise / tau, eps, y, kappa=1 - share)
+
+
+@dataclass(frozen=True)
+class EMMA(Certified):
+    """As Certified, where each class is attacked within its own certified radius only (losses.adaptive_rise)."""
+
+    def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
+        """κ·CE(f) + (1 − κ)·CE(logits that rise within their own radii)."""
+        return super().loss(logits, adaptive_rise(logits, rise, eps, y), eps, y, share)
+
+
+@dataclass(frozen=True)
+class Annealed(Certified):
+    """As Certified, with the annealed cross-entropy of the worst logits (losses.annealed), of exponent beta."""
+
+    beta: float = 5.0
+
+    def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
+        """The annealed cross-entropy; with the radius, also the exponent grows to its full value."""
+        worst = worst_logits(logits, rise, eps, y)
+        return annealed(worst, y, temperature=self.temperature, beta=share * self.beta)
 
 
 @dataclass(frozen=True)
@@ -136,15 +196,9 @@ class GloRo(_ByBound):
     warmup: float = 0.0
     ramp: float = 0.5
 
-    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
-        """CE([f, max worst], y) + share · sparsity · sparsity loss."""
-        share = ramped(progress, self.warmup, self.ramp)
-        if share == 0:
-            logits = net(x)
-            return gloro(logits, torch.zeros_like(logits), 0.0, y)
-        logits, bound = self._found(net, x, share * self.eps, norm)
-        loss = gloro(logits, bound.pairwise(y), bound.eps, y)
-        return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
+    def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
+        """CE([f, max worst], y)."""
+        return gloro(logits, rise, eps, y)
 
 
 @dataclass(frozen=True)
@@ -159,13 +213,13 @@ class LMT(_ByBound):
     warmup: float = 0.0
     ramp: float = 0.5
 
-    def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
+    def rise(self, bound: Bound, y: Tensor) -> Tensor:
+        """L for every class."""
+        return bound.value[:, None].expand(-1, bound.blocks[-1].linear.rows)
+
+    def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """CE(f + √2 eps L for j ≠ y)."""
-        eps = ramped(progress, self.warmup, self.ramp) * self.eps
-        if eps == 0:
-            return cross_entropy(net(x), y)
-        logits, bound = self._found(net, x, eps, norm)
-        return lmt(logits, bound.value, bound.eps, y)
+        return lmt(logits, rise[:, 0], eps, y)
 
 
 @dataclass(frozen=True)
@@ -184,7 +238,7 @@ class Offset:
 
 
 def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:
-    """An objective with another loss, of those in LOSSES, or another bound, "local" or "global"; None changes nothing.
+    """An objective with another loss, of those in LOSSES, or another bound, of those in BOUNDS; None changes nothing.
 
     Radius and ramps stay, and the sparsity loss where the other loss and bound know it. Raises InvalidInput for another
     name, where the objective has no radius to keep, and for a bound where the loss has none.
@@ -209,4 +263,7 @@ def changed(objective: Objective, loss: str | None = None, bound: str | None = N
     return kind(**{name: value for name, value in kept.items() if name in known})
 
 
-LOSSES: dict[str, Any] = {"clean": Clean, "adversarial": Adversarial, "gloro": GloRo, "bcp": Certified, "lmt": LMT}
+LOSSES: dict[str, Any] = {
+    **{"clean": Clean, "adversarial": Adversarial, "gloro": GloRo, "bcp": Certified, "lmt": LMT},
+    **{"emma": EMMA, "annealed": Annealed},
+}

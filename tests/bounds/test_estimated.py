@@ -9,7 +9,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds.estimated import estimated_bound
-from lliptools.domains.light import Light, _InBoth
+from lliptools.domains.light import Light
 from lliptools.layers import lipschitz_mlp
 from lliptools.nets import ClippedReLU, Residual
 from lliptools.training import Certified, SharedNorm
@@ -150,12 +150,3 @@ def test_the_norm_of_what_stretches_nothing(steps):
         truth = torch.linalg.matrix_norm(matrix.double(), 2).float()
         assert (found <= truth * (1 + 1e-5)).all()
         assert (found >= truth * (1 - 10 * moved - 1e-5)).all()
-
-
-def test_the_gradient_of_boxes_that_meet():
-    torch.manual_seed(0)
-    ends = [torch.randn(4, 5, dtype=torch.float64).requires_grad_() for _ in range(4)]
-    assert torch.autograd.gradcheck(_InBoth.apply, ends)
-    lower, upper = _InBoth.apply(*ends)
-    assert torch.equal(lower, torch.maximum(ends[0], ends[2]))
-    assert torch.equal(upper, torch.minimum(ends[1], ends[3]))

@@ -229,3 +229,21 @@ def test_a_gradient_flows_to_the_box_and_to_the_thresholds():
     # To the threshold: 0.8 / 1.8.
     assert z.grad.item() == pytest.approx(0.8 / 1.8**2, rel=1e-6)
     assert theta.grad.item() == pytest.approx(1 / 1.8**2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, math.inf), (0.0, 0.5), (-math.inf, 0.5), (-1.0, 0.5), (0.5, 0.2)])
+def test_the_largest_secant_of_a_clip_is_the_larger_of_its_range(low, high):
+    torch.manual_seed(0)
+    z = torch.randn(1, 20_000, dtype=torch.float64)
+    lower, upper = z - torch.rand_like(z) ** 2, z + torch.rand_like(z) ** 2
+    lower[0, :9000], upper[0, 6000:12_000] = z[0, :9000], z[0, 6000:12_000]
+    for far in (0.0, 1e-3):
+        center = z - far, z + far
+        box = torch.minimum(lower, center[0]), torch.maximum(upper, center[1])
+        clip = Hardtanh(low, high)
+        slope, (_, greatest) = clip.slope(*box, center), clip.ranges(*box, center)
+        torch.testing.assert_close(slope, greatest, rtol=1e-10, atol=1e-10)
+        assert torch.equal(slope == 0, clip.slope(*box) == 0)
+    endless = torch.tensor([[math.inf]]).double()
+    for here in (torch.tensor([[0.1]]).double(), -endless):
+        assert not (clip.slope(-endless, endless, (here, here)) < 1).any() or high <= low

@@ -136,6 +136,22 @@ def test_state_goes_on_bit_by_bit():
     assert torch.equal(first, value(SharedNorm(), x))
 
 
+def test_samples_of_a_group_share_their_mean_slopes():
+    torch.manual_seed(0)
+    weight = torch.randn(7, 5).double()
+    net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 5)).double()
+    net[0].weight.data = weight
+    blocks, norm = read_blocks(net, (5,)), SharedNorm(5)
+    groups = torch.tensor([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0]])  # and one without samples
+    row, column = torch.rand(4, 7).double(), torch.rand(4, 5).double()
+    norm.begin(blocks, groups)
+    found = norm(blocks[0].linear, row, column)
+    for members in ([0, 2], [1, 3]):
+        scaled = row[members].mean(dim=0).sqrt()[:, None] * weight * column[members].mean(dim=0).sqrt()
+        torch.testing.assert_close(found[members], torch.linalg.matrix_norm(scaled, 2).expand(2))
+    assert norm.vectors[0].shape == (3, 5)
+
+
 def test_a_vector_moves_once_a_pass():
     net, x = small_cnn(), images()
     norm = SharedNorm()

@@ -4,11 +4,13 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 import lliptools as ll
 from lliptools.certificates.margins import largest_change
-from lliptools.training import LMT, Certified, Clean, GloRo, Offset, SharedNorm
+from lliptools.nets import ClippedReLU
+from lliptools.training import EMMA, LMT, Annealed, Certified, Clean, GloRo, Offset, SharedNorm, estimated_bound
 from lliptools.training.objectives import ramped
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.5, 0.0, 1.0]]).double()
@@ -28,6 +30,68 @@ def test_bcp_by_hand():
     clean = cross_entropy(LOGITS, Y).item()
     assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y).item() == pytest.approx(worst)
     assert ll.training.bcp(LOGITS, PAIRWISE, 0.5, Y, kappa=0.25).item() == pytest.approx(0.25 * clean + 0.75 * worst)
+
+
+def test_classes_rise_within_their_own_radii():
+    """Margins [0, 1, 2] and [½, 1, 0], which the ball takes by [0, 1, 2] and [1½, ½, 0]."""
+    rise = ll.training.adaptive_rise(LOGITS, PAIRWISE, 0.5, Y)
+    torch.testing.assert_close(rise, torch.tensor([[0.0, 2.0, 4.0], [1.0, 1.0, 0.0]]).double())
+    lost = ll.training.adaptive_rise(-LOGITS, PAIRWISE, 0.5, Y)  # no margin: a hundredth of the ball
+    torch.testing.assert_close(lost, 0.01 * PAIRWISE)
+    logits = LOGITS.clone().requires_grad_()
+    found = torch.autograd.grad(EMMA(0.5).loss(logits, PAIRWISE, 0.5, Y, 1.0), logits)[0]
+    fixed = torch.autograd.grad(cross_entropy(logits + 0.5 * rise, Y), logits)[0]
+    torch.testing.assert_close(found, fixed)
+
+
+def test_annealed_by_hand():
+    logits = LOGITS.clone().requires_grad_()
+    p = (logits / 0.75).softmax(dim=1)[[0, 1], Y]
+    by_hand = (-0.75 * (1 - p) ** 5 * p.log()).mean()
+    found = ll.training.annealed(logits, Y)
+    torch.testing.assert_close(found, by_hand)
+    one, other = (torch.autograd.grad(loss, logits)[0] for loss in (found, by_hand))
+    torch.testing.assert_close(one, other)
+    plain = Annealed(0.5, temperature=1.0).loss(logits, PAIRWISE, 0.0, Y, 0.0)  # before the radius grows
+    torch.testing.assert_close(plain, cross_entropy(logits, Y))
+    won = torch.tensor([[200.0, 0.0]]).requires_grad_()
+    assert torch.autograd.grad(ll.training.annealed(won, torch.tensor([0]), beta=0.5), won)[0].isfinite().all()
+
+
+def test_two_shells_charge_the_mean_of_their_bounds():
+    net, data = ll.nets.load("digits-clipped"), ll.training.digits()
+    x, y = data.x_test[:40], data.y_test[:40]
+    pairwise = sum(ll.local_bound(net, x, eps).pairwise(y) for eps in (0.1, 0.2)) / 2
+    expected = cross_entropy(ll.training.worst_logits(net(x), pairwise, 0.2, y), y)
+    found = Certified(0.2, bound="shells")(net, x, y, 1.0)
+    torch.testing.assert_close(found, expected)
+    norm = SharedNorm(8)
+    close = [Certified(0.2, bound="shells")(net, x, y, 1.0, norm).item() for _ in range(4)]
+    assert close[-1] == pytest.approx(expected.item(), rel=0.15)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, ClippedReLU, nn.Tanh])
+def test_gradient_through_centred_slopes(activation):
+    """To weights, biases and thresholds, where the vectors of the norms have converged, against differences."""
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(3, 6), activation(), nn.Linear(6, 5), activation(), nn.Linear(5, 3)).double()
+    x, y = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    norm, each = SharedNorm(3), torch.eye(4, dtype=torch.int64)
+
+    def loss():
+        for _ in range(50):
+            bound = estimated_bound(net, x, 0.3, norm, centred=True, groups=each)
+        return ll.training.bcp(bound.outputs, bound.pairwise(y), 0.3, y)
+
+    parameters = list(net.parameters())
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss(), parameters), strict=True):
+        index, ends = gradient.abs().flatten().argmax(), []
+        for step in (1e-5, -1e-5):
+            with torch.no_grad():
+                parameter.view(-1)[index] += step
+                ends.append(loss().item())
+                parameter.view(-1)[index] -= step
+        assert gradient.flatten()[index].item() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-9)
 
 
 def test_lmt_by_hand():
@@ -64,6 +128,7 @@ def test_ramps():
 OBJECTIVES = (
     *(Clean(), Offset(0.2), Certified(0.1), Certified(0.1, sparsity=0.1)),
     *(GloRo(0.1), GloRo(0.1, "global"), GloRo(0.1, sparsity=0.1), LMT(0.1), LMT(0.1, "local")),
+    *(Certified(0.1, bound="centred"), Certified(0.1, bound="shells"), EMMA(0.1, bound="centred"), Annealed(0.1)),
 )
 
 
@@ -150,6 +215,8 @@ def test_objectives_are_changed_by_name():
     assert changed(one, "lmt").bound == "local"
     assert changed(one, "clean") == ll.training.Clean()
     assert changed(one, "adversarial") == ll.training.Adversarial(0.3, warmup=0.1, ramp=0.4)
+    assert changed(one, "emma", "centred") == EMMA(0.3, sparsity=2.0, warmup=0.1, ramp=0.4, bound="centred")
+    assert changed(one, "annealed") == Annealed(0.3, sparsity=2.0, warmup=0.1, ramp=0.4)
     assert changed(changed(one, "adversarial"), "bcp", "global") == Certified(0.3, 0.0, 0.1, 0.4, "global")
     for objective, loss, bound in (
         (ll.training.Clean(), "gloro", None),

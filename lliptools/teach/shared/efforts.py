@@ -68,7 +68,7 @@ class Everywhere:
         blocks = tuple(
             replace(
                 block,
-                output=Box(*(side.expand(count, *side.shape[1:]) for side in (block.output.lower, block.output.upper))),
+                box=Box(*(side.expand(count, *side.shape[1:]) for side in (block.box.lower, block.box.upper))),
                 slope=block.slope.expand(count, *block.slope.shape[1:]),
                 norm=block.norm.expand(count),
                 growth=block.growth.expand(count),
