@@ -134,7 +134,8 @@ export class Board {
     for (const { key, box, title, plot, traces } of panels) {
       const [[left, right], [low, high]] = this.#area(key), across = layout[`xaxis${key}`], up = layout[`yaxis${key}`];
       const bare = (axis) => axis.visible === false || axis.showticklabels === false;
-      const margin = { l: bare(up) ? 4 : 36, r: 10, t: 6, b: bare(across) ? 4 : 22, pad: 0 };
+      const names = (up.ticktext ?? []).map((text) => text.replace(/<[^>]*>/g, "").length);
+      const margin = { l: bare(up) ? 4 : Math.max(40, 12 + 7 * Math.max(0, ...names)), r: 10, t: 6, b: bare(across) ? 4 : 22, pad: 0 };
       if (up.title?.text && up.visible !== false) margin.l += 18;
       if (across.title?.text && across.visible !== false) margin.b += 16;
       const share = right - left < ALONE ? (narrow ? 0.49 : 1) : 1;

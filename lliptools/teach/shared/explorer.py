@@ -48,6 +48,7 @@ class Explorer(ipywidgets.VBox):
     keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
     slow = False
     framed: str | None = None
+    _later: asyncio.Handle | None = None
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
         """Have the browser read plotly.js while the explorer is computed."""
@@ -60,7 +61,6 @@ class Explorer(ipywidgets.VBox):
             setattr(self, name, control)
         self._source, self._fixed = source, fixed
         self._held, self._moved, self._turn = False, False, RLock()
-        self._later: asyncio.Handle | None = None
         self._behind = self._coarse = False  # whether what is drawn here lacks something: what is known, or at all
         self._order = Order(self._turn)
         self.call = ipywidgets.HTML(layout={"overflow": "auto hidden", "margin": "0"})

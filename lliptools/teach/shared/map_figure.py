@@ -5,31 +5,29 @@ import math
 import numpy as np
 from torch import Tensor
 
-from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array
+from lliptools.teach.shared.panels import BARE, Panels, Span, array
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import INK, TINTS
 
 
 def decision_map(
-    panels: Panels, across: Span, up: Span, title: str, plane: Plane, *lines: tuple[np.ndarray, str], axes: bool = False
+    panels: Panels, across: Span, up: Span, title: str, plane: Plane, *lines: tuple[np.ndarray, str]
 ) -> float:
     """Open a panel with the classes of the plane and their border; returns its width, in units of the input.
 
-    * lines: what is drawn below the border, (pixels, pixels) bool and a colour
-    * axes: whether they are named
+    lines: what is drawn below the border, (pixels, pixels) bool and a colour.
     """
     code = (array(plane.classes) % len(TINTS)).astype(np.uint8)
-    drawn = [*lines, (array(plane.border), INK)]
-    for number, (where, _) in enumerate(drawn, start=len(TINTS)):
+    for number, (where, _) in enumerate(lines, start=len(TINTS)):
         code[where] = number
-    steps = [*TINTS, *(color for _, color in drawn)]
+    steps = [*TINTS, *(color for _, color in lines)]
     scale = [[edge / len(steps), color] for k, color in enumerate(steps) for edge in (k, k + 1)]
     x, y = array(plane.x0), array(plane.x1)
-    left: Spec = {"range": [x[0], x[-1]], "nticks": 6}
-    top: Spec = {"range": [y[0], y[-1]], "nticks": 6}
-    panels.square(across, up, title, *(({**left, "title": "x₀"}, {**top, "title": "x₁"}) if axes else (left, top)))
+    left, top = ({"range": [side[0], side[-1]], "nticks": 6} for side in (x, y))
+    panels.square(across, up, title, left, top)
     # hoverinfo "none" and not "skip": a click on the map is still answered.
     panels.heat(code, scale, len(steps), x=x, y=y, hoverinfo="none")
+    panels.line(*array(plane.border).T, color=INK, width=1.5, simplify=False)
     return float(x[-1] - x[0])
 
 

@@ -9,7 +9,8 @@ from lliptools.nets import Block, read_blocks
 class Plane:
     """A network with two inputs over the square of the input plane that holds the points, (samples, 2), on the CPU.
 
-    x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: where it changes.
+    x0, x1: (pixels,) coordinates. classes: (pixels, pixels) class that wins, rows along x1. border: (points, 2) the
+    lines where it changes, NaN between two.
     labels: a place inside each class that has one.
     kinks: one (units, pixels, pixels) bool tensor a hidden layer: where a unit passes from one linear piece to another.
     """
@@ -24,7 +25,7 @@ class Plane:
             outputs = _follow(read_blocks(net, torch.Size([2])), h, pieces)
         self.x0, self.x1 = x0, x1
         self.classes = outputs.argmax(dim=1).reshape(pixels, pixels).cpu()
-        self.border = _edges(self.classes[None])[0]
+        self.border = _border(_leads(outputs.cpu()).T.reshape(-1, pixels, pixels), x0, x1)
         self.labels = {int(c): _deepest(self.classes == c, x0, x1) for c in self.classes.unique()}
         self.kinks = tuple(_edges(piece.T.reshape(-1, pixels, pixels)).cpu() for piece in pieces)
 
@@ -42,6 +43,32 @@ def _follow(blocks: tuple[Block, ...], h: Tensor, pieces: list[Tensor]) -> Tenso
                 pieces.append(block.activation.piece(z).flatten(1))
                 h = block.activation(z)
     return h
+
+
+def _leads(outputs: Tensor) -> Tensor:
+    """Every output less the largest of the others; of two classes one is enough: (points, classes)."""
+    best = outputs.topk(min(2, outputs.shape[1]), dim=1)
+    others = torch.where(outputs == best.values[:, :1], best.values[:, -1:], best.values[:, :1])
+    leads = outputs - others
+    return leads[:, :1] if leads.shape[1] == 2 else leads
+
+
+def _border(leads: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
+    """The lines on which leads (classes, pixels, pixels) are 0: a segment in every cell of which two sides cross it."""
+    steps = x0[1] - x0[0], x1[1] - x1[0]
+    a, b, c, d = leads[:, :-1, :-1], leads[:, :-1, 1:], leads[:, 1:, 1:], leads[:, 1:, :-1]
+    left, low = x0[:-1].expand_as(a), x1[:-1, None].expand_as(a)
+    sides = [(one > 0) != (other > 0) for one, other in ((a, b), (b, c), (d, c), (a, d))]
+    along = [
+        one / torch.where(side, one - other, 1.0)
+        for side, one, other in zip(sides, (a, b, d, a), (b, c, c, d), strict=True)
+    ]
+    across = torch.stack([left + along[0] * steps[0], left + steps[0], left + along[2] * steps[0], left], dim=-1)
+    up = torch.stack([low, low + along[1] * steps[1], low + steps[1], low + along[3] * steps[1]], dim=-1)
+    crossed = torch.stack(sides, dim=-1)
+    whole = crossed.sum(dim=-1, keepdim=True) == 2
+    ends = torch.stack([across, up], dim=-1)[crossed & whole].reshape(-1, 2, 2)
+    return torch.cat([ends, torch.full_like(ends[:, :1], torch.nan)], dim=1).reshape(-1, 2)
 
 
 def _deepest(region: Tensor, x0: Tensor, x1: Tensor) -> tuple[float, float]:

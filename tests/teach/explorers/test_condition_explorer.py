@@ -82,15 +82,15 @@ def test_extremes():
             assert all(view.holds(name) for name in view.scales)
             assert all(values.max() <= 1 + 1e-6 for values in view.singular.values())
             assert "nan" not in "".join(view.summary())
-            condition(view, (1.0, 1.0))
+            condition(view, (1.0, 1.0, 1.0))
 
 
 def test_sliders_change_figure_and_text():
-    explorer = ConditionExplorer()
+    explorer = ConditionExplorer(matrix="1  .6 | .2  .9")
     before, text = go.Figure(explorer.figure), explorer.summary
 
     def sll():
-        return next(trace for trace in explorer.figure.data if trace.name == "SLL: q of the slider")
+        return next(trace for trace in explorer.figure.data if trace.name == "SLL")
 
     assert (sll().x[0], sll().y[0]) == pytest.approx((1.82, 1.95))
     explorer.log_q.value = 1.0
@@ -123,7 +123,7 @@ def test_call_reproduces_the_view():
     again = eval(mine.reproduce(), {"ll": ll, "mine": mine._matrices["mine"]})
     assert (again.reproduce(), again.summary) == (mine.reproduce(), mine.summary)
     assert mine.view.log_q.tolist() == pytest.approx([0.0, -log(2), 0.0, 0.0])
-    assert mine.children[1] is mine.summary  # one matrix: nothing to pick
+    assert mine.children[1] is mine.screen  # one matrix: nothing to pick
 
 
 @pytest.mark.parametrize(

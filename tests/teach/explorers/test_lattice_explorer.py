@@ -111,7 +111,7 @@ def test_fold():
     explorer.eps.value = 0.55
     for said in ("local ≤ 4 ·", "merged ≤ 4 ·", "exact 1 ·", "sampled ≥ 1"):
         assert said in explorer.summary
-    assert explorer.children[1] is explorer.summary  # one point: nothing to pick
+    assert explorer.children[1] is explorer.screen  # one point: nothing to pick
 
 
 def test_printed_numbers_err_the_safe_way():

@@ -30,7 +30,7 @@ def test_fold(folded):
     assert folded.whole.all()
     for k in range(9):  # the ball stays what it is, and shrinks only in units of what the product allows
         assert (folded.image[k] * folded.product[k]).norm(dim=1) == pytest.approx(torch.ones(97).double())
-    assert "product of norms ≤ 256 · best sampled slope 1, from below · exact on the ball 1" in folded.summary(8)[1]
+    assert "product of norms ≤ 256 · best sampled slope 1, from below · exact on the ball 1" in folded.summary(8)[2]
 
 
 def test_steps_of_a_network():
@@ -71,9 +71,9 @@ def test_exact_where_it_is_affordable():
     assert view.exact[-1].item() == ll.exact_bound(net, x[None], 0.3).value.item()
     digits = ProductView(ll.nets.load("digits-clipped"), DIGITS.x_test[3], 0.3)
     assert math.isnan(digits.exact[-1])
-    assert "exact: too long a search, left out" in digits.summary(digits.depths)[1]
-    bars = {trace.name: trace for trace in products(digits, digits.depths).data if trace.type == "bar"}
-    assert all(height is None for height in bars["exact on the ball"].y[1:])
+    assert "exact: too long a search, left out" in digits.summary(digits.depths)[2]
+    named = {trace.name: trace for trace in products(digits, digits.depths).data if trace.name}
+    assert all(height is None for height in named["exact"].y[2:])
 
 
 def test_at_the_origin_the_fold_has_no_exact_search():
@@ -82,14 +82,14 @@ def test_at_the_origin_the_fold_has_no_exact_search():
     assert "nan" not in explorer.summary
 
 
-def test_from_above_is_a_bar_and_from_below_a_dashed_line(folded):
+def test_from_above_is_solid_and_from_below_dashed(folded):
     named = {trace.name: trace for trace in products(folded, 5).data if trace.name}
-    assert named["best sampled slope, from below"].line.dash == "dash"
-    assert named["best sampled slope, from below"].marker.symbol == "circle-open"
-    product, exact = named["product of norms, from above"], named["exact on the ball"]
-    assert (product.type, exact.type) == ("bar", "bar")
-    assert product.marker.pattern.shape != exact.marker.pattern.shape
-    assert list(product.y) == pytest.approx([2, 4, 8, 16, 32])
+    assert named["best sampled slope"].line.dash == "dash"
+    assert named["best sampled slope"].marker.symbol == "circle-open"
+    product, exact = named["product of norms"], named["exact"]
+    assert (product.line.dash, exact.line.dash) == ("solid", "solid")
+    assert product.marker.symbol != exact.marker.symbol
+    assert list(product.y) == pytest.approx([1, 2, 4, 8, 16, 32])
 
 
 def test_the_slider_changes_figure_and_text():
@@ -99,7 +99,7 @@ def test_the_slider_changes_figure_and_text():
         explorer.depth.value = depth
         assert f"depth {depth} of 8" in explorer.summary
         assert f"product of norms ≤ {2**depth} " in explorer.summary
-        assert f"<b>depth {depth}: the ball becomes</b>" in titles(explorer.figure)
+        assert f"<b>depth {depth}, in radii of the ball</b>" in titles(explorer.figure)
     explorer.reset.click()
     assert (titles(explorer.figure), explorer.summary) == (before, text)
     assert explorer.depth.description

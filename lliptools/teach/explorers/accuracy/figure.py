@@ -15,15 +15,15 @@ from lliptools.teach.explorers.accuracy.view import (
     UNPROVED_POINT,
     AccuracyView,
 )
-from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, legend, named
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, UNPROVED
 
-HEIGHT, TOP, WALL = 640, (0.53, 0.93), (0.0, 0.4)
-CURVES, BARS = (0.0, 0.52), (0.68, 1.0)
+HEIGHT, LEFT, WALL = 470, (0.0, 0.42), (0.5, 1.0)
+CURVES, BARS = (0.52, 1.0), (0.0, 0.31)
 # Of the networks: none that says what is proved or refuted.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#56B4E9", "#8C6D31")
 DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")  # and none is dotted, as what is attacked
-ACROSS = 14  # pictures a row of the wall
+ACROSS = 7  # pictures a row of the wall
 # What is known of a point: word, sign, frame.
 FRAMES: dict[int, tuple[str, str, Spec]] = {
     CERTIFIED_POINT: ("certified", "✔", {"color": CERTIFIED, "width": 3.5, "dash": "solid"}),
@@ -43,12 +43,12 @@ def accuracy(
     """Several networks on the same points; one of them, by name, point by point.
 
     * top left: certified accuracy against the radius, one curve per network, and attacked accuracy of the chosen one
-    * top right: clean, attacked and certified accuracy of all at radius eps
-    * bottom: the first points, framed by what is known of them
+    * bottom left: clean, attacked and certified accuracy of all at radius eps
+    * right: the first points, framed by what is known of them
 
     wall: (count, rows, columns) pictures. plane: (count, 2) points to draw in their plane instead.
     """
-    panels = Panels(HEIGHT, margin={"l": 56, "r": 16, "t": 46, "b": 28}, showlegend=True, legend=legend(0.0, 1.0))
+    panels = Panels(HEIGHT, margin={"l": 64, "r": 8, "t": 22, "b": 42})
     _curves(panels, view, name, eps, eps_max)
     _bars(panels, view, name, eps)
     _wall(panels, view, name, eps, wall, plane)
@@ -56,23 +56,41 @@ def accuracy(
 
 
 def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: float) -> None:
-    across = {"range": [0, eps_max], "title": "radius ε, input units", "nticks": 6}
-    panels.open(CURVES, TOP, "certified against radius", across, {"range": [0, 1.02], "title": "fraction of points"})
-    for k, each in enumerate(view.names):
-        x, y = view.curve(each, "certified", eps_max) if view.ready(each) else ([None], [None])
-        look = {"color": COLORS[k % len(COLORS)], "dash": DASHES[k % len(DASHES)], "width": 3.5 if each == name else 2}
-        panels.add("scatter", mode="lines", x=x, y=y, line=look, **named(each))
-    x, y = view.curve(name, "attacked", eps_max) if name in view.broken else ([None], [None])
-    look = {"color": REFUTED, "width": 1.5, "dash": "dot"}
-    panels.add("scatter", mode="lines", x=x, y=y, line=look, **named(f"{name}, attacked"))
+    """The curves, each with its name at its end."""
+    across = {"range": [0, 1.24 * eps_max], "title": "radius ε, input units", "nticks": 6}
+    panels.open(LEFT, CURVES, "certified, by radius", across, {"range": [0, 1.02], "nticks": 5})
+    curves = [view.curve(each, "certified", eps_max) if view.ready(each) else None for each in view.names]
+    curves.append(view.curve(name, "attacked", eps_max) if name in view.broken else None)
+    lines = [{"color": color, "dash": dash, "width": 2.0} for color, dash in zip(COLORS, DASHES, strict=True)]
+    looks = [{**lines[k % len(lines)], "width": 3.5 if each == name else 2} for k, each in enumerate(view.names)]
+    looks.append({"color": REFUTED, "width": 1.5, "dash": "dot"})
+    names = [*view.names, "attacked"]
+    places = _apart([curve[1][-1] if curve else 0.0 for curve in curves])
+    for each, curve, line, place in zip(names, curves, looks, places, strict=True):
+        panels.add("scatter", f"{each}: %{{y:.3f}}", mode="lines", name=each, line=line, **_points_of(curve))
+        bold = f"<b>{each}</b>" if each == name else each
+        style: Spec = {"textposition": "middle right", "cliponaxis": False}
+        panels.texts([eps_max], [place], [bold if curve else ""], size=11, color=line["color"], **style)
     panels.line([eps, eps], [0, 1.02], color=INK, width=1, dash="dot")
+
+
+def _points_of(curve: tuple[list[float], list[float]] | None) -> Spec:
+    return {"x": curve[0], "y": curve[1]} if curve else {"x": [None], "y": [None]}
+
+
+def _apart(heights: list[float], gap: float = 0.075) -> list[float]:
+    """The heights, moved up where names would lie on each other."""
+    places, below = list(heights), -1.0
+    for k in sorted(range(len(heights)), key=lambda k: heights[k]):
+        places[k] = below = max(heights[k], below + gap)
+    return places
 
 
 def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
     down = categories([f"<b>{each}</b>" if each == name else each for each in view.names], down=True, ticks="")
     title = "■ certified  ▨ attacked  □ clean"
-    across = {"range": [0, 1.02], "nticks": 6, "title": f"fraction of points at ε = {radius_text(eps, 3)}"}
-    panels.open(BARS, TOP, title, across, down)
+    across = {"range": [0, 1.02], "nticks": 6, "title": f"fraction at ε = {radius_text(eps, 3)}"}
+    panels.open(LEFT, BARS, title, across, down)
     every = [view.accuracy(each, eps) for each in view.names]
     looks = (("clean", "#FFFFFF", ""), ("attacked", "#FFFFFF", "/"), ("certified", CERTIFIED, ""))
     for at, (what, color, hatch) in enumerate(looks):
@@ -84,7 +102,7 @@ def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
 def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tensor, plane: Tensor | None) -> None:
     states = array(view.states(name, eps))
     counts = [(word, sign, int((states == code).sum())) for code, (word, sign, _) in FRAMES.items()]
-    title = f"{name}: " + " · ".join(f"{sign} {word} {many}" for word, sign, many in counts if many)
+    title = f"{name}: " + " · ".join(f"{many} {sign}" for _, sign, many in counts if many) + f" of {len(states)}"
     shown = len(wall) if plane is None else len(plane)
     states = states[:shown]
     places = _pictures(panels, title, wall) if plane is None else _points(panels, title, array(plane))
@@ -116,13 +134,13 @@ def _pictures(panels: Panels, title: str, wall: Tensor) -> list[tuple[float, flo
         mosaic[top : top + tall, left : left + wide] = array(wall[k])
         places.append(((left + (wide - 1) / 2) * pitch_x, (top + (tall - 1) / 2) * pitch_y))
     across = {**HIDDEN, "range": [-1.2 * pitch_x - 0.04, (mosaic.shape[1] - 0.5) * pitch_x]}
-    panels.open((0.0, 1.0), WALL, title, across, {**HIDDEN, "range": [(mosaic.shape[0] - 0.5) * pitch_y, -0.12]})
-    panels.heat(mosaic, [[0, "#FFFFFF"], [1, "#777777"]], 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
+    panels.open(WALL, (0.0, 1.0), title, across, {**HIDDEN, "range": [(mosaic.shape[0] - 0.5) * pitch_y, -0.12]})
+    panels.heat(mosaic, [[0, "#FFFFFF"], [1, "#111111"]], 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
     return places
 
 
 def _points(panels: Panels, title: str, plane: np.ndarray) -> list[tuple[float, float]]:
     down = {"scaleanchor": "x3", "constrain": "domain", "nticks": 5}
-    panels.open((0.0, 1.0), WALL, title, {"nticks": 8}, down)
-    panels.heat([[None]], [[0, "#FFFFFF"], [1, "#777777"]], 1)
+    panels.open(WALL, (0.0, 1.0), title, {"nticks": 8}, down)
+    panels.heat([[None]], [[0, "#FFFFFF"], [1, "#111111"]], 1)
     return [(float(x), float(y)) for x, y in plane]

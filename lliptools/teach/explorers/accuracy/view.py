@@ -69,15 +69,18 @@ class AccuracyView:
         return torch.stack([starts, ends], dim=1).flatten().tolist(), left.repeat_interleave(2).tolist()
 
     def summary(self, name: str, eps: float, method: str) -> tuple[str, ...]:
-        """The numbers of all networks at a radius in words, and what became of the points of one of them."""
+        """What the chosen network keeps in a sentence; then the numbers of all networks at a radius, and its points."""
         lines = [f"ε = {radius_text(eps)} · certified by the {method} bound · {len(self.y)} points"]
-        for each in self.names:
-            clean, attacked, certified = ("…" if a != a else f"{a:.3f}" for a in self.accuracy(each, eps))
+        shares = {each: ["…" if a != a else f"{a:.3f}" for a in self.accuracy(each, eps)] for each in self.names}
+        for each, (clean, attacked, certified) in shares.items():
             lines.append(f"{each}: clean {clean}, attacked {attacked}, certified {certified}")
         states = self.states(name, eps)
         words = ("certified", "not certified", "refuted", "misclassified", "not computed yet")
         counts = [f"{int((states == code).sum())} {word}" for code, word in enumerate(words) if (states == code).any()]
-        return *lines, f"the points of {name}: {', '.join(counts)}"
+        clean, attacked, certified = shares[name]
+        verdict = f"ε = {radius_text(eps)}: {name} has {clean} right, keeps {certified} for certain ({method} bound)"
+        verdict += f", {attacked} under attack."
+        return verdict, *lines, f"the points of {name}: {', '.join(counts)}"
 
 
 def broken_at(net: nn.Sequential, x: Tensor, y: Tensor, radii: Sequence[float], *, steps: int = 20) -> Tensor:

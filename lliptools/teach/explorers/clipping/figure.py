@@ -7,13 +7,14 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from lliptools.digits import radius_text, round_up
+from lliptools.digits import round_up
 from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Strips
-from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, columns, legend, named
+from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, colored, columns, named
 from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, LOCAL, STATES
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNSTABLE
 
-TOP, BOTTOM = (0.52, 0.93), (0.06, 0.34)
+TOP, BOTTOM = (0.5, 1.0), (0.0, 0.3)
+CURVE, NETWORKS = (0.0, 0.52), (0.61, 1.0)
 GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 
 
@@ -27,37 +28,35 @@ def clipping(
     """What clipping makes constant near a point, in a ball of one radius.
 
     * top: of every hidden unit, the interval of its pre-activations, between its threshold and 0 or beyond one of them
-    * bottom: the fraction of units that varies; the local and the global bound against the thresholds; the networks of
-      a family side by side, `name` the one that is shown above
+    * bottom: the local and the global bound against the thresholds; the networks of a family side by side, `name` the
+      one that is shown above
 
     first: the first of the three layers that are shown. curve: factors of the thresholds, the last inf, and the local
     bound by each. curve and members may come later.
     """
-    legends = {"legend": legend(0, 1), "legend2": legend(0, 0.385), "legend3": legend(1, 0.385, right=True)}
-    legends = {key: {**each, "traceorder": "normal", "itemclick": "toggle"} for key, each in legends.items()}
-    panels = Panels(560, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, **legends)
+    panels = Panels(460, margin={"l": 52, "r": 12, "t": 22, "b": 42})
     shown = range(len(view.hidden))[first : first + LAYERS]
     if not shown:
         panels.write("no hidden units: one linear map, nothing to clip", 0.5, sum(TOP) / 2)
     for slot, (layer, span) in enumerate(zip(shown, columns(len(shown), 0.0, 1.0, gap=0.06), strict=True)):
-        _strips(panels, view.strips(layer), span, legend=slot == 0)
-    _varying(panels, view)
+        _strips(panels, view.strips(layer), span, first=slot == 0)
     _bounds(panels, view, curve)
     _family(panels, view, members, name)
     return panels.figure()
 
 
-def _strips(panels: Panels, strips: Strips, span: Span, *, legend: bool) -> None:
+def _strips(panels: Panels, strips: Strips, span: Span, *, first: bool) -> None:
     lower, upper, low, high = (array(side) for side in (strips.lower, strips.upper, strips.low, strips.high))
     down, up = _range(lower, upper, low, high)
     count, units = len(lower), np.arange(len(lower))
     thinned = f" (every {strips.every}{_ordinal(strips.every)} drawn)" if strips.every > 1 else ""
     at_low, varying, at_high = strips.counts
-    counts = f"{varying} of {sum(strips.counts)} varying"
-    if span[1] - span[0] > 0.4:
-        counts = f"{at_low} at {strips.names[0]}, {varying} varying, {at_high} at {strips.names[1]}"
+    low_name, high_name = strips.names
+    parts = ((f"{at_low} ○ at {low_name}", GREY), (f"{varying} ● varying", LOCAL))
+    parts += ((f"{at_high} ▲ at {high_name}", STATES[AT_THETA].color),) if at_high or np.isfinite(high).any() else ()
+    counts = " ".join(colored(text, color) for text, color in parts)
     across = {"range": [-1, count], "title": f"units, sorted{thinned}", **BARE}
-    upward = {"range": [down, up], "title": "pre-activation" if legend else "", "nticks": 6}
+    upward = {"range": [down, up], "title": "pre-activation" if first else "", "nticks": 6}
     panels.open(span, TOP, f"layer {strips.name}: {counts}", across, upward)
     floor, ceiling = np.clip(np.where(np.isinf(low), down, low), down, up), np.clip(high, down, up)
     edges = np.repeat(np.concatenate([units - 0.5, [count - 0.5]]), 2)[1:-1]
@@ -81,7 +80,7 @@ def _strips(panels: Panels, strips: Strips, span: Span, *, legend: bool) -> None
         x = np.stack([units[where], units[where], gap], axis=1).ravel()
         y = np.stack([*(np.clip(side[where], down, up) for side in (lower, upper)), gap], axis=1).ravel()
         color = GREY if code == AT_ZERO else STATES[code].color
-        look = {"line": {"color": color, "width": 1.6}, **named(name, shown=legend)}
+        look = {"line": {"color": color, "width": 1.6}}
         look["marker"] = {"symbol": STATES[code].symbol, "size": 4, "color": color}
         places = {"x": x if len(x) else [None], "y": y if len(y) else [None]}
         panels.add("scatter", f"{name}: %{{y:.3g}}", mode="lines+markers", **places, **look)
@@ -101,19 +100,6 @@ def _ordinal(number: int) -> str:
     return "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
-def _varying(panels: Panels, view: ClipView) -> None:
-    here, mean = view.varying
-    names = [layer.name for layer in view.hidden]
-    unit = "%" if len(names) <= 2 else ""
-    places = list(range(len(names)))  # numbers with names: plotly forgets that numerals were meant as names
-    across: Spec = {"title": "hidden layer", "tickvals": places, "ticktext": names}
-    panels.open((0.0, 0.26), BOTTOM, "share of units that varies", across, {"range": [0, 1.15], "tickformat": ".0%"})
-    for shares, name, color, hatch in ((here, "this point", LOCAL, ""), (mean, f"mean of {view.count}", GLOBAL, ".")):
-        text = [f"{100 * share:.0f}{unit}" if len(shares) <= 3 else "" for share in shares]
-        hover, look = f"{name}, layer %{{customdata}}: %{{y:.1%}}", {**named(name), "legend": "legend2"}
-        panels.bars(places, shares, color, hatch, hover, text=text, customdata=names, **look)
-
-
 def _bounds(panels: Panels, view: ClipView, curve: tuple[Sequence[float], Tensor] | None) -> None:
     scales, by_scale = (curve[0], array(curve[1])) if curve else ((1.0, math.inf), np.full(2, np.nan))
     exponents = [math.log2(scale) for scale in scales[:-1]]
@@ -125,9 +111,9 @@ def _bounds(panels: Panels, view: ClipView, curve: tuple[Sequence[float], Tensor
     at = math.log2(view.theta_scale) if math.isfinite(view.theta_scale) else end
     top = 1.15 * (everywhere if math.isfinite(everywhere) and everywhere else 1.0)
     across: Spec = {"range": [exponents[0] - step, end + step], "title": "θ times", "tickangle": 0}
-    title = f"bounds: ● local {round_up(local, 3)}, ■ global {round_up(everywhere, 3)}"
+    title = f"L: ● local {round_up(local)}, ■ global {round_up(everywhere)}"
     across |= {"tickvals": ticks, "ticktext": labels}
-    panels.open((0.35, 0.66), BOTTOM, title, across, {"range": [0, top], "nticks": 5, "title": "L"})
+    panels.open(CURVE, BOTTOM, title, across, {"range": [0, top], "nticks": 5, "title": "L"})
     x, flat = np.array([*exponents, end]), np.full(len(scales), everywhere if curve else np.nan)
     panels.line(x, flat, "global: %{y:.4g}", color=GLOBAL_LINE, width=2, dash="dash")
     panels.line(x, by_scale, "local: %{y:.4g}", color=LOCAL, width=2.5, dash="solid")
@@ -139,13 +125,13 @@ def _family(panels: Panels, view: ClipView, members: Sequence[Member], name: str
     """Three bars per network: how much of the global bound is left, how many units vary, how many points certify."""
     names = [f"<b>{one.name}</b>" if one.name == name else one.name for one in members]
     names = ["this network"] if len(members) == 1 else names
-    title = f"mean of {view.count} points, ε = {radius_text(view.eps, 3)}"
-    panels.open((0.73, 1.0), BOTTOM, title, {"type": "category"}, {"range": [0, 1.15], "tickformat": ".0%"})
+    title = f"mean of {view.count}"
+    panels.open(NETWORKS, BOTTOM, title, {"type": "category"}, {"range": [0, 1.15], "tickformat": ".0%"})
     for label, color, hatch, values in (
-        ("local/global L", LOCAL, "", [one.ratio for one in members]),
+        ("L ÷ global", LOCAL, "", [one.ratio for one in members]),
         ("varying", GLOBAL, ".", [one.varying for one in members]),
         ("certified", CERTIFIED, "/", [one.certified for one in members]),
     ):
         text = [f"{value:.0%}" for value in values] if len(members) <= 2 else [""] * len(members)
-        hover, look = f"%{{x}}, {label}: %{{y:.1%}}", {**named(label), "legend": "legend3"}
+        hover, look = f"%{{x}}, {label}: %{{y:.1%}}", named(label)
         panels.bars(names or [None], values or [None], color, hatch, hover, text=text, **look)

@@ -82,8 +82,8 @@ class ClipView:
         """The units of a hidden layer at the point, one in so many where there are more."""
         return Strips(self.hidden[number], most)
 
-    def summary(self) -> tuple[str, str]:
-        """Two lines: what varies, and what is proved."""
+    def summary(self) -> tuple[str, ...]:
+        """What clipping does to the bound in a sentence; then what varies, and what is proved."""
         here, mean = self.varying
         moving = [f"ε = {radius_text(self.eps)}", f"θ times {_factor(self.theta_scale)}"]
         for number, layer in enumerate(self.hidden):
@@ -101,7 +101,13 @@ class ClipView:
             "certified" if holds[0] else "not certified",
             f"of {self.count} points {int(self.right[1:].sum())} are right and {int(holds[1:].sum())} certified",
         ]
-        return " · ".join(moving), " · ".join(proved)
+        local, everywhere = round_up(self.local), round_up(self.everywhere.value.item())
+        held = "certified" if holds[0] else "not certified"
+        counts = " + ".join(str(self.strips(number).counts[1]) for number in range(len(self.hidden)))
+        units = sum(layer.block.slope[0].numel() for layer in self.hidden)
+        scale = "∞" if math.isinf(self.theta_scale) else _factor(self.theta_scale)
+        verdict = f"θ × {scale}: {counts or 0} of {units} units vary, L ≤ {local} (global {everywhere})"
+        return f"{verdict}, {held} at ε = {radius_text(self.eps)}.", " · ".join(moving), " · ".join(proved)
 
 
 class Member:

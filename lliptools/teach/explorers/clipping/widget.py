@@ -73,7 +73,7 @@ class ClipExplorer(RadiusExplorer):
         self._curves: dict[tuple[str, int, float], tuple[Sequence[float], Tensor]] = {}
         self._members: dict[tuple[str, float, float], Member] = {}
         ball, point = self._ball(eps, eps_max, steps=STEPS, start=1 / 5), point_slider(index, len(x))
-        rows = [{"eps": ball}, {"theta_scale": times, "network": named}, {"point": point, "first": layer}]
+        rows = [{"theta_scale": times, "eps": ball, "network": named, "point": point, "first": layer}]
         super().__init__(rows, source)
 
     def _where(self, at: State) -> tuple[str, int, float, float]:

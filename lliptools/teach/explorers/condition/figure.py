@@ -6,46 +6,46 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.condition.view import ConditionView
-from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, colored, disc, legend, named
+from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories, colored, disc, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, GLOBAL_LINE, INK, LOCAL, UNPROVED
 
-HEIGHT, TOP, BOTTOM = 600, (0.56, 0.95), (0.0, 0.36)
-LEFT, RIGHT = (0.0, 0.46), (0.56, 1.0)
+HEIGHT, ALL, TOP, BOTTOM = 440, (0.0, 1.0), (0.6, 1.0), (0.0, 0.42)
+LEFT, RIGHT = (0.0, 0.5), (0.58, 1.0)
 # How a layer's scale is shown, everywhere in the figure: colour, marker, hatch.
 LOOKS = {
     "AOL": ("#E69F00", "square", "."),
     "spectral": (GLOBAL, "diamond-open", "/"),
     "SLL": (LOCAL, "circle-open", ""),
 }
-WORDS = {"spectral": "spectral norm: ‖W‖²", "AOL": "AOL: q = 1", "SLL": "SLL: q of the slider"}
+WORDS = {"spectral": "spectral ‖W‖²", "AOL": "AOL", "SLL": "SLL"}
 FEASIBLE = "rgba(0, 158, 115, 0.12)"
 MOST_VALUES, MOST_DISCS = 8, 8
 CIRCLE = disc(np.zeros(2))
 
 
-def condition(view: ConditionView, reach: tuple[float, float]) -> go.Figure:
+def condition(view: ConditionView, reach: tuple[float, float, float]) -> go.Figure:
     """Scales T of one matrix, and T ⪰ WᵀW.
 
-    * top left: the plane of two scales; what fulfils the condition lies above the hyperbola
+    * left: the plane of two scales; what fulfils the condition lies above the hyperbola
     * top right: the singular values of W T^(−½), none above 1
     * bottom: Gershgorin's discs of the matrix scaled by q, whose right ends are the scales of SLL, and the eigenvalues
       of WᵀW among them
 
-    reach: how far the two axes of the plane go.
+    reach: how far the two axes of the plane go, and the discs.
     """
-    panels = Panels(HEIGHT, margin={"l": 56, "r": 16, "t": 40, "b": 44}, showlegend=True, legend=legend(0.0, 1.02))
-    _plane(panels, view, reach)
+    panels = Panels(HEIGHT, margin={"l": 52, "r": 12, "t": 22, "b": 42})
+    _plane(panels, view, reach[:2])
     _singular(panels, view)
-    _discs(panels, view)
+    _discs(panels, view, reach[2])
     return panels.figure()
 
 
 def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> None:
     i, j = view.columns
-    what = "T ⪰ WᵀW above the curve" if view.whole else f"scales {i + 1} and {j + 1}, the others as they are"
+    what = "T ⪰ WᵀW above" if view.whole else f"scales {i + 1} and {j + 1}, the others as they are"
     across = {"range": [0, reach[0]], "title": f"t<sub>{i + 1}</sub>", "nticks": 6}
     up = {"range": [0, reach[1]], "title": f"t<sub>{j + 1}</sub>", "nticks": 6}
-    panels.open(LEFT, TOP, what, across, up)
+    panels.open(LEFT, ALL, what, across, up)
     one, other = (array(side) for side in view.section.boundary(-4, 4))
     corner = view.section.corner
     # The curve, closed by way of a far corner, so that what lies above it can be filled.
@@ -63,7 +63,7 @@ def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> N
         line = {"width": 3 if name == "SLL" else 2, "color": INK if name == "spectral" else color}
         look = {"symbol": symbol, "size": 15 if name == "SLL" else 10, "color": line["color"], "line": line}
         panels.marks(x, y, f"{name}: (%{{x:.4g}}, %{{y:.4g}})", more=named(WORDS[name]), **look)
-    panels.write("fulfils it", LEFT[1] - 0.01, TOP[1] - 0.01, xanchor="right", yanchor="top", bgcolor="#FFFFFF")
+    panels.write("fulfils it", LEFT[1] - 0.01, 0.99, xanchor="right", yanchor="top", bgcolor="#FFFFFF")
 
 
 def _singular(panels: Panels, view: ConditionView) -> None:
@@ -81,30 +81,29 @@ def _singular(panels: Panels, view: ConditionView) -> None:
     panels.write(colored(word, color), RIGHT[1], TOP[1], xanchor="right", yanchor="top")
 
 
-def _discs(panels: Panels, view: ConditionView) -> None:
+def _discs(panels: Panels, view: ConditionView, right: float) -> None:
+    """Gershgorin's discs in the complex plane, the eigenvalues of WᵀW on its real axis, and the scales at the right."""
     centers, radii = array(view.centers), array(view.radii)
     i, j = view.columns
     order = [i, j, *(k for k in range(len(centers)) if k not in view.columns)][:MOST_DISCS]
-    right = float((centers + radii)[order].max())
-    left = min(0.0, float((centers - radii)[order].min()))
-    pad = 0.04 * (right - left) or 1.0
-    of = "" if len(order) == len(centers) else f", {len(order)} of {len(centers)} columns"
-    title = f"discs around g<sub>ii</sub> that hold the eigenvalues of WᵀW (✕){of}: their right ends are T"
-    # A disc is drawn on its own line, and not round: what counts is where it ends on the real axis.
-    rows = len(order)
-    across = {"range": [left - pad, right + 3 * pad]}
-    panels.open((0.0, 1.0), BOTTOM, title, across, {**HIDDEN, "range": [-0.7, rows + 0.4]})
+    tall = 0.46 * right
+    of = "" if len(order) == len(centers) else f", {len(order)} of {len(centers)}"
+    title = f"discs around (WᵀW)<sub>ii</sub>{of}, eigenvalues ✕, T ●"
+    frame: Spec = {**HIDDEN, "range": [-tall, tall]}
+    panels.open(
+        RIGHT, BOTTOM, title, {"range": [-0.35 * right, 1.25 * right], "nticks": 6}, {**frame, "scaleanchor": "x3"}
+    )
+    panels.line([-0.35 * right, 1.25 * right], [0, 0], color="#888888", width=1)
     for row in range(MOST_DISCS):  # always as many traces: another matrix has other columns
-        k = order[row] if row < rows else None
+        k = order[row] if row < len(order) else None
         center, radius = (math.nan, math.nan) if k is None else (float(centers[k]), float(radii[k]))
-        chosen, height = k in view.columns, rows - row - 0.5
-        look = {"color": LOCAL, "dash": "solid"} if chosen else {"color": GLOBAL_LINE, "dash": "dot"}
-        panels.line(center + radius * CIRCLE[0], height + 0.38 * CIRCLE[1], width=2, simplify=False, **look)
-        text = ["", f"  T<sub>{'' if k is None else k + 1}</sub> = {center + radius:.4g}"]
-        beside = {"mode": "markers+text", "text": text, "textposition": "middle right", "cliponaxis": False}
-        ends = {"symbol": ["line-ns-open", "circle"], "size": [9, 8]}
-        panels.marks([center, center + radius], [height, height], "%{x:.4g}", more=beside, **ends)
+        look = {"color": LOCAL, "dash": "solid"} if k in view.columns else {"color": GLOBAL_LINE, "dash": "dot"}
+        panels.line(center + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
+        text = ["", f"T<sub>{k + 1}</sub> = {center + radius:.4g}" if k in view.columns else ""]
+        place = "top right" if k == j else "bottom right"
+        beside = {"mode": "markers+text", "text": text, "textposition": place, "cliponaxis": False}
+        ends = {"symbol": ["line-ns-open", "circle"], "size": [9, 7], "color": look["color"]}
+        panels.marks([center, center + radius], [0, 0], "%{x:.4g}", more=beside, **ends)
     values = array(view.eigenvalues)
-    panels.line([left - pad, right + 3 * pad], [-0.3, -0.3], color="#888888", width=1)
-    cross: Spec = {"symbol": "x-thin-open", "size": 11, "line": {"width": 2}}
-    panels.marks(values, np.full(len(values), -0.3), "eigenvalue of WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)
+    cross: Spec = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2.5}}
+    panels.marks(values, np.zeros(len(values)), "eigenvalue of WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)

@@ -77,8 +77,14 @@ class ConditionView:
         return self.slack[name] >= -ROUNDING * float(self.scales[name].max())
 
     def summary(self) -> tuple[str, ...]:
-        """What the layers make of the matrix, in words."""
+        """What the scales cost in a sentence; then all that the layers make of the matrix."""
         i, j = self.columns
+        traces = {name: scale.sum().item() for name, scale in self.scales.items()}
+        least, good = min(traces, key=lambda name: traces[name]), all(map(self.holds, self.scales))
+        shares = ", ".join(f"{name} {trace:.4g}" for name, trace in traces.items())
+        verdict = (
+            f"{'All three scales' if good else 'Not all scales'} fulfil T ⪰ WᵀW. Trace of T: {shares}; least: {least}."
+        )
         ratio = (self.log_q[j] - self.log_q[i]).exp().item()
         first = f"q{_index(j)}/q{_index(i)} = {ratio:.4g} · T by SLL {_numbers(self.scales['SLL'])}"
         second = [
@@ -88,7 +94,7 @@ class ConditionView:
             for name, scale in self.scales.items()
         ]
         shown = "" if self.whole else f" · the plane shows columns {i + 1} and {j + 1} of {self.W.shape[1]}"
-        return first + shown, *second
+        return verdict, first + shown, *second
 
 
 def _scale(W: Tensor, log_q: Tensor) -> Tensor:

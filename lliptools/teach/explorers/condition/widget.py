@@ -15,10 +15,10 @@ MOST = 2.0  # log₂ q₂/q₁ goes so far to either side
 STEP = 0.05
 MANY = torch.randn(6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).round(decimals=2)
 MATRICES = {
+    "a long and a short one": torch.tensor([[2.0, 0.3], [0.5, 0.4]]).double(),
     "1  .6 | .2  .9": torch.tensor([[1.0, 0.6], [0.2, 0.9]]).double(),
     "orthogonal columns": torch.tensor([[0.8, -0.6], [0.6, 0.8]]).double(),
     "nearly the same twice": torch.tensor([[1.0, 0.95], [0.0, 0.1]]).double(),
-    "a long and a short one": torch.tensor([[2.0, 0.3], [0.5, 0.4]]).double(),
     "eight columns": MANY,
 }
 
@@ -60,7 +60,7 @@ class ConditionExplorer(Explorer):
         power = slider(f"log₂ q{j}/q{i}", ratio, *span)
         chosen = choice("matrix", "which matrix W is scaled", names, names[0] if matrix is None else matrix)
         away = None if columns == (0, 1) else columns
-        super().__init__([{"log_q": power}, {"matrix": chosen}], "" if W is None else source, columns=away)
+        super().__init__([{"log_q": power, "matrix": chosen}], "" if W is None else source, columns=away)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         view = self._view(at["matrix"], at["log_q"])
@@ -75,9 +75,9 @@ class ConditionExplorer(Explorer):
         q[self._columns[1]] = log_q * math.log(2)
         return ConditionView(W, q, self._columns)
 
-    def _compute_reach(self, name: str) -> tuple[float, float]:
-        """How far the plane's axes go: they stay, so that the point is seen to run along the curve."""
+    def _compute_reach(self, name: str) -> tuple[float, float, float]:
+        """How far the axes of the plane and the discs go: they stay, so that what moves is seen to move."""
         views = [self._view(name, ratio) for ratio in (-MOST, 0.0, MOST)]
         most = [max(view.scales[kind][k].item() for view in views for kind in view.scales) for k in self._columns]
         across, up = (max(1.1 * m, 1.7 * c) or 1.0 for m, c in zip(most, views[0].section.corner, strict=True))
-        return across, up
+        return across, up, max((view.centers + view.radii).max().item() for view in views) or 1.0

@@ -10,13 +10,14 @@ from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, categories, colo
 from lliptools.teach.shared.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
 
 SMALL: Spec = {"font": {"size": 11.5}}
-HEIGHT, ROWS = 400, (0.0, 0.93)
-DIAGRAM, BARS, COSTS = (0.0, 0.34), (0.44, 0.78), (0.84, 1.0)
+HEIGHT, ROWS = 440, (0.0, 1.0)
+DIAGRAM, BARS, COSTS = (0.0, 0.32), (0.43, 0.82), (0.88, 1.0)
 # Where the bounds of the library stand; larger is higher. Others stand beside them.
 PLACES = {
     "global": (0.5, 6.0),
     "path": (1.1, 6.0),
     "local": (0.5, 4.7),
+    "centred": (0.35, 3.0),
     "merged": (1.1, 4.7),
     "tightest": (0.8, 3.4),
     "exact": (0.8, 2.1),
@@ -42,7 +43,7 @@ def lattice(view: LatticeView, index: int, costs: dict[str, float]) -> go.Figure
 
     costs: seconds per point, by name.
     """
-    panels = Panels(HEIGHT, margin={"l": 16, "r": 16, "t": 30, "b": 44})
+    panels = Panels(HEIGHT, margin={"l": 6, "r": 12, "t": 22, "b": 42})
     _diagram(panels, view, index)
     _bars(panels, view, index, view.most or 1.0)
     _costs(panels, view, costs)
@@ -59,7 +60,7 @@ def _places(view: LatticeView) -> dict[str, tuple[float, float]]:
 def _diagram(panels: Panels, view: LatticeView, index: int) -> None:
     places = _places(view)
     widest = max(x for x, _ in places.values())
-    title = "solid: theorem · dashed ▸ larger, all ε here"
+    title = "order: solid a theorem, dashed ▸ here"
     panels.open(DIAGRAM, ROWS, title, {**HIDDEN, "range": [0, widest + 0.5]}, {**HIDDEN, "range": [0.2, 6.6]})
     theorems, seen = view.edges(index)
     _lines(panels, [(places[a], places[b]) for a, b in sorted(theorems)], color=INK, width=2.5)
@@ -89,15 +90,17 @@ def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, f
 
 def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
     down = categories(view.names, down=True, ticks="")
-    title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}"
-    panels.open(BARS, ROWS, title, {"range": [0, 1.38 * most], "nticks": 5, "title": "output over input units"}, down)
+    title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}; the line is the truth"
+    panels.open(BARS, ROWS, title, {"range": [0, 1.45 * most], "nticks": 5, "title": "output over input units"}, down)
     for row, name in enumerate(view.names):
         color, hatch, _, what = LOOKS[view.kind(name)]
         value = view.value(name, index)
         panels.bars([row], [value], color, hatch, f"{name}, {what}: %{{x:.6g}}", flat=True, width=0.62)
         at = min(value, most) if math.isfinite(value) else 0.0
-        axes = {"xref": "x2", "yref": "y2", "xanchor": "left", "xshift": 4}
+        axes = {"xref": "x2", "yref": "y2", "xanchor": "left", "xshift": 6, "bgcolor": "#FFFFFF"}
         panels.write(_verdict(view, name, index), at, row, **SMALL, **axes)
+    truth = view.value("exact", index)
+    panels.line([truth, truth], [-0.6, len(view.names) - 0.4], "the truth: %{x:.6g}", color=CERTIFIED, width=2.5)
 
 
 def _verdict(view: LatticeView, name: str, index: int) -> str:

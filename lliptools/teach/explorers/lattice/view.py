@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import BOUNDS, Bound, exact_bound, merged_bound, path_bound, round_up, sampled_bound
+from lliptools.bounds import BOUNDS, Bound, exact_bound, local_bound, merged_bound, path_bound, round_up, sampled_bound
 from lliptools.bounds.merged import ENTRIES, affordable, widest
+from lliptools.bounds.record import CENTRED
 from lliptools.certificates.certificate import certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput, UnsupportedLayer
@@ -27,6 +28,7 @@ THEOREMS = (
     ("tightest", "merged"),
     ("merged", "path"),
     ("local", "global"),
+    ("centred", "local"),
 )
 SLACK = 1 + 1e-6  # what norms that are upper bounds with probability can be off by
 DIGITS = 1e-12  # relative: what float64 has not lost of a value by ordinary rounding, which is not enclosed here
@@ -53,6 +55,7 @@ RUNGS: dict[str, Any] = {
     "merged": _of_small_layers(merged_bound),
     "exact": _of_small_layers(partial(exact_bound, max_cells=PATTERNS, max_patterns=PATTERNS)),
     "sampled": partial(sampled_bound, samples=SAMPLES, steps=CLIMB),
+    "centred": partial(local_bound, centred=True),  # of the centre and any point: the others are of any two
 }
 
 
@@ -62,7 +65,7 @@ class LatticeRow:
     * values: (radii,), NaN where it was not affordable
     * holds: (radii,) bool, whether it certifies the label, with rounding enclosed
     * merged: (radii,) bool, of the tightest bound: whether it tried multipliers
-    * kind: as of Bound, "" where nothing was computed
+    * kind: as of Bound, "" where nothing was computed; centred: whether it compares with the centre only
     * note: why there is none
     * one_by_one: radii by themselves, in rising order up to the first that the bound refuses, as the exact search does
     """
@@ -74,6 +77,7 @@ class LatticeRow:
         self.values = torch.zeros(0, dtype=torch.float64)
         self.holds, self.merged = torch.zeros(2, 0, dtype=torch.bool)
         self.kind = self.note = ""
+        self.centred = False
         self._seconds, self._done = 0.0, 0
 
     @property
@@ -103,7 +107,8 @@ class LatticeRow:
             if (tried := affordable(found)).any():
                 merged[part[tried.cpu()]] = True
             if found.kind == "upper":
-                proof = certify(self._net, points, labels, radii[part], bound=self._bound, centred=False)
+                self.centred = found.between == CENTRED
+                proof = certify(self._net, points, labels, radii[part], bound=self._bound, centred=self.centred)
                 holds[part] = proof.holds.cpu()
         self.values, self.holds = torch.cat([self.values, values]), torch.cat([self.holds, holds])
         self.merged = torch.cat([self.merged, merged])
@@ -140,9 +145,10 @@ class LatticeView:
         return "" if self.value(name, index) == self.value(name, index) else self.rows[name].note
 
     def refuted(self, name: str, index: int) -> bool:
-        """Whether a bound that calls itself an upper one lies below a slope that was found."""
-        lower = self.value("sampled", index)
-        return self.kind(name) == "upper" and self.value(name, index) * SLACK < lower
+        """Whether what calls itself an upper bound, between any two points, lies below a slope that was found."""
+        if self.kind(name) != "upper" or self.rows[name].centred:
+            return False
+        return self.value(name, index) * SLACK < self.value("sampled", index)
 
     def certifies(self, name: str, index: int) -> bool:
         """Whether the label is certified by this bound at radii[index]; by one that is refuted anywhere, nothing is."""
@@ -177,7 +183,7 @@ class LatticeView:
         return [(a, b) for a, b in pairs if (rows[a] * SLACK < rows[b]).any() and (rows[b] * SLACK < rows[a]).any()]
 
     def summary(self, index: int) -> tuple[str, ...]:
-        """The numbers at radii[index] in words: values, certificates, what crosses."""
+        """How far the bounds are from the truth in a sentence; then values, certificates, what crosses."""
         values = [f"ε = {radius_text(self.radii[index].item())} · label {self.label}"]
         for name in self.names:
             values.append(f"{name} {self.written(name, index)}")
@@ -189,7 +195,14 @@ class LatticeView:
             more.append(f"cross between these radii: {', '.join(' and '.join(pair) for pair in pairs)}")
         if missing := [f"{name} ({self.note(name, index)})" for name in self.names if self.note(name, index)]:
             more.append(f"without a value: {', '.join(missing)}")
-        return " · ".join(values), " · ".join(more)
+        truth, least = self.value("exact", index), self.value("sampled", index)
+        base, what = (truth, "the truth") if truth == truth else (least, "the steepest slope that was found")
+        eps, loose = radius_text(self.radii[index].item()), self.value("local", index) / base if base > 0 else math.nan
+        verdict = f"ε = {eps}: the local bound is {loose:.3g} times {what}" if loose == loose else f"ε = {eps}"
+        verdict += (
+            f"; {len(proved)} of {len(self.rows)} certify the label." if proved else "; none certifies the label."
+        )
+        return verdict, " · ".join(values), " · ".join(more)
 
     def written(self, name: str, index: int) -> str:
         """The value, an upper bound rounded up and a lower bound down, as far as it is known."""

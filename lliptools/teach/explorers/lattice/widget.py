@@ -14,7 +14,7 @@ from lliptools.teach.shared.explorer import Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
 STEPS = 20
-AT_ONCE = ("global", "local")  # quick enough to be there when the point is
+AT_ONCE = ("global", "local", "centred")  # quick enough to be there when the point is
 ONE_BY_ONE = ("exact",)
 PART = 7  # radii of the others that are computed before the kernel answers again
 
@@ -53,7 +53,7 @@ class LatticeExplorer(RadiusExplorer):
         self._rows: dict[int, dict[str, LatticeRow]] = {}
         self._costs: dict[str, float] = {}
         point = point_slider(index, len(x))
-        super().__init__([{"eps": self._ball(eps, eps_max, steps=STEPS, times=2.5)}, {"point": point}], source)
+        super().__init__([{"eps": self._ball(eps, eps_max, steps=STEPS, times=2.5), "point": point}], source)
 
     def _known(self, index: int) -> dict[str, LatticeRow]:
         """The rows of a point that have all their values by now."""

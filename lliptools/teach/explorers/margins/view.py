@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from lliptools.teach.shared.plane import Plane
 
 SHOWN = 10  # classes that find room in a figure
 ASSUMED = "assumed"
-NAMES = {"global": "global bound", "local": "local bound", "exact": "exact constant"}
+NAMES = {"global": "global bound", "local": "local bound", "exact": "exact constant", "centred": "centred local bound"}
 TRIALS = 32  # radii that are tried together
 PRECISION = 1e-4  # relative, of a radius that is searched for
 
@@ -26,7 +27,7 @@ PRECISION = 1e-4  # relative, of a radius that is searched for
 class Reach:
     """How far margins last by a Lipschitz constant.
 
-    * name: "global", "local", "exact" or ASSUMED
+    * name: "global", "local", "centred", "exact" or ASSUMED
     * constant: L of the whole network
     * pairwise: (classes,) constants of f_y − f_j, NaN where they are not known
     * eps: radius of the ball on which they hold
@@ -47,7 +48,8 @@ class Reach:
 class MarginView:
     """Margins of class y at one point x, (*sample), and how far they last by a constant.
 
-    * constant: the bound of it, "global", "local" or "exact", or a number that is assumed
+    * constant: the bound of it, "global", "local", "centred" (of the centre and any point) or "exact", or a number that
+      is assumed
     * plane: the map of a network with two inputs
     * truth: also search for the exact distance, and for proofs that take as long
     * point, label: x and y. predicted: the class that wins
@@ -104,8 +106,8 @@ class MarginView:
             return "certified"
         return "refuted" if self.reach.radius > self.distance * (1 + 1e-9) else "not certified"
 
-    def summary(self) -> tuple[str, str]:
-        """Two lines: the margin, and how far it lasts."""
+    def summary(self) -> tuple[str, ...]:
+        """How far the label is safe in a sentence; then the margin, and how far it lasts."""
         rival = int(self.margins.argmin())
         seen = [f"class {self.label}, predicted {self.predicted}", f"margin {self.margin:.4g} over class {rival}"]
         if self.point.numel() == 2:
@@ -127,7 +129,19 @@ class MarginView:
         far.append(words[self.status])
         far += [f"true distance {self.distance:.4g}"] if math.isfinite(self.distance) else []
         far += [self.reach.note] if self.reach.note else []
-        return " · ".join(seen), " · ".join(far)
+        return self._verdict(constant, radius), " · ".join(seen), " · ".join(far)
+
+    def _verdict(self, constant: str, radius: str) -> str:
+        name, assumed = NAMES.get(self.reach.name, "assumed"), self.reach.name == ASSUMED
+        by = f"an assumed L = {self.reach.constant:.4g}" if assumed else f"the {name} L ≤ {constant}"
+        far = f"within {self.reach.radius:.4g} by {by}"
+        truth = f"; the truth is {self.distance:.4g}" if math.isfinite(self.distance) else ""
+        return {
+            "certified": f"Class {self.label} is certain within {radius} by {by}{truth}.",
+            "not certified": f"Nothing proves class {self.label} {far}{truth}.",
+            "refuted": f"Another class lies {far}{truth}: refuted.",
+            "misclassified": f"Class {self.label} does not win here, but class {self.predicted}: nothing to certify.",
+        }[self.status]
 
 
 def is_exact(net: nn.Module, x: Tensor) -> bool:
@@ -172,12 +186,13 @@ def _by_bound(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) -
         except (InvalidInput, UnsupportedLayer):
             local = _by_bound(net, x, y, margin, "local")
             return replace(local, note="the exact search would be too long here: the local bound instead")
-    low = _largest_below(net, x, y, first, local_bound)
-    high = (margin / local_bound(net, x, 0.0).pairwise(y)[0]).min().double().cpu()[None]
+    bound = partial(local_bound, centred=name == "centred")
+    low = _largest_below(net, x, y, first, bound)
+    high = (margin / bound(net, x, 0.0).pairwise(y)[0]).min().double().cpu()[None]
     if 0 < low < math.inf and high.isfinite():
         known = torch.full_like(high, low)
-        low = narrowed(lambda _, r: _holds(net, x, y, r, local_bound), known, high, PRECISION, trials=TRIALS).item()
-    reach = _reach(name, local_bound(net, x, min(low, 1e300)), y, low)
+        low = narrowed(lambda _, r: _holds(net, x, y, r, bound), known, high, PRECISION, trials=TRIALS).item()
+    reach = _reach(name, bound(net, x, min(low, 1e300)), y, low)
     more = (margin / reach.pairwise).min().clamp(max=reach.eps) < low * (1 - 1e-6)
     return replace(reach, note="the last layer's box adds the rest") if more else reach
 
@@ -229,7 +244,7 @@ def _reach(name: str, bound: Bound, y: Tensor, radius: float) -> Reach:
 def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, bound: BoundFunction) -> float:
     """The largest radius, a little below a reach, that really certifies; 0 where none does."""
     if not (0 < reach < math.inf):
-        return certified_radius(net, x, y, bound=bound, centred=False).item()
+        return certified_radius(net, x, y, bound=bound, centred=_is_centred(bound)).item()
     radii = reach.double() * (1 - torch.tensor([1e-12, 1e-9, 1e-6, 1e-3], dtype=torch.float64, device=reach.device))
     return max(radii[_holds(net, x, y, radii, bound)].tolist(), default=0.0)
 
@@ -237,5 +252,10 @@ def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, bound: B
 def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, bound: BoundFunction) -> Tensor:
     """Whether each radius certifies, in one batched call: (radii,) bool."""
     many = len(radii)
-    found = certify(net, x.expand(many, *x.shape[1:]), y.expand(many), radii.to(x.device), bound=bound, centred=False)
+    points, labels, centred = x.expand(many, *x.shape[1:]), y.expand(many), _is_centred(bound)
+    found = certify(net, points, labels, radii.to(x.device), bound=bound, centred=centred)
     return found.holds.to(radii.device)
+
+
+def _is_centred(bound: BoundFunction) -> bool:
+    return isinstance(bound, partial) and bool(bound.keywords.get("centred"))

@@ -24,8 +24,8 @@ class MarginExplorer(Explorer):
     * net: any network that lliptools.local_bound takes
     * x: (points, *sample), y: (points,) the points to pick from and their labels
     * index: which point is picked
-    * L: the Lipschitz constant that margins are divided by, "global", "local" or, for small networks with two inputs,
-      "exact"; or a number, which is assumed and proves nothing by itself
+    * L: the Lipschitz constant that margins are divided by, "global", "local", "centred" (of the centre and any point)
+      or, for small networks with two inputs, "exact"; or a number, which is assumed and proves nothing by itself
     * point: where it starts on the map of a network with two inputs; it moves by two sliders or a click
     * label: the class that is looked at there, or "predicted"
     * source: how net, x and y are called in the call that opens the same view again
@@ -61,7 +61,7 @@ class MarginExplorer(Explorer):
             places = [{"point": number}]
             where = "with a network that has more than two inputs"
             refuse(where, "a start on a map", "pick a point by index", point=point, label=label)
-        super().__init__([*places, constants], source)
+        super().__init__([constants, *places], source)
         # Whoever moves L by hand means that L.
         constants["L"].observe(lambda _: self._assume(), names="value")
         self.screen.on_click(0, self._move)
@@ -91,7 +91,7 @@ class MarginExplorer(Explorer):
 
     def _constants(self, start: str | float, everywhere: float) -> dict[str, Any]:
         """The controls of L: which bound it has, and the number that is assumed where it has none."""
-        bounds = {"global bound": "global", "local bound": "local"}
+        bounds = {"global bound": "global", "local bound": "local", "centred": "centred"}
         if self._flat and is_exact(self._net, self._x[:1]):
             bounds["exact"] = "exact"
         middle = math.floor(math.log2(nice(everywhere) or 1.0))
@@ -100,8 +100,8 @@ class MarginExplorer(Explorer):
         bounded = "what bounds the Lipschitz constant: a theorem, or an assumption"
         options = [*bounds.items(), ("assumed", ASSUMED)]
         return {
-            "bound": choice("L from", bounded, options, chosen, "L as a number or"),
             "L": log_slider("assumed L", assumed, middle - LESS, middle + 1 + MORE, 1 / FINER, number, argument="L"),
+            "bound": choice("L from", bounded, options, chosen, "L as a number or"),
         }
 
     def _places(
@@ -121,7 +121,7 @@ class MarginExplorer(Explorer):
         picked, own = predicted(self._net, self._x.new_tensor(start, dtype=torch.float64)), int(self._y[index])
         if label is None:
             label = PREDICTED if point is not None or own == picked else own
-        options = [("the predicted one", PREDICTED), *[(str(c), c) for c in range(classes)]]
+        options = [("predicted", PREDICTED), *[(str(c), c) for c in range(classes)]]
         shown = "whose margins over the other classes are shown"
         return [place, {"label": choice("class y", shown, options, label, "label as")}]
 

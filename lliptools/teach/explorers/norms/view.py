@@ -61,16 +61,18 @@ class NormView:
         """|value − σ| / σ, no less than what float64 can tell."""
         return ((values - self.norm).abs() / (self.norm or 1.0)).clamp_min(FLOOR)
 
-    def summary(self, start: int, step: int) -> tuple[str, str]:
-        """Two lines: the matrix, and what is known after so many steps."""
+    def summary(self, start: int, step: int) -> tuple[str, ...]:
+        """What is known of σ after so many steps in a sentence; then the matrix, and all that each method says."""
         squarings = min(step, len(self.gram) - 1)
         rows, columns = self.shape
+        below, above = round_down(self.power[start, step].item(), 6), round_up(self.gram[squarings].item(), 6)
         ritz = f" · Lanczos ≥ {round_down(self.lanczos[start, step - 1].item(), 6)}" if step else ""
         return (
+            f"Iteration {step}: {below} ≤ σ ≤ {above}; only the upper one, of Gram iteration, can carry a certificate.",
             f"{rows}×{columns} matrix: σ = {self.norm:.6g}, σ₂ = {self.second:.6g}, "
             f"σ₂/σ = {self.second / (self.norm or 1.0):.4g}",
-            f"iteration {step}: power ≥ {round_down(self.power[start, step].item(), 6)} (from below){ritz} · "
-            f"Gram after {squarings} squarings ≤ {round_up(self.gram[squarings].item(), 6)} (from above)",
+            f"iteration {step}: power ≥ {below} (from below){ritz} · "
+            f"Gram after {squarings} squarings ≤ {above} (from above)",
         )
 
 

@@ -48,16 +48,16 @@ class NormExplorer(Explorer):
         step = slider("iteration", "how many steps each method has made", 0, STEPS, 1, iteration)
         if matrix is None:
             refuse("without a matrix, whose starts are angles", *OTHER, start=start)
-            ratio, angle = 0.9 if ratio is None else float(ratio), 60 if angle is None else angle
+            ratio, angle = 0.5 if ratio is None else float(ratio), 60 if angle is None else angle
             second = slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio, argument="ratio")
             turned = "of the start, from the direction that is stretched most"
             turn = slider("angle in degrees", turned, 0, 90, 1, angle, argument="angle")
-            super().__init__([{"ratio": second, "angle": turn}, {"iteration": step}], "", seed=seed)
+            super().__init__([{"iteration": step, "ratio": second, "angle": turn}], "", seed=seed)
         else:
             refuse("with a matrix", *OTHER, ratio=ratio, angle=angle)
             tooltip = "which of the random start vectors is followed"
             number = slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0, argument="start")
-            super().__init__([{"start": number, "iteration": step}], source, seed=seed)
+            super().__init__([{"iteration": step, "start": number}], source, seed=seed)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         view, where = self._view(at.get("ratio"), at.get("angle")), (at.get("start", 0), at["iteration"])

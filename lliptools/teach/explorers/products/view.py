@@ -58,13 +58,15 @@ class ProductView:
         """How many steps there are."""
         return len(self.product) - 1
 
-    def summary(self, depth: int) -> tuple[str, str]:
-        """Two lines: the depth, and what is known there."""
+    def summary(self, depth: int) -> tuple[str, ...]:
+        """What the product overstates in a sentence; then the depth, and what is known there."""
         product, sampled, exact = (values[depth].item() for values in (self.product, self.sampled, self.exact))
         known = f"exact on the ball {above(exact)}" if math.isfinite(exact) else "exact: too long a search, left out"
         seen = "the image of the whole ball" if self.whole[depth] else "shadow on the two most stretched directions"
         loose = f" · the product is at most {above(product / sampled)} times too large" if sampled > 0 else ""
+        truth = f"the truth here is {above(exact)}" if math.isfinite(exact) else f"a slope of {sampled:.4g} was found"
         return (
+            f"After {depth} of {self.depths} steps the product of the norms allows {above(product)}: {truth}.",
             f"depth {depth} of {self.depths}, ball of radius {radius_text(self.eps)} · {seen}",
             f"product of norms ≤ {above(product)} · best sampled slope {sampled:.4g}, from below · {known}{loose}",
         )

@@ -1,14 +1,16 @@
 """The curves of a training run, while it goes on and afterwards."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
 
-from lliptools.teach.shared.panels import Panels, legend, named
+from lliptools.teach.shared.panels import Panels, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, INK
 from lliptools.training import History
 
-LOSS_PANEL, ACCURACY_PANEL, ROWS = (0.0, 0.42), (0.56, 1.0), (0.0, 1.0)
+LOSS_PANEL, ACCURACY_PANEL, ROWS = (0.0, 0.33), (0.41, 1.0), (0.0, 1.0)
 CURVES = (
     ("clean", "clean, training batches", GLOBAL_LINE, "dot"),
     ("validation_clean", "clean, held out", INK, "dash"),
@@ -16,26 +18,40 @@ CURVES = (
 )
 
 
-def training(history: History, epochs: int | None = None) -> go.Figure:
+def training(history: History, epochs: int | None = None, ghost: Mapping[str, float] | None = None) -> go.Figure:
     """Loss and accuracies of a run, epoch by epoch: fit(…, callback=…) returns a history after each of them.
 
     * left: the loss of the batches
     * right: what was classified correctly and, where the run has a validation part, what was certified of it
 
-    epochs: how many there are to be, for axes that stay while the curves grow.
+    epochs: how many there are to be, for axes that stay while the curves grow. ghost: what the shipped network of the
+    recipe has reached, by what is measured.
     """
     numbers = [number + 1 for number in history["epoch"]] if len(history) else []
-    span = {"range": [0.5, max(2, len(numbers), epochs or 0) + 0.5], "title": "epoch"}
-    place = legend(1, 1.02, right=True)
-    panels = Panels(300, margin={"l": 60, "r": 20, "t": 50, "b": 48}, showlegend=True, legend=place)
-    panels.open(LOSS_PANEL, ROWS, " ", span, {"title": "loss", "rangemode": "tozero"})
+    last = max(2, len(numbers), epochs or 0) + 0.5
+    span = {"range": [0.5, last], "title": "epoch"}
+    panels = Panels(380, margin={"l": 52, "r": 12, "t": 22, "b": 42})
+    panels.open(LOSS_PANEL, ROWS, "loss of the batches", span, {"rangemode": "tozero"})
     # Always the same traces, empty before the first epoch and where the run has no validation part.
     _curve(panels, numbers, history["loss"] if numbers else [], INK, "solid", size=5)
-    panels.open(ACCURACY_PANEL, ROWS, " ", span, {"title": "fraction of points", "range": [0, 1.02]})
+    panels.open(ACCURACY_PANEL, ROWS, "accuracy", span, {"range": [0, 1.02]})
     for name, label, color, dash in CURVES:
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
         _curve(panels, numbers if there else [], y, color, dash, size=4, **named(label, shown=there))
+    for what, color in (("clean", INK), ("certified", CERTIFIED)):
+        level = (ghost or {}).get(what, math.nan)
+        hover, look = f"{what}, shipped network: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
+        panels.add("scatter", hover, mode="lines", x=[0.5, last], y=[level, level], **look)
+        text = f"{what}, the shipped network" if level == level else ""
+        place = {
+            "xref": "x2",
+            "yref": "y2",
+            "xanchor": "right",
+            "yanchor": "top",
+            "font": {"size": 11, "color": "#777777"},
+        }
+        panels.write(text, last, level if level == level else 0, **place)
     return panels.figure()
 
 

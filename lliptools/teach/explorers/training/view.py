@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lliptools.digits import radius_text
+from lliptools.nets import available, provenance
 from lliptools.training import History, Recipe, Split, fit
 
 HELD_OUT = 0.1  # of the training points, on which clean and certified accuracy are measured after every epoch
@@ -36,17 +37,20 @@ class Run:
             self.words = _failed(error)
 
     def summary(self, device: torch.device) -> tuple[str, ...]:
-        """The state of the run, and the numbers of its last epoch."""
+        """How far the run is, in a sentence; then its state, and the numbers of its last epoch."""
         state = self.words or ("stopping after this epoch" if self.stop.is_set() else "training")
         done = f"{self.recipe.name}: epoch {len(self.history)} of {self.recipe.epochs} · {state} · on {device}"
         if not len(self.history):
             return (done,)
         last = self.history.epochs[-1]
-        numbers = [f"loss {last['loss']:.4g}", f"clean {last['clean']:.3f} on training batches"]
+        numbers, verdict = [f"loss {last['loss']:.4g}", f"clean {last['clean']:.3f} on training batches"], ""
         if "validation_clean" in last:
-            numbers.append(f"held out: clean {last['validation_clean']:.3f}")
-            numbers.append(f"certified {last['validation_certified']:.3f} at ε = {radius_text(self.recipe.radii[0])}")
-        return done, " · ".join(numbers)
+            clean, certified = (f"{last[f'validation_{name}']:.3f}" for name in ("clean", "certified"))
+            eps = radius_text(self.recipe.radii[0])
+            numbers += [f"held out: clean {clean}", f"certified {certified} at ε = {eps}"]
+            verdict = f", clean {clean}, certified {certified} at ε = {eps} on held out points"
+        at = f"Epoch {len(self.history)} of {self.recipe.epochs}{verdict or f', loss {numbers[0][5:]}'}"
+        return f"{at} · {state.split(':')[0]}.", done, " · ".join(numbers)
 
     def train(self, device: torch.device, show: Callable[[], None]) -> None:
         """Train to the end, to a stop or to an error, and say which; show: called after every epoch and at the end."""
@@ -68,6 +72,17 @@ class Run:
         finally:
             self.words = self.words or "ended"
             show()
+
+
+def reached(recipe: Recipe) -> dict[str, float]:
+    """Clean and certified accuracy of the shipped network of a recipe, at its radius; empty where none is shipped."""
+    if recipe.name not in available() or not recipe.radii:
+        return {}
+    found = provenance(recipe.name)
+    same = [each for each in found.get("held_out", []) if each.get("eps") == recipe.radii[0]]
+    return (
+        {name: same[0][name] for name in ("clean", "certified")} if same and found.get("recipe") == recipe.name else {}
+    )
 
 
 def _failed(error: Exception) -> str:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
+from typing import Any
 
 import ipywidgets
 from torch import nn
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
-from lliptools.teach.explorers.training.view import Run
+from lliptools.teach.explorers.training.view import Run, reached
 from lliptools.teach.shared.controls import choice, slider
 from lliptools.teach.shared.explorer import Explorer, Shown, State, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
@@ -37,6 +38,7 @@ class TrainingExplorer(Explorer):
     """
 
     usual = "recipe, data"
+    keywords = ("recipe", "epochs", "seed", "device")
 
     def __init__(
         self,
@@ -67,14 +69,15 @@ class TrainingExplorer(Explorer):
         picked = choice("recipe", "what is trained, on what, by which loss", list(self._recipes), own.name)
         passes = slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, start)
         seeds = slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed)
-        rows, asked = [{"recipe": picked}, {"epochs": passes, "seed": seeds}], None if device == "auto" else device
+        rows, asked = [{"epochs": passes, "recipe": picked, "seed": seeds}], None if device == "auto" else device
         super().__init__(rows, source if single else "", device=asked)
 
     def _buttons(self) -> list[ipywidgets.Widget]:
-        width = {"width": "100px"}
+        width = {"width": "80px", "flex": "0 0 auto"}
         self.begin = self._button("start", "train from fresh weights", self.start, button_style="primary", layout=width)
         self.halt = self._button("stop", "end the run after the present epoch", self.stop, disabled=True, layout=width)
-        look = {"tooltip": "epochs that are done", "style": {"description_width": "50px"}}
+        look: dict[str, Any] = {"tooltip": "epochs that are done", "style": {"description_width": "initial"}}
+        look["layout"] = {"width": "auto", "flex": "1 1 140px"}
         self.progress = ipywidgets.IntProgress(description="epoch", max=self.controls["epochs"].value, **look)
         return [self.begin, self.halt, self.progress]
 
@@ -115,7 +118,7 @@ class TrainingExplorer(Explorer):
         if self.running and self._run is not None:
             self._run.stop.set()
             self.halt.disabled = True
-            self._write(self._summary())
+            self._draw()
 
     def _shown(self) -> None:
         """Bring buttons, bar, curves and words to where the run stands."""
@@ -129,10 +132,11 @@ class TrainingExplorer(Explorer):
             self._draw()
 
     def _show(self, at: State, coarse: bool) -> Shown:
-        if self._run is None:
+        run, ghost = self._run, reached(self._recipes[at["recipe"]])
+        if run is None:
             lines = (f"nothing trained yet: press start · trains on {self.device}",)
-            return None, partial(training, History("", nn.Sequential()), at["epochs"]), lines
-        return self._run, partial(training, self._run.history, self._run.recipe.epochs), self._run.summary(self.device)
+            return None, partial(training, History("", nn.Sequential()), at["epochs"], ghost), lines
+        return run, partial(training, run.history, run.recipe.epochs, ghost), run.summary(self.device)
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, show: Callable[[], None]) -> Callable[[], None]:
