@@ -61,7 +61,7 @@ def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: 
     panels.open(LEFT, CURVES, "certified, by radius", across, {"range": [0, 1.02], "nticks": 5})
     curves = [view.curve(each, "certified", eps_max) if view.ready(each) else None for each in view.names]
     curves.append(view.curve(name, "attacked", eps_max) if name in view.broken else None)
-    lines = [{"color": color, "dash": dash, "width": 2.0} for color, dash in zip(COLORS, DASHES, strict=True)]
+    lines: list[Spec] = [{"color": color, "dash": dash, "width": 2} for color, dash in zip(COLORS, DASHES, strict=True)]
     looks = [{**lines[k % len(lines)], "width": 3.5 if each == name else 2} for k, each in enumerate(view.names)]
     looks.append({"color": REFUTED, "width": 1.5, "dash": "dot"})
     names = [*view.names, "attacked"]

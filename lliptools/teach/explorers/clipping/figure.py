@@ -52,8 +52,9 @@ def _strips(panels: Panels, strips: Strips, span: Span, *, first: bool) -> None:
     thinned = f" (every {strips.every}{_ordinal(strips.every)} drawn)" if strips.every > 1 else ""
     at_low, varying, at_high = strips.counts
     low_name, high_name = strips.names
-    parts = ((f"{at_low} ○ at {low_name}", GREY), (f"{varying} ● varying", LOCAL))
-    parts += ((f"{at_high} ▲ at {high_name}", STATES[AT_THETA].color),) if at_high or np.isfinite(high).any() else ()
+    parts: list[tuple[str, str]] = [(f"{at_low} ○ at {low_name}", GREY), (f"{varying} ● varying", LOCAL)]
+    if np.isfinite(high).any():
+        parts.append((f"{at_high} ▲ at {high_name}", STATES[AT_THETA].color))
     counts = " ".join(colored(text, color) for text, color in parts)
     across = {"range": [-1, count], "title": f"units, sorted{thinned}", **BARE}
     upward = {"range": [down, up], "title": "pre-activation" if first else "", "nticks": 6}
