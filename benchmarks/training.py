@@ -25,7 +25,7 @@ POINTS = 24
 PASSES = 30  # over batches of 32 points, after which the vectors have settled
 LOSSES: dict[str, Objective] = {
     "cross-entropy": Clean(),
-    "GloRo, global bound": GloRo(EPS, "global"),
+    "GloRo, global bound": GloRo(EPS, bound="global"),
     "GloRo, local bound": GloRo(EPS),
     "GloRo, local bound, and sparsity loss": GloRo(EPS, sparsity=1.0),
     "BCP, local bound": Certified(EPS),

@@ -20,11 +20,11 @@ def crop_and_flip(
     same places on every device. Raises InvalidInput for another shape or a padding below 0.
     """
     if x.dim() != 4 or isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
+        why = "a single image, or flattened ones", "pass a batch of images, x[None] for one"
         raise InvalidInput(
-            expected="x of shape (batch, channels, height, width) and padding as a whole number >= 0",
-            got=f"x {tuple(x.shape)}, padding {padding!r}",
-            cause="a single image, or flattened ones",
-            next_step="pass a batch of images, x[None] for one",
+            "x of shape (batch, channels, height, width) and padding as a whole number >= 0",
+            f"x {tuple(x.shape)}, padding {padding!r}",
+            *why,
         )
     batch, channels, height, width = x.shape
     source = x.device if generator is None else generator.device

@@ -19,12 +19,8 @@ def as_float(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     if x.dtype == torch.uint8:
         return x.to(dtype or torch.float32) / 255
     if not x.is_floating_point():
-        raise InvalidInput(
-            expected="x as uint8 pixels or as floats",
-            got=f"a tensor of {x.dtype}",
-            cause="labels in the place of the points",
-            next_step="pass x_train, x_validation or x_test of a split",
-        )
+        why = "labels in the place of the points", "pass x_train, x_validation or x_test of a split"
+        raise InvalidInput("x as uint8 pixels or as floats", f"a tensor of {x.dtype}", *why)
     return x.to(dtype or x.dtype)
 
 
@@ -48,18 +44,15 @@ def batches(
     Raises InvalidInput for a batch_size below 1, and for x and y of different lengths.
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidInput(
-            expected="batch_size as a whole number from 1",
-            got=repr(batch_size)[:80],
-            cause="the number of batches, or a fraction",
-            next_step="pass the number of points in a batch",
-        )
+        why = "the number of batches, or a fraction", "pass the number of points in a batch"
+        raise InvalidInput("batch_size as a whole number from 1", repr(batch_size)[:80], *why)
     if y.shape != x.shape[:1] or x.dim() == 0:
+        why = (
+            "points and labels of different parts of a split",
+            "pass x_train with y_train, x_validation with y_validation, x_test with y_test",
+        )
         raise InvalidInput(
-            expected="x of shape (samples, ...) and y of shape (samples,)",
-            got=f"x {tuple(x.shape)}, y {tuple(y.shape)}",
-            cause="points and labels of different parts of a split",
-            next_step="pass x_train with y_train, x_validation with y_validation, x_test with y_test",
+            "x of shape (samples, ...) and y of shape (samples,)", f"x {tuple(x.shape)}, y {tuple(y.shape)}", *why
         )
 
     def each() -> Iterator[tuple[Tensor, Tensor]]:

@@ -149,11 +149,12 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     differing = list(_differences(identity, {key: record.get(key) for key in identity}))
     if differing:
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
+        why = (
+            "a run that was interrupted and then changed, or a library that was",
+            f"finish that run as it was begun, name another folder, or remove {folder}",
+        )
         raise InvalidInput(
-            expected=f"the checkpoint of this run in {folder}",
-            got=f"one of another: {', '.join(differing[:4])}{more}",
-            cause="a run that was interrupted and then changed, or a library that was",
-            next_step=f"finish that run as it was begun, name another folder, or remove {folder}",
+            f"the checkpoint of this run in {folder}", f"one of another: {', '.join(differing[:4])}{more}", *why
         )
     name = record.get("tensors")
     if not (isinstance(name, str) and re.fullmatch(r"checkpoint-[0-9a-f]{16}\.safetensors", name)):
@@ -198,9 +199,5 @@ def _differences(here: Any, there: Any, name: str = "") -> Iterator[str]:
 
 def damaged(folder: Path, got: str) -> InvalidInput:
     """The error for a checkpoint from which no run can go on."""
-    return InvalidInput(
-        expected=f"a whole checkpoint in {folder}",
-        got=got,
-        cause="files that were moved or edited",
-        next_step=f"remove {folder} and begin anew",
-    )
+    why = "files that were moved or edited", f"remove {folder} and begin anew"
+    return InvalidInput(f"a whole checkpoint in {folder}", got, *why)

@@ -46,20 +46,14 @@ class Split:
         Raises InvalidInput where count leaves nothing to train on, or where points are held out already.
         """
         if self.y_validation is not None:
+            why = "a second call of hold_out", "call it once, on what the loader returned"
             raise InvalidInput(
-                expected="a split without validation part",
-                got=f"one with {len(self.y_validation)} points held out",
-                cause="a second call of hold_out",
-                next_step="call it once, on what the loader returned",
+                "a split without validation part", f"one with {len(self.y_validation)} points held out", *why
             )
         samples = len(self.y_train)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count < samples:
-            raise InvalidInput(
-                expected=f"count as a whole number from 1 to {samples - 1}",
-                got=repr(count)[:80],
-                cause="a fraction, or more points than there are",
-                next_step=f"for a tenth pass count={max(1, samples // 10)}",
-            )
+            why = "a fraction, or more points than there are", f"for a tenth pass count={max(1, samples // 10)}"
+            raise InvalidInput(f"count as a whole number from 1 to {samples - 1}", repr(count)[:80], *why)
         held = _every_class_by_its_share(self.y_train.cpu(), count, seed).to(self.y_train.device)
         x, y = self.stored("train")
         return Split(x[~held], y[~held], *self.stored("test"), x[held], y[held])

@@ -18,10 +18,11 @@ def as_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
+        why = (
+            str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here",
+            "`lliptools doctor` says which there are",
+        )
         raise InvalidInput(
-            expected='"auto", or a device of this machine, as "cpu" or "cuda"',
-            got=repr(device)[:80],
-            cause=str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here",
-            next_step="`lliptools doctor` says which there are",
+            '"auto", or a device of this machine, as "cpu" or "cuda"', repr(device)[:80], *why
         ) from error
     return found

@@ -56,12 +56,11 @@ def folder() -> Path:
 
         return Path(os_cache("lliptools"))
     if not Path(named).is_dir():
-        raise InvalidInput(
-            expected="a folder in the environment variable LLIPTOOLS_DATA",
-            got=repr(named),
-            cause="a misspelt path, or a disk that is not mounted",
-            next_step=f'mkdir -p "{named}", or unset LLIPTOOLS_DATA to use the cache',
+        why = (
+            "a misspelt path, or a disk that is not mounted",
+            f'mkdir -p "{named}", or unset LLIPTOOLS_DATA to use the cache',
         )
+        raise InvalidInput("a folder in the environment variable LLIPTOOLS_DATA", repr(named), *why)
     return Path(named)
 
 
@@ -103,12 +102,8 @@ def unpack(archive: Path, wanted: str, to: Path) -> None:
             with target.open("wb") as file:
                 shutil.copyfileobj(content, file)
     except (tarfile.TarError, BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InvalidInput(
-            expected="a whole .tar.gz or .zip archive",
-            got=f"{archive}: {error}",
-            cause="a download that stopped early",
-            next_step="fetch it again",
-        ) from error
+        why = "a download that stopped early", "fetch it again"
+        raise InvalidInput("a whole .tar.gz or .zip archive", f"{archive}: {error}", *why) from error
 
 
 def read(path: Path, source: Source) -> bytes:
@@ -127,21 +122,13 @@ def read(path: Path, source: Source) -> bytes:
 def damaged(path: Path, source: Source, expected: str, got: str, cause: str) -> InvalidInput:
     """The error for a file that is not what it should be: path, what is wrong with it, where to get it."""
     remove = folder() / source.place if source.is_archive else path
-    return InvalidInput(
-        expected=f"{expected} at {path}",
-        got=got,
-        cause=cause,
-        next_step=f"remove {remove}, and the next call downloads it; or {_by_hand(remove, source)}",
-    )
+    why = cause, f"remove {remove}, and the next call downloads it; or {_by_hand(remove, source)}"
+    return InvalidInput(f"{expected} at {path}", got, *why)
 
 
 def _not_got(path: Path, source: Source, got: str, cause: str) -> InvalidInput:
-    return InvalidInput(
-        expected=f"{path}, or {source.name} with MD5 {source.md5} from one of its addresses",
-        got=got,
-        cause=cause,
-        next_step=f"{_by_hand(path, source)}, or set LLIPTOOLS_DATA to the folder with {source.place}",
-    )
+    why = cause, f"{_by_hand(path, source)}, or set LLIPTOOLS_DATA to the folder with {source.place}"
+    return InvalidInput(f"{path}, or {source.name} with MD5 {source.md5} from one of its addresses", got, *why)
 
 
 def _by_hand(path: Path, source: Source) -> str:

@@ -92,12 +92,8 @@ class _Run:
         self, net: nn.Sequential, data: Split, recipe: Recipe, device: str | torch.device | None, seed: int | None
     ) -> None:
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise InvalidInput(
-                expected="seed as a whole number, or None for torch's random numbers",
-                got=repr(seed)[:80],
-                cause="a generator, or a number that was read as text",
-                next_step="pass seed=0",
-            )
+            why = "a generator, or a number that was read as text", "pass seed=0"
+            raise InvalidInput("seed as a whole number, or None for torch's random numbers", repr(seed)[:80], *why)
         self.team = Team.here()
         self.team.check(net)
         self.net = net if device is None else net.to(as_device(device))

@@ -37,12 +37,8 @@ class SharedNorm:
 
     def __init__(self, steps: int = 2) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise InvalidInput(
-                expected="steps as a whole number >= 1",
-                got=repr(steps)[:80],
-                cause="a norm that would never look at the weights' transpose",
-                next_step="leave it at 2; 6 is closer",
-            )
+            why = "a norm that would never look at the weights' transpose", "leave it at 2; 6 is closer"
+            raise InvalidInput("steps as a whole number >= 1", repr(steps)[:80], *why)
         self.steps = steps
         self.total: Callable[[Tensor], Tensor] = lambda value: value
         self.vectors: dict[int, Tensor] = {}
@@ -101,11 +97,11 @@ class SharedNorm:
             first = torch.randn(like[:1].shape, generator=own, dtype=torch.float64)
             return first.to(like).expand(shape)
         if kept.shape[1:] != shape[1:]:
+            why = "one SharedNorm used for two networks", "make one for each network"
             raise InvalidInput(
-                expected=f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer",
-                got=f"{linear.in_shape}",
-                cause="one SharedNorm used for two networks",
-                next_step="make one for each network",
+                f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer",
+                f"{linear.in_shape}",
+                *why,
             )
         if len(kept) != count:  # in other groups now
             kept = kept.mean(dim=0, keepdim=True).expand(shape).clone()

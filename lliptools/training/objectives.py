@@ -77,6 +77,7 @@ class Adversarial:
         return cross_entropy(net(attacked.to(x.dtype)), y)
 
 
+@dataclass(frozen=True)
 class _ByBound:
     """What the losses by a bound share: the radius that grows, the bound, and how far each logit can rise.
 
@@ -84,19 +85,16 @@ class _ByBound:
     """
 
     eps: float
-    bound: str
-    warmup: float
-    ramp: float
     sparsity: float = 0.0
+    warmup: float = 0.0
+    ramp: float = 0.5
+    bound: str = "local"
 
     def __post_init__(self) -> None:
         if self.bound not in BOUNDS or (self.bound == "global" and self.sparsity):
-            raise InvalidInput(
-                expected=f"a bound of {', '.join(BOUNDS)}, and with the global one sparsity=0",
-                got=f"bound {self.bound!r:.60}, sparsity={self.sparsity}",
-                cause="a bound that has no form for training, or a loss of boxes, of which the global bound has none",
-                next_step='take bound="local"',
-            )
+            why = "no form for training, or a loss of boxes, of which the global bound has none", 'take bound="local"'
+            given = f"bound {self.bound!r:.60}, sparsity={self.sparsity}"
+            raise InvalidInput(f"a bound of {', '.join(BOUNDS)}, and with the global one sparsity=0", given, *why)
 
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """The loss at this point of the run, and share · sparsity · sparsity loss."""
@@ -135,7 +133,7 @@ class _ByBound:
 
 @dataclass(frozen=True)
 class Certified(_ByBound):
-    """Cross-entropy of the logits that a ball of radius eps allows at worst.
+    """Cross-entropy of the logits that a ball of radius eps allows at worst (losses.bcp).
 
     * eps: in input units; it is 0 for the fraction warmup of the run and grows to its full value within the fraction
       ramp, and the weight κ of the plain cross-entropy falls from 1 to 0 with it.
@@ -148,11 +146,6 @@ class Certified(_ByBound):
     Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
     """
 
-    eps: float
-    sparsity: float = 0.0
-    warmup: float = 0.0
-    ramp: float = 0.5
-    bound: str = "local"
     temperature: float = 1.0
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
@@ -172,29 +165,19 @@ class EMMA(Certified):
 
 @dataclass(frozen=True)
 class Annealed(Certified):
-    """As Certified, with the annealed cross-entropy of the worst logits (losses.annealed), of exponent beta."""
+    """As Certified, with losses.annealed of the worst logits; its exponent beta grows with the radius."""
 
     beta: float = 5.0
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
-        """The annealed cross-entropy; with the radius, also the exponent grows to its full value."""
+        """The annealed cross-entropy of the worst logits."""
         worst = worst_logits(logits, rise, eps, y)
         return annealed(worst, y, temperature=self.temperature, beta=share * self.beta)
 
 
 @dataclass(frozen=True)
 class GloRo(_ByBound):
-    """Cross-entropy with one class more, that of all which the ball of radius eps allows at worst.
-
-    eps, bound, sparsity, warmup, ramp: as of Certified; at eps = 0 the further class is the best of the others.
-    Source: Leino, Wang, Fredrikson (ICML 2021); with the local bound, Huang et al. (NeurIPS 2021).
-    """
-
-    eps: float
-    bound: str = "local"
-    sparsity: float = 0.0
-    warmup: float = 0.0
-    ramp: float = 0.5
+    """Cross-entropy with one class more, the best that the ball of radius eps allows another class (losses.gloro)."""
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """CE([f, max worst], y)."""
@@ -203,15 +186,9 @@ class GloRo(_ByBound):
 
 @dataclass(frozen=True)
 class LMT(_ByBound):
-    """Cross-entropy of the logits, those of other classes raised by what √2 times the network's constant allows.
+    """Cross-entropy of logits raised by what √2 times the network's constant allows (losses.lmt)."""
 
-    eps, bound, warmup, ramp: as of Certified. Source: Tsuzuku, Sato, Sugiyama (NeurIPS 2018), with the global bound.
-    """
-
-    eps: float
     bound: str = "global"
-    warmup: float = 0.0
-    ramp: float = 0.5
 
     def rise(self, bound: Bound, y: Tensor) -> Tensor:
         """L for every class."""
@@ -250,16 +227,12 @@ def changed(objective: Objective, loss: str | None = None, bound: str | None = N
     kind: Any = type(objective) if loss is None else LOSSES.get(loss, Clean)
     known = {field.name for field in fields(kind)}
     if "eps" not in known or not hasattr(objective, "eps") or (bound is not None and "bound" not in known):
-        raise InvalidInput(
-            expected=f"a loss of {', '.join(LOSSES)}, a bound where it has one, a recipe that is trained for a radius",
-            got=f"loss {loss!r}, bound {bound!r} in place of {objective}",
-            cause="a recipe that is trained without a bound, or a spelling that differs",
-            next_step="`lliptools recipes` lists the others",
-        )
+        why = "a recipe that is trained without a bound, or a spelling that differs", "`lliptools recipes` lists them"
+        expected = f"a loss of {', '.join(LOSSES)}, a bound where it has one, a recipe that is trained for a radius"
+        raise InvalidInput(expected, f"loss {loss!r}, bound {bound!r} in place of {objective}", *why)
     kept = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
     kept |= {} if bound is None else {"bound": bound}
-    if kept.get("bound") == "global":
-        known.discard("sparsity")
+    known -= {"sparsity"} if kept.get("bound") == "global" else set()
     return kind(**{name: value for name, value in kept.items() if name in known})
 
 

@@ -182,10 +182,6 @@ RECIPES["digits"] = replace(RECIPES["digits-0.3-sparse"], name="digits")
 def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises InvalidInput, with the names there are, for any other."""
     if name not in RECIPES:
-        raise InvalidInput(
-            expected=f"one of {sorted(RECIPES)}",
-            got=repr(name),
-            cause="a recipe that does not exist",
-            next_step="`lliptools recipes` lists them",
-        )
+        why = "a recipe that does not exist", "`lliptools recipes` lists them"
+        raise InvalidInput(f"one of {sorted(RECIPES)}", repr(name), *why)
     return RECIPES[name]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 OBJECTIVES = (
     *(Clean(), Offset(0.2), Certified(0.1, bound="global"), Certified(0.1), Certified(0.1, sparsity=1.0)),
-    *(GloRo(0.1, "global"), GloRo(0.1), GloRo(0.1, sparsity=1.0), LMT(0.1), LMT(0.1, "local")),
+    *(GloRo(0.1, bound="global"), GloRo(0.1), GloRo(0.1, sparsity=1.0), LMT(0.1), LMT(0.1, bound="local")),
 )
 NETWORKS = {
     "dense": partial(ll.nets.mlp, 192, 24, 16, 10, activation="clipped_relu", theta=0.3, flatten=True),

@@ -127,7 +127,7 @@ def test_ramps():
 
 OBJECTIVES = (
     *(Clean(), Offset(0.2), Certified(0.1), Certified(0.1, sparsity=0.1)),
-    *(GloRo(0.1), GloRo(0.1, "global"), GloRo(0.1, sparsity=0.1), LMT(0.1), LMT(0.1, "local")),
+    *(GloRo(0.1), GloRo(0.1, bound="global"), GloRo(0.1, sparsity=0.1), LMT(0.1), LMT(0.1, bound="local")),
     *(Certified(0.1, bound="centred"), Certified(0.1, bound="shells"), EMMA(0.1, bound="centred"), Annealed(0.1)),
 )
 
@@ -156,9 +156,9 @@ def test_losses_fall(objective, activation):
 
 def test_objectives_refuse():
     with pytest.raises(ll.InvalidInput, match="bound"):
-        GloRo(0.1, "exact")
+        GloRo(0.1, bound="exact")
     with pytest.raises(ll.InvalidInput, match="sparsity"):
-        GloRo(0.1, "global", sparsity=1.0)
+        GloRo(0.1, bound="global", sparsity=1.0)
 
 
 def test_a_run_with_estimated_norms():
@@ -210,7 +210,7 @@ def test_objectives_are_changed_by_name():
     changed = ll.training.changed
     assert changed(one) is one
     assert changed(one, "gloro") == GloRo(0.3, sparsity=2.0, warmup=0.1, ramp=0.4)
-    assert changed(one, "gloro", "global") == GloRo(0.3, "global", warmup=0.1, ramp=0.4)
+    assert changed(one, "gloro", "global") == GloRo(0.3, bound="global", warmup=0.1, ramp=0.4)
     assert changed(one, None, "global") == ll.training.Certified(0.3, warmup=0.1, ramp=0.4, bound="global")
     assert changed(one, "lmt").bound == "local"
     assert changed(one, "clean") == ll.training.Clean()
