@@ -41,8 +41,8 @@ def test_it_lies_between_what_is_seen_and_every_other_bound(name, eps):
         lost = 1e-13 / (0.02 * eps)
         largest = (rises.norm(dim=1) / moves.norm(dim=1)).max()
         pairs = ((rises[:, y[k], None] - rises).abs() / moves.norm(dim=1)[:, None]).amax(dim=0)
-        assert 0.98 * found.value[k] - lost <= largest <= found.value[k] + lost
-        assert (0.98 * found.pairwise(y)[k] - lost <= pairs).all()
+        assert 0.95 * found.value[k] - lost <= largest <= found.value[k] + lost
+        assert (0.95 * found.pairwise(y)[k] - lost <= pairs).all()
         assert (pairs <= found.pairwise(y)[k] + lost).all()
 
 
