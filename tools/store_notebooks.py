@@ -4,6 +4,7 @@ Run as `make notebooks` after a change to a notebook, a figure or a shipped netw
 """
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ from browser import open_browser
 from nbclient import NotebookClient
 from PIL import Image
 from playwright.sync_api import Browser
+from plotly.offline import get_plotlyjs
 
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish import gallery, solutions
 from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
+from lliptools.teach.shared.transport import SCRIPTS, STYLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -44,11 +47,16 @@ def _nearest(positions: list[Any], wanted: Any) -> Any:
 
 def screenshot(browser: Browser, figure: go.Figure) -> Image.Image:
     """A figure as it is seen in a browser."""
-    page = browser.new_page(viewport={"width": figure.layout.width, "height": figure.layout.height})
-    page.set_content(figure.to_html(config=CONFIG).replace("<body>", "<body style='margin:0'>"))
+    page = browser.new_page(viewport={"width": figure.layout.width, "height": 800})
+    page.set_content(
+        f"<style>{STYLE} body {{ margin: 0 }} .ll-words {{ display: none }}</style><div id='figure'></div>"
+    )
+    page.add_script_tag(content=get_plotlyjs())
+    draw = f"new Board(document.getElementById('figure'), Plotly, {json.dumps(CONFIG)}).draw({figure.to_json()});"
+    page.add_script_tag(content=SCRIPTS + draw, type="module")
     page.wait_for_selector(".js-plotly-plot .main-svg", state="attached")
-    page.wait_for_timeout(300)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    page.wait_for_timeout(500)
+    picture = Image.open(io.BytesIO(page.locator(".ll-board").screenshot())).convert("RGB")
     page.close()
     return picture
 

@@ -94,9 +94,9 @@ def test_controls_points_and_the_theme(lab, page):
             page.mouse.click(box["x"] + 80 + 200 * k, box["y"] + 150 + side)
     expect(call).to_have_text(re.compile(r"data=(\(\(.*, 0\), \(.*, 0\), \(.*, 1\), \(.*, 1\)\))"))
     light = page.locator(".lp").evaluate("box => getComputedStyle(box).color")
-    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    page.evaluate("document.body.style.setProperty('--jp-layout-color0', '#111111')")
     page.wait_for_function("light => getComputedStyle(document.querySelector('.lp')).color !== light", arg=light)
-    page.evaluate("document.body.dataset.jpThemeLight = 'true'")
+    page.evaluate("document.body.style.removeProperty('--jp-layout-color0')")
     assert page.locator(".lp").bounding_box()["height"] <= 640
     assert lab.complaints_of(page) == []
 
@@ -145,7 +145,7 @@ def test_the_three_recorded_runs_need_no_kernel(browser, tmp_path, monkeypatch, 
     expect(page.get_by_role("button", name="play")).to_have_count(1)
     expect(said).to_have_text(end)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.body.style.getPropertyValue('--ground') === '#171717'")
+    page.wait_for_function("document.getElementById('runs').style.getPropertyValue('--ground') === '#171717'")
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not complaints

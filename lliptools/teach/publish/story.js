@@ -25,7 +25,7 @@ let point = runs[0].point;
 
 function show() {
   const epoch = slider.valueAsNumber;
-  colored(document.body, colors);
+  colored(of("runs"), colors);
   for (const { stage, frames, discs, said } of runs) {
     stage.show(frames[epoch], point, discs);
     const [, clean, ...certified] = frames[epoch].curves;

@@ -30,15 +30,6 @@ function recolored(given) {
   return Object.fromEntries(Object.entries(given).map(([name, inner]) => [name, recolored(inner)]));
 }
 
-// Whether what an element stands on is dark: the notebook's theme, the system's or the page's, whichever paints it.
-function isDark(element) {
-  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
-    const found = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number);
-    if (found && (found[3] ?? 1) > 0.5) return 0.3 * found[0] + 0.6 * found[1] + 0.1 * found[2] < 100;
-  }
-  return matchMedia("(prefers-color-scheme: dark)").matches && getComputedStyle(document.documentElement).colorScheme !== "normal";
-}
-
 const made = (kind, name, parent) => {
   const element = document.createElement(kind);
   element.className = name;
@@ -55,18 +46,15 @@ export class Board {
     this.words.setAttribute("role", "status");
     this.field = made("div", "ll-panels", this.element);
     this.element.shown = () => this.figure;
-    this.watches = [new ResizeObserver(() => this.fit()), new MutationObserver(() => this.turn())];
-    this.watches[0].observe(this.field);
-    for (const root of [document.documentElement, document.body]) {
-      this.watches[1].observe(root, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-name", "data-theme"] });
-    }
-    this.scheme = matchMedia("(prefers-color-scheme: dark)");
-    this.scheme.addEventListener("change", this.turn);
+    this.sized = new ResizeObserver(() => this.fit());
+    this.sized.observe(this.field);
+    this.themed = onTheme(this.turn);
   }
 
   remove() {
-    this.watches.forEach((watch) => watch.disconnect());
-    this.scheme.removeEventListener("change", this.turn);
+    this.sized.disconnect();
+    this.themed();
+    this.striking?.close();
     this.panels.forEach(({ plot }) => this.Plotly.purge(plot));
     this.element.remove();
   }
@@ -86,12 +74,39 @@ export class Board {
     const keys = Object.keys(figure.layout).filter((key) => /^xaxis\d*$/.test(key)).map((key) => key.slice(5));
     if (keys.join() !== this.panels.map(({ key }) => key).join()) {
       this.panels.forEach(({ plot }) => this.Plotly.purge(plot));
-      this.field.replaceChildren();
+      this.field.replaceChildren(...(this.strip ? [this.strip] : []));
       this.panels = keys.map((key) => this.#open(key));
       places = null;
     }
     const changed = places && new Set(places.map((place) => this.#owner(place)));
     this.#paint(this.panels.filter(({ key }) => !changed || changed.has(key) || changed.has(null)));
+    if (figure.layout.meta?.weights) this.#strike(figure.layout);
+  }
+
+  // Weight matrices, where the figure has any: the canvas of striking.js beside the panels.
+  #strike({ meta: { weights }, height, margin: { l, r, t, b } }) {
+    const wide = this.field.clientWidth, tall = height - t - b, narrow = wide < NARROW, [[left, right], [low, high]] = weights.area;
+    const size = Math.round((high - low) * tall) - STRIP - HEAD - SAID - 4;
+    if (!this.strip) {
+      this.strip = made("div", "ll-weights", this.field);
+      this.striking = new Striking(this.strip, { height: size, colors: weights.colors });
+    }
+    const at = narrow ? { width: "100%" } : {
+      left: `${l + left * (wide - l - r)}px`, top: `${t + (1 - high) * tall}px`, width: `${(right - left) * (wide - l - r)}px`,
+    };
+    Object.assign(this.strip.style, { position: narrow ? "relative" : "absolute", left: "0", top: "0" }, at);
+    if (this.struck !== weights.values) {
+      const values = numbers(weights.values, Float32Array), matrices = [];
+      let from = 0;
+      for (const [rows, columns] of weights.shapes) {
+        matrices.push({ rows, columns, values: values.subarray(from, (from += rows * columns)) });
+      }
+      this.striking.setMatrices(matrices);
+    }
+    this.struck = weights.values;
+    const states = numbers(weights.states, Uint8Array), sizes = weights.shapes.slice(0, -1).map(([rows]) => rows);
+    let from = 0;
+    this.striking.show(sizes.map((count) => states.subarray(from, (from += count))), numbers(weights.boxes, Float32Array));
   }
 
   // The panel of a place, null for all of them.
@@ -200,7 +215,10 @@ export class Board {
   }
 
   fit() {
-    if (this.figure && this.field.clientWidth !== this.last) this.#paint(this.panels);
+    if (this.figure && this.field.clientWidth !== this.last) {
+      this.#paint(this.panels);
+      if (this.strip) this.#strike(this.figure.layout);
+    }
     this.last = this.field.clientWidth;
   }
 
@@ -210,6 +228,9 @@ export class Board {
     this.dark = dark;
   };
 }
+
+// Numbers of a figure, as they came or as plotly spells them in JSON.
+const numbers = (given, Kind) => (given.bdata ? new Kind(Uint8Array.from(atob(given.bdata), (c) => c.charCodeAt(0)).buffer) : given);
 
 // A text of the whole figure, placed in its panel.
 function placed({ xref = "paper", yref = "paper", x, y, ...rest }, across, up) {

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from lliptools.teach.shared.style import AXIS, INK, LAYOUT
+from lliptools.teach.shared.style import AXIS, INK, LAYOUT, canvas_colors
 
 Spec = dict[str, Any]
 Span = tuple[float, float]
@@ -97,6 +97,29 @@ class Panels:
         """Add a picture of numbers from 0 to top, or as far as they go."""
         span = {} if top is None else {"zmin": 0, "zmax": top}
         self.add("heatmap", hover, z=z, colorscale=colors, showscale=False, **span, **more)
+
+    def matrices(
+        self,
+        x: Span,
+        y: Span,
+        weights: Sequence[np.ndarray],
+        states: np.ndarray,
+        boxes: np.ndarray,
+        names: Sequence[str],
+    ) -> None:
+        """Weight matrices on a canvas over a part of the figure, without the rows and columns of constant units.
+
+        weights: float32 (rows, columns) each. states: of the units of all hidden layers, by their codes, which
+        have names. boxes: the ends of their pre-activations, (units, 2) float32. Only board.js draws them.
+        """
+        values = np.concatenate([weight.ravel() for weight in weights])
+        numbers = {"values": values, "states": states, "boxes": boxes.ravel()}
+        about = {
+            "area": [list(x), list(y)],
+            "shapes": [list(weight.shape) for weight in weights],
+            "colors": canvas_colors(names),
+        }
+        self._layout["meta"] = {"weights": {**numbers, **about}}
 
     def figure(self) -> go.Figure:
         """The figure."""

@@ -3,23 +3,27 @@
 // arrow keys, lights its row, and its column in the next matrix, and its numbers are written below.
 
 const FADE = 300;  // milliseconds, of which a unit that is struck fades for the first half
-const STRIP = 7, GAP = 12, HEAD = 30, NARROW = 34, CELL = 14;  // CSS pixels
+const STRIP = 7, GAP = 12, HEAD = 30, LEAST = 34, CELL = 14, SAID = 28;  // CSS pixels
 const VARIES = 2;  // states from here on vary: constant at 0, constant at θ, on, undecided
+const LOOKS = ["class", "style", "data-jp-theme-name", "data-jp-theme-light", "data-theme"];  // what a page turns dark by
 const still = matchMedia("(prefers-reduced-motion: reduce)"), night = matchMedia("(prefers-color-scheme: dark)");
 const within = (value) => Math.min(1, Math.max(0, value)), ease = (p) => p * p * (3 - 2 * p);
 const small = (value) => Number(value.toPrecision(3)).toString().replace("-", "−");
 export const norm = (values) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
-// Whether the page is dark: JupyterLab says so, else the system does, where the page follows it.
-export function isDark() {
-  const lab = document.body.dataset.jpThemeLight;
-  return lab ? lab === "false" : night.matches && getComputedStyle(document.documentElement).colorScheme !== "normal";
+// Whether what an element stands on is dark: the notebook's theme, the system's or the page's, whichever paints it.
+export function isDark(element) {
+  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
+    const found = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    if (found && (found[3] ?? 1) > 0.5) return 0.3 * found[0] + 0.6 * found[1] + 0.1 * found[2] < 100;
+  }
+  return night.matches && getComputedStyle(document.documentElement).colorScheme !== "normal";
 }
 
 // Calls when the page turns dark or light; returns what ends that.
 export function onTheme(call) {
   const watch = new MutationObserver(call);
-  watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  for (const root of [document.documentElement, document.body]) watch.observe(root, { attributes: true, attributeFilter: LOOKS });
   night.addEventListener("change", call);
   return () => (watch.disconnect(), night.removeEventListener("change", call));
 }
@@ -34,7 +38,7 @@ export class Striking {
     this.canvas.dataset.lmSuppressShortcuts = true;  // JupyterLab's own, of the arrow keys
     this.canvas.setAttribute("role", "img");
     this.canvas.style.cssText = "display: block; width: 100%";
-    this.said.style.cssText = "font: 11px/14px Arial, sans-serif; height: 28px; overflow: hidden";
+    this.said.style.cssText = `font: 11px/14px Arial, sans-serif; height: ${SAID}px; overflow: hidden`;
     this.said.setAttribute("aria-live", "polite");
     this.canvas.addEventListener("pointermove", (event) => this.light(...this.under(event)));
     this.canvas.addEventListener("pointerleave", () => this.light(null));
@@ -42,7 +46,7 @@ export class Striking {
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.sized = new ResizeObserver(() => this.redraw());
     this.sized.observe(this.canvas);
-    this.themed = onTheme(() => this.redraw());
+    this.themed = onTheme(() => (this.redraw(), this.say()));
     this.say();
   }
 
@@ -61,8 +65,9 @@ export class Striking {
     this.redraw();
   }
 
-  // The states of the units, a Uint8Array for every hidden layer.
-  show(states) {
+  // The states of the units, a Uint8Array for every hidden layer. boxes: the ends of their pre-activations, all layers'.
+  show(states, boxes = null) {
+    this.boxes = boxes;
     states.forEach((found, k) => this.layers[k].turn(found));
     const left = this.matrices.map(({ rows, columns }, k) => {
       const [down, across] = this.kept(k);
@@ -103,28 +108,29 @@ export class Striking {
   places() {
     const all = this.matrices, room = Math.max(this.canvas.clientWidth - all.length * (STRIP + GAP), 100);
     let unit = Math.min(CELL, this.height / Math.max(...all.map(({ rows }) => rows))), x = STRIP + 2;
-    const length = (count) => Math.max(unit * count, Math.min(NARROW, CELL * count));
-    while (unit > 0.2 && all.reduce((sum, { columns }) => sum + Math.max(length(columns), NARROW), 0) > room) unit *= 0.95;
+    const length = (count) => Math.max(unit * count, Math.min(LEAST, CELL * count));
+    while (unit > 0.2 && all.reduce((sum, { columns }) => sum + Math.max(length(columns), LEAST), 0) > room) unit *= 0.95;
     return all.map(({ rows, columns }) => {
       const place = { x, y: HEAD + STRIP, width: length(columns), height: length(rows) };
-      x += Math.max(place.width, NARROW) + STRIP + GAP;
+      x += Math.max(place.width, LEAST) + STRIP + GAP;
       return place;
     });
   }
 
   draw(now) {
-    const scale = devicePixelRatio, wide = this.canvas.clientWidth, tall = HEAD + STRIP + this.height + 4;
+    const scale = devicePixelRatio, wide = this.canvas.clientWidth;
     if (!wide || !this.matrices.length) return;
+    this.placed = this.places();
+    const tall = HEAD + STRIP + Math.ceil(Math.max(...this.placed.map(({ height }) => height))) + 4;
     this.canvas.style.height = `${tall}px`;
     const size = [Math.round(wide * scale), Math.round(tall * scale)];
     if (this.canvas.width !== size[0] || this.canvas.height !== size[1]) [this.canvas.width, this.canvas.height] = size;
     let moving = false;
     for (const layer of this.layers) moving = layer.step(now) || moving;
-    const pen = this.canvas.getContext("2d"), colors = this.colors[Number(isDark())];
+    const pen = this.canvas.getContext("2d"), colors = this.colors[Number(isDark(this.canvas))];
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, wide, tall);
     this.said.style.color = colors.ink;
-    this.placed = this.places();
     this.placed.forEach((place, k) => this.matrix(pen, colors, place, k, scale));
     if (moving) this.redraw();
   }
@@ -200,15 +206,27 @@ export class Striking {
     this.onLight(unit);
   }
 
+  // What the marks are, while none is lit.
+  explain() {
+    const { states } = this.colors[Number(isDark(this.canvas))], short = (name) => name.replace(/^constant |^varying: /, "");
+    this.said.replaceChildren(...this.colors[0].names.flatMap((name, state) => {
+      const sign = document.createElement("span");
+      [sign.textContent, sign.style.color] = ["■", states[state]];
+      return [sign, ` ${short(name)} `];
+    }), "· point at a mark, or use the arrow keys");
+  }
+
   say() {
-    if (!this.lit) return void (this.said.textContent = "A mark is a unit: point at it, or use the arrow keys.");
+    if (!this.lit) return this.explain();
     const [layer, unit] = this.lit, { columns, values } = this.matrices[layer], after = this.matrices[layer + 1];
     const row = values.slice(unit * columns, (unit + 1) * columns);
     const column = Array.from({ length: after.rows }, (_, i) => after.values[i * after.columns + unit]);
     const told = (each) => (each.length < 4 ? `(${Array.from(each, small).join(", ")})` : `length ${small(norm(each))}`);
     const entry = this.cell && this.matrices[this.cell[0]];
     const value = entry ? ` · this entry ${small(entry.values[this.cell[1] * entry.columns + this.cell[2]])}` : "";
-    const state = this.colors[0].names[this.layers[layer].states[unit]];
+    const at = this.layers.slice(0, layer).reduce((sum, { states }) => sum + states.length, unit);
+    const box = this.boxes ? ` in [${small(this.boxes[2 * at])}, ${small(this.boxes[2 * at + 1])}]` : "";
+    const state = this.colors[0].names[this.layers[layer].states[unit]] + box;
     this.said.textContent = `unit ${unit} of layer ${layer + 1}: ${state} · row ${told(row)}, column ${told(column)}${value}`;
   }
 }

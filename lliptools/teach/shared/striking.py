@@ -12,22 +12,9 @@ import traitlets
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
-from lliptools.teach.shared.style import INK, REFUTED, STATES
+from lliptools.teach.shared.style import STATES, canvas_colors
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-# From the most negative weight to the most positive: ever lighter, so that the sign is seen in grey too.
-WEIGHTS = ("#00224E", "#35456C", "#7C7B78", "#BCAF6F", "#FEE838")
-MASKED = "#EFEFEF"
-
-
-def colors() -> list[dict[str, Any]]:
-    """The colours of the canvas on a light page and on a dark one, and the names of the states."""
-    light = {"ink": INK, "masked": MASKED, "lit": REFUTED, "states": [state.fill for state in STATES]}
-    # On a dark page what varies is brightest.
-    states = ["#4A4A4A", STATES[1].fill, "#D7EAF7", "#56B4E9"]
-    dark = {"ink": "#E0E0E0", "masked": "#262626", "lit": "#F46C00", "states": states}
-    names = {"names": [state.name for state in STATES], "weights": WEIGHTS}
-    return [light | names, dark | names]
 
 
 class Striking(anywidget.AnyWidget):
@@ -42,7 +29,7 @@ class Striking(anywidget.AnyWidget):
 
     _esm = SCRIPT + "export default striking;\n"
     height = traitlets.Int().tag(sync=True)
-    colors: Any = traitlets.List(colors()).tag(sync=True)
+    colors: Any = traitlets.List(canvas_colors()).tag(sync=True)
     shapes: Any = traitlets.List().tag(sync=True)
     values: Any = traitlets.Bytes().tag(sync=True)
     states: Any = traitlets.Bytes().tag(sync=True)

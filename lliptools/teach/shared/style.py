@@ -1,5 +1,6 @@
 """One look for all figures: colours that the colour-blind can tell apart, each doubled by a shape or a hatch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,3 +58,17 @@ LAYOUT: dict[str, Any] = {
 
 # plotly's button that uploads the chart is taken out; nothing leaves the machine.
 CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
+
+NAMES = tuple(state.name for state in STATES)
+# Signed weights on a canvas, from the most negative to the most positive: ever lighter, so that a sign is seen in grey.
+SIGNED = ("#00224E", "#35456C", "#7C7B78", "#BCAF6F", "#FEE838")
+
+
+def canvas_colors(names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
+    """The colours of striking.js on a light page and on a dark one, and the names of the states."""
+    light = {"ink": INK, "masked": "#EFEFEF", "lit": REFUTED, "states": [state.fill for state in STATES]}
+    # On a dark page what varies is brightest.
+    states = ["#4A4A4A", STATES[1].fill, "#D7EAF7", "#56B4E9"]
+    dark = {"ink": "#E0E0E0", "masked": "#262626", "lit": "#F46C00", "states": states}
+    both = {"names": list(names), "weights": SIGNED}
+    return [light | both, dark | both]

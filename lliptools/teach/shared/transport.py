@@ -28,7 +28,7 @@ Parts = dict[Place, Any]
 TYPED = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
 SCRIPTS, STYLE = (
     "".join((HERE / name).read_text(encoding="utf-8") for name in names)
-    for names in (("transport.js", "board.js"), ("board.css",))
+    for names in (("striking.js", "transport.js", "board.js"), ("board.css",))
 )
 
 

@@ -116,7 +116,7 @@ def test_pairs_are_constant_at_either_threshold():
     assert (h[:, states == AT_THETA] == net[1].theta_max).all()
     assert (h[:, states == AT_ZERO] == net[1].theta_min).all()
     assert ((states >= ON) == (block.slope[1] > 0)).all()
-    assert "at θ_min" in view.summary(1)[0]
+    assert "at θ_min" in view.summary(1)[1]
     names = [trace.name for trace in neurons(view, 1).data]
     assert "constant at θ_max" in names
     explorer = NeuronExplorer(net, x, torch.tensor([0]), eps_max=1.0)
@@ -143,7 +143,7 @@ def test_what_cannot_be_drawn_is_said():
     figure = neurons(view, 1)
     assert "the identity:<br>nothing to draw" in titles(figure)
     assert any("2.2: no activation" in title for title in titles(figure))
-    assert "layer 2.1:" in view.summary(1)[0]
+    assert "layer 2.1:" in view.summary(1)[1]
 
 
 def test_deep_networks_are_paged():
@@ -192,7 +192,7 @@ def test_radii_are_written_rounded_down():
     net, data = ll.nets.load("digits-clipped"), ll.training.digits()
     for number in (3, 8, 11):
         view = NeuronView(net, data.x_test[number], int(data.y_test[number]), torch.arange(61).double() * 0.01)
-        found = re.search(r"certified radius (?:≥ )?(\S+) local, (?:≥ )?(\S+) global", view.summary(10)[1])
+        found = re.search(r"certified radius (?:≥ )?(\S+) local, (?:≥ )?(\S+) global", view.summary(10)[2])
         for text, radius in zip(found.groups(), (view.radius, view.radius_global), strict=True):
             assert float(text) <= radius
             assert float(text) == pytest.approx(radius, rel=1e-3)

@@ -6,7 +6,8 @@ import torch
 
 import lliptools as ll
 from lliptools.teach.shared.controls import slider
-from lliptools.teach.shared.striking import Striking, colors
+from lliptools.teach.shared.striking import Striking
+from lliptools.teach.shared.style import canvas_colors
 
 WEIGHTS = [torch.arange(6.0).reshape(3, 2), -torch.ones(4, 3), torch.ones(2, 4)]
 
@@ -41,6 +42,6 @@ def test_light_and_dark_are_told_apart_by_lightness():
     def grey(color):
         return np.dot([int(color[k : k + 2], 16) for k in (1, 3, 5)], (0.3, 0.59, 0.11))
 
-    light, dark = colors()
+    light, dark = canvas_colors()
     assert (np.diff([grey(color) for color in light["weights"]]) > 20).all()
     assert grey(light["masked"]) > 200 > 60 > grey(dark["masked"])

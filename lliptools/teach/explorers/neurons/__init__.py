@@ -16,7 +16,7 @@ def _of(name: str, *, by_margin: bool = False, index: int) -> NeuronExplorer:
 
 
 _digit, _conv = partial(_of, "digits-clipped", index=3), partial(_of, "digits-conv", index=3)
-_plane = partial(_of, "moons", by_margin=True, index=60)
+_plane = partial(_of, "moons", by_margin=True, index=90)
 EXAMPLES = {
     "neurons-digits": Example(4, "Neurons near a digit", DIGIT, _digit, "eps", STILL),
     "neurons-moons": Example(4, "Neurons in the plane", PLANE, _plane, "eps", STILL),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 
 from lliptools.digits import radius_text, round_down, round_up
 from lliptools.teach.explorers.neurons.units_figure import units, weights
@@ -12,7 +13,8 @@ from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
 from lliptools.teach.shared.panels import Panels, Span, array, colored, disc, finite, legend
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, UNPROVED
+from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, STATES, UNPROVED
+from lliptools.teach.shared.units import ON
 
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
 # Height of the figure in pixels, and its three rows of panels as fractions of it.
 PICTURE_ROWS = 560, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22)
 MAPS_ROWS = 640, (0.69, 0.955), (0.32, 0.58), (0.0, 0.19)
+DENSE_ROWS = 560, (0.70, 0.95), (0.37, 0.62), (0.0, 0.22)
 PLANE_ROWS = 640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175)
 
 
 def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
     """The neurons of a network near a point, in the ball of radius view.radii[index].
 
-    * top: the point, and every hidden unit: constant at 0, constant at its threshold, or varying
+    * of a small dense network: the point, and what it is when it is moved by the radius; beside it the weight matrices
+      on a canvas, without the rows and columns of constant units
+    * else, top: the point, and every hidden unit: constant at 0, constant at its threshold, or varying
     * middle: the weight matrices, or the kernels of convolutions, without the rows and columns of constant units; what
       is left lies packed in the corner of what was there
     * bottom: norms of the layers, their product, and the distance within which no other class can catch up against the
@@ -34,16 +39,23 @@ def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
 
     first: of a network of many layers, the first of the four that are shown.
     """
-    maps = any(layer.block.slope.dim() > 2 for layer in view.hidden)
-    height, top, middle, bottom = PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
+    maps, dense = any(layer.block.slope.dim() > 2 for layer in view.hidden), bool(view.matrices)
+    rows = DENSE_ROWS if dense else PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
+    height, top, middle, bottom = rows
     panels = Panels(height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend(0.27, 1.0))
     title = f"label {view.label}, predicted {view.predicted}{'' if view.predicted == view.label else ' (wrong)'}"
     if view.plane is None:
         picture(panels, (0.0, 0.2), top, title, view.point)
     else:
-        _plane(panels, top, title, view, view.plane, index)
-    units(panels, (0.27 if view.plane is None else 0.40, 1.0), top, height, view, index, first)
-    weights(panels, middle, view, index, first)
+        _plane(panels, (middle[0], top[1]) if dense else top, title, view, view.plane, index)
+    if dense:
+        if view.plane is None:
+            points, classes = view.moved
+            picture(panels, (0.0, 0.2), middle, f"moved by ε: {int(classes[index])} wins", points[index])
+        _struck(panels, (0.24 if view.plane is None else 0.42, 1.0), (middle[0], 1.0), view, index)
+    else:
+        units(panels, (0.27 if view.plane is None else 0.40, 1.0), top, height, view, index, first)
+        weights(panels, middle, view, index, first)
     _norms(panels, bottom, view, index)
     _reach(panels, bottom, view, index)
     return panels.figure()
@@ -60,6 +72,16 @@ def _plane(panels: Panels, up: Span, title: str, view: NeuronView, plane: Plane,
     panels.line(*disc(center, float(view.radii[index])), width=3, **look)
     panels.marks(center[:1], center[1:], size=6, symbol="x-thin-open", line={"width": 1.5})
     name_classes(panels, plane)
+
+
+def _struck(panels: Panels, across: Span, up: Span, view: NeuronView, index: int) -> None:
+    """The weight matrices on a canvas."""
+    ends = (torch.stack(layer.unit_box(index), dim=-1).reshape(-1, 2) for layer in view.hidden)
+    states = torch.cat([view.states(number, index) for number in range(len(view.hidden))])
+    boxes = array(torch.cat(list(ends))).astype(np.float32)
+    names = (*(f"constant at {value}" for value in view.hidden[0].constants), *(state.name for state in STATES[ON:]))
+    matrices = [array(weight) for weight in view.matrices]
+    panels.matrices(across, up, matrices, array(states).astype(np.uint8), boxes, names)
 
 
 def _norms(panels: Panels, row: Span, view: NeuronView, index: int) -> None:

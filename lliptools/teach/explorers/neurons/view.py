@@ -16,7 +16,9 @@ from lliptools.teach.explorers.neurons.weights import Masked, Weights
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.units import UNSTABLE, Layer, hidden, layers
+from lliptools.teach.shared.units import AT_ONCE, ON, UNSTABLE, Layer, hidden, layers
+
+DRAWN = 2**18  # weights of a network that are drawn one by one
 
 
 class NeuronView:
@@ -43,7 +45,7 @@ class NeuronView:
         effort: Effort | None = None,
         everywhere: Everywhere | None = None,
     ) -> None:
-        self.point, self.label, self.radii, self.plane = x, y, radii, plane
+        self.point, self.label, self.radii, self.plane, self._net = x, y, radii, plane, net
         batch, label = x[None].double(), torch.tensor([y], device=x.device)
         whole = everywhere or efforts.Everywhere(net, batch)
         effort = effort or efforts.effort(whole.plain)
@@ -111,6 +113,32 @@ class NeuronView:
         columns = layer.columns[index : index + 1] if len(layer.columns) > 1 else layer.columns
         return self.weights[number].masked(layer.block.row_slope[index : index + 1], columns)
 
+    @cached_property
+    def matrices(self) -> tuple[Tensor, ...]:
+        """The weights of a small dense network whose units are masked or not, (rows, columns) float32; else none."""
+        blocks = self.local.blocks
+        if not 1 < len(blocks) <= AT_ONCE or any(block.inner for block in blocks):
+            return ()
+        whole = all(torch.equal(block.slope, block.row_slope) and (block.slope % 1 == 0).all() for block in blocks)
+        dense = all(drawn.sizes is not None and not drawn.kernel for drawn in self.weights)
+        if not (whole and dense and sum(block.linear.rows * block.linear.columns for block in blocks) <= DRAWN):
+            return ()
+        return tuple(block.linear.weight.detach().float().cpu() for block in blocks)
+
+    @cached_property
+    def moved(self) -> tuple[Tensor, Tensor]:
+        """The point, moved by every radius to where its margin falls fastest at first, and the class that wins there.
+
+        (radii, *sample) and (radii,).
+        """
+        blocks, center = read_blocks(self._net, self.point.shape), self.point[None].double().requires_grad_()
+        label = torch.tensor([self.label], device=center.device)
+        (gradient,) = torch.autograd.grad(margins(forward(blocks, center), label).amin(), center)
+        step = gradient / torch.linalg.vector_norm(gradient).clamp_min(1e-300)
+        with torch.no_grad():
+            found = center - self.radii.reshape(-1, *[1] * self.point.dim()) * step
+            return found, forward(blocks, found).argmax(dim=1)
+
     def kinks(self, plane: Plane, index: int) -> tuple[Tensor, Tensor]:
         """Pixels of the plane where any unit bends, and where one that is unstable at radii[index] does."""
         every = moving = torch.zeros_like(plane.classes, dtype=torch.bool)
@@ -119,8 +147,18 @@ class NeuronView:
             moving = moving | lines[(self.states(layer, index) == UNSTABLE).cpu()].any(dim=0)
         return every, moving
 
-    def summary(self, index: int) -> tuple[str, str]:
-        """Two lines with the numbers of the view at radii[index]: what is fixed, and what is proved."""
+    def verdict(self, index: int) -> str:
+        """What is seen at radii[index], in a sentence."""
+        counts = [int((layer.states(index) >= ON).sum()) for layer in self.hidden]
+        total, few = sum(layer.block.slope[0].numel() for layer in self.hidden), len(counts) <= AT_ONCE
+        varying = (" + ".join(map(str, counts)) if few else sum(counts)) or 0
+        everywhere, local = round_up(self.everywhere.value.item(), 3), round_up(self.local.value[index].item(), 3)
+        proved = "certified" if self.certified(index) else "not certified"
+        end = proved if self.predicted == self.label else "but its label is wrong"
+        return f"{varying} of {total} neurons can vary within ε: L is {local} there, {everywhere} everywhere; {end}."
+
+    def summary(self, index: int) -> tuple[str, str, str]:
+        """The verdict, and in two lines the numbers of the view at radii[index]: what is fixed, and what is proved."""
         fixed = [f"ε = {radius_text(self.radii[index].item())}"]
         for layer in self.hidden:
             found, (low, high) = layer.states(index), layer.constants
@@ -142,7 +180,7 @@ class NeuronView:
         if self.local.failure_probability:
             chance = self.local.failure_probability + self.everywhere.failure_probability
             proved.append(f"norms by chance: false with probability ≤ {round_up(chance, 1)}")
-        return " · ".join(fixed), " · ".join(proved)
+        return self.verdict(index), " · ".join(fixed), " · ".join(proved)
 
     def certified(self, index: int) -> bool:
         """Whether the local bound certifies radii[index]."""

@@ -5,8 +5,7 @@ from typing import Any
 import torch
 
 from lliptools.teach.explorers.playground.view import Epoch, Run
-from lliptools.teach.shared.striking import colors
-from lliptools.teach.shared.style import CERTIFIED, KINK, LOCAL, STATES, TINTS, UNPROVED
+from lliptools.teach.shared.style import CERTIFIED, KINK, LOCAL, STATES, TINTS, UNPROVED, canvas_colors
 
 LIGHT: dict[str, Any] = {"ground": "#FFFFFF", "quiet": "#5C5C5C", "line": "#C8C8C8", "kink": KINK}
 LIGHT |= {"certified": CERTIFIED, "unproved": UNPROVED, "local": LOCAL}
@@ -18,7 +17,7 @@ DARK |= {"tints": ("#17304A", "#6A4A17"), "points": ("#56B4E9", STATES[1].color)
 
 def palette() -> list[dict[str, Any]]:
     """The colours of a light page and of a dark one."""
-    light, dark = colors()
+    light, dark = canvas_colors()
     return [light | LIGHT, dark | DARK]
 
 

@@ -152,7 +152,7 @@ export class Stage {
   draw() {
     if (!this.frame || !this.canvas.clientWidth) return;
     const size = Math.round(this.canvas.clientWidth * devicePixelRatio), pen = this.canvas.getContext("2d");
-    const colors = this.colors[Number(isDark())], scale = size / 2 / SPAN, { x, y } = this.run;
+    const colors = this.colors[Number(isDark(this.canvas))], scale = size / 2 / SPAN, { x, y } = this.run;
     if (this.canvas.width !== size) this.canvas.width = this.canvas.height = size;
     const place = (i) => [(x[2 * i] + SPAN) * scale, (SPAN - x[2 * i + 1]) * scale], dot = devicePixelRatio;
     this.canvas.setAttribute("aria-label", `The plane: ${y.length} points, ${this.words.textContent} Arrow keys: points`);
@@ -271,7 +271,7 @@ export function unpacked(head, buffer, at, { y, sizes }) {
 }
 
 export function colored(el, colors) {
-  const now = colors[Number(isDark())];
+  const now = colors[Number(isDark(el))];
   for (const name of ["ink", "quiet", "line", "ground", "local"]) el.style.setProperty(`--${name}`, now[name]);
   return now;
 }
