@@ -34,9 +34,7 @@ from lliptools.nets.operators import Convolution, Dense, Operator, Scale
 HERE = Path(__file__).parent
 EPS = 0.02
 BUDGET = 0.4  # seconds for the repetitions of one measurement, of which there are at least two
-BATCHES, SIDES = (32, 64, 128, 192), (16, 20, 24, 28, 32)  # of the memory section, on images of MNIST's side
-SIDE, BATCH = 28, 32  # of the other
-FITTED_SIDES = (20, 24, 28, 32)  # at 16 and below it is the matrices that count
+BATCHES = (32, 64, 128, 192)  # of the memory section, on images of MNIST's side
 GIB = 2**30
 PLAIN = "forward pass"
 FIELDS = ("applications", "applied", "operations", "seconds")
@@ -236,51 +234,35 @@ def high_water() -> int:
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
-def grown(batch: int, side: int) -> None:
-    """Print the bytes held before the local bound of 4C3F, and what it added to them at most; for a new process."""
+def grown(batch: int) -> None:
+    """Print the GiB held before the local bound of 4C3F, and what it added to them at most; for a new process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = ll.nets.cnn("4C3F", (1, side, side)).double().eval()
-    x = torch.rand(batch, 1, side, side, dtype=torch.float64)
+    net, x = ll.nets.cnn("4C3F", (1, 28, 28)).double().eval(), torch.rand(batch, 1, 28, 28, dtype=torch.float64)
     before = high_water()
     ll.local_bound(net, x, 0.1)
-    print(before, high_water() - before)
-
-
-def memory(batch: int, side: int) -> tuple[int, int]:
-    """What grown prints in a process of its own."""
-    code = f"from scaling import grown; grown({batch}, {side})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
-    before, more = done.stdout.split()
-    print(f"batch {batch}, side {side}: {done.stdout.strip()}", flush=True)
-    return int(before), int(more)
+    print(before / GIB, (high_water() - before) / GIB)
 
 
 def where_memory_ends() -> str:
-    """Peak memory of 4C3F against batch and image side, and the batches that would fill a machine."""
-    batches = {batch: memory(batch, SIDE) for batch in BATCHES}
-    sides = {side: batches[BATCH] if side == SIDE else memory(BATCH, side) for side in SIDES}
-    of_batch = [batches[batch][1] / GIB for batch in BATCHES]
-    of_side = [sides[side][1] / GIB for side in FITTED_SIDES]
-    before = batches[BATCH][0] / GIB
-    line = statistics.linear_regression(BATCHES, of_batch)
+    """Peak memory of 4C3F against the batch, and the batches that would fill a machine."""
+    found = []
+    for batch in BATCHES:
+        command = [sys.executable, "-c", f"from scaling import grown; grown({batch})"]
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
+        found.append([float(number) for number in done.stdout.split()])
+    before, more = found[0][0], [each[1] for each in found]
+    line = statistics.linear_regression(BATCHES, more)
     full = [[f"{limit} GiB", math.floor((limit - before - line.intercept) / line.slope)] for limit in (4, 8, 16)]
-    rows = [
-        *([f"batch {batch}, {SIDE}×{SIDE} pixels", more / GIB] for batch, (_, more) in batches.items()),
-        *([f"batch {BATCH}, {side}×{side} pixels", more / GIB] for side, (_, more) in sides.items() if side != SIDE),
-    ]
     return f"""## Where memory ends
 
-`ll.local_bound` at 0.1 of random images of one channel on 4C3F with ReLU. Each row in a process of its own: the most
+`ll.local_bound` at 0.1 of random images (1, 28, 28) on 4C3F with ReLU. Each row in a process of its own: the most
 that it held, less what it held before the bound was asked for ({before:.2f} GiB, most of it torch).
 
-{table(["what", "GiB more at most"], rows)}
+{table(["batch", "GiB more at most"], [list(row) for row in zip(BATCHES, more, strict=True)])}
 
-Exponents: of the batch {exponent([*BATCHES], of_batch):.2f} over {BATCHES[0]} to {BATCHES[-1]}, of
-the side {exponent([*FITTED_SIDES], of_side):.2f} over {FITTED_SIDES[0]} to {FITTED_SIDES[-1]}.
-
-The largest batch of {SIDE}×{SIDE} pixels that would fit, an extrapolation, not measured: by the line
-{line.intercept:.2f} GiB + {1024 * line.slope:.1f} MiB a point, fitted over the batches above.
+The largest batch that would fit, an extrapolation, not measured: by the line {line.intercept:.2f} GiB +
+{1024 * line.slope:.1f} MiB a point, fitted over the batches above.
 
 {table(["memory of the process", "batch that fills it, extrapolated"], full)}
 """

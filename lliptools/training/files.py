@@ -6,14 +6,11 @@ they are downloaded: into that folder, or into the user's cache.
 
 import gzip
 import os
-import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from lliptools.errors import InvalidInput
@@ -93,14 +90,18 @@ def unpack(archive: Path, wanted: str, to: Path) -> None:
     Raises InvalidInput for a file that is no whole .tar.gz or .zip.
     """
     inside = (to / wanted).resolve()
+
+    def is_wanted(name: str) -> bool:  # not "..", an absolute path, or simply something else
+        return (to / name).resolve().is_relative_to(inside)
+
     try:
-        for name, content in _files_of(archive):
-            target = (to / name).resolve()
-            if not target.is_relative_to(inside):  # "..", an absolute path, or simply something else
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:
-                shutil.copyfileobj(content, file)
+        if archive.suffix == ".zip":
+            with ZipFile(archive) as opened:
+                opened.extractall(to, [name for name in opened.namelist() if is_wanted(name)])
+        else:
+            with tarfile.open(archive) as tape:
+                wanted_files = [member for member in tape if member.isfile() and is_wanted(member.name)]
+                tape.extractall(to, wanted_files, filter="data")
     except (tarfile.TarError, BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
         why = "a download that stopped early", "fetch it again"
         raise InvalidInput("a whole .tar.gz or .zip archive", f"{archive}: {error}", *why) from error
@@ -150,18 +151,3 @@ def _download(source: Source, to: Path) -> None:
     raise _not_got(
         folder() / source.place, source, "; ".join(failures), "no connection, or a download that was cut short"
     )
-
-
-def _files_of(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """The name and content of each regular file: no links, no devices."""
-    if archive.suffix == ".zip":
-        with ZipFile(archive) as opened:
-            for entry in opened.infolist():
-                if not entry.is_dir():
-                    with opened.open(entry) as content:
-                        yield entry.filename, content
-    else:
-        with tarfile.open(archive) as tape:
-            for member in tape:
-                if member.isfile() and (file := tape.extractfile(member)) is not None:
-                    yield member.name, file
