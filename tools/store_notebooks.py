@@ -3,12 +3,14 @@
 Run as `make notebooks` after a change to a notebook, a figure or a shipped network.
 """
 
+import base64
 import io
 import json
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import plotly.graph_objects as go
@@ -20,10 +22,13 @@ from plotly.offline import get_plotlyjs
 
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish import gallery, solutions
+from lliptools.teach.shared.example import Example
 from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 from lliptools.teach.shared.transport import SCRIPTS, STYLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
+LARGEST = 60_000  # bytes of a picture
 
 
 def draw(browser: Browser) -> None:
@@ -32,40 +37,50 @@ def draw(browser: Browser) -> None:
         if not example.control:
             continue
         print("drawing", name)
-        pictures = {position: figure for position, figure, _ in gallery.strip(name)[1]}
-        for where, position in zip(("low", "middle", "high"), example.still, strict=True):
-            figure = pictures[_nearest(list(pictures), position)]
-            few_colors(screenshot(browser, figure)).save(NOTEBOOKS / "pictures" / f"{name}_{where}.png", optimize=True)
+        for where, (figure, lines) in zip(("low", "middle", "high"), still(name, example), strict=True):
+            picture = smallest(browser, figure, lines)
+            (NOTEBOOKS / "pictures" / f"{name}_{where}.png").write_bytes(picture)
 
 
-def _nearest(positions: list[Any], wanted: Any) -> Any:
-    """The position that is wanted, but for rounding where it is a number."""
-    if isinstance(wanted, str):
-        return wanted
-    return min(positions, key=lambda position: abs(position - wanted))
+def still(name: str, example: Example) -> list[tuple[go.Figure, tuple[str, ...]]]:
+    """The three pictures of an explorer, with their words."""
+    if name == "training":  # nothing is moved there: one run, epoch by epoch
+        every = list(gallery.strip(name)[1])
+        return [every[position - 1][1:] for position in example.still]
+    return [(figure, lines) for _, figure, lines in example.pictures(example.make(), still=True)]
 
 
-def screenshot(browser: Browser, figure: go.Figure) -> Image.Image:
-    """A figure as it is seen in a browser."""
-    page = browser.new_page(viewport={"width": figure.layout.width, "height": 800})
-    page.set_content(
-        f"<style>{STYLE} body {{ margin: 0 }} .ll-words {{ display: none }}</style><div id='figure'></div>"
-    )
+def smallest(browser: Browser, figure: go.Figure, lines: tuple[str, ...]) -> bytes:
+    """The figure as a PNG of at most LARGEST bytes, as sharp as that allows."""
+    found = b""
+    for sharpness, colors in ((2.0, 128), (2.0, 48), (1.5, 48), (1.0, 64)):
+        file = io.BytesIO()
+        few_colors(screenshot(browser, figure, lines, sharpness), colors).save(file, "PNG", optimize=True)
+        if len(found := file.getvalue()) <= LARGEST:
+            break
+    return found
+
+
+def screenshot(browser: Browser, figure: go.Figure, lines: tuple[str, ...], sharpness: float) -> Image.Image:
+    """A figure and its sentence, as an explorer shows them."""
+    page = browser.new_page(viewport={"width": 848, "height": 700}, device_scale_factor=sharpness)
+    page.set_content(f"<style>body {{ margin: 4px; color: {INK}; }} {STYLE}</style><div id='at'></div>")
     page.add_script_tag(content=get_plotlyjs())
-    draw = f"new Board(document.getElementById('figure'), Plotly, {json.dumps(CONFIG)}).draw({figure.to_json()});"
-    page.add_script_tag(content=SCRIPTS + draw, type="module")
-    page.wait_for_selector(".js-plotly-plot .main-svg", state="attached")
-    page.wait_for_timeout(500)
+    shown = f"board.say({json.dumps(lines)}); board.draw({figure.to_json()});"
+    made = f"const board = new Board(document.getElementById('at'), Plotly, {json.dumps(CONFIG)});"
+    page.add_script_tag(content=f"{SCRIPTS}\n{made} {shown} window.done = true;", type="module")
+    page.wait_for_function("window.done")
+    page.wait_for_timeout(300)
     picture = Image.open(io.BytesIO(page.locator(".ll-board").screenshot())).convert("RGB")
     page.close()
     return picture
 
 
-def few_colors(picture: Image.Image) -> Image.Image:
-    """The picture in 128 colours, a third of the bytes, with those of the colour convention exact."""
+def few_colors(picture: Image.Image, count: int) -> Image.Image:
+    """The picture in so many colours, a third of the bytes, with those of the colour convention exact."""
     fixed = [*(state.color for state in STATES), CERTIFIED, UNPROVED, INK, "#FFFFFF"]
     exact = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in fixed]
-    chosen = picture.quantize(128 - len(exact)).getpalette() or []
+    chosen = picture.quantize(count - len(exact)).getpalette() or []
     others = [tuple(chosen[k : k + 3]) for k in range(0, len(chosen), 3)]
     # A neighbour of a fixed colour would be taken in its place.
     far = [o for o in others if all(max(abs(a - b) for a, b in zip(o, e, strict=True)) > 12 for e in exact)]
@@ -82,6 +97,18 @@ def store(path: Path) -> None:
     ).execute()
     nbformat.write(notebook, path)
     subprocess.run([Path(sys.executable).with_name("nbstripout"), "--keep-count", path], check=True)
+    nbformat.write(with_pictures(nbformat.read(path, as_version=4)), path)
+
+
+def with_pictures(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with the middle picture of every explorer as its output, for those who read it without a kernel."""
+    for cell, after in pairwise(notebook.cells):
+        named = re.search(r"\]\((?:\.\./)?(pictures/[\w-]+_middle\.png)\)", after.source)
+        if cell.cell_type == "code" and EXPLORER.search(cell.source) and named:
+            picture = base64.b64encode((NOTEBOOKS / named[1]).read_bytes()).decode()
+            data = {"image/png": picture, "text/plain": "run the cell to move it"}
+            cell.outputs = [nbformat.v4.new_output("display_data", data)]
+    return notebook
 
 
 def write_solved(path: Path) -> Path:

@@ -55,7 +55,8 @@ def test_key_cells_are_compared(notebook):
 def test_nothing_else_is_stored(notebook):
     assert "widgets" not in notebook.metadata
     for cell in cells(notebook, "code"):
-        assert MARK in cell.source or not cell.outputs
+        pictures = [set(output.get("data", {})) == {"image/png", "text/plain"} for output in cell.outputs]
+        assert MARK in cell.source or (all(pictures) and len(pictures) == bool(EXPLORER.search(cell.source)))
         assert cell.execution_count, "run `make notebooks`"
 
 
@@ -87,7 +88,10 @@ def test_first_picture_comes_soon(notebook):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_size(path):
-    assert path.stat().st_size < 200_000
+    notebook = nbformat.read(path, as_version=4)
+    pictures = [out["data"]["image/png"] for c in cells(notebook, "code") for out in c.outputs if "data" in out]
+    assert all(len(picture) * 3 / 4 <= 60_000 for picture in pictures)
+    assert path.stat().st_size < 200_000 + sum(map(len, pictures))
 
 
 def test_every_explorer_has_its_static_pictures(notebook):

@@ -34,15 +34,26 @@ class Example:
     still: tuple[Any, Any, Any]
     every: int = 1
 
-    def pictures(self, explorer: Explorer) -> Iterator[Picture]:
-        """What the explorer shows while the control runs over its positions; the others stay where they are."""
+    def pictures(self, explorer: Explorer, *, still: bool = False) -> Iterator[Picture]:
+        """What the explorer shows while the control runs over its positions; the others stay where they are.
+
+        still: at the low, the middle and the high one only.
+        """
         control = explorer.controls[self.control]
-        for position in positions(control)[:: self.every]:
+        every = positions(control)[:: self.every]
+        for position in [_place(control, wanted) for wanted in self.still] if still else every:
             with explorer.held():
                 control.value = position
             explorer.finish()
             said = control.label if hasattr(control, "options") else position
             yield said, explorer._figure(), explorer._summary()
+
+
+def _place(control: Any, wanted: Any) -> Any:
+    """The position that is wanted, but for rounding where it is a number; by its name where it has one."""
+    if isinstance(wanted, str):
+        return dict(control.options)[wanted]
+    return min(positions(control), key=lambda position: abs(position - wanted))
 
 
 def labelled(name: str, *, by_margin: bool = False) -> tuple[Any, Tensor, Tensor]:
