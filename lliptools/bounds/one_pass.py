@@ -115,10 +115,10 @@ class Pass:
         branches = [self._masked(branch, one.row_slope, columns) for branch in (whole.inner, whole.shortcut) if branch]
         if not whole.shortcut:
             branches.append(steepest(product_above(one.row_slope.flatten(1), columns.detach().flatten(1))))
-        total = inflated(branches[0] + branches[1])
-        share = inflated(total / whole.norm)
+        total, known = inflated(branches[0] + branches[1]), (whole.norm > 0) & whole.norm.isfinite()
+        share = inflated(total / torch.where(known, whole.norm, 1.0))
         share = torch.where(total > 0, share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
-        return torch.where((whole.norm > 0) & whole.norm.isfinite(), share, one.norm)
+        return torch.where(known, share, one.norm)
 
     def _masked(self, branch: tuple[BlockBound, ...], rows: Tensor, columns: Tensor) -> Tensor:
         """The norm of a branch whose last rows are scaled, columns those before it: (batch,)."""

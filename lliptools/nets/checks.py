@@ -7,14 +7,8 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 
 __all__ = [
-    "check_domain",
-    "check_eps",
-    "check_finite_eps",
-    "check_labels",
-    "check_probability",
-    "check_stages",
-    "check_steps",
-    "check_tolerance",
+    *("check_domain", "check_eps", "check_finite_eps", "check_labels"),
+    *("check_probability", "check_stages", "check_steps", "check_tolerance"),
 ]
 
 

@@ -1,6 +1,8 @@
 """Activations z · g(z) with a gate g that opens from 0 to 1: GELU, SiLU, Mish, Hardswish."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +27,11 @@ class Gated(Activation):
     """
 
     valley = flattest = steepest = (math.nan, math.nan)
+    function: Callable[[Tensor], Tensor]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The function at z, same shape."""
+        return self.function(z)
 
     def derivative(self, z: Tensor) -> Tensor:
         """The slope at |z| <= FAR, same shape, with an error of at most twice ulp."""
@@ -61,13 +68,10 @@ def _meets(lower: Tensor, upper: Tensor, place: float) -> Tensor:
 class GELU(Gated):
     """z · Φ(z), Φ the normal distribution. The slope Φ + zφ turns at ±√2, since φ′ = −zφ."""
 
+    function = staticmethod(gelu)
     valley = -0.751791524694, -0.169971207480
     flattest = -2 * SECOND, -0.128904145186
     steepest = 2 * SECOND, 1.128904145186
-
-    def forward(self, z: Tensor) -> Tensor:
-        """gelu(z)."""
-        return gelu(z)
 
     def derivative(self, z: Tensor) -> Tensor:
         """Φ(z) + zφ(z)."""
@@ -81,13 +85,10 @@ class TanhGELU(Gated):
     with |z|.
     """
 
+    function = staticmethod(partial(gelu, approximate="tanh"))
     valley = -0.752461422071, -0.170040750572
     flattest = -1.418504008791, -0.128993068660
     steepest = 1.418504008791, 1.128993068660
-
-    def forward(self, z: Tensor) -> Tensor:
-        """gelu(z)."""
-        return gelu(z, approximate="tanh")
 
     def derivative(self, z: Tensor) -> Tensor:
         """(1 + tanh u + zu′/cosh²u)/2."""
@@ -98,13 +99,10 @@ class TanhGELU(Gated):
 class SiLU(Gated):
     """z · sigmoid(z). The sign of the second derivative is that of 2 − z tanh(z/2), even and falling with |z|."""
 
+    function = staticmethod(silu)
     valley = -1.278464542761, -0.278464542762
     flattest = -2.399357280515, -0.099839320129
     steepest = 2.399357280515, 1.099839320129
-
-    def forward(self, z: Tensor) -> Tensor:
-        """silu(z)."""
-        return silu(z)
 
     def derivative(self, z: Tensor) -> Tensor:
         """σ(z)(1 + zσ(−z))."""
@@ -114,13 +112,10 @@ class SiLU(Gated):
 class Mish(Gated):
     """z · tanh(log(1 + e^z))."""
 
+    function = staticmethod(mish)
     valley = -1.192431214515, -0.308843413018
     flattest = -2.256376396361, -0.112526122390
     steepest = 1.490571179485, 1.088498161252
-
-    def forward(self, z: Tensor) -> Tensor:
-        """mish(z)."""
-        return mish(z)
 
     def derivative(self, z: Tensor) -> Tensor:
         """tanh s + zσ(z)/cosh²s, s = log(1 + e^z)."""
@@ -131,11 +126,8 @@ class Mish(Gated):
 class Hardswish(Gated):
     """z · min(max(z + 3, 0), 6)/6: 0 below −3, z above 3, where the slope jumps."""
 
+    function = staticmethod(hardswish)
     valley, flattest, steepest = (-1.5, -0.375), (-3.0, -0.5), (3.0, 1.5)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """hardswish(z)."""
-        return hardswish(z)
 
     def derivative(self, z: Tensor) -> Tensor:
         """(2z + 3)/6 between −3 and 3."""

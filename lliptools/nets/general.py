@@ -5,14 +5,14 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from lliptools.nets.composition import LARGEST_MATRIX
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.joins import Half
 from lliptools.nets.operators import Shape
 from lliptools.nets.registry import MOVES, PRODUCTS
-from lliptools.nets.values import Value, argument, operation, reshaped
+from lliptools.nets.values import Value, argument, operation, product, reshaped, wide
 
 __all__ = ["GENERAL", "Open"]
 
@@ -90,10 +90,8 @@ def mixed(node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
         return None
     if nothing.any() or found.shape != (columns, *out):
         return None
-    layer = nn.Linear(columns, prod(out), bias=False, dtype=node.meta["val"].dtype)
-    layer.weight.data.copy_(found.reshape(columns, -1).T)
-    scaled = () if scale == 1 else (Entrywise(torch.full((), scale, dtype=torch.float64)),)
-    return reshaped(reshaped(value, (columns,)).then(layer, *scaled, shape=(prod(out),)), out)
+    mixed = product(reshaped(value, (columns,)), found.reshape(columns, -1).T.to(node.meta["val"].dtype))
+    return reshaped(mixed if scale == 1 else mixed.then(Entrywise(wide(scale))), out)
 
 
 def _as_wide(part: Any) -> Any:

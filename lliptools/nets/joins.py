@@ -13,7 +13,17 @@ from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.registry import MEMORY
-from lliptools.nets.values import Value, common_layers, concatenation, entrywise, operation, reshaped, total, wide
+from lliptools.nets.values import (
+    Value,
+    common_layers,
+    concatenation,
+    entrywise,
+    operation,
+    product,
+    reshaped,
+    total,
+    wide,
+)
 
 __all__ = ["JOINING", "Half", "clip"]
 
@@ -70,8 +80,12 @@ def clip(low: Tensor | float, high: Limit) -> nn.Module | None:
         return None
     if high is None or (isinstance(high, float) and high == math.inf):
         return nn.ReLU()
-    high = _threshold(high)
+    high = _as_tensor(high)
     return ClippedReLU(high, learnable=False) if (high >= 0).all() else None
+
+
+def _as_tensor(value: Tensor | float) -> Tensor:
+    return value if isinstance(value, Tensor) else wide(value)
 
 
 def _of_a_sample(node: fx.Node, limit: Limit) -> Limit:
@@ -88,7 +102,7 @@ def _compared(of: Value, larger: bool, limit: Limit = None) -> Compared:
     pairs: nn.Module = MaxMin()
     if limit is not None:
         limits = (limit, -math.inf) if larger else (math.inf, limit)
-        pairs = ClippedMaxMin(*map(_threshold, limits), learnable=False)
+        pairs = ClippedMaxMin(*map(_as_tensor, limits), learnable=False)
     index = torch.arange(size).reshape(half) + (0 if larger else size)
     layers = (*of.layers, pairs, Entrywise(torch.ones(()).double(), index=index))
     return Compared(layers, half, of, larger, limit)
@@ -116,7 +130,7 @@ def _joined(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
                 return of.then(MaxMin())
             if axis == 0:
                 limits = math.inf if high is None else high, -math.inf if low is None else low
-                return of.then(ClippedMaxMin(*map(_threshold, limits), learnable=False))
+                return of.then(ClippedMaxMin(*map(_as_tensor, limits), learnable=False))
     return concatenation(parts, axis) if axis >= 0 else None
 
 
@@ -157,15 +171,10 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
 
 def _affine(node: fx.Node, bias: Any, value: Any, weight: Any, *, beta: float = 1, alpha: float = 1) -> Value | None:
     """A value times a matrix, and a bias."""
-    if not isinstance(value, Value) or _any_value(bias, weight) or (beta, alpha) != (1, 1) or len(value.shape) != 1:
+    fits = isinstance(value, Value) and not isinstance(weight, Value) and not isinstance(bias, Value)
+    if not fits or (beta, alpha) != (1, 1) or len(value.shape) != 1:
         return None
-    layer = nn.Linear(weight.shape[0], weight.shape[1], bias=False, dtype=weight.dtype)
-    layer.weight.data.copy_(weight.T)
-    return entrywise(node, value.then(layer, shape=(weight.shape[1],)), 1.0, bias)
-
-
-def _any_value(*arguments: Any) -> bool:
-    return any(isinstance(each, Value) for each in arguments)
+    return entrywise(node, product(value, weight.T), 1.0, bias)
 
 
 def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
@@ -176,11 +185,6 @@ def _divided(node: fx.Node, value: Any, by: Any) -> Value | None:
                 return value.then(nn.Softsign()) if common_layers([value, by]) == value.layers else None
     by = None if isinstance(by, Value) or not isinstance(value, Value) else wide(by)
     return None if by is None or not by.all() else entrywise(node, value, 1 / by, None)
-
-
-def _threshold(value: Tensor | float) -> Tensor:
-    """A number in float64, which has all of its digits."""
-    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
 
 
 aten = torch.ops.aten

@@ -16,16 +16,18 @@ __all__ = ["changes_input", "check_differentiable", "check_layer", "check_networ
 
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
 RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)
-NO_RULE = Refusal(lambda layer: True, "")
-BY_SAMPLE = Refusal(
-    lambda layer: True,
-    "",
+
+
+def _always(reason: str, step: str, said: str = "") -> Refusal:
+    return Refusal(lambda layer: True, said, reason, step)
+
+
+NO_RULE = Refusal()
+BY_SAMPLE = _always(
     "it divides by a deviation of its own input, which may be next to 0: its constant is up to 1/√eps",
     "train with torch.nn.BatchNorm1d or 2d, whose statistics are fixed in evaluation mode, or without",
 )
-PROBABILITIES = Refusal(
-    lambda layer: True,
-    "",
+PROBABILITIES = _always(
     "probabilities, which keep the order of the outputs: margins and labels are read before them",
     "drop it where it ends the network: net = lliptools.nets.without_softmax(net, x)",
 )
@@ -33,15 +35,9 @@ REFUSED: dict[type[nn.Module], Refusal] = {
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm), BY_SAMPLE),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax, nn.Softmax2d), PROBABILITIES),
 }
-HOOKED = Refusal(
-    lambda layer: True,
-    " with a forward hook",
-    "a hook, or a method that was put in the place of another, may compute anything",
-    "remove it, or write what it computes as a module of its own",
-)
-INHERITED = Refusal(
-    lambda layer: True,
-    "",
+HOOK = "a hook, or a method in the place of another, may compute anything"
+HOOKED = _always(HOOK, "remove it, or write it as a module of its own", " with a forward hook")
+INHERITED = _always(
     "a class that changes what it computes and inherits what it guarantees",
     "define lipschitz_bound in the class itself, and let forward be made from chain",
 )
@@ -79,17 +75,14 @@ def is_tampered(module: nn.Module) -> bool:
     return bool(own or nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
 
-def check_network(net: nn.Module, what: str = "the network") -> None:
+def check_network(net: object, what: str = "the network") -> None:
     """Raise UnsupportedLayer unless a network, or a block of one, is a module without hooks of its own."""
-    module = isinstance(net, nn.Module)
-    at = _hooked(net) if module else None
-    if not module or at is not None:
-        raise UnsupportedLayer(
-            f"a torch.nn.Module of {READABLE}",
-            f"{what} of type {type(net).__name__}{f' with a forward hook{at}' if module else ''}",
-            "a hook may compute anything" if module else "a function, or another kind of model",
-            "remove it" if module else "write it as a torch.nn.Module",
-        )
+    if not isinstance(net, nn.Module):
+        why = "a function, or another kind of model", "write it as a torch.nn.Module"
+        raise UnsupportedLayer(f"a torch.nn.Module of {READABLE}", f"{what} of type {type(net).__name__}", *why)
+    if (at := _hooked(net)) is not None:
+        said = f"{what} of type {type(net).__name__} with a forward hook{at}"
+        raise UnsupportedLayer(READABLE, said, HOOKED.reason, HOOKED.step)
 
 
 def _hooked(net: nn.Module) -> str | None:

@@ -222,5 +222,4 @@ def _open(argument: object) -> bool:
 
 
 def _unsupported(what: str, step: str = REPLACE_OPERATION) -> UnsupportedLayer:
-    cause = "no rule is known for this operation, or for this place of it"
-    return UnsupportedLayer(READABLE, what, cause, step)
+    return UnsupportedLayer(READABLE, what, "no rule is known for it, or not here", step)

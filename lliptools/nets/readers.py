@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import prod
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,8 @@ from lliptools.nets.linear import TINY, UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
 
 __all__ = [
-    "both",
-    "check_images",
-    "fitting",
-    "read_convolution",
-    "read_dense",
-    "read_entrywise",
-    "read_normalisation",
-    "read_selection",
-    "read_shape",
-    "read_transposed",
-    "read_unchanged",
+    *("both", "check_images", "fitting", "read_convolution", "read_dense", "read_entrywise"),
+    *("read_normalisation", "read_selection", "read_shape", "read_transposed", "read_unchanged"),
 ]
 
 
@@ -157,16 +148,8 @@ def check_width(name: str, wanted: int, got: int) -> None:
         raise InvalidInput(f"samples of {wanted} features before {name}", f"{got} features", *why)
 
 
-@overload
-def _copied(parameter: Tensor, dtype: torch.dtype) -> Tensor: ...
-
-
-@overload
-def _copied(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None: ...
-
-
-def _copied(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Copies: what was found of the network must not change when the network is trained on."""
+def _copied(parameter: Any, dtype: torch.dtype) -> Any:
+    """A copy of a tensor, or None: what was found of the network must not change when the network is trained on."""
     if parameter is None:
         return None
     return (parameter if torch.is_grad_enabled() else parameter.detach()).to(dtype, copy=True)

@@ -22,19 +22,13 @@ from lliptools.nets.residual import Residual
 from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Softsign, Tanh
 
 __all__ = [
-    "ACTIVATIONS",
-    "CONTAINERS",
-    "LINEAR",
-    "OWN",
-    "READABLE",
-    "SUPPORTED",
-    "Reading",
-    "Refusal",
-    "read_activation",
+    *("ACTIVATIONS", "CONTAINERS", "LINEAR", "OWN", "READABLE", "SUPPORTED"),
+    *("Reading", "Refusal", "read_activation"),
 ]
 
-UNKNOWN = "no rule is known for what this layer computes"
-REPLACE = "replace the layer by a supported one, or fold it into its neighbours"
+UNKNOWN = "no rule is known for it"
+NO_NUMBER = "a number for which no rule is known", "build it with its default, or with a number in that range"
+REPLACE = "replace it by a layer that is read"
 
 
 class Refusal(NamedTuple):
@@ -43,8 +37,8 @@ class Refusal(NamedTuple):
     said: completed by str.format with the layer, after its name.
     """
 
-    wrong: Callable[[Any], bool]
-    said: str
+    wrong: Callable[[Any], bool] = bool
+    said: str = ""
     reason: str = UNKNOWN
     step: str = REPLACE
 
@@ -69,9 +63,12 @@ def _number(name: str, asked: str, holds: Callable[[Any], bool]) -> Refusal:
     return Refusal(
         lambda layer: not (holds(layer) and -math.inf < getattr(layer, name) < math.inf),
         f" with {name}={{0.{name}}}, not {asked}",
-        "a number for which no rule is known to hold",
-        "build the layer with its default, or with a finite number in the range that is asked for",
+        *NO_NUMBER,
     )
+
+
+def _positive(name: str) -> Refusal:
+    return _number(name, "> 0", lambda layer: getattr(layer, name) > 0)
 
 
 def _option(name: str, reason: str, step: str, *read: Any) -> Refusal:
@@ -96,21 +93,17 @@ ENDS = (
 # Beyond its threshold torch turns to z itself; below 20 that is a large jump, and e^710 overflows before it.
 JUMP = _number("threshold", "from 20 to 700", lambda layer: 20 <= layer.threshold <= 700)
 WIDE = Refusal(
-    lambda layer: any(
-        2 * padding > kernel
-        for kernel, padding in zip(readers.both(layer.kernel_size), readers.both(layer.padding), strict=False)
-    ),
+    lambda layer: any(2 * p > k for k, p in zip(*map(readers.both, (layer.kernel_size, layer.padding)), strict=False)),
     " with padding={0.padding}, not at most half the kernel",
-    "a number for which no rule is known to hold",
-    "build the layer with its default",
+    *NO_NUMBER,
 )
 POOLS = (
-    _option(
-        "ceil_mode", "windows that reach beyond the edge", "pad the images, or build it with ceil_mode=False", False
-    ),
+    _option("ceil_mode", "windows that reach beyond the edge", "pad the images before it, without ceil_mode", False),
     _option("return_indices", "an output that is no number but a place", "use return_indices=False", False),
     WIDE,
 )
+GELUS = {"none": GELU, "tanh": TanhGELU}
+APPROXIMATE = _option("approximate", UNKNOWN, REPLACE, *GELUS)
 SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 CLAMPS = "clamp.default clamp.Tensor clamp_min.default clamp_min.Tensor clamp_max.default clamp_max.Tensor"
 HALVES = "split.Tensor split_with_sizes.default maximum.default minimum.default cat.default"
@@ -133,21 +126,14 @@ ACTIVATIONS: dict[type[nn.Module], Reading] = {
         lambda layer: Softplus(layer.beta, layer.threshold),
         "softplus.default",
         "Softplus Greater Where",
-        (_number("beta", "> 0", lambda layer: layer.beta > 0), JUMP),
+        (_positive("beta"), JUMP),
     ),
-    nn.ELU: Reading(
-        lambda layer: ELU(layer.alpha), "elu.default", "Elu", (_number("alpha", "> 0", lambda layer: layer.alpha > 0),)
-    ),
+    nn.ELU: Reading(lambda layer: ELU(layer.alpha), "elu.default", "Elu", (_positive("alpha"),)),
     nn.MaxPool1d: Reading(lambda layer: _pool(layer, 1), "max_pool1d.default", "MaxPool", POOLS),
     nn.MaxPool2d: Reading(lambda layer: _pool(layer, 2), "max_pool2d.default", "MaxPool", POOLS),
     nn.SELU: Reading(lambda layer: ELU(*SELU), "selu.default", "Selu"),
     nn.Softsign: Reading(lambda layer: Softsign(), onnx="Softsign Abs Add Div"),
-    nn.GELU: Reading(
-        lambda layer: TanhGELU() if layer.approximate == "tanh" else GELU(),
-        "gelu.default",
-        "Gelu",
-        (_option("approximate", UNKNOWN, REPLACE, "none", "tanh"),),
-    ),
+    nn.GELU: Reading(lambda layer: GELUS.get(layer.approximate, GELU)(), "gelu.default", "Gelu", (APPROXIMATE,)),
     nn.SiLU: Reading(lambda layer: SiLU(), "silu.default", "Sigmoid Mul"),
     nn.Mish: Reading(lambda layer: Mish(), "mish.default", "Mish"),
     nn.Hardswish: Reading(lambda layer: Hardswish(), "hardswish.default", "HardSwish"),
@@ -160,15 +146,11 @@ OWN = {Absolute, ClippedReLU, MaxMin, ClippedMaxMin}
 TRAINING = Refusal(
     lambda layer: layer.training, " in training mode", "it changes from batch to batch then", "call net.eval() first"
 )
+BY_BATCH = "it normalises by the batch it is given", "build it with track_running_stats=True"
 STATISTICS = (
     TRAINING,
-    Refusal(
-        lambda layer: layer.running_mean is None,
-        " without running statistics",
-        "it normalises by the batch it is given",
-        "build it with track_running_stats=True",
-    ),
-    _number("eps", "> 0", lambda layer: layer.eps > 0),
+    Refusal(lambda layer: layer.running_mean is None, " without running statistics", *BY_BATCH),
+    _positive("eps"),
 )
 MOVES = (
     "permute.default transpose.int t.default slice.Tensor select.int narrow.default split.Tensor "
@@ -183,6 +165,8 @@ MEMORY = "alias.default clone.default contiguous.default detach.default"
 NORMALISE = "_native_batch_norm_legit_no_training.default"
 GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
 VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)
+NEAREST = _option("mode", "no rule is known for means of neighbours", 'use mode="nearest"', "nearest")
+UPSAMPLE = "upsample_nearest1d.vec upsample_nearest2d.vec"
 FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
 LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
 PADDING = Reading(readers.read_selection, "pad.default", "Pad")
@@ -208,12 +192,7 @@ LINEAR: dict[type[nn.Module], Reading] = {
     **dict.fromkeys((nn.ReplicationPad1d, nn.ReplicationPad2d), PADDING),
     nn.ZeroPad1d: ZEROS,
     nn.CircularPad1d: PADDING,
-    nn.Upsample: Reading(
-        readers.read_selection,
-        "upsample_nearest1d.vec upsample_nearest2d.vec",
-        "Resize",
-        (_option("mode", "no rule is written for means of neighbours", 'use mode="nearest"', "nearest"),),
-    ),
+    nn.Upsample: Reading(readers.read_selection, UPSAMPLE, "Resize", (NEAREST,)),
     nn.PixelShuffle: Reading(readers.read_selection, "pixel_shuffle.default", "DepthToSpace"),
     nn.PixelUnshuffle: Reading(readers.read_selection, "pixel_unshuffle.default", "SpaceToDepth"),
     nn.Flatten: Reading(

@@ -14,7 +14,10 @@ from lliptools.nets.operators import Shape
 from lliptools.nets.registry import LINEAR
 from lliptools.nets.residual import Residual
 
-__all__ = ["Value", "argument", "common_layers", "concatenation", "entrywise", "operation", "reshaped", "total", "wide"]
+__all__ = [
+    *("Value", "argument", "common_layers", "concatenation", "entrywise", "filled", "operation", "product"),
+    *("reshaped", "total", "wide"),
+]
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,16 @@ def concatenation(parts: Sequence[Any], axis: int) -> Value | None:
     if all(move is not None for move in moves):
         index, weight, bias = (torch.cat(arrays, dim=axis) for arrays in zip(*moves, strict=True))
         return Value(common).then(Entrywise(weight, bias, index), shape=tuple(index.shape))
-    shapes = [part.shape if isinstance(part, Value) else tuple(part.shape[1:]) for part in parts]
-    sizes = [shape[axis] for shape in shapes]
-    whole = (*shapes[0][:axis], sum(sizes), *shapes[0][axis + 1 :])
-    placed, shift = [], torch.zeros(whole, dtype=torch.float64)
+    blank = [torch.zeros(part.shape) if isinstance(part, Value) else part[0] for part in parts]
+    shift = torch.cat(blank, dim=axis).double()
+    sizes, placed = [part.shape[axis] for part in blank], []
     for number, part in enumerate(parts):
-        start = sum(sizes[:number])
         if isinstance(part, Value):
-            index, weight = torch.zeros(whole, dtype=torch.int64), torch.zeros(whole, dtype=torch.float64)
-            index.narrow(axis, start, sizes[number]).copy_(torch.arange(prod(part.shape)).reshape(part.shape))
-            weight.narrow(axis, start, sizes[number]).fill_(1.0)
-            placed.append(part.then(Entrywise(weight, index=index), shape=whole))
-        else:
-            shift.narrow(axis, start, sizes[number]).copy_(part[0])
+            place = torch.zeros(shift.shape, dtype=torch.int64)
+            own = torch.arange(1, prod(part.shape) + 1).reshape(part.shape)
+            place.narrow(axis, sum(sizes[:number]), sizes[number]).copy_(own)
+            moved = Entrywise((place > 0).double(), index=(place - 1).clamp_min(0))
+            placed.append(part.then(moved, shape=tuple(shift.shape)))
     found = reduce(total, placed)
     return found.then(Entrywise(torch.ones(()).double(), shift)) if shift.any() else found
 
@@ -129,6 +129,21 @@ def entrywise(node: fx.Node, value: Value, weight: Tensor | float, bias: Tensor 
 def wide(number: Tensor | float) -> Tensor:
     """A number in float64, with all of its digits."""
     return torch.as_tensor(number, dtype=torch.float64)
+
+
+def filled(layer: nn.Module, **tensors: Tensor | None) -> nn.Module:
+    """The layer with copies of these tensors, in their precision; what they leave out is a counter."""
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    left = layer.to(next(iter(given.values()))).load_state_dict(given, strict=False)
+    assert not left.unexpected_keys
+    assert {*left.missing_keys} <= {"num_batches_tracked"}
+    return layer
+
+
+def product(value: Value, weight: Tensor) -> Value:
+    """A flat value times a matrix (rows, columns)."""
+    layer = filled(nn.Linear(weight.shape[1], len(weight), bias=False), weight=weight)
+    return value.then(layer, shape=(len(weight),))
 
 
 def argument(node: fx.Node) -> Any:
