@@ -105,7 +105,7 @@ def test_errors_are_one_message_and_exit_code_2(arguments, said, tmp_path):
 
 def test_of_several_processes_another_speaks_where_the_first_goes_on(monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr("lliptools.cli.PATIENCE", 0.0)
+    monkeypatch.setattr("lliptools.cli.application.PATIENCE", 0.0)
     done = run("evaluate", "nothing")
     assert done.exit_code == 2
     assert "lliptools.nets.available" in done.stderr

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lliptools.bounds.one_pass import Pass, Place
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
-from lliptools.domains import Ball, BlockBound, Box, Center, Interval, Start, Unknown
+from lliptools.domains import Ball, Center, Interval, Start, Unknown
 from lliptools.nets import Block, check_input
 from lliptools.nets.blocks import masked_behind
 from lliptools.nets.checks import check_eps, check_stages
@@ -126,35 +126,6 @@ def global_bound(
     """
     radius = check_eps(eps, check_input(net, x))
     one = local_bound(net, x[:1], math.inf, domain=Unknown, norm=norm, differentiable=differentiable)
-    batch = len(x)
-    return replace(
-        one,
-        value=one.value.expand(batch),
-        eps=radius,
-        blocks=_repeated(one.blocks, batch),
-        inputs=None,
-        known=None,
-        outputs=None,
-    )
-
-
-def _repeated(blocks: tuple[BlockBound, ...], batch: int) -> tuple[BlockBound, ...]:
-    """The blocks of one sample, for so many."""
-
-    def expand(values: Tensor) -> Tensor:
-        return values.expand(batch, *values.shape[1:])
-
-    return tuple(
-        replace(
-            block,
-            box=Box(expand(block.box.lower), expand(block.box.upper)),
-            slope=expand(block.slope),
-            row_slope=expand(block.row_slope),
-            norm=expand(block.norm),
-            growth=expand(block.growth),
-            radius=expand(block.radius),
-            inner=_repeated(block.inner, batch),
-            shortcut=_repeated(block.shortcut, batch),
-        )
-        for block in blocks
-    )
+    blocks = tuple(block.mapped(lambda part: part.expand(len(x), *part.shape[1:])) for block in one.blocks)
+    value = one.value.expand(len(x))
+    return replace(one, value=value, eps=radius, blocks=blocks, inputs=None, known=None, outputs=None)

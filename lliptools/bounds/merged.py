@@ -50,13 +50,12 @@ def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool 
     """
     local = local_bound(net, x, eps, domain=FULL, centred=centred)
     slopes = _slopes(local)
-    value = by_groups(slopes, lambda index, group: group.path())
-    return replace(local, value=value, pairs=partial(_path_pairs, slopes))
 
+    def pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
+        y = _labels(bound, y)
+        return by_groups(slopes, lambda index, group: group.differences(y[index]).reach())
 
-def _path_pairs(slopes: Slopes, bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
-    y = _labels(bound, y)
-    return by_groups(slopes, lambda index, group: group.differences(y[index]).reach())
+    return replace(local, value=by_groups(slopes, lambda index, group: group.path()), pairs=pairs)
 
 
 @torch.no_grad()
@@ -79,11 +78,11 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     check_steps(steps)
     local = local_bound(net, x, eps, domain=FULL, centred=centred)
     slopes = _slopes(local)
-    return replace(local, value=by_multipliers(slopes, steps), pairs=partial(_merged_pairs, slopes, steps))
 
+    def pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
+        return pairs_by_multipliers(slopes, _labels(bound, y), steps, needed)
 
-def _merged_pairs(slopes: Slopes, steps: int, bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
-    return pairs_by_multipliers(slopes, _labels(bound, y), steps, needed)
+    return replace(local, value=by_multipliers(slopes, steps), pairs=pairs)
 
 
 @torch.no_grad()
@@ -112,19 +111,16 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
     if not len(points):
         return local
     chosen = slopes.select(points.cpu())
+
+    def pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
+        found, y = by_product(bound, y), _labels(bound, y)
+        if needed is not None:  # what the product decides needs no multipliers
+            needed = torch.where(found <= needed, torch.inf, needed)[points]
+        merged = pairs_by_multipliers(chosen, y[points], steps, needed)
+        return found.index_put((points,), torch.minimum(found[points], merged))
+
     merged = torch.minimum(local.value[points], by_multipliers(chosen, steps))
-    value = local.value.index_put((points,), merged)
-    return replace(local, value=value, pairs=partial(_tightest_pairs, chosen, points, steps))
-
-
-def _tightest_pairs(
-    slopes: Slopes, points: Tensor, steps: int, bound: Bound, y: Tensor, needed: Tensor | None
-) -> Tensor:
-    found, y = by_product(bound, y), _labels(bound, y)
-    if needed is not None:  # what the product decides needs no multipliers
-        needed = torch.where(found <= needed, torch.inf, needed)[points]
-    merged = pairs_by_multipliers(slopes, y[points], steps, needed)
-    return found.index_put((points,), torch.minimum(found[points], merged))
+    return replace(local, value=local.value.index_put((points,), merged), pairs=pairs)
 
 
 def affordable(bound: Bound) -> Tensor:

@@ -14,8 +14,9 @@ Chen, Zhang, Zhang, ICML 2025, Theorem 4.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from lliptools.bounds.reading import read
 from lliptools.certificates.backward import Stage, stages
 from lliptools.certificates.bends import Line, Lines
 from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
-from lliptools.domains import Ball, BlockBound, Box, Interval, Start
+from lliptools.domains import Ball, BlockBound, Interval, Start
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input
 from lliptools.nets.checks import check_finite_eps, check_labels, check_steps
@@ -34,7 +35,7 @@ from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, outward_rounding, running_error, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["linear_falls", "linear_margins", "picked", "raised"]
+__all__ = ["linear_falls", "linear_margins", "raised"]
 
 STEPS = 20  # of the search for better lines, in certificates
 RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
@@ -225,7 +226,7 @@ class _Way:
             )
             if not ((below >= moves) & (above >= moves)).all():
                 sides = below, above
-        blocks = tuple(picked(block, which) for block in found.blocks)
+        blocks = tuple(block.mapped(itemgetter(which)) for block in found.blocks)
         return cls(_steps(blocks, Center(center, torch.zeros_like(center)), moves)[0], eps, sides)
 
     def lost(self, direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
@@ -241,11 +242,3 @@ class _Way:
             below, above = (side[pair] for side in self.sides)
             fall = torch.fmin(fall, largest_change(-a[:, None], radius, below, above)[:, 0] * rounding)
         return inflated(lost + fall)
-
-
-def picked(block: BlockBound, which: Tensor) -> BlockBound:
-    """The block of some of the points."""
-    parts = {name: getattr(block, name)[which] for name in ("slope", "row_slope", "norm", "growth", "radius")}
-    box = Box(block.box.lower[which], block.box.upper[which])
-    inner, shortcut = (tuple(picked(part, which) for part in each) for each in (block.inner, block.shortcut))
-    return replace(block, box=box, inner=inner, shortcut=shortcut, center=None, **parts)

@@ -16,12 +16,12 @@ robustness to adversarial examples" (NeurIPS 2018), here with the triangles' pro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from lliptools.bounds import Bound
-from lliptools.certificates.linear import picked
 from lliptools.certificates.margins import margin_error, margins
 from lliptools.certificates.products import Known, Layer
 from lliptools.certificates.semidefinite import Products, solve
@@ -54,7 +54,7 @@ def raised_by_products(worst: Tensor, asked: Tensor, found: Bound, center: Tenso
     hopeful = asked.any(dim=1) & (~asked | (left - worst <= HOPE * left)).all(dim=1)
     for sample in hopeful.nonzero()[:, 0]:
         one = sample[None]
-        known = Sample.of([picked(block, one) for block in blocks[:-1]], center[one], found.eps[one])
+        known = Sample.of([block.mapped(itemgetter(one)) for block in blocks[:-1]], center[one], found.eps[one])
         for other in worst[sample].argsort():
             if known is None or not asked[sample, other]:
                 continue

@@ -1,7 +1,9 @@
 """What one pass finds of one block of the network."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,3 +54,10 @@ class BlockBound:
             return self.box
         with torch.set_grad_enabled(self.box.lower.requires_grad):
             return Box(*self.activation.image(self.box.lower, self.box.upper))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "BlockBound":
+        """The block of other samples: change takes a tensor over the samples, (batch, …), to one over others."""
+        names = "slope", "row_slope", "norm", "growth", "radius"
+        parts: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        parts |= {name: tuple(each.mapped(change) for each in getattr(self, name)) for name in ("inner", "shortcut")}
+        return replace(self, box=Box(change(self.box.lower), change(self.box.upper)), center=None, **parts)

@@ -94,7 +94,7 @@ def described(folder, function, arguments=(), keywords=None):
 HARM = {
     "a function of the package that writes": ("lliptools.teach.publish.gallery.write", ["TO"]),
     "any module": ("lliptools.nets.zoo.import_module", ["harmful"]),
-    "a command": ("lliptools.cli.gallery", ["TO", ["moons"]]),
+    "a command": ("lliptools.cli.course.gallery", ["TO", ["moons"]]),
     "the package's own saving": ("lliptools.training.checkpoints.remove", ["TO"]),
     "a module within a module": ("lliptools.nets.zoo.os.mkdir", ["TO"]),
     "the same by another module": ("lliptools.nets.zoo.os.path.os.mkdir", ["TO"]),

@@ -68,7 +68,7 @@ def test_data_folder(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [["-m", "lliptools.teach.doctor"], ["-m", "lliptools.cli", "doctor"]])
+@pytest.mark.parametrize("command", [["-m", "lliptools.teach.doctor"], ["-m", "lliptools", "doctor"]])
 def test_as_a_command(command, monkeypatch):
     monkeypatch.setenv("LLIPTOOLS_DATA", "no-such-folder")
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True)

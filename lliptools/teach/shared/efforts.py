@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, Box, global_bound, local_bound, outward_rounding
+from lliptools.bounds import Bound, global_bound, local_bound, outward_rounding
 from lliptools.certificates.certificate import BoundFunction
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import narrowed
@@ -65,16 +65,7 @@ class Everywhere:
     def at(self, radii: Tensor) -> Bound:
         """The enclosed bound on balls of these radii, (radii,): all that certificates read of it."""
         count = len(radii)
-        blocks = tuple(
-            replace(
-                block,
-                box=Box(*(side.expand(count, *side.shape[1:]) for side in (block.box.lower, block.box.upper))),
-                slope=block.slope.expand(count, *block.slope.shape[1:]),
-                norm=block.norm.expand(count),
-                growth=block.growth.expand(count),
-            )
-            for block in self.enclosed.blocks
-        )
+        blocks = tuple(block.mapped(lambda part: part.expand(count, *part.shape[1:])) for block in self.enclosed.blocks)
         return replace(self.enclosed, value=self.enclosed.value.expand(count), eps=radii, blocks=blocks)
 
 

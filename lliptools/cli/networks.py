@@ -1,121 +1,33 @@
-"""The command line.
+"""Networks trained and measured (recipes, train, evaluate), or bounded at points of a file (bounds, certify, check)."""
 
-lliptools doctor | lab | recipes | train | evaluate | bounds | certify | check | gallery | app | release
-"""
-
-import io
-import os
 import platform
-import sys
-import time
 from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
-
-if TYPE_CHECKING:
-    from torch import nn
-
-PATIENCE = 15.0  # seconds
-
-
-class _Commands(TyperGroup):
-    """Commands whose errors are a message and exit code 2: what went wrong is in the sentence, not in the stack."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (InvalidInput, UnsupportedLayer, FloatingPointError) as error:
-            raise _exit(error, f"{error}") from error
-        except BrokenPipeError:  # as of `| head`, which typer knows
-            raise
-        except OSError as error:
-            said = InvalidInput(
-                expected="files and folders that can be read and written",
-                got=f"{error}",
-                cause="a full disk, a path that does not exist or may not be used, or a file in the place of a folder",
-                next_step="make room or name another path, then run the same command again",
-            )
-            raise _exit(error, f"{said}") from error
-
-
-def _exit(error: Exception, sentence: str) -> typer.Exit:
-    """Exit code 2, after the sentence was said.
-
-    Of the processes that torchrun starts, the first speaks for all. Another one speaks when it is still there after a
-    while: it would have been stopped, had the first failed too.
-    """
-    if os.environ.get("RANK", "0") != "0":
-        time.sleep(PATIENCE)
-    typer.echo(f"{type(error).__name__}: {sentence}", err=True)
-    return typer.Exit(2)
-
-
-app = typer.Typer(
-    cls=_Commands, add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks."
+from lliptools.cli.application import (
+    Architecture,
+    Device,
+    Json,
+    Labels,
+    Linear,
+    Network,
+    Points,
+    Proofs,
+    Shells,
+    Trust,
+    Upper,
+    app,
+    load,
 )
-TrainedBy = StrEnum("TrainedBy", ["global", "local", "centred", "shells"])
-Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt", "emma", "annealed"])
-Upper = StrEnum("Upper", ["global", "local", "tightest"])
+from lliptools.errors import InvalidInput
 
-
-def _writable(path: Path | None) -> Path | None:
-    """The path of an option, refused before the work where it cannot be written."""
-    from lliptools.storage import check_writable
-
-    if path is not None:
-        check_writable(path)
-    return path
-
-
-# What several commands take.
-Network = Annotated[
-    str, typer.Argument(help="A shipped network, an .onnx or .pt2 file, or weights: .safetensors, .pth, .npz.")
-]
-Points = Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")]
-Labels = Annotated[Path | None, typer.Option(help="An .npy file with their labels; by default the predicted ones.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the numbers as JSON.", callback=_writable)]
-Proofs = Annotated[
-    Path | None, typer.Option("--certificate", help="File for proofs; `check` reads it.", callback=_writable)
-]
-Course = Annotated[Path, typer.Argument(help="Folder for the course; what it contains already is kept.")]
-Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
-Shells = Annotated[
-    int, typer.Option(help="Cut each ball into so many shells; pays where clips were trained in.", min=1)
-]
-Linear = Annotated[bool, typer.Option("--linear", help="Also bound undecided margins by linear functions.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")]
-Port = Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)]
-Browser = Annotated[bool, typer.Option(help="Open a browser.")]
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep every command as one of its own, and have signs that a console cannot print replaced."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-
-
-def _load(network: str, architecture: str | None, trust: bool) -> "nn.Module":
-    import lliptools as ll
-
-    untrained = None if architecture is None else ll.training.recipe(architecture).network()
-    return ll.nets.load(network, untrained, trust=trust)
-
-
-@app.command()
-def doctor() -> None:
-    """Say whether this machine is ready: versions, device, widgets, data folder; exit 1 on a fault."""
-    from lliptools.teach.doctor import main
-
-    raise typer.Exit(main())
+TrainedBy = StrEnum("TrainedBy", ["global", "local"])
+Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt"])
 
 
 @app.command()
@@ -256,7 +168,7 @@ def bounds(
     from lliptools.training.distributed import Team, joined
 
     with joined(device) as own:
-        net = _load(network, architecture, trust).to(own)
+        net = load(network, architecture, trust).to(own)
         x = read_array(points, "points").to(own)
         y = None if labels is None else read_array(labels, "labels").to(own)
         names = [each.value for each in bound or (Upper("global"), Upper("local"))]
@@ -288,7 +200,7 @@ def certify(
     from lliptools.certificates.report import read_array, report, table
 
     any_two = partial(ll.certify, centred=False)  # what a file proves holds between any two points
-    net, x = _load(network, architecture, trust), read_array(points, "points")
+    net, x = load(network, architecture, trust), read_array(points, "points")
     rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"], certifier=any_two)
     print(table(rows))
     if to is not None:
@@ -313,57 +225,9 @@ def check(
         if model is not None:
             from lliptools.certificates.files import is_network_of
 
-            if not is_network_of(text, _load(model, architecture, trust)):
+            if not is_network_of(text, load(model, architecture, trust)):
                 raise checker.Refused(f"the network in the file is not {model}")
     except checker.Refused as refused:
         typer.echo(f"refused: {refused}", err=True)
         raise typer.Exit(1) from refused
     print(proved)
-
-
-@app.command()
-def gallery(
-    to: Annotated[Path, typer.Argument(help="Folder for the pages, made where it is missing.")],
-    page: Annotated[list[str] | None, typer.Option(help="One page by its name, repeatable; by default all.")] = None,
-) -> None:
-    """Write the central figures as pages whose sliders work without Python and without a network connection."""
-    from lliptools.teach.publish.gallery import write
-
-    for path in write(to, page or ()):
-        print(f"{path.stat().st_size / 1000:>6.0f} kB  {path}")
-
-
-@app.command()
-def lab(folder: Course = Path("lliptools-course"), port: Port = 8888, browser: Browser = True) -> None:
-    """Check the machine and open the course in JupyterLab, on the first notebook."""
-    from lliptools.teach.doctor import main
-    from lliptools.teach.publish.lab import lab as open_lab
-
-    raise typer.Exit(main() or open_lab(folder, port, browser=browser))
-
-
-@app.command(name="app")
-def serve(port: Port = 8866, browser: Browser = True) -> None:
-    """Serve the explorers as one page without code, on this machine only; needs the extra `app`."""
-    from lliptools.teach.publish.app import serve
-
-    raise typer.Exit(serve(port, browser=browser))
-
-
-@app.command()
-def release(
-    destination: Annotated[Path, typer.Argument(help="A new folder for the course.")],
-    notebooks: Annotated[Path | None, typer.Option(help="A folder of notebooks; by default the course's own.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the hidden tests' cases; by default a secret one.")] = None,
-) -> None:
-    """Make an nbgrader course: source/ with solutions and hidden tests, release/ for the students."""
-    from lliptools.teach.publish.lab import notebooks as course
-    from lliptools.teach.publish.release import release as write
-
-    names = write(destination, notebooks or course(), seed)
-    print(f"{len(names)} assignments in {destination}: {', '.join(names)}")
-    print(f"source/ holds solutions and hidden tests; release/ is for the students. Next: cd {destination}")
-
-
-if __name__ == "__main__":
-    app()

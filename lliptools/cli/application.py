@@ -1,0 +1,101 @@
+"""The application, how its commands end in an error, and what several of them take."""
+
+import io
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lliptools.errors import InvalidInput, UnsupportedLayer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PATIENCE = 15.0  # seconds
+
+
+class _Commands(TyperGroup):
+    """Commands whose errors are a message and exit code 2: what went wrong is in the sentence, not in the stack."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (InvalidInput, UnsupportedLayer, FloatingPointError) as error:
+            raise _exit(error, f"{error}") from error
+        except BrokenPipeError:  # as of `| head`, which typer knows
+            raise
+        except OSError as error:
+            said = InvalidInput(
+                expected="files and folders that can be read and written",
+                got=f"{error}",
+                cause="a full disk, a path that does not exist or may not be used, or a file in the place of a folder",
+                next_step="make room or name another path, then run the same command again",
+            )
+            raise _exit(error, f"{said}") from error
+
+
+def _exit(error: Exception, sentence: str) -> typer.Exit:
+    """Exit code 2, after the sentence was said.
+
+    Of the processes that torchrun starts, the first speaks for all. Another one speaks when it is still there after a
+    while: it would have been stopped, had the first failed too.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(PATIENCE)
+    typer.echo(f"{type(error).__name__}: {sentence}", err=True)
+    return typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=_Commands, add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks."
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep every command as one of its own, and have signs that a console cannot print replaced."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+Upper = StrEnum("Upper", ["global", "local", "tightest"])
+
+
+def _writable(path: Path | None) -> Path | None:
+    """The path of an option, refused before the work where it cannot be written."""
+    from lliptools.storage import check_writable
+
+    if path is not None:
+        check_writable(path)
+    return path
+
+
+Network = Annotated[
+    str, typer.Argument(help="A shipped network, an .onnx or .pt2 file, or weights: .safetensors, .pth, .npz.")
+]
+Points = Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")]
+Labels = Annotated[Path | None, typer.Option(help="An .npy file with their labels; by default the predicted ones.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the numbers as JSON.", callback=_writable)]
+Proofs = Annotated[
+    Path | None, typer.Option("--certificate", help="File for proofs; `check` reads it.", callback=_writable)
+]
+Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
+Shells = Annotated[
+    int, typer.Option(help="Cut each ball into so many shells; pays where clips were trained in.", min=1)
+]
+Linear = Annotated[bool, typer.Option("--linear", help="Also bound undecided margins by linear functions.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")]
+
+
+def load(network: str, architecture: str | None, trust: bool) -> "nn.Module":
+    """The network that an argument names."""
+    import lliptools as ll
+
+    untrained = None if architecture is None else ll.training.recipe(architecture).network()
+    return ll.nets.load(network, untrained, trust=trust)
