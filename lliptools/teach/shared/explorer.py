@@ -11,7 +11,7 @@ import ipywidgets
 from plotly.graph_objects import Figure
 
 from lliptools.teach.shared.button import Button, Order
-from lliptools.teach.shared.controls import moves, state
+from lliptools.teach.shared.controls import moves, positions, state
 from lliptools.teach.shared.transport import Screen, plotly_js
 from lliptools.teach.shared.words import call
 
@@ -81,6 +81,7 @@ class Explorer(ipywidgets.VBox):
         boxes = [ipywidgets.Box(line, layout=ROW) for line in lines_of_controls if line]
         super().__init__([*boxes, self.screen, self.call], layout={"width": "100%", "overflow": "hidden"})
         self.add_class("ll-explorer")
+        self.screen.home = self.model_id
         self._rest(QUIET if self.framed else DELAY)
 
     def __repr__(self) -> str:
@@ -95,6 +96,28 @@ class Explorer(ipywidgets.VBox):
     def summary(self) -> str:
         """What is shown, in words: a sentence, and the numbers line by line."""
         return "\n".join(self.screen.lines)
+
+    def pack(self) -> Self:
+        """Make the pictures at all positions of the first control now, and return the explorer.
+
+        Displayed after that, it moves in a page that has no kernel, as one by `jupyter nbconvert --execute --to html`.
+        """
+        with self._turn:
+            self._cancel()
+            story = next(control for control in self.controls.values() if moves(control))
+            here, made = story.value, []
+            self.screen.drop()
+            for position in positions(story):
+                story.value = position
+                self.finish()
+                made.append((self._figure(), self._summary()))
+            story.value = here
+            self.finish()
+            self.screen.follow(story)
+            while not self.screen.ready:
+                self.screen.make(iter(made))
+            self._cancel()
+        return self
 
     def close(self) -> None:
         """Close it and all that it is made of."""
@@ -194,7 +217,7 @@ class Explorer(ipywidgets.VBox):
 
     def _update(self, change: Any) -> None:
         with self._turn:
-            if self.framed and change and change.owner in self.screen.others:
+            if change and change.owner in self.screen.others:
                 self.screen.drop()
             if self._held:
                 self._moved = True

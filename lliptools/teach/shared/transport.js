@@ -120,13 +120,17 @@ export const screen = () => {
     config = first.config;
     draw(changes(first, null, 0), first.lines);
     const controls = await Promise.all(model.get("controls").map((each) => found(model, each)));
-    const framed = model.get("framed"), keys = first.keys;
-    let at = first.at, pictures = () => null;
+    const keys = first.keys;
+    let at = first.at;
+    const pictures = await follow(model, controls, keys, draw, grey);
 
     // What the controls do not stand at is grey until the kernel has drawn it.
     function grey() {
-      const stale = !pictures() && controls.some((control, k) => control.get(keys[k]) !== at[k]);
-      for (const { element } of boards) element.classList.toggle("ll-stale", stale);
+      const packed = pictures?.() ?? null, stale = !packed && controls.some((control, k) => control.get(keys[k]) !== at[k]);
+      for (const { element } of boards) {
+        element.classList.toggle("ll-stale", stale);
+        element.closest(".ll-explorer")?.classList.toggle("ll-packed", packed !== null);
+      }
     }
 
     model.on("msg:custom", (_, [moved]) => {
@@ -135,18 +139,19 @@ export const screen = () => {
       draw(changes(told, null, 0), told.lines);
       grey();
     });
-    if (framed >= 0) pictures = await follow(model, controls, framed, keys, draw);
     for (const control of controls) control.on("change:value change:index", grey);
     if (model.get("count") !== first.count) model.send({ missed: true });
-    model.on("comm_live_update", () => boards.forEach((board) => sleep(model, board)));
+    grey();
   }
 
   async function render({ model, el }) {
     Plotly ??= await plotly(await found(model, model.get("carrier")));
     const board = new Board(el, Plotly, config, (...clicked) => model.send({ clicked }));
     boards.add(board);
+    const forget = keep(model, board.element);
     show(board, null);
     return () => {
+      forget();
       boards.delete(board);
       board.remove();
     };
@@ -155,20 +160,19 @@ export const screen = () => {
   return { initialize, render };
 };
 
-// The kernel is gone: the last picture stays, and says how it is moved again.
-function sleep(model, { element }) {
-  element.closest(".ll-explorer")?.classList.toggle("ll-asleep", model.comm_live === false);
-}
-
-// Pictures made beforehand: at the slider's next move the one nearest to it is drawn, as long as the other controls stay.
-// Returns what says whether there are any for what the controls stand at.
-async function follow(model, controls, framed, keys, draw) {
-  const slider = controls[framed];
+// Pictures made beforehand: at the next move of the slider that picks them the one nearest to it is drawn, as long as the
+// other controls stay. Returns what gives them, null where there are none for what the controls stand at.
+async function follow(model, controls, keys, draw, changed) {
   let pictures = null, newest = 0;
   const journey = new Journey((from, to) => draw(changes(pictures, from, to), pictures.texts[to]));
+  const picks = (k) => k === model.get("framed");
+  const at = () => {
+    const k = model.get("framed"), here = controls[k].get(keys[k]);
+    return keys[k] === "index" ? here : nearest(pictures.positions, here);
+  };
 
   function pick() {
-    if (pictures) journey.go(nearest(pictures.positions, slider.get("value")), pictures.positions.length);
+    if (pictures) journey.go(at(), pictures.positions.length);
   }
 
   // Once another control has moved the figure is the kernel's, until it sends the next bundle.
@@ -183,13 +187,12 @@ async function follow(model, controls, framed, keys, draw) {
     const unpacked = await unpack(bundle);
     if (mine !== newest) return;
     drop();
-    const stand = (control, k) => k === framed || control.get(keys[k]) === unpacked.given[k];
-    if (controls.every(stand)) pictures = unpacked;
+    if (controls.every((control, k) => picks(k) || control.get(keys[k]) === unpacked.given[k])) pictures = unpacked;
     pick();
+    changed();
   }
 
-  controls.forEach((control, k) => k === framed || control.on("change:value change:index", drop));
-  slider.on("change:value", pick);
+  controls.forEach((control, k) => control.on("change:value change:index", () => (picks(k) ? pick() : drop())));
   model.on("change:bundle", load);
   await load();
   return () => pictures;

@@ -28,7 +28,7 @@ Parts = dict[Place, Any]
 TYPED = {"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"}
 SCRIPTS, STYLE = (
     "".join((HERE / name).read_text(encoding="utf-8") for name in names)
-    for names in (("striking.js", "transport.js", "board.js"), ("board.css",))
+    for names in (("striking.js", "keep.js", "transport.js", "board.js"), ("board.css",))
 )
 
 
@@ -79,6 +79,7 @@ class Screen(anywidget.AnyWidget):
     carrier: Any = traitlets.Any().tag(sync=True, **ipywidgets.widget_serialization)
     controls: Any = traitlets.List().tag(sync=True, **ipywidgets.widget_serialization)
     framed: Any = traitlets.Int(-1).tag(sync=True)
+    home: Any = traitlets.Unicode().tag(sync=True)  # the model of the explorer
     # Read when a page asks for the whole state, and never set: changes go as messages.
     whole: Any = traitlets.Any().tag(sync=True, to_json=lambda _, screen: screen._whole())
     count: Any = traitlets.Int(0).tag(sync=True)  # of the messages, which a page misses that is still being opened
@@ -92,8 +93,7 @@ class Screen(anywidget.AnyWidget):
         framed: ipywidgets.ValueWidget | None = None,
     ) -> None:
         self.figure, self.lines, self.ready = figure, tuple(lines), False
-        self.others = [control for control in controls if control is not framed]
-        self.positions = positions(framed) if framed else []
+        self.others, self.positions = list[Any](), list[Any]()
         self._keys = [key(control) for control in controls]
         self._at = _stand(controls)
         self._shown = parts(figure)
@@ -102,9 +102,15 @@ class Screen(anywidget.AnyWidget):
         self._pictures: list[Parts] = []
         self._texts: list[Sequence[str]] = []
         self._clicks: dict[int, Callable[[Any, Any], None]] = {}
-        at = list(controls).index(framed) if framed else -1
-        super().__init__(carrier=plotly_js(), controls=list(controls), framed=at)
+        super().__init__(carrier=plotly_js(), controls=list(controls))
+        if framed:
+            self.follow(framed)
         self.on_msg(self._answer)
+
+    def follow(self, framed: ipywidgets.ValueWidget) -> None:
+        """Have a control pick from pictures that are made beforehand."""
+        self.others = [control for control in self.controls if control is not framed]
+        self.positions, self.framed = positions(framed), self.controls.index(framed)
 
     def show(self, figure: go.Figure, lines: Sequence[str], *, silently: bool = False) -> None:
         """Bring the browser to the figure, which has the same traces, and its words by one message of what has changed.
@@ -137,7 +143,8 @@ class Screen(anywidget.AnyWidget):
             self._texts.append(lines)
             return
         self._pending, self.ready = varying(self._pictures), True
-        self.bundle = pack(self._pictures, self._texts, self.positions, given=self._given)
+        places = self.positions if key(self.controls[self.framed]) == "value" else range(len(self.positions))
+        self.bundle = pack(self._pictures, self._texts, places, given=self._given)
         self._coming, self._pictures = None, []
 
     def drop(self) -> None:
