@@ -41,8 +41,8 @@ class Gated(Activation):
         """The values at the two ends and in the valley, outward by what rounds z and its product with the gate."""
         ends = torch.stack([lower, upper]).clamp_min(-FAR)
         values = self(ends)
-        room = ulp(lower) * (values.abs().clamp_max(torch.finfo(values.dtype).max) + ends.abs().clamp_max(FAR) + 1)
-        low, high = (values - room).amin(dim=0), (values + room).amax(dim=0)
+        slack = ulp(lower) * (values.abs().clamp_max(torch.finfo(values.dtype).max) + ends.abs().clamp_max(FAR) + 1)
+        low, high = (values - slack).amin(dim=0), (values + slack).amax(dim=0)
         place, lowest = self.valley
         return torch.where(_meets(lower, upper, place), lowest - ulp(lower), low), high
 

@@ -37,7 +37,7 @@ class Gather(Operator):
         return torch.where(self.weight == 0, 0.0, picked * self.weight).sum(dim=-1)
 
     def adjoint(self, z: Tensor) -> Tensor:
-        """Every output given back to its inputs."""
+        """Wᵀ z."""
         spread = (z.reshape(len(z), *self.out_shape, 1) * self.weight).flatten(1)
         found = z.new_zeros(len(z), prod(self.in_shape))
         return found.index_add(1, self.index.to(z.device).flatten(), spread).reshape(len(z), *self.in_shape)

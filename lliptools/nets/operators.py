@@ -31,9 +31,9 @@ class Operator(ABC):
         """Shape of one output sample."""
 
     @property
-    @abstractmethod
     def terms(self) -> int:
-        """How many products are summed for one output at most."""
+        """How many products are summed for one output at most: as many as entries of weight belong to it."""
+        return prod(self.weight.shape[1:])
 
     @property
     def copies(self) -> int:
@@ -81,11 +81,6 @@ class Dense(Operator):
         """(rows,)."""
         return (self.weight.shape[0],)
 
-    @property
-    def terms(self) -> int:
-        """The columns."""
-        return self.weight.shape[1]
-
     def __call__(self, h: Tensor) -> Tensor:
         """W h."""
         return h.flatten(1) @ self.weight.T
@@ -103,11 +98,6 @@ class Scale(Operator):
     def out_shape(self) -> Shape:
         """The same as in_shape."""
         return self.in_shape
-
-    @property
-    def terms(self) -> int:
-        """One."""
-        return 1
 
     def __call__(self, h: Tensor) -> Tensor:
         """Every channel times its factor."""
@@ -140,20 +130,15 @@ class Convolution(Operator):
     @property
     def out_shape(self) -> Shape:
         """(out, *size)."""
-        reach = (d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
-        sizes = zip(self.padded, reach, self.stride, strict=True)
+        extent = (d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
+        sizes = zip(self.padded, extent, self.stride, strict=True)
         return self.weight.shape[0], *((n - r - 1) // s + 1 for n, r, s in sizes)
-
-    @property
-    def terms(self) -> int:
-        """Channels of a group times the size of the kernel."""
-        return prod(self.weight.shape[1:])
 
     @property
     def copies(self) -> int:
         """How often a kernel that is larger than a circular image meets itself."""
-        reach = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
-        return prod(-(-r // n) for r, n in zip(reach, self.in_shape[1:], strict=True)) if self.circular else 1
+        extent = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
+        return prod(-(-r // n) for r, n in zip(extent, self.in_shape[1:], strict=True)) if self.circular else 1
 
     @property
     def _own_padding(self) -> Shape | None:
@@ -231,11 +216,6 @@ class Transposed(Operator):
     def copies(self) -> int:
         """As of the convolution."""
         return self.convolution.copies
-
-    @property
-    def terms(self) -> int:
-        """Channels times the size of the kernel, at most."""
-        return prod(self.weight.shape[1:])
 
     def __call__(self, h: Tensor) -> Tensor:
         """The transposed convolution, without bias."""

@@ -158,25 +158,26 @@ class MaxPool(Activation):
             units = torch.arange(units.shape[0] * half, device=device).reshape(half, -1).T
         yield units.flatten()
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
-        """What is left of every window after comparisons of two halves of it, round by round."""
-        steps: list[Units | Pairs | Picked] = []
-        if self.before is not None:
-            steps += self.before.split(lower, upper, center)
+    def _compared(self, lower: Tensor, upper: Tensor, center: Center | None) -> Iterator[tuple[Any, ...]]:
+        """Round by round: which units are compared, their ends, and those at the centre; then which units are left."""
         low, high = (side.flatten(1) for side in _image(self.before, lower, upper))
         at = None if center is None else tuple(side.flatten(1) for side in _values(self.before, center))
         *rounds, last = self._rounds(lower.shape[1:], lower.device)
         for index in rounds:
             low, high = low[:, index], high[:, index]
             at = None if at is None else (at[0][:, index], at[1][:, index])
-            steps += [
-                Picked(index),
-                *MaxMin().split(low, high, at),
-                Picked(torch.arange(len(index) // 2, device=index.device)),
-            ]
+            yield index, low, high, at
             low, high = _larger(low), _larger(high)
             at = None if at is None else (_larger(at[0]), _larger(at[1]))
-        steps.append(Picked(last))
+        yield (last,)
+
+    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
+        """What is left of every window after comparisons of two halves of it, round by round."""
+        steps = [] if self.before is None else list(self.before.split(lower, upper, center))
+        for index, *ends in self._compared(lower, upper, center):
+            steps.append(Picked(index))
+            if ends:
+                steps += [*MaxMin().split(*ends), Picked(torch.arange(len(index) // 2, device=index.device))]
         if self.after is not None:
             steps += self.after.split(*self.clipped_from(lower, upper), self._center(center))
         return steps
@@ -185,15 +186,11 @@ class MaxPool(Activation):
         """The form after the comparisons, round by round."""
         if self.before is not None:
             form = self.before.relax(form, lower, upper)
-        shape = self.out_shape(lower.shape[1:])
-        low, high = (side.flatten(1) for side in _image(self.before, lower, upper))
-        *rounds, last = self._rounds(lower.shape[1:], lower.device)
-        for index in rounds:
-            low, high = low[:, index], high[:, index]
-            form = form.picked(index, (len(index),)).compared(low, high)
-            form = form.picked(torch.arange(len(index) // 2, device=index.device), (len(index) // 2,))
-            low, high = _larger(low), _larger(high)
-        form = form.picked(last, shape)
+        for index, *ends in self._compared(lower, upper, None):
+            form = form.picked(index, (len(index),) if ends else self.out_shape(lower.shape[1:]))
+            if ends:
+                kept = torch.arange(len(index) // 2, device=index.device)
+                form = form.compared(*ends[:2]).picked(kept, (len(kept),))
         return form if self.after is None else self.after.relax(form, *self.clipped_from(lower, upper))
 
 

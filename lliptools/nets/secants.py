@@ -23,8 +23,8 @@ def quotient(rise: Tensor, step: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     usable = (step != 0) & step.isfinite()
     step = torch.where(usable, step, 1.0)
     found = torch.where(usable, rise / step, torch.nan)
-    room = ulp(found) * (found.abs() + (size + tiny(found)) / step.abs()) + tiny(found)
-    return found - room, found + room
+    slack = ulp(found) * (found.abs() + (size + tiny(found)) / step.abs()) + tiny(found)
+    return found - slack, found + slack
 
 
 def _between(there: Sequence[Tensor], here: Sequence[Tensor], step: Tensor) -> tuple[Tensor, Tensor]:
