@@ -191,6 +191,24 @@ def test_the_page_follows_the_scheme(opened, artefacts):
     assert not opened.complaints
 
 
+def test_matrices_follow_the_slider(browser, folder):
+    page = Opened(browser, folder / "neurons-digits.html")
+    canvas = page.page.locator(".ll-weights canvas")
+    page.slider.focus()
+    page.page.keyboard.press("Home")
+    expect(canvas).to_have_attribute("aria-label", re.compile("W3: 10 of 10 rows"))
+    first = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.page.keyboard.press("End")
+    expect(canvas).to_have_attribute("aria-label", re.compile("W1: 109 of 128 rows and 64 of 64 columns"))
+    page.page.wait_for_timeout(200)
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != first
+    box = canvas.bounding_box()
+    page.page.mouse.move(box["x"] + 60, box["y"] + 60)
+    expect(page.page.locator(".ll-weights [aria-live]")).to_contain_text("of layer 1: varying: undecided in [")
+    assert not page.complaints
+    page.page.close()
+
+
 def test_the_index_leads_to_every_page(browser, folder):
     page = browser.new_page()
     page.goto((folder / "index.html").as_uri())

@@ -61,3 +61,19 @@ def compare(name, keywords, device):
             assert other == pytest.approx(one, rel=1e-6, abs=1e-9, nan_ok=True)
         else:
             assert str(other) == str(one)
+
+
+@pytest.mark.gpu
+def test_the_playground(gpu):
+    """The same run there, but for rounding."""
+    from lliptools.teach.explorers.playground.view import Run, Settings
+
+    runs = [Run(Settings(hidden=(6, 4), points=20, sparsity=0.1), where) for where in (torch.device("cpu"), gpu)]
+    for run in runs:
+        for _ in range(2):
+            run.epoch()
+    here, found = (run.epochs[-1] for run in runs)
+    assert found.discs.device.type == "cpu"
+    assert torch.allclose(found.discs, here.discs, rtol=1e-6)
+    assert torch.equal(found.states, here.states)
+    assert found.curves == pytest.approx(here.curves, rel=1e-6)

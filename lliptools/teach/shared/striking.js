@@ -46,7 +46,7 @@ export class Striking {
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.sized = new ResizeObserver(() => this.redraw());
     this.sized.observe(this.canvas);
-    this.themed = onTheme(() => (this.redraw(), this.say()));
+    this.themed = onTheme(() => ((this.inks = null), this.redraw(), this.say()));
     this.say();
   }
 
@@ -76,6 +76,11 @@ export class Striking {
     this.canvas.setAttribute("aria-label", `What is left of the weight matrices. ${left.join("; ")}. Arrow keys: units`);
     this.redraw();
     this.say();
+  }
+
+  theme() {
+    if (!this.canvas.clientWidth) return this.colors[0];  // not on the page yet
+    return (this.inks ??= this.colors[Number(isDark(this.canvas))]);
   }
 
   kept(k) {
@@ -127,7 +132,7 @@ export class Striking {
     if (this.canvas.width !== size[0] || this.canvas.height !== size[1]) [this.canvas.width, this.canvas.height] = size;
     let moving = false;
     for (const layer of this.layers) moving = layer.step(now) || moving;
-    const pen = this.canvas.getContext("2d"), colors = this.colors[Number(isDark(this.canvas))];
+    const pen = this.canvas.getContext("2d"), colors = this.theme();
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, wide, tall);
     this.said.style.color = colors.ink;
@@ -208,7 +213,7 @@ export class Striking {
 
   // What the marks are, while none is lit.
   explain() {
-    const { states } = this.colors[Number(isDark(this.canvas))], short = (name) => name.replace(/^constant |^varying: /, "");
+    const { states } = this.theme(), short = (name) => name.replace(/^constant |^varying: /, "");
     this.said.replaceChildren(...this.colors[0].names.flatMap((name, state) => {
       const sign = document.createElement("span");
       [sign.textContent, sign.style.color] = ["■", states[state]];

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 import lliptools as ll
+from lliptools.teach.explorers.playground import widget
 from lliptools.teach.explorers.playground.figure import beginning, frame, palette
 from lliptools.teach.explorers.playground.points import SHAPES, points
 from lliptools.teach.explorers.playground.view import ACTIVATIONS, BOUNDS, Run, Settings
@@ -165,6 +166,9 @@ def test_what_the_page_asks_for(monkeypatch):
     shown._answer(None, {"do": "step"}, [])
     assert "data=((0.5, 0.5, 0), (-0.5, 0.25, 1))" in shown.call
     assert shown.run.y.tolist() == [0, 1]
+    shown._answer(None, {"set": {"data": "moons"}}, [])
+    shown._answer(None, {"draw": [0, 0, 1]}, [])  # from a page that has not heard of it
+    assert shown.run.settings.data == "moons"
 
 
 def test_its_call_opens_the_same_view():
@@ -177,10 +181,27 @@ def test_its_call_opens_the_same_view():
     assert Playground().reproduce() == "ll.teach.Playground()"
 
 
+def test_it_pauses_where_no_page_paints(monkeypatch):
+    monkeypatch.setattr(widget, "PATIENCE", 0.05)
+
+    async def hand():
+        shown = Playground(**SMALL)
+        shown.play()
+        async with asyncio.timeout(60):
+            while shown.playing:
+                await asyncio.sleep(0.01)
+        assert len(shown.run.epochs) == 3
+        shown.play()
+        shown.close()
+        await asyncio.sleep(0.1)
+        assert len(shown.run.epochs) == 3
+
+    asyncio.run(hand())
+
+
 def test_play_and_pause_lose_nothing():
     async def hand():
         shown = Playground(**SMALL)
-        shown.on_msg(lambda *_: None)
         shown.play()
         assert shown.playing
         async with asyncio.timeout(60):

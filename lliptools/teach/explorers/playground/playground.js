@@ -103,7 +103,7 @@ export class Stage {
     this.words = near.appendChild(make("div", { className: "near" }));
     this.sized = new ResizeObserver(() => this.draw());
     this.sized.observe(this.canvas);
-    this.themed = onTheme(() => this.draw());
+    this.themed = onTheme(() => ((this.inks = null), this.draw()));
   }
 
   close() {
@@ -115,7 +115,7 @@ export class Stage {
   // run: {sizes, activation, x, y}. x: coordinates of the points, one after the other.
   start(run) {
     const cost = run.sizes.slice(1).reduce((sum, rows, k) => sum + rows * run.sizes[k], 0);
-    const side = cost > 700 ? 64 : 96, at = (k) => ((2 * k) / (side - 1) - 1) * SPAN;
+    const side = cost > 700 ? 48 : 64, at = (k) => ((2 * k) / (side - 1) - 1) * SPAN;
     this.grid = [new Float32Array(side * side).map((_, p) => at(p % side)), new Float32Array(side * side).map((_, p) => -at(Math.floor(p / side)))];
     Object.assign(this, { run, side, frame: null, lit: null });
   }
@@ -152,7 +152,7 @@ export class Stage {
   draw() {
     if (!this.frame || !this.canvas.clientWidth) return;
     const size = Math.round(this.canvas.clientWidth * devicePixelRatio), pen = this.canvas.getContext("2d");
-    const colors = this.colors[Number(isDark(this.canvas))], scale = size / 2 / SPAN, { x, y } = this.run;
+    const colors = (this.inks ??= this.colors[Number(isDark(this.canvas))]), scale = size / 2 / SPAN, { x, y } = this.run;
     if (this.canvas.width !== size) this.canvas.width = this.canvas.height = size;
     const place = (i) => [(x[2 * i] + SPAN) * scale, (SPAN - x[2 * i + 1]) * scale], dot = devicePixelRatio;
     this.canvas.setAttribute("aria-label", `The plane: ${y.length} points, ${this.words.textContent} Arrow keys: points`);
@@ -278,7 +278,7 @@ export function colored(el, colors) {
 
 function render({ model, el }) {
   const colors = model.get("colors"), frames = [];
-  let run = null, shown = 0, brush = null, painting = 0;
+  let run = null, shown = 0, brush = null, painting = 0, inks = null;
   const box = el.appendChild(make("div", { className: "lp" }));
   box.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = true));  // JupyterLab's arrow keys
   const button = (text, title, press) => make("button", { type: "button", textContent: text, title, onclick: press });
@@ -358,7 +358,7 @@ function render({ model, el }) {
     stage.show(frame, model.get("point"), Number(model.get("settings").bound !== "global"));
     [scrub.max, scrub.value, epoch.textContent] = [frames.length - 1, number, `epoch ${number}`];
     verdict.textContent = model.get("trouble") || frame.words;
-    curves(graph, frames, shown, colored(box, colors));
+    curves(graph, frames, shown, (inks ??= colored(box, colors)));
   }
 
   function paint() {
@@ -383,7 +383,7 @@ function render({ model, el }) {
   }
 
   const again = () => show(shown), said = "change:settings change:playing change:call change:device";
-  const themed = onTheme(again);
+  const themed = onTheme(() => ((inks = null), again()));
   model.on("msg:custom", told);
   model.on(said, update);
   model.on("change:point change:trouble", again);

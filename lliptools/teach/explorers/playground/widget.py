@@ -21,7 +21,7 @@ from lliptools.training.devices import as_device
 HERE = Path(__file__).parent
 SCRIPT = STRIKING + (HERE / "playground.js").read_text(encoding="utf-8")
 STYLE = (HERE / "playground.css").read_text(encoding="utf-8")
-MOST, PATIENCE = 1000, 2.0  # epochs of a run; seconds that a page may take to paint a frame
+MOST, PATIENCE = 1000, 5.0  # epochs of a run; seconds that a page may take to paint a frame
 
 
 class Playground(anywidget.AnyWidget):
@@ -32,7 +32,8 @@ class Playground(anywidget.AnyWidget):
     * changes: settings that change during the run: {epoch: {"bound": "local"}}, of bound, eps, sparsity and rate
     * device: "auto" is CUDA where there is one, else the CPU
 
-    In a notebook play() returns at once, and the run goes on beside the kernel until pause(); elsewhere call step().
+    In a notebook play() returns at once, and the run goes on beside the kernel until pause(), or until no page shows
+    it; elsewhere call step().
     Every disc is certified: by the global bound where the loss has that, else by the local bound.
     Raises InvalidInput for settings that do not fit.
     """
@@ -138,17 +139,22 @@ class Playground(anywidget.AnyWidget):
             self.call = self.reproduce()
 
     def _go_on(self) -> None:
-        """Train an epoch, and the next as soon as a page has painted the one before, or after a while without one."""
+        """Train an epoch, and the next once a page has painted the one before; pause where none does."""
         with self._turn:
             if self._later is not None:
                 self._later.cancel()
-            if not self.playing or self._loop is None:
+            if not self.playing or self._loop is None or self.comm is None:
+                return
+            if self._late or len(self.run.epochs) > MOST:
+                self.pause()
                 return
             self.step()
-            if len(self.run.epochs) > MOST:
-                self.pause()
-            late = self._sent - self._painted > 1
-            self._later = self._loop.call_later(PATIENCE if late else 1e-3, self._go_on)
+            self._later = self._loop.call_later(PATIENCE if self._late else 1e-3, self._go_on)
+
+    @property
+    def _late(self) -> bool:
+        """Whether more than one frame is on its way to the page."""
+        return self._sent - self._painted > 1
 
     def _tell(self, epoch: Epoch) -> None:
         head, numbers = frame(epoch)
@@ -166,14 +172,14 @@ class Playground(anywidget.AnyWidget):
         """What the page says: a button, a control, a point that is drawn, a frame that is painted."""
         with self._turn:
             if "painted" in said:
-                waits, self._painted = self._sent - self._painted > 1, min(said["painted"], self._sent)
-                if waits and self._loop is not None:
+                waited, self._painted = self._late, min(said["painted"], self._sent)
+                if waited and not self._late and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._go_on)
             elif "set" in said:
                 self.change(**{name: tuple(v) if isinstance(v, list) else v for name, v in said["set"].items()})
-            elif "draw" in said:
+            elif "draw" in said and not isinstance(drawn := self.run.settings.data, str):
                 a, b, label = said["draw"]
-                self.restart(data=(*self.run.settings.data, (round(a, 3), round(b, 3), int(label))))
-            else:
+                self.restart(data=(*drawn, (round(a, 3), round(b, 3), int(label))))
+            elif "do" in said:
                 acts = {"play": self.play, "pause": self.pause, "step": self.step, "restart": self.restart}
                 {**acts, "tell": self._tell_all}[said["do"]]()
