@@ -95,20 +95,17 @@ def unpack(
 
 def described(value: Any) -> Any:
     """Settings as JSON has them: dataclasses and partial calls by their parts, functions and classes by their names."""
+    return json.loads(json.dumps(value, default=_parts))
+
+
+def _parts(value: Any) -> Any:
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     if is_dataclass(value):
-        return {"type": described(type(value))} | {f.name: described(getattr(value, f.name)) for f in fields(value)}
+        return {"type": type(value)} | {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, partial):
-        parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
-        return {name: described(part) for name, part in parts.items()}
-    if isinstance(value, dict):
-        return {str(key): described(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [described(each) for each in value]
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return str(value) if isinstance(value, torch.dtype | torch.device | Path) else described(type(value))
+        return {"function": value.func, "arguments": value.args, "keywords": value.keywords}
+    return str(value) if isinstance(value, torch.dtype | torch.device | Path) else type(value)
 
 
 def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tensors: dict[str, Tensor]) -> None:
