@@ -1,7 +1,10 @@
 """What checks ask of an answer, and how they tell what is wrong with it."""
 
+import dis
+import linecache
 import math
 from collections.abc import Callable
+from traceback import extract_tb
 from typing import Any, ClassVar
 
 import torch
@@ -28,13 +31,31 @@ def ask(
     except NotImplementedError:
         raise NotAttempted from None
     except Exception as error:  # whatever an answer raises is a fault of the answer
-        raise Wrong(f"on {described} your function raised {type(error).__name__}: {error}") from error
+        raised = f"{type(error).__name__}: {error}{_line_of(function, error)}"
+        raise Wrong(f"on {described} your function raised {raised}") from error
+    if answer is None and _does_something(function):
+        raise Wrong(f"on {described} your function returned None: did you forget `return`?")
     if answer is None or answer is Ellipsis:
         raise NotAttempted
     try:
         return read(answer)
     except Exception:
         raise Wrong(f"on {described} expected {wanted}; got {str(answer)[:200]}") from None
+
+
+def _does_something(function: Answer) -> bool:
+    """Whether a function has more in it than `...`, pass or return None."""
+    nothing = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
+    code = getattr(function, "__code__", None)
+    return code is not None and any(step.opname not in nothing for step in dis.get_instructions(code))
+
+
+def _line_of(function: Answer, error: Exception) -> str:
+    """The last line of the answer's own file that was running, in words; empty where it is not known."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file and frame.lineno]
+    text = linecache.getline(file, lines[-1]).strip() if file and lines else ""
+    return f", in the line `{text}`" if text else ""
 
 
 def _copied(argument: Any) -> Any:

@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from html import escape
 from inspect import signature
+from time import monotonic
 from typing import Any, ClassVar
 
 import torch
@@ -12,11 +14,12 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.shared.pair import Pair
-from lliptools.teach.shared.style import CONFIG
+from lliptools.teach.shared.style import CERTIFIED, CONFIG, REFUTED
 
 Answer = Callable[..., Any]
 PLOTLY = "application/vnd.plotly.v1+json"
 SHOWN = 32  # entries of a tensor; a larger one is named by its shape
+PATIENCE = 1.0  # seconds after which a wrong answer is not asked about more cases
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,13 @@ class Outcome:
         return counter_example(self.counter_example)
 
     def _ipython_display_(self) -> None:
-        """Print the message and show the picture."""
-        print(self)
-        if self.counter_example is not None:
-            from IPython.display import display
+        """Show the message as a card, and the picture below it."""
+        from IPython.display import display
 
+        color = {"right": CERTIFIED, "wrong": REFUTED}.get(self.status, "gray")
+        style = f"border-left: 6px solid {color}; padding: 4px 12px; white-space: pre-wrap; overflow-wrap: anywhere"
+        display({"text/html": f'<div style="{style}">{escape(repr(self))}</div>', "text/plain": repr(self)}, raw=True)
+        if self.counter_example is not None:
             shown = {**json.loads(self.picture().to_json()), "config": CONFIG}
             display({PLOTLY: shown, "text/plain": "[a picture of the two points]"}, raw=True)
 
@@ -101,13 +106,26 @@ class Exercise:
             if answer is None or answer is Ellipsis:
                 raise NotAttempted
             with torch.random.fork_rng(devices=[]):
-                found = [self.check(answer, *case, **options) for case in self.cases(seed or 0)]
+                return self._verdict(answer, [*self.cases(seed or 0)], options)
         except NotAttempted as what:
             todo = str(what) or self.todo
             return Outcome("not attempted", f"{todo} and run the cell again; ll.check.{self.name}.hint()")
-        except Wrong as fault:
-            return Outcome("wrong", f"{fault}\nA hint: ll.check.{self.name}.hint()", fault.counter_example)
-        return found[-1] or Outcome("right", f"on {len(found)} cases" if len(found) > 1 else "well found")
+
+    def _verdict(self, answer: Any, cases: list[tuple[Any, ...]], options: dict[str, Any]) -> Outcome:
+        """What is said after all cases: the smallest one that is wrong, and how many are."""
+        faults, found, start = [], None, monotonic()
+        for asked, case in enumerate(cases, start=1):
+            try:
+                found = self.check(answer, *case, **options)
+            except Wrong as fault:
+                faults.append(fault)
+            if faults and monotonic() - start > PATIENCE:
+                break
+        if faults:
+            count = f"Wrong on {len(faults)} of {asked} cases. " if asked > 1 else ""
+            message = f"{faults[0]}\n{count}A hint: ll.check.{self.name}.hint()"
+            return Outcome("wrong", message, faults[0].counter_example)
+        return found or Outcome("right", f"on {len(cases)} cases" if len(cases) > 1 else "well found")
 
     def cases(self, seed: int) -> Iterator[tuple[Any, ...]]:
         """The arguments of check, beside the answer: one case without any."""
@@ -119,10 +137,12 @@ class Exercise:
         return ", ".join(f"{name} = {show(value)}" for name, value in zip(names, case, strict=False))
 
     def hint(self) -> None:
-        """Print the next hint."""
-        shown = min(self._given, len(self.hints) - 1)
+        """Print the next hint; after the last one, that there are no more."""
+        if self._given == len(self.hints):
+            print("there are no more hints: the solution is folded below the cell")
+            return
         self._given += 1
-        print(f"hint {shown + 1} of {len(self.hints)}: {self.hints[shown]}")
+        print(f"hint {self._given} of {len(self.hints)}: {self.hints[self._given - 1]}")
 
 
 def show(value: Any) -> str:

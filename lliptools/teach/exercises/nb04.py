@@ -29,6 +29,8 @@ class _Box(Exercise):
             raise Wrong(f"on {case} expected (lower, upper), each of shape {tuple(lower.shape)}; got shapes {shapes}")
         if not all(side.isfinite().all() for side in got):
             raise Wrong(f"on {case} your box contains NaN or inf: {show(got)}")
+        if not (lower == upper).all() and torch.allclose(got[0], upper) and torch.allclose(got[1], lower):
+            raise Wrong(f"lower and upper are swapped, on {case} for one")
         missing = (got[0] > lower + 1e-9) | (got[1] < upper - 1e-9)
         loose = (got[0] < lower - 1e-9) | (got[1] > upper + 1e-9)
         for where, said, only, but in (

@@ -45,7 +45,7 @@ class ReluThetaMask(Exercise):
     reference = staticmethod(lambda lower, upper, theta: ~((upper <= 0) | (lower >= theta) | (theta <= 0)))
 
     wrong = (
-        (lambda *case: ~ReluThetaMask.reference(*case), "is constant: [-2, -1], θ = 1"),
+        (lambda *case: ~ReluThetaMask.reference(*case), "your mask is inverted"),
         (lambda lower, upper, theta: (upper > 0) & (lower < theta), "is constant: [-1, 2], θ = 0"),
         (lambda lower, upper, theta: (upper > 0) & (lower < theta) & (theta > 0), "nothing is known of it"),
         (lambda lower, upper, theta: ~(upper <= 0), "is constant: [2, 3], θ = 1"),
@@ -55,7 +55,8 @@ class ReluThetaMask(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """One unit: boxes that touch a zone, no zone, no threshold, no box; then random ones."""
+        """Two units; one: boxes that touch a zone, no zone, no threshold, no box; then random ones."""
+        yield torch.tensor([-2, 0.25]).double(), torch.tensor([-1, 0.75]).double(), torch.tensor(1.0).double()
         lower = torch.tensor([-2, 2, -1, 0.5, 0.25, -1, -1, 1, -1, 1, -2, 1, -9, -inf, nan]).double()
         upper = torch.tensor([-1, 3, 0.5, 2, 0.75, 2, 0, 2, 2, 2, 2, 9, -1, inf, nan]).double()
         theta = torch.tensor([1, 1, 1, 1, 1, 1, 1, 1, 0, -1, -1, inf, inf, 1, 1]).double()
@@ -74,6 +75,8 @@ class ReluThetaMask(Exercise):
             raise Wrong(f"on {case} expected a mask of shape {tuple(lower.shape)}; got {tuple(got.shape)}")
         if (got == truth).all():
             return
+        if len(got) > 1 and (got == ~truth).all():
+            raise Wrong(f"your mask is inverted: True is for a unit that varies. On {case} it is {truth.tolist()}")
         unit = first(got != truth)
         limit = theta.expand_as(lower)[unit].item()
         ends = f"{_box(lower, upper, unit)}, θ = {limit:.4g}"

@@ -32,18 +32,21 @@ class TwiceTheNumber(Exercise):
 
 
 def shown(outcome, monkeypatch, capsys):
-    """What a notebook gets: the text printed, and the bundles displayed."""
+    """What a notebook gets: the text of the card, and the bundles displayed after it."""
     bundles = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
     outcome._ipython_display_()
-    return capsys.readouterr().out, bundles
+    card, *others = bundles
+    assert "pre-wrap" in card["text/html"]
+    assert not capsys.readouterr().out
+    return card["text/plain"], others
 
 
 def test_an_exercise_of_ones_own():
     exercise = TwiceTheNumber()
     assert (exercise.name, exercise.seeded) == ("twice_the_number", True)
     wrong = exercise(lambda x: x * x)
-    assert wrong.message == "on x = 1 2 x is 2\nA hint: ll.check.twice_the_number.hint()"
+    assert wrong.message == "on x = 1 2 x is 2\nWrong on 2 of 3 cases. A hint: ll.check.twice_the_number.hint()"
     assert wrong.counter_example is PAIR
     right = exercise(lambda x: x + x)
     assert (right.status, right.message) == ("right", "all of them")
@@ -54,7 +57,7 @@ def test_an_exercise_of_ones_own():
 def test_the_message_is_printed_and_the_picture_follows(monkeypatch, capsys):
     outcome = ll.check.break_spectral_norm([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
     text, (bundle,) = shown(outcome, monkeypatch, capsys)
-    assert text == f"{outcome!r}\n"
+    assert text == repr(outcome)
     assert bundle["text/plain"]
     assert len(bundle[PLOTLY]["data"]) == 4
     assert "sendChartToCloud" in bundle[PLOTLY]["config"]["modeBarButtonsToRemove"]
@@ -62,7 +65,7 @@ def test_the_message_is_printed_and_the_picture_follows(monkeypatch, capsys):
 
 def test_without_a_picture_there_is_the_message_alone(monkeypatch, capsys):
     outcome = ll.check.break_spectral_norm(None)
-    assert shown(outcome, monkeypatch, capsys) == (f"{outcome!r}\n", [])
+    assert shown(outcome, monkeypatch, capsys) == (repr(outcome), [])
     assert outcome.picture() is None
 
 
@@ -83,10 +86,12 @@ def test_a_check_loads_no_plotly_until_it_draws():
 
 def test_ask_reads_an_answer():
     assert ask_number(lambda: torch.tensor([3.0], requires_grad=True), "x") == 3.0
-    for empty in (None, ...):
+    for empty in (lambda: None, lambda: ...):
         with pytest.raises(NotAttempted):
-            ask_number(lambda empty=empty: empty, "x")
-    with pytest.raises(Wrong, match="on x your function raised KeyError: 'a'"):
+            ask_number(empty, "x")
+    with pytest.raises(Wrong, match="did you forget `return`"):
+        ask_number(lambda x: x.clear(), "x", [1.0])
+    with pytest.raises(Wrong, match=r"on x your function raised KeyError: 'a', in the line `ask_number\(lambda"):
         ask_number(lambda: {}["a"], "x")
     with pytest.raises(Wrong, match="on x expected a number; got hello"):
         ask_number(lambda: "hello", "x")

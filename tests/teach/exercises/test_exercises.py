@@ -78,12 +78,14 @@ def test_what_is_no_answer_is_wrong(name):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_hints_come_in_steps_and_the_last_one_again(name, capsys):
+def test_hints_come_in_steps_and_end(name, capsys):
     hints = EXERCISES[name].hints
     exercise = type(EXERCISES[name])()
-    for n, said in enumerate((*hints, hints[-1])):
+    for n, said in enumerate(hints):
         exercise.hint()
-        assert capsys.readouterr().out.strip() == f"hint {min(n + 1, len(hints))} of {len(hints)}: {said}"
+        assert capsys.readouterr().out.strip() == f"hint {n + 1} of {len(hints)}: {said}"
+    exercise.hint()
+    assert "no more hints" in capsys.readouterr().out
 
 
 def test_every_check_of_a_function_is_seeded():

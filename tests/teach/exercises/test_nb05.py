@@ -59,7 +59,7 @@ def at(theta):
 @pytest.mark.parametrize(
     ("check", "answer", "count"),
     [
-        ("relu_theta_mask", relu_mask_by_values, 21),
+        ("relu_theta_mask", relu_mask_by_values, 22),
         ("clipped_maxmin_mask", pair_mask_by_loop, 17),
         ("sparsity_loss", loss_by_loop, 11),
         ("theta_to_infinity", at(torch.inf), 3),
