@@ -113,8 +113,9 @@ class Exercise:
 
     def _verdict(self, answer: Any, cases: list[tuple[Any, ...]], options: dict[str, Any]) -> Outcome:
         """What is said after all cases: the smallest one that is wrong, and how many are."""
-        faults, found, start = [], None, monotonic()
-        for asked, case in enumerate(cases, start=1):
+        faults, found, asked, start = [], None, 0, monotonic()
+        for case in cases:
+            asked += 1
             try:
                 found = self.check(answer, *case, **options)
             except Wrong as fault:
