@@ -76,8 +76,9 @@ async () => {
 # Starts the Playground, and after a second counts the epochs that are painted in ten.
 PLAY = """
 async () => {
-  const said = document.querySelector(".lp .bar output"), epoch = () => Number(said.textContent.replace("epoch ", ""));
-  [...document.querySelectorAll(".lp button")].find(({ textContent }) => textContent.includes("play")).click();
+  const said = document.querySelector(".ll-play .bar output");
+  const epoch = () => Number(said.textContent.replace("epoch ", ""));
+  [...document.querySelectorAll(".ll-play button")].find(({ textContent }) => textContent.includes("play")).click();
   await new Promise(done => setTimeout(done, 1000));
   const first = epoch(), start = performance.now();
   await new Promise(done => setTimeout(done, 10000));
@@ -133,7 +134,7 @@ def played(lab: Lab, name: str) -> list[object]:
     page = lab.open("playground.ipynb", [IMPORTS, f"ll.teach.Playground(eps=0.2, {given})"])
     lab.run(page, 0)
     lab.run(page, 1)
-    page.wait_for_function("document.querySelector('.lp [role=status]')?.textContent.startsWith('Epoch')")
+    page.wait_for_function("document.querySelector('.ll-play [role=status]')?.textContent.startsWith('Epoch')")
     rate: float = page.evaluate(PLAY)
     page.close()
     return [name, rate, "12", own, os.getloadavg()[0]]

@@ -14,8 +14,8 @@ import lliptools as ll
 shown = ll.teach.Playground(points=40, hidden=(8, 8), eps=0.2)
 shown
 """
-SAID = "number => new RegExp(`^Epoch ${number}:`).test(document.querySelector('.lp [role=status]')?.textContent)"
-EPOCH = "Number(document.querySelector('.lp .bar output').textContent.replace('epoch ', ''))"
+SAID = "number => new RegExp(`^Epoch ${number}:`).test(document.querySelector('.ll-play [role=status]')?.textContent)"
+EPOCH = "Number(document.querySelector('.ll-play .bar output').textContent.replace('epoch ', ''))"
 PIXELS = "canvas => canvas.toDataURL()"
 
 
@@ -41,11 +41,11 @@ def epoch(page):
 
 
 def press(page, name):
-    page.locator(".lp").get_by_role("button", name=name, exact=True).click()
+    page.locator(".ll-play").get_by_role("button", name=name, exact=True).click()
 
 
 def test_play_pause_step_and_the_scrubber(lab, page):
-    plane, call = page.locator(".lp .plane"), page.locator(".lp code")
+    plane, call = page.locator(".ll-play .plane"), page.locator(".ll-play code")
     first = plane.evaluate(PIXELS)
     press(page, "▶ play")
     page.wait_for_function(f"{EPOCH} >= 5", timeout=1000 * PATIENCE)
@@ -73,40 +73,40 @@ def test_play_pause_step_and_the_scrubber(lab, page):
 
 
 def test_controls_points_and_the_theme(lab, page):
-    call, near = page.locator(".lp code"), page.locator(".lp .near")
+    call, near = page.locator(".ll-play code"), page.locator(".ll-play .near")
     press(page, "restart")
     page.wait_for_function(SAID, arg=0)
     press(page, "global")
     expect(call).to_contain_text("bound='global'")
     press(page, "circles")
     expect(call).to_contain_text("data='circles'")
-    page.locator(".lp .plane").focus()
+    page.locator(".ll-play .plane").focus()
     words = near.text_content()
     page.keyboard.press("ArrowRight")
     expect(call).to_contain_text("point=1")
     assert near.text_content() != words
     press(page, "draw ✎")
     expect(call).to_contain_text("data=()")
-    box = page.locator(".lp .plane").bounding_box()
+    box = page.locator(".ll-play .plane").bounding_box()
     for k, brush in enumerate(("● class 0", "■ class 1")):
         press(page, brush)
         for side in (0, 40):
             page.mouse.click(box["x"] + 80 + 200 * k, box["y"] + 150 + side)
     expect(call).to_have_text(re.compile(r"data=(\(\(.*, 0\), \(.*, 0\), \(.*, 1\), \(.*, 1\)\))"))
-    light = page.locator(".lp").evaluate("box => getComputedStyle(box).color")
+    light = page.locator(".ll-play").evaluate("box => getComputedStyle(box).color")
     page.evaluate("document.body.style.setProperty('--jp-layout-color0', '#111111')")
-    page.wait_for_function("light => getComputedStyle(document.querySelector('.lp')).color !== light", arg=light)
+    page.wait_for_function("light => getComputedStyle(document.querySelector('.ll-play')).color !== light", arg=light)
     page.evaluate("document.body.style.removeProperty('--jp-layout-color0')")
-    assert page.locator(".lp").bounding_box()["height"] <= 640
+    assert page.locator(".ll-play").bounding_box()["height"] <= 640
     assert lab.complaints_of(page) == []
 
 
 def test_the_units_answer_the_keyboard_and_the_mouse(lab, page):
     """A unit lights its row and column, and says its numbers."""
-    matrices = page.locator(".lp canvas[aria-label^='What is left']")
+    matrices = page.locator(".ll-play canvas[aria-label^='What is left']")
     matrices.focus()
     page.keyboard.press("ArrowRight")
-    said = page.locator(".lp [aria-live=polite]")
+    said = page.locator(".ll-play [aria-live=polite]")
     expect(said).to_contain_text("unit 0 of layer 1")
     page.keyboard.press("ArrowDown")
     expect(said).to_contain_text("unit 0 of layer 2")
@@ -114,6 +114,14 @@ def test_the_units_answer_the_keyboard_and_the_mouse(lab, page):
     box = matrices.bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + 45)
     expect(said).to_contain_text("of layer 1")
+    assert lab.complaints_of(page) == []
+
+
+def test_a_saved_notebook_keeps_the_picture(lab, page):
+    page.wait_for_timeout(3000)  # it is taken when all has been at rest
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_timeout(2000)
+    assert "Run the cell to move it" in (lab.root / "playground.ipynb").read_text()
     assert lab.complaints_of(page) == []
 
 

@@ -279,7 +279,7 @@ export function colored(el, colors) {
 function render({ model, el }) {
   const colors = model.get("colors"), frames = [];
   let run = null, shown = 0, brush = null, painting = 0, inks = null;
-  const box = el.appendChild(make("div", { className: "lp" }));
+  const box = el.appendChild(make("div", { className: "ll-play" }));
   box.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = true));  // JupyterLab's arrow keys
   const button = (text, title, press) => make("button", { type: "button", textContent: text, title, onclick: press });
   const tell = (what) => () => model.send({ do: what });
@@ -292,7 +292,7 @@ function render({ model, el }) {
   const bar = make("div", { className: "bar" }, play, button("step", "one epoch", tell("step")),
     button("restart", "from fresh weights", tell("restart")), scrub, epoch,
     make("span", { className: "small", textContent: "seed" }), button("‹", "seed before", step(-1)), seed, button("›", "next seed", step(1)), device);
-  const verdict = make("div", { className: "verdict" }), call = make("code", { tabIndex: 0 });
+  const verdict = make("div", { className: "ll-verdict" }), call = make("code", { tabIndex: 0 });
   verdict.setAttribute("role", "status");
   const left = make("div", { className: "left" }), plane = make("div"), right = make("div"), graph = make("canvas", { className: "curves" });
   box.append(bar, verdict, make("div", { className: "all" }, left, plane, right), call);
@@ -359,6 +359,7 @@ function render({ model, el }) {
     [scrub.max, scrub.value, epoch.textContent] = [frames.length - 1, number, `epoch ${number}`];
     verdict.textContent = model.get("trouble") || frame.words;
     curves(graph, frames, shown, (inks ??= colored(box, colors)));
+    box.dispatchEvent(new Event("drawn"));
   }
 
   function paint() {
@@ -383,7 +384,7 @@ function render({ model, el }) {
   }
 
   const again = () => show(shown), said = "change:settings change:playing change:call change:device";
-  const themed = onTheme(() => ((inks = null), again()));
+  const themed = onTheme(() => ((inks = null), again())), forget = keep(model, box);
   model.on("msg:custom", told);
   model.on(said, update);
   model.on("change:point change:trouble", again);
@@ -394,7 +395,6 @@ function render({ model, el }) {
     model.off("msg:custom", told);
     model.off(said, update);
     model.off("change:point change:trouble", again);
-    themed();
-    stage.close();
+    for (const end of [themed, forget, () => stage.close()]) end();
   };
 }

@@ -14,12 +14,13 @@ from lliptools.teach.explorers.playground.figure import beginning, frame, palett
 from lliptools.teach.explorers.playground.points import Drawn
 from lliptools.teach.explorers.playground.view import LIVE, Epoch, Run, Settings
 from lliptools.teach.shared.explorer import running_loop
-from lliptools.teach.shared.striking import SCRIPT as STRIKING
+from lliptools.teach.shared.transport import HERE as SHARED
 from lliptools.teach.shared.words import call
 from lliptools.training.devices import as_device
 
 HERE = Path(__file__).parent
-SCRIPT = STRIKING + (HERE / "playground.js").read_text(encoding="utf-8")
+FILES = (SHARED / "striking.js", SHARED / "keep.js", HERE / "playground.js")
+SCRIPT = "".join(file.read_text(encoding="utf-8") for file in FILES)
 STYLE = (HERE / "playground.css").read_text(encoding="utf-8")
 MOST, PATIENCE = 1000, 5.0  # epochs of a run; seconds that a page may take to paint a frame
 
@@ -47,6 +48,7 @@ class Playground(anywidget.AnyWidget):
     device: Any = traitlets.Unicode().tag(sync=True)
     call: Any = traitlets.Unicode().tag(sync=True)
     trouble: Any = traitlets.Unicode().tag(sync=True)
+    home: Any = traitlets.Unicode().tag(sync=True)  # what stands in the cell: of keep.js
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Playground(anywidget.AnyWidget):
         for _ in range(epochs):
             self.run.epoch()
         super().__init__(point=point, device=self._device.type)
+        self.home = self.model_id
         self._settled()
         self.on_msg(self._answer)
         self.observe(lambda _: self._settled(), names="point")
