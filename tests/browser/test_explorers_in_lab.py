@@ -91,7 +91,7 @@ WALKS = {
         ),
     ),
     "norms": Walk(
-        "NormExplorer()",
+        "NormExplorer(ratio=0.9)",
         "iteration 5: power ≥ 0.97428",
         "iteration",
         "iteration={:g},".format,
@@ -307,7 +307,7 @@ def test_a_misclassified_point_and_back(explorer, lab, artefacts):
 
 
 @only("margins")
-def test_a_click_on_the_map_moves_the_point(explorer, lab):
+def test_a_hand_on_the_map_moves_the_point(explorer, lab):
     explorer.press_button("reset")
     explorer.wait("point (0.08, 0.2)")
     explorer.wait("true distance")  # the whole picture: a click on one that is being replaced is lost
@@ -318,6 +318,15 @@ def test_a_click_on_the_map_moves_the_point(explorer, lab):
     assert 0.8 < x0 < 1.8
     assert 0.8 < x1 < 1.6
     assert (explorer.readout("x0"), explorer.readout("x1")) == (f"{x0:.2f}", f"{x1:.2f}")
+    mouse, middle = explorer.page.mouse, (plot["x"] + plot["width"] / 2, plot["y"] + plot["height"] / 2)
+    mouse.move(*middle)
+    mouse.down()
+    mouse.move(middle[0] - 60, middle[1] + 40, steps=12)
+    mouse.up()
+    expect(explorer.summary).not_to_contain_text(f"point ({x0:g}, {x1:g})")
+    explorer.wait_still()
+    scale = float(plot["width"]) / (2.22 + 1.32)
+    assert float(explorer.readout("x0")) == pytest.approx((2.22 - 1.32) / 2 - 60 / scale, abs=0.05)
     assert lab.complaints_of(explorer.page) == []
 
 

@@ -30,6 +30,7 @@ function recolored(given) {
   return Object.fromEntries(Object.entries(given).map(([name, inner]) => [name, recolored(inner)]));
 }
 
+const narrowly = matchMedia("(pointer: coarse)");  // a finger scrolls the page, and zooms nothing
 const made = (kind, name, parent) => {
   const element = document.createElement(kind);
   element.className = name;
@@ -38,9 +39,9 @@ const made = (kind, name, parent) => {
 };
 
 export class Board {
-  // clicked(trace, x, y): called for a click on a point of a trace.
-  constructor(parent, Plotly, config, clicked = () => {}) {
-    Object.assign(this, { Plotly, config, clicked, panels: [], figure: null });
+  // movable: traces on whose panels a hand moves something; moved(trace, x, y): called with where it is.
+  constructor(parent, Plotly, config, movable = [], moved = () => {}) {
+    Object.assign(this, { Plotly, config, movable, moved, panels: [], figure: null });
     this.element = made("div", "ll-board", parent);
     this.words = made("div", "ll-words", this.element);
     this.words.setAttribute("role", "status");
@@ -171,12 +172,29 @@ export class Board {
       box.style.width = narrow ? `${100 * share}%` : `${size.width}px`;
       if (dark) title.innerHTML = recolored(title.innerHTML);
       this.Plotly.react(plot, dark ? recolored(data) : data, dark ? recolored(shown) : shown, this.config);
-      if (!plot.answers) {
-        plot.answers = true;
-        plot.on("plotly_click", ({ points: [{ curveNumber, x, y }] }) => this.clicked(traces()[curveNumber], x, y));
-      }
+      const moved = traces().find((k) => this.movable.includes(k));
+      if (moved !== undefined && !plot.answers) this.#drag(plot, key, moved);
     }
     this.element.dispatchEvent(new Event("drawn"));
+  }
+
+  // A hand that is pressed on a panel, and moves there, says where it is.
+  #drag(plot, key, trace) {
+    plot.answers = true;
+    const tell = (event) => {
+      const area = plot.querySelector(".nsewdrag").getBoundingClientRect(), { layout } = this.figure;
+      const at = (letter, part) => {
+        const [low, high] = layout[`${letter}axis${key}`].range;
+        return low + Math.min(1, Math.max(0, part)) * (high - low);
+      };
+      this.moved(trace, at("x", (event.clientX - area.left) / area.width), at("y", (area.bottom - event.clientY) / area.height));
+    };
+    plot.addEventListener("pointerdown", (event) => {
+      if (!event.target.classList.contains("nsewdrag")) return;
+      tell(event);
+      addEventListener("pointermove", tell);
+      addEventListener("pointerup", () => removeEventListener("pointermove", tell), { once: true });
+    });
   }
 
   #trace(trace) {
@@ -192,8 +210,9 @@ export class Board {
       return { ...rest, anchor: other, ...(scaleanchor ? { scaleanchor: other } : {}) };
     };
     const annotations = (layout.annotations ?? []).filter((text) => text.name !== "title" && this.#home(text) === key);
+    const moves = this.movable.some((k) => (this.figure.data[k].xaxis ?? "x").slice(1) === key);
     return {
-      ...Object.fromEntries(kept), ...size, margin, showlegend: false, xaxis: axis("x", "y"), yaxis: axis("y", "x"),
+      ...Object.fromEntries(kept), dragmode: moves || narrowly.matches ? false : "zoom", ...size, margin, showlegend: false, xaxis: axis("x", "y"), yaxis: axis("y", "x"),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       annotations: annotations.map((text) => placed(text, across, up)),
     };

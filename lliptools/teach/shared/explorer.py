@@ -8,16 +8,18 @@ from threading import RLock
 from typing import Any, Self
 
 import ipywidgets
+import traitlets
 from plotly.graph_objects import Figure
 
 from lliptools.teach.shared.button import Button, Order
-from lliptools.teach.shared.controls import moves, positions, state
+from lliptools.teach.shared.controls import key, moves, positions, state
 from lliptools.teach.shared.transport import Screen, plotly_js
 from lliptools.teach.shared.words import call
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
 ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "center", "width": "100%", "overflow": "hidden"}
+Look = Mapping[str, Any] | None  # ipywidgets' layout of the whole
 State = Mapping[str, Any]  # where the controls stand, by name
 Shown = tuple[Any, Callable[[], Figure], tuple[str, ...]]  # a view, what draws it, and the same in words
 
@@ -37,6 +39,7 @@ class Explorer(ipywidgets.VBox):
     * rows: the controls by name, the one that tells the story first; they become attributes, and one that cannot
       move is not shown
     * source: how what is explored is called in code; `usual` as a rule, empty where it is nothing but the controls
+    * layout: of the whole, by default as wide as its cell
     * fixed: keywords of the call that no control moves, None to leave one out
 
     In a script all is drawn at once. JupyterLab lets a busy kernel answer controls in a second thread: one of the two
@@ -44,6 +47,8 @@ class Explorer(ipywidgets.VBox):
     values that were read once.
     """
 
+    # Where the controls stand, by name: a value, or the number of an option. Set, it moves them.
+    at: Any = traitlets.Dict().tag(sync=True)
     usual = "net, x, y"
     keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
     slow = False
@@ -55,7 +60,9 @@ class Explorer(ipywidgets.VBox):
         plotly_js()
         return super().__new__(cls, *arguments, **keywords)
 
-    def __init__(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str, **fixed: object) -> None:
+    def __init__(
+        self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str, *, layout: Look = None, **fixed: object
+    ) -> None:
         self.controls = {name: control for row in rows for name, control in row.items()}
         for name, control in self.controls.items():
             setattr(self, name, control)
@@ -79,10 +86,26 @@ class Explorer(ipywidgets.VBox):
         story.layout.flex = "1 1 auto"
         lines_of_controls = [[story, self.reset], [*others, *self._buttons()]]
         boxes = [ipywidgets.Box(line, layout=ROW) for line in lines_of_controls if line]
-        super().__init__([*boxes, self.screen, self.call], layout={"width": "100%", "overflow": "hidden"})
+        super().__init__(
+            [*boxes, self.screen, self.call], layout={"width": "100%", "overflow": "hidden", **(layout or {})}
+        )
         self.add_class("ll-explorer")
+        self.at = self._standing
         self.screen.home = self.model_id
         self._rest(QUIET if self.framed else DELAY)
+
+    @property
+    def _standing(self) -> dict[str, Any]:
+        return {name: getattr(control, key(control)) for name, control in self.controls.items()}
+
+    @traitlets.observe("at")
+    def _go(self, change: Any) -> None:
+        """Move the controls to where they are said to stand."""
+        apart = {name: place for name, place in change.new.items() if self._standing[name] != place}
+        if apart:
+            with self.held():
+                for name, place in apart.items():
+                    setattr(self.controls[name], key(self.controls[name]), place)
 
     def __repr__(self) -> str:
         return self.reproduce()
@@ -223,6 +246,7 @@ class Explorer(ipywidgets.VBox):
                 self._moved = True
                 return
             self._cancel()
+            self.at = self._standing
             if self.screen.ready:  # the browser shows it already
                 self._behind = True
                 self.screen.lines = self._summary()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import check_start, nice, slider
-from lliptools.teach.shared.explorer import Explorer, State
+from lliptools.teach.shared.explorer import Explorer, Look, State
 
 
 class RadiusExplorer(Explorer):
@@ -16,8 +16,8 @@ class RadiusExplorer(Explorer):
 
     keywords = ("network", "index", "eps", "theta_scale", "method", "net", "eps_max", "first")
 
-    def __init__(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str) -> None:
-        super().__init__(rows, source, eps_max=self._eps_max)
+    def __init__(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str, layout: Look = None) -> None:
+        super().__init__(rows, source, layout=layout, eps_max=self._eps_max)
 
     def _take(self, net: nn.Sequential | Mapping[str, nn.Sequential], x: Tensor, y: Tensor) -> None:
         """Check a network, or several by name, and the points, before anything is drawn. Raises InvalidInput."""

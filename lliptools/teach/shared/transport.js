@@ -53,6 +53,7 @@ export function changes({ properties }, from, to) {
   return moved.map(({ trace, path, values, picks }) => [trace, path, values[picks[to]]]);
 }
 
+const PATIENCE = 300;  // milliseconds
 const LEAP = 0.05, STOPS = 6, PAUSE = 25;  // of all pictures; pictures of a leap; milliseconds at each
 
 // Goes from picture to picture: to one that is near at once, on a leap by some in between, so that what shrinks is seen
@@ -134,6 +135,7 @@ export const screen = () => {
     }
 
     model.on("msg:custom", (_, [moved]) => {
+      answered(model);
       const told = read(bytes(moved));
       at = told.at;
       draw(changes(told, null, 0), told.lines);
@@ -146,7 +148,7 @@ export const screen = () => {
 
   async function render({ model, el }) {
     Plotly ??= await plotly(await found(model, model.get("carrier")));
-    const board = new Board(el, Plotly, config, (...clicked) => model.send({ clicked }));
+    const board = new Board(el, Plotly, config, model.get("movable"), (...moved) => tell(model, moved));
     boards.add(board);
     const forget = keep(model, board.element);
     show(board, null);
@@ -155,6 +157,22 @@ export const screen = () => {
       boards.delete(board);
       board.remove();
     };
+  }
+
+  // Where a hand is: the next is said when the kernel has drawn the last, or has nothing to draw.
+  let next = null, waiting = 0;
+  function tell(model, moved) {
+    next = moved;
+    if (waiting) return;
+    waiting = setTimeout(answered, PATIENCE, model);
+    model.send({ moved: next });
+    next = null;
+  }
+
+  function answered(model) {
+    clearTimeout(waiting);
+    waiting = 0;
+    if (next) tell(model, next);
   }
 
   return { initialize, render };

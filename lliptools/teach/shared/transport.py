@@ -79,6 +79,7 @@ class Screen(anywidget.AnyWidget):
     carrier: Any = traitlets.Any().tag(sync=True, **ipywidgets.widget_serialization)
     controls: Any = traitlets.List().tag(sync=True, **ipywidgets.widget_serialization)
     framed: Any = traitlets.Int(-1).tag(sync=True)
+    movable: Any = traitlets.List().tag(sync=True)  # traces on whose panels a hand moves something
     home: Any = traitlets.Unicode().tag(sync=True)  # the model of the explorer
     # Read when a page asks for the whole state, and never set: changes go as messages.
     whole: Any = traitlets.Any().tag(sync=True, to_json=lambda _, screen: screen._whole())
@@ -101,7 +102,7 @@ class Screen(anywidget.AnyWidget):
         self._coming: Iterator[tuple[go.Figure, Sequence[str]]] | None = None
         self._pictures: list[Parts] = []
         self._texts: list[Sequence[str]] = []
-        self._clicks: dict[int, Callable[[Any, Any], None]] = {}
+        self._moves: dict[int, Callable[[Any, Any], None]] = {}
         super().__init__(carrier=plotly_js(), controls=list(controls))
         if framed:
             self.follow(framed)
@@ -126,9 +127,10 @@ class Screen(anywidget.AnyWidget):
         self._pending = []
         self._tell(moved)
 
-    def on_click(self, trace: int, call: Callable[[Any, Any], None]) -> None:
-        """Call with the coordinates of a click on a point of the trace."""
-        self._clicks[trace] = call
+    def on_move(self, trace: int, call: Callable[[Any, Any], None]) -> None:
+        """Call with the coordinates where a hand is pressed, or moves, on the panel of the trace."""
+        self._moves[trace] = call
+        self.movable = list(self._moves)
 
     def make(self, coming: Iterator[tuple[go.Figure, Sequence[str]]]) -> None:
         """Make one more picture of the present view, or send them when all are made.
@@ -165,11 +167,11 @@ class Screen(anywidget.AnyWidget):
         self.send({}, [self._packed(places)])
 
     def _answer(self, _: object, said: dict[str, Any], __: object) -> None:
-        """A page has missed a message, or a point has been clicked."""
+        """A page has missed a message, or a hand moves in a panel."""
         if "missed" in said:
             self._tell(list(self._shown))
-        elif call := self._clicks.get(said["clicked"][0]):
-            call(*said["clicked"][1:])
+        elif call := self._moves.get(said["moved"][0]):
+            call(*said["moved"][1:])
 
 
 def _stand(controls: Sequence[Any]) -> list[Any]:

@@ -174,11 +174,11 @@ def test_controls_change_figure_and_text(explorer):
 
 
 def test_a_click_moves_the_point(explorer):
-    said.say(explorer.screen, {"method": "custom", "content": {"clicked": [0, 0.4212, 0.9871]}}, second=0)
-    said.say(explorer.screen, {"method": "custom", "content": {"clicked": [3, 1.0, 1.0]}}, second=1)  # not the map
+    said.say(explorer.screen, {"method": "custom", "content": {"moved": [0, 0.4212, 0.9871]}}, second=0)
+    said.say(explorer.screen, {"method": "custom", "content": {"moved": [3, 1.0, 1.0]}}, second=1)  # not the map
     assert (explorer.x0.value, explorer.x1.value) == (pytest.approx(0.42), pytest.approx(0.98, abs=0.011))
     assert "point (0.42, " in explorer.summary
-    said.say(explorer.screen, {"method": "custom", "content": {"clicked": [0, 99.0, -99.0]}}, second=2)
+    said.say(explorer.screen, {"method": "custom", "content": {"moved": [0, 99.0, -99.0]}}, second=2)
     assert (explorer.x0.value, explorer.x1.value) == (explorer.x0.max, explorer.x1.min)
 
 
@@ -255,7 +255,7 @@ def test_bad_input_is_refused():
     for L in (0.0, -1.0, nan, inf):
         with pytest.raises(ll.InvalidInput, match="L from"):
             MarginExplorer(net, x, y, L=L)
-    with pytest.raises(ll.InvalidInput, match="L as a number or one of global, local, exact"):
+    with pytest.raises(ll.InvalidInput, match="L as a number or one of global, local, centred, exact"):
         MarginExplorer(net, x, y, L="lokal")
     with pytest.raises(ll.InvalidInput, match="point, x0"):
         MarginExplorer(net, x, y, point=(99.0, 0.0))

@@ -10,7 +10,7 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.accuracy.figure import accuracy
 from lliptools.teach.explorers.accuracy.view import AccuracyView, broken_at, certified_radii, pictures
 from lliptools.teach.shared.controls import choice
-from lliptools.teach.shared.explorer import Shown, State
+from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
 STEPS = 50
@@ -28,6 +28,7 @@ class AccuracyExplorer(RadiusExplorer):
     * eps, method, net: where the controls start
     * eps_max: end of the radius slider, in units of x
     * source: how nets, x and y are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Attacked is projected gradient descent at six radii, then a search on the line to what it found.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
@@ -46,6 +47,7 @@ class AccuracyExplorer(RadiusExplorer):
         net: str | None = None,
         eps_max: float | None = None,
         source: str = "nets, x, y",
+        layout: Look = None,
     ) -> None:
         if not isinstance(nets, Mapping) or not nets or not all(isinstance(each, nn.Module) for each in nets.values()):
             got = f"{list(nets)}" if isinstance(nets, Mapping) else type(nets).__name__
@@ -60,7 +62,7 @@ class AccuracyExplorer(RadiusExplorer):
         picked = choice("network", shown, names, names[0] if net is None else net, "net as")
         by = choice("certified by", "which bound certifies", METHODS, method, "method as")
         ball = self._ball(eps, eps_max, steps=STEPS, share=0.9, around="every point")
-        super().__init__([{"eps": ball}, {"net": picked, "method": by}], source)
+        super().__init__([{"eps": ball}, {"net": picked, "method": by}], source, layout=layout)
 
     def _next_part(self) -> Callable[[], None] | None:
         """First what the wall shows, then the attacks, then all the curves."""

@@ -13,7 +13,7 @@ from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, th
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, layer_slider, point_slider
 from lliptools.teach.shared.efforts import Effort
-from lliptools.teach.shared.explorer import Shown, State
+from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import hidden
 
@@ -34,6 +34,7 @@ class ClipExplorer(RadiusExplorer):
     * eps_max: end of the radius slider, in units of x
     * first: of a network with more than three hidden layers, the first that is shown
     * source: how net, x and y are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     The intervals follow at once; the curve over all thresholds and the family, part by part, when the controls rest.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
@@ -52,6 +53,7 @@ class ClipExplorer(RadiusExplorer):
         eps_max: float | None = None,
         first: int = 1,
         source: str = "net, x, y",
+        layout: Look = None,
     ) -> None:
         if isinstance(net, Mapping) and not (net and all(isinstance(name, str) for name in net)):
             wanted, cause = "networks by name", "an empty dictionary, or one by numbers"
@@ -74,7 +76,7 @@ class ClipExplorer(RadiusExplorer):
         self._members: dict[tuple[str, float, float], Member] = {}
         ball, point = self._ball(eps, eps_max, steps=STEPS, start=1 / 5), point_slider(index, len(x))
         rows = [{"theta_scale": times, "eps": ball, "network": named, "point": point, "first": layer}]
-        super().__init__(rows, source)
+        super().__init__(rows, source, layout=layout)
 
     def _where(self, at: State) -> tuple[str, int, float, float]:
         return at["network"], at["point"], self._radius(at), at["theta_scale"]

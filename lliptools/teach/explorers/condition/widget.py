@@ -9,7 +9,7 @@ from torch import Tensor
 from lliptools.teach.explorers.condition.figure import condition
 from lliptools.teach.explorers.condition.view import ConditionView
 from lliptools.teach.shared.controls import check_start, choice, slider
-from lliptools.teach.shared.explorer import Explorer, Shown, State
+from lliptools.teach.shared.explorer import Explorer, Look, Shown, State
 
 MOST = 2.0  # log₂ q₂/q₁ goes so far to either side
 STEP = 0.05
@@ -31,6 +31,7 @@ class ConditionExplorer(Explorer):
     * columns: i and j, the two that the plane shows
     * matrix: the name of the one that is chosen first
     * source: how W is called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Raises InvalidInput for a matrix and for starts that do not fit.
     """
@@ -47,6 +48,7 @@ class ConditionExplorer(Explorer):
         columns: tuple[int, int] = (0, 1),
         matrix: str | None = None,
         source: str = "W",
+        layout: Look = None,
     ) -> None:
         self._columns, self._matrices = columns, MATRICES if W is None else {source: W}
         names = list(self._matrices)
@@ -60,7 +62,7 @@ class ConditionExplorer(Explorer):
         power = slider(f"log₂ q{j}/q{i}", ratio, *span)
         chosen = choice("matrix", "which matrix W is scaled", names, names[0] if matrix is None else matrix)
         away = None if columns == (0, 1) else columns
-        super().__init__([{"log_q": power, "matrix": chosen}], "" if W is None else source, columns=away)
+        super().__init__([{"log_q": power, "matrix": chosen}], "" if W is None else source, columns=away, layout=layout)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         view = self._view(at["matrix"], at["log_q"])

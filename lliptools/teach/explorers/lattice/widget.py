@@ -10,7 +10,7 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.lattice.figure import lattice
 from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView
 from lliptools.teach.shared.controls import point_slider
-from lliptools.teach.shared.explorer import Shown, State
+from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
 
 STEPS = 20
@@ -29,6 +29,7 @@ class LatticeExplorer(RadiusExplorer):
     * bounds: more bounds by name, functions (net, x, eps) -> Bound, to be placed among the others; one that calls
       itself an upper bound and lies below a slope that was found is refuted
     * source: how net, x and y are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Raises InvalidInput for points, labels and starting values that do not fit.
     """
@@ -44,6 +45,7 @@ class LatticeExplorer(RadiusExplorer):
         eps_max: float | None = None,
         bounds: Mapping[str, Callable[..., Any]] | None = None,
         source: str = "net, x, y",
+        layout: Look = None,
     ) -> None:
         self._take(net, x, y)
         if taken := sorted(set(bounds or {}) & set(RUNGS)):
@@ -53,7 +55,9 @@ class LatticeExplorer(RadiusExplorer):
         self._rows: dict[int, dict[str, LatticeRow]] = {}
         self._costs: dict[str, float] = {}
         point = point_slider(index, len(x))
-        super().__init__([{"eps": self._ball(eps, eps_max, steps=STEPS, times=2.5), "point": point}], source)
+        super().__init__(
+            [{"eps": self._ball(eps, eps_max, steps=STEPS, times=2.5), "point": point}], source, layout=layout
+        )
 
     def _known(self, index: int) -> dict[str, LatticeRow]:
         """The rows of a point that have all their values by now."""

@@ -136,11 +136,12 @@ class MarginView:
         by = f"an assumed L = {self.reach.constant:.4g}" if assumed else f"the {name} L ≤ {constant}"
         far = f"within {self.reach.radius:.4g} by {by}"
         truth = f"; the truth is {self.distance:.4g}" if math.isfinite(self.distance) else ""
+        loses = "ties" if self.predicted == self.label else f"loses to class {self.predicted}"
         return {
             "certified": f"Class {self.label} is certain within {radius} by {by}{truth}.",
             "not certified": f"Nothing proves class {self.label} {far}{truth}.",
             "refuted": f"Another class lies {far}{truth}: refuted.",
-            "misclassified": f"Class {self.label} does not win here, but class {self.predicted}: nothing to certify.",
+            "misclassified": f"Class {self.label} {loses} here: nothing to certify.",
         }[self.status]
 
 

@@ -11,7 +11,7 @@ from lliptools.teach.explorers.margins.figure import margins
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, is_exact, predicted
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, log_slider, nice, point_slider, refuse, slider
-from lliptools.teach.shared.explorer import Explorer, Shown, State
+from lliptools.teach.shared.explorer import Explorer, Look, Shown, State
 from lliptools.teach.shared.plane import Plane
 
 PREDICTED = "predicted"
@@ -26,9 +26,10 @@ class MarginExplorer(Explorer):
     * index: which point is picked
     * L: the Lipschitz constant that margins are divided by, "global", "local", "centred" (of the centre and any point)
       or, for small networks with two inputs, "exact"; or a number, which is assumed and proves nothing by itself
-    * point: where it starts on the map of a network with two inputs; it moves by two sliders or a click
+    * point: where it starts on the map of a network with two inputs; it moves by two sliders or by hand
     * label: the class that is looked at there, or "predicted"
     * source: how net, x and y are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Raises InvalidInput for points, labels and starting values that do not fit.
     """
@@ -47,6 +48,7 @@ class MarginExplorer(Explorer):
         point: tuple[float, float] | None = None,
         label: int | str | None = None,
         source: str = "net, x, y",
+        layout: Look = None,
     ) -> None:
         whole = efforts.Everywhere(net, x).plain  # before anything is drawn
         self._net, self._x, self._y, self._index = net, x.detach(), efforts.labels(whole, x, y), index
@@ -61,10 +63,11 @@ class MarginExplorer(Explorer):
             places = [{"point": number}]
             where = "with a network that has more than two inputs"
             refuse(where, "a start on a map", "pick a point by index", point=point, label=label)
-        super().__init__([constants, *places], source)
+        super().__init__([constants, *places], source, layout=layout)
         # Whoever moves L by hand means that L.
         constants["L"].observe(lambda _: self._assume(), names="value")
-        self.screen.on_click(0, self._move)
+        if self._flat:
+            self.screen.on_move(0, self._move)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         place, label, constant = self._where(at)
@@ -130,7 +133,7 @@ class MarginExplorer(Explorer):
             self.controls["bound"].value = ASSUMED
 
     def _move(self, across: float, up: float) -> None:
-        """Move the point to where the map was clicked."""
+        """Move the point to where a hand is on the map."""
         with self.held():
             for name, value in (("x0", across), ("x1", up)) if self._flat else ():
                 control = self.controls[name]

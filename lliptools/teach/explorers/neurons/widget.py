@@ -11,7 +11,7 @@ from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import layer_slider, log_slider, point_slider
 from lliptools.teach.shared.efforts import Effort
-from lliptools.teach.shared.explorer import Shown, State
+from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.radius import RadiusExplorer
 from lliptools.teach.shared.units import AT_ONCE, layers
@@ -30,6 +30,7 @@ class NeuronExplorer(RadiusExplorer):
     * eps_max: end of the radius slider, in units of x
     * first: of a network of more than four linear maps, the first of those that are shown
     * source: how net, x and y are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Another point or threshold is drawn at the present radius first, and over all radii when the controls are at rest.
     Raises InvalidInput for points, labels and starting values that do not fit.
@@ -49,6 +50,7 @@ class NeuronExplorer(RadiusExplorer):
         eps_max: float | None = None,
         first: int = 1,
         source: str = "net, x, y",
+        layout: Look = None,
     ) -> None:
         self._take(net, x, y)
         self._views, self._everywhere, self._planes = (
@@ -62,7 +64,9 @@ class NeuronExplorer(RadiusExplorer):
         theta = log_slider("θ times", scaled, -turn, turn, 0.25, theta_scale, argument="theta_scale")
         layer = layer_slider(first, len(list(layers(whole.blocks))), AT_ONCE, "four layers")
         ball, point = self._ball(eps, eps_max, steps=self._effort.steps, times=2.5), point_slider(index, len(x))
-        super().__init__([{"eps": ball}, {"point": point, "theta_scale": theta}, {"first": layer}], source)
+        super().__init__(
+            [{"eps": ball}, {"point": point, "theta_scale": theta}, {"first": layer}], source, layout=layout
+        )
 
     @property
     def slow(self) -> bool:  # type: ignore[override]

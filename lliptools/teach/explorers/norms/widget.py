@@ -10,7 +10,7 @@ from torch import Tensor
 from lliptools.teach.explorers.norms.figure import norms
 from lliptools.teach.explorers.norms.view import NormView, check_matrix, stretching
 from lliptools.teach.shared.controls import refuse, slider
-from lliptools.teach.shared.explorer import Explorer, Shown, State
+from lliptools.teach.shared.explorer import Explorer, Look, Shown, State
 
 STEPS, STARTS = 40, 8
 OTHER = ("a start of the other kind of explorer", "leave it out")
@@ -25,6 +25,7 @@ class NormExplorer(Explorer):
     * iteration: where that slider starts
     * seed: of the random starts
     * source: how matrix is called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Raises InvalidInput for anything but a matrix of finite numbers, and for starts that do not fit.
     """
@@ -42,6 +43,7 @@ class NormExplorer(Explorer):
         iteration: int = 5,
         seed: int = 0,
         source: str = "W",
+        layout: Look = None,
     ) -> None:
         self._matrix, self._seed = None if matrix is None else check_matrix(matrix), seed
         self._view = lru_cache(maxsize=64)(self._compute)
@@ -52,12 +54,12 @@ class NormExplorer(Explorer):
             second = slider("σ₂/σ", "second singular value over the first", 0.0, 1.0, 0.01, ratio, argument="ratio")
             turned = "of the start, from the direction that is stretched most"
             turn = slider("angle in degrees", turned, 0, 90, 1, angle, argument="angle")
-            super().__init__([{"iteration": step, "ratio": second, "angle": turn}], "", seed=seed)
+            super().__init__([{"iteration": step, "ratio": second, "angle": turn}], "", seed=seed, layout=layout)
         else:
             refuse("with a matrix", *OTHER, ratio=ratio, angle=angle)
             tooltip = "which of the random start vectors is followed"
             number = slider("start nr", tooltip, 0, STARTS - 1, 1, start or 0, argument="start")
-            super().__init__([{"iteration": step, "start": number}], source, seed=seed)
+            super().__init__([{"iteration": step, "start": number}], source, seed=seed, layout=layout)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         view, where = self._view(at.get("ratio"), at.get("angle")), (at.get("start", 0), at["iteration"])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from lliptools.teach.explorers.products.figure import products
 from lliptools.teach.explorers.products.view import ProductView, check_points, ones
 from lliptools.teach.shared.controls import check_start, slider
-from lliptools.teach.shared.explorer import Explorer, Shown, State
+from lliptools.teach.shared.explorer import Explorer, Look, Shown, State
 
 
 class ProductExplorer(Explorer):
@@ -18,6 +18,7 @@ class ProductExplorer(Explorer):
     * eps: radius of the ball around it, in the units of x
     * depth: where the slider starts; left out, at the whole network; all depths are computed once
     * source: how net and x are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     Raises InvalidInput for points and starting values that do not fit.
     """
@@ -34,6 +35,7 @@ class ProductExplorer(Explorer):
         eps: float = 1.0,
         depth: int | None = None,
         source: str | None = None,
+        layout: Look = None,
     ) -> None:
         self.usual = "net" if x is None else "net, x"
         x = ones(net) if x is None else x
@@ -43,7 +45,7 @@ class ProductExplorer(Explorer):
         self._found = ProductView(net, x[index], eps)
         last, tooltip = self._found.depths, "how many steps of the network, each one layer of weights, are counted"
         row = {"depth": slider("depth", tooltip, 0, last, 1, last if depth is None else depth)}
-        super().__init__([row], self.usual if source is None else source, index=index, eps=float(eps))
+        super().__init__([row], self.usual if source is None else source, index=index, eps=float(eps), layout=layout)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         view, depth = self._found, at["depth"]

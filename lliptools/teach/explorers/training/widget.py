@@ -13,7 +13,7 @@ from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.explorers.training.view import Run, reached
 from lliptools.teach.shared.controls import choice, slider
-from lliptools.teach.shared.explorer import Explorer, Shown, State, running_loop
+from lliptools.teach.shared.explorer import Explorer, Look, Shown, State, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
 from lliptools.training import recipe as named
 from lliptools.training.devices import as_device
@@ -31,6 +31,7 @@ class TrainingExplorer(Explorer):
     * seed: of weights, order and augmentation
     * device: where to train; "auto" is CUDA where there is one, else the CPU
     * source: how recipe and data are called in the call that opens the same view again
+    * layout: of the widget, as {"width": "600px"}
 
     history and net are those of the last run. In a notebook the run goes on beside the kernel, which stays free for
     other cells; elsewhere start() returns when it has ended.
@@ -49,6 +50,7 @@ class TrainingExplorer(Explorer):
         seed: int = 0,
         device: str = "auto",
         source: str = "recipe, data",
+        layout: Look = None,
     ) -> None:
         own = recipe if isinstance(recipe, Recipe) else named(str(recipe))
         if data is not None and not isinstance(data, Split):
@@ -70,7 +72,7 @@ class TrainingExplorer(Explorer):
         passes = slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, start)
         seeds = slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed)
         rows, asked = [{"epochs": passes, "recipe": picked, "seed": seeds}], None if device == "auto" else device
-        super().__init__(rows, source if single else "", device=asked)
+        super().__init__(rows, source if single else "", device=asked, layout=layout)
 
     def _buttons(self) -> list[ipywidgets.Widget]:
         width = {"width": "80px", "flex": "0 0 auto"}
