@@ -106,8 +106,7 @@ def exact_bound(
 @torch.no_grad()
 def _centred(exact: ExactBound, search: Search, found: list[list[Cell]]) -> ExactBound:
     """The same of secants from the centre."""
-    start = Center(search.center, torch.zeros_like(search.center))
-    outputs = at_center(search.blocks, start)[-1]
+    outputs = at_center(search.blocks, Center.exact(search.center))[-1]
     value, doubt = (part.flatten(1).cpu().numpy() for part in (outputs.value, outputs.doubt))
     each = [
         [secants(cell.affine, here, error, eps) for cell in one]

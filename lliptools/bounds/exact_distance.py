@@ -33,10 +33,7 @@ def adversarial_distance(
     center, radius = search.center, search.radius
     if center.shape[1] != 2:
         raise InvalidInput(
-            expected="points with two features",
-            got=f"{center.shape[1]}",
-            cause="a network whose inputs are not points of the plane",
-            next_step="attack with lliptools.attacks.pgd, whose distances are not exact",
+            "points with two features", f"{center.shape[1]}", "an input outside the plane", "attack with attacks.pgd"
         )
     y = check_labels(y, len(center), len(search.layers[-1].bias), center.device)
     steps: list[Point] = []

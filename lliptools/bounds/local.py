@@ -78,7 +78,7 @@ def passed(
     norm = getattr(norm, "begin", lambda blocks: norm)(blocks)
     inside = replace(norm, rough=True) if isinstance(norm, UpperNorm) else norm
     start = Place(
-        center=Center(center, torch.zeros_like(center)),
+        center=Center.exact(center),
         known=domain.start(center, eps),
         columns=torch.ones_like(center),
         radius=eps,

@@ -67,7 +67,7 @@ def _agree(net: nn.Module, blocks: tuple[Block, ...], points: Tensor, dtype: tor
     """
     flat = points.flatten(1)
     with outward_rounding():
-        found = at_center(blocks, Center(flat, torch.zeros_like(flat)))[-1]
+        found = at_center(blocks, Center.exact(flat))[-1]
     wanted = _called(net, points, dtype).flatten(1).double()
     if wanted.shape != found.value.shape:
         return False

@@ -48,10 +48,7 @@ def sampled_bound(
     """
     if not (isinstance(samples, int) and isinstance(steps, int) and samples >= 1 and steps >= 0):
         raise InvalidInput(
-            expected="at least one sample, and no negative number of steps",
-            got=f"samples={samples}, steps={steps}",
-            cause="a search that looks at no point",
-            next_step="leave them at their defaults",
+            "at least one sample, steps >= 0", f"{samples} and {steps}", "a search of no point", "leave the defaults"
         )
     center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
     radius = check_finite_eps(eps, center)
@@ -95,7 +92,7 @@ def _steepest(blocks: Blocks, center: Tensor, radius: Tensor, samples: int, step
 def _secants(blocks: Blocks, center: Tensor, radius: Tensor, points: Tensor) -> Tensor:
     """‖f(x') − f(x)‖ / ‖x' − x‖ from below: points (batch, count, features) -> (batch, count); 0 outside the ball."""
     ends = torch.cat([center[:, None], points], dim=1)
-    outputs = at_center(blocks, Center(ends.flatten(0, 1), torch.zeros_like(ends.flatten(0, 1))))[-1]
+    outputs = at_center(blocks, Center.exact(ends.flatten(0, 1)))[-1]
     value, doubt = (part.flatten(1).view(*ends.shape[:2], -1) for part in (outputs.value, outputs.doubt))
     rise = length(value[:, 1:] - value[:, :1], dim=2) * (1 - 1e-12 - 4 * gamma(value.shape[2], value))
     rise = rise - length(doubt[:, 1:] + doubt[:, :1], dim=2)

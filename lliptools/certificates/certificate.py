@@ -81,16 +81,13 @@ def certify(
     """
     if not callable(bound):
         raise InvalidInput(
-            expected="bound as a function (net, x, eps) -> Bound",
-            got=type(bound).__name__,
-            cause="a name, or a Bound that was computed already",
-            next_step="pass lliptools.local_bound itself",
+            "bound as a function", type(bound).__name__, "a name, or a Bound", "pass lliptools.local_bound itself"
         )
     center = check_input(net, x)
     radius = check_eps(eps, center)
     with torch.no_grad(), outward_rounding(outward):
         blocks = read(net, x)
-        values = at_center(blocks, Center(center, torch.zeros_like(center)))
+        values = at_center(blocks, Center.exact(center))
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
         found = (with_centre(bound) if centred else bound)(net, x, eps)
         check_bound(found, radius, values[-1].value)

@@ -104,7 +104,7 @@ def _points(net: nn.Module, blocks: tuple[Block, ...], x: Tensor, y: Tensor, eps
     with torch.no_grad(), outward_rounding():
         found = local_bound(net, x, eps, norm=_raised)
         center = check_input(net, x)
-        values = at_center(blocks, Center(center, torch.zeros_like(center)))
+        values = at_center(blocks, Center.exact(center))
         margin, multiplier = _last_layer(found, center, values, y)
     others = torch.arange(margin.shape[1], device=y.device) != y[:, None]
     return [

@@ -25,7 +25,7 @@ from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
 from lliptools.certificates.backward import Stage, stages
 from lliptools.certificates.bends import Line, Lines
-from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
+from lliptools.certificates.margins import check_bound, largest_change, own_class, sure_margins
 from lliptools.domains import Ball, BlockBound, Interval, Start
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input
@@ -60,10 +60,9 @@ def linear_margins(
     with torch.no_grad(), outward_rounding():
         found = local_bound(net, x, radius, domain=domain, centred=True)
         check_bound(found, radius)
-        logits = at_center(read(net, x), Center(center, torch.zeros_like(center)))[-1]
+        logits = at_center(read(net, x), Center.exact(center))[-1]
         y = check_labels(y, len(x), logits.value.shape[1], center.device)
-        margin = margins(logits.value, y)
-        nothing, own = torch.full_like(margin, -torch.inf), own_class(margin, y)
+        nothing, own = torch.full_like(logits.value, -torch.inf), own_class(logits.value, y)
         return raised(nothing, ~own, found, center, logits, y, steps).masked_fill(own, 0.0)
 
 
@@ -75,8 +74,7 @@ def raised(
     worst: what is known of them. asked: (batch, classes) bool, of which margins more is wanted. found: an upper bound
     on the balls. center, logits: inputs, (batch, features), and outputs at the points.
     """
-    margin = margins(logits.value, y)
-    left = margin - inflated(margin_error(logits, margin, y), 8)
+    left = sure_margins(logits, y)
     fall = linear_falls(found, center, y, left.masked_fill(~asked, -torch.inf), steps)
     return torch.fmax(worst, torch.where(fall.isfinite(), left - inflated(fall), -torch.inf))
 
@@ -227,7 +225,7 @@ class _Way:
             if not ((below >= moves) & (above >= moves)).all():
                 sides = below, above
         blocks = tuple(block.mapped(itemgetter(which)) for block in found.blocks)
-        return cls(_steps(blocks, Center(center, torch.zeros_like(center)), moves)[0], eps, sides)
+        return cls(_steps(blocks, Center.exact(center), moves)[0], eps, sides)
 
     def lost(self, direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
         """How far direction·f can fall over the ball of a point: direction (pairs, outputs), pair (pairs,) -> (pairs,).

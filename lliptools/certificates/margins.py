@@ -6,9 +6,10 @@ from torch import Tensor
 from lliptools.bounds import Bound
 from lliptools.domains.center import Center
 from lliptools.errors import InvalidInput
-from lliptools.norms.rounding import enclosed, unit
+from lliptools.norms.rounding import enclosed, inflated, unit
 
 __all__ = ["check_bound", "largest_change", "margin_error", "margins", "own_class", "smallest_margin"]
+__all__ += ["sure_margins"]
 
 TINY = torch.finfo(torch.float64).tiny
 SAME = 1e-9  # relatively: how far outputs may differ that are added up in another order
@@ -64,6 +65,12 @@ def margin_error(logits: Center, margin: Tensor, y: Tensor) -> Tensor:
     own = own_class(margin, y)
     error = logits.doubt + logits.doubt.gather(1, y[:, None])
     return torch.zeros_like(margin) + enclosed(error + 4 * unit(margin) * margin.masked_fill(own, 0.0).abs())
+
+
+def sure_margins(logits: Center, y: Tensor) -> Tensor:
+    """What is left of the margins of logits at the centre after rounding, (batch, classes); inf for j = y."""
+    margin = margins(logits.value, y)
+    return margin - inflated(margin_error(logits, margin, y), 8)
 
 
 def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tensor) -> Tensor:

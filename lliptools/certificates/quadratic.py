@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import Bound
-from lliptools.certificates.margins import margin_error, margins
+from lliptools.certificates.margins import sure_margins
 from lliptools.certificates.products import Known, Layer
 from lliptools.certificates.semidefinite import Products, solve
 from lliptools.domains import BlockBound
@@ -49,8 +49,7 @@ def raised_by_products(worst: Tensor, asked: Tensor, found: Bound, center: Tenso
     worst, blocks = worst.clone(), found.blocks
     if blocks[-1].activation is not None or not all(map(_fits, blocks)):
         return worst
-    margin = margins(logits.value, y)
-    left = margin - inflated(margin_error(logits, margin, y), 8)
+    left = sure_margins(logits, y)
     hopeful = asked.any(dim=1) & (~asked | (left - worst <= HOPE * left)).all(dim=1)
     for sample in hopeful.nonzero()[:, 0]:
         one = sample[None]
@@ -83,7 +82,7 @@ class Sample:
         """Of the hidden blocks; None where nothing is to be gained, or it is not written for them, or too dear."""
         if not blocks or not all(map(_fits, blocks)):
             return None
-        here, layer, known = Center(center, torch.zeros_like(center)), None, Known(center)
+        here, layer, known = Center.exact(center), None, Known(center)
         for block in blocks:
             before, here = here.through(block)
             layer = Layer.first(block.linear, center, eps) if layer is None else layer.times(block.linear)

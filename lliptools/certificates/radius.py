@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from lliptools.bounds import global_bound, local_bound
 from lliptools.bounds.reading import read
 from lliptools.certificates.certificate import BoundFunction, certify
-from lliptools.certificates.margins import check_bound, margins, own_class
+from lliptools.certificates.margins import check_bound, margins, own_class, sure_margins
 from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_tolerance
-from lliptools.norms.rounding import outward_rounding, unit
+from lliptools.norms.rounding import outward_rounding
 
 __all__ = ["certified_radius", "narrowed"]
 
@@ -84,16 +84,16 @@ def _marched(net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction, whole: 
     fall, found = falls(bound, net, x, y, radii)
     check_bound(found, radii.flatten())
     center = check_input(net, x)
-    logits = at_center(read(net, x), Center(center, torch.zeros_like(center)))[-1]
-    own, margin = own_class(logits.value, y), margins(logits.value, y)
-    left = margin - (logits.doubt + logits.doubt.gather(1, y[:, None]) + 8 * unit(margin) * margin.abs())
+    logits = at_center(read(net, x), Center.exact(center))[-1]
+    left = sure_margins(logits, y)
     first = (fall < left[:, None]).to(torch.int64).cumprod(dim=1).sum(dim=1)  # shells that are crossed whole
     fall, radii = (torch.nn.functional.pad(part, pad) for part, pad in ((fall, (0, 0, 1, 0)), (radii, (1, 0))))
     inside, outside = (k.clamp_max(shells) for k in (first, first + 1))
     before, after = (fall.gather(1, k[:, None])[:, 0] for k in (inside, outside))
     start, end = (radii.gather(1, k) for k in (inside, outside))
     share = torch.where(after > before, (left - before) / (after - before), 1.0).clamp(0.0, 1.0)
-    spent = ((1 - SPENT) * (start + share * (end - start))).nan_to_num(nan=0.0).masked_fill(own, torch.inf).amin(dim=1)
+    spent = ((1 - SPENT) * (start + share * (end - start))).nan_to_num(nan=0.0)
+    spent = spent.masked_fill(own_class(left, y), torch.inf).amin(dim=1)
     return whole.index_put((index,), torch.maximum(whole[index], torch.minimum(spent, radii[:, -1])))
 
 

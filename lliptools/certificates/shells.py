@@ -22,10 +22,7 @@ def shell_radii(radius: Tensor, shells: int) -> Tensor:
     """The outer radii of so many shells of equal width, (batch, shells); the last is the radius itself."""
     if isinstance(shells, bool) or not isinstance(shells, int) or shells < 1:
         raise InvalidInput(
-            expected="shells as a whole number >= 1",
-            got=repr(shells)[:80],
-            cause="a width in the place of a count",
-            next_step="1 for the ball as a whole, 16 where the constant climbs steeply",
+            "shells as a whole number >= 1", repr(shells)[:80], "a width in place of a count", "1 is the whole ball"
         )
     inner = radius[:, None] * torch.arange(1, shells, dtype=radius.dtype, device=radius.device) / shells
     return torch.cat([torch.minimum(inner, radius[:, None]), radius[:, None]], dim=1)
@@ -41,10 +38,7 @@ def falls(bound: object, net: nn.Module, x: Tensor, y: Tensor, radii: Tensor) ->
     found: Bound = bound(net, x.repeat_interleave(shells, dim=0), radii.flatten())  # type: ignore[operator]
     if found.between != ANY_TWO:
         raise InvalidInput(
-            expected="a bound that holds between any two points",
-            got=f"one of {found.between}",
-            cause="centred constants, which say nothing of the way from one shell to the next",
-            next_step="pass the function itself, without centred=True",
+            "a bound between any two points", f"one of {found.between}", "centred=True in the bound", "pass it without"
         )
     pairs = found.pairwise(y.repeat_interleave(shells)).reshape(batch, shells, -1)
     pairs = pairs.nan_to_num(nan=torch.inf).flip(1).cummin(dim=1).values.flip(1)

@@ -107,7 +107,7 @@ def _could_hold(net: nn.Module, x: Tensor, y: Tensor, radius: Tensor, steps: int
     """
     center, blocks = check_input(net, x).float(), read_blocks(net, x.shape[1:], torch.float32)
     found = passed(blocks, center, radius.float(), Interval & Ball, LanczosNorm(steps), centred=centred)
-    values = at_center(blocks, Center(center, torch.zeros_like(center)))
+    values = at_center(blocks, Center.exact(center))
     margin, worst = worst_margins(found, values, y.to(center.device, torch.int64), radius.float())
     other = ~own_class(margin, y.to(center.device, torch.int64))
     return ((worst > -1e-3 * margin.abs()) | ~other).all(dim=1)

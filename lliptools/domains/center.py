@@ -20,6 +20,11 @@ class Center:
     value: Tensor
     doubt: Tensor
 
+    @classmethod
+    def exact(cls, value: Tensor) -> "Center":
+        """Values without an error."""
+        return cls(value, torch.zeros_like(value))
+
     def through(self, block: Block | BlockBound) -> tuple["Center", "Center"]:
         """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
         z = block.linear.apply(self.value)
