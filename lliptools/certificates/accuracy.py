@@ -128,7 +128,10 @@ def accuracy_by_bound(
     found = list(over(counts, ((inputs, labels, radius) for inputs, labels in each for radius in radii)))
     if not found:
         raise InvalidInput(
-            "points and a radius", "no points" if radii else "no radii", "a loader that was used up", "pass the loader"
+            expected="at least one point and one radius",
+            got="no points" if radii else "no radii",
+            cause="an empty selection, or a loader that was used up",
+            next_step="pass the loader itself, not its iterator",
         )
     totals = [[sum(same) for same in zip(*found[k :: len(radii)], strict=True)] for k in range(len(radii))]
     return {
