@@ -1,0 +1,153 @@
+"""Was it the bound or the loss, once more: centred slopes, EMMA, annealing and two shells, three seeds.
+
+    LLIPTOOLS_DATA=... python benchmarks/bound_or_loss.py              # every family that is not there, and the page
+    LLIPTOOLS_DATA=... python benchmarks/bound_or_loss.py digits-0.3   # one of them
+    python benchmarks/bound_or_loss.py --page                          # only the page, from what is there
+
+Every run appends one line to benchmarks/results/bound_or_loss.jsonl, and one that is there is not repeated. All kinds
+train the same plain ReLU network with the same steps and the loss at a low temperature; they differ in the bound, the
+loss and the radius that is trained for. "Equal time" gives a kind as many epochs as the processor time of the first one
+allows, by what a step of each costs.
+"""
+
+import itertools
+import json
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import table
+from torch import Tensor, nn
+
+import lliptools as ll
+from lliptools.training import EMMA, Annealed, Certified, Recipe, SharedNorm
+
+RESULTS = Path(__file__).parent / "results"
+LINES = RESULTS / "bound_or_loss.jsonl"
+TEMPERATURE = 0.25  # the margin loss
+SEEDS = (0, 1, 2)
+MEASURED = ("clean", "attacked", "local", "centred", "tightest")
+BOTH = ("digits-0.3",)  # also trained for equal epochs
+EPS = 0.3
+STEPS = 1  # of the norms, whose vectors go on from batch to batch; the first kind has those of its recipe
+# Of every kind: loss, bound, and the radius that is trained for over EPS, as it was best of a few on one seed.
+KINDS: dict[str, tuple[Any, str, float]] = {
+    "as before": (Certified, "global", 1.0),
+    "global": (Certified, "global", 1.2),
+    "local": (Certified, "local", 1.2),
+    "centred": (Certified, "centred", 1.5),
+    "EMMA": (EMMA, "centred", 1.5),
+    "annealed": (Annealed, "centred", 1.8),
+    "shells": (Certified, "shells", 1.2),
+}
+# Of every family: epochs of the first kind, the kinds, and how many points are certified.
+FAMILIES: dict[str, tuple[int, tuple[str, ...], int]] = {
+    "digits-0.3": (95, tuple(KINDS), 360),
+    "mnist-mlp-0.3": (32, ("as before", "centred", "global", "EMMA"), 10_000),
+    "mnist-small": (10, ("as before", "centred"), 250),
+}
+
+
+def of_kind(family: str, kind: str, epochs: int) -> Recipe:
+    """The recipe of a kind."""
+    own = ll.training.recipe(f"{family}-global")
+    loss, bound, radius = KINDS[kind]
+    steps = own.norm_steps if kind == "as before" else STEPS
+    trained_for = loss(radius * EPS, bound=bound, temperature=TEMPERATURE)
+    return replace(own, name=kind, objective=trained_for, epochs=epochs, norm_steps=steps)
+
+
+def milliseconds(recipe: Recipe, data: ll.training.Split, times: int = 30) -> float:
+    """Least processor time of a whole step, after the ramp."""
+    torch.manual_seed(0)
+    net, norm, spent = recipe.network().to(recipe.dtype), SharedNorm(recipe.norm_steps or 2), []
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
+    for x, y in list(ll.training.batches(data.x_train[:8192], data.y_train[:8192], recipe.batch_size))[:times]:
+        start = time.process_time()
+        optimizer.zero_grad()
+        recipe.objective(net, x.to(recipe.dtype), y, 1.0, norm).backward()
+        optimizer.step()
+        spent.append(time.process_time() - start)
+    return 1000 * min(spent)
+
+
+def certified(net: nn.Sequential, x: Tensor, y: Tensor) -> dict[str, float]:
+    """Clean and attacked accuracy, and the share certified by stages and by the centred tightest bound."""
+    net, x = net.double(), x.double()
+    right = ll.attacks.is_correct(net, x, y)
+    local, centred = torch.zeros_like(right), torch.zeros_like(right)
+    for index in torch.arange(len(x)).split(500):
+        local[index] = ll.certify_in_stages(net, x[index], y[index], EPS, centred=False).holds
+        centred[index] = ll.certify_in_stages(net, x[index], y[index], EPS).holds | local[index]
+    robust = right.clone()
+    left = (right & ~centred).nonzero()[:, 0]
+    broken = ll.attacks.pgd(net, x[left], y[left], EPS, steps=40, restarts=3)
+    robust[left] = ll.attacks.is_correct(net, broken, y[left])
+    tightest = centred.clone()
+    for index in left[robust[left]].split(50):  # whatever is broken no bound can certify
+        tightest[index] = ll.certify(net, x[index], y[index], EPS, bound=ll.tightest_bound).holds
+    found = {"clean": right, "attacked": robust, "local": local, "centred": centred, "tightest": tightest}
+    return {name: each.double().mean().item() for name, each in found.items()}
+
+
+def runs() -> list[dict[str, Any]]:
+    """What has been measured."""
+    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+
+
+def train(family: str) -> None:
+    """All seeds and kinds of a family that are not there yet."""
+    epochs, kinds, points = FAMILIES[family]
+    data = ll.training.recipe(f"{family}-global").data()
+    cost = {kind: milliseconds(of_kind(family, kind, epochs), data) for kind in kinds}
+    given = {("equal time", kind): round(epochs * cost[kinds[0]] / cost[kind]) for kind in kinds}
+    given |= {("equal epochs", kind): epochs for kind in kinds[1:] if family in BOTH}
+    for seed, ((budget, kind), count) in itertools.product(SEEDS, given.items()):
+        run = {"family": family, "kind": kind, "seed": seed, "given": budget}
+        if any(run.items() <= line.items() for line in runs()):
+            continue
+        recipe = of_kind(family, kind, count)
+        torch.manual_seed(seed)
+        start = time.process_time()
+        net = ll.training.fit(recipe.network().to(recipe.dtype), data, recipe).net
+        run |= {"epochs": count, "ms": cost[kind], "seconds": time.process_time() - start}
+        run |= certified(net, data.x_test[:points], data.y_test[:points])
+        with LINES.open("a") as file:
+            file.write(json.dumps(run) + "\n")
+        print(run, flush=True)
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard error over the seeds."""
+    error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{error}"
+
+
+def page() -> None:
+    """The tables of the page; what stands above them stays."""
+    parts = []
+    for family, (_, kinds, points) in FAMILIES.items():
+        rows: list[list[object]] = []
+        for budget, kind in itertools.product(("equal time", "equal epochs"), kinds):
+            lines = [line for line in runs() if (line["family"], line["given"], line["kind"]) == (family, budget, kind)]
+            if lines:
+                loss, bound, radius = KINDS[kind]
+                mean = {name: statistics.mean(line[name] for line in lines) for name in ("epochs", "ms", "seconds")}
+                rows.append([kind, loss.__name__, bound, radius * EPS, budget, len(lines), *mean.values()])
+                rows[-1] += [spread([line[name] for line in lines]) for name in MEASURED]
+        head = ["kind", "loss", "bound", "trained for", "given", "seeds", "epochs", "ms a step", "seconds", *MEASURED]
+        if rows:
+            parts.append(f"## {family}\n\nAt {EPS}, on {points} test points.\n\n{table(head, rows)}\n")
+    path = RESULTS / "bound_or_loss.md"
+    path.write_text(path.read_text().split("## digits-0.3", 1)[0] + "\n".join(parts))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in [each for each in sys.argv[1:] if each != "--page"] or [*FAMILIES] * ("--page" not in sys.argv):
+        train(name)
+    page()
