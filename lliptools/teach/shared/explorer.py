@@ -8,23 +8,21 @@ from threading import RLock
 from typing import Any, Self
 
 import ipywidgets
-import traitlets
 from plotly.graph_objects import Figure
 
 from lliptools.teach.shared.button import Button, Order
-from lliptools.teach.shared.controls import key, moves, positions, state
+from lliptools.teach.shared.controls import moves, positions, state
+from lliptools.teach.shared.made import Made, State
 from lliptools.teach.shared.transport import Screen, plotly_js
 from lliptools.teach.shared.words import call
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
-ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "center", "width": "100%", "overflow": "hidden"}
 Look = Mapping[str, Any] | None  # ipywidgets' layout of the whole
-State = Mapping[str, Any]  # where the controls stand, by name
 Shown = tuple[Any, Callable[[], Figure], tuple[str, ...]]  # a view, what draws it, and the same in words
 
 
-class Explorer(ipywidgets.VBox):
+class Explorer(Made):
     """A figure, its controls, a sentence that says what it shows and the call that opens the present view.
 
     A class that derives from it implements `_show`, and where the whole picture takes longer than a hand waits, one of
@@ -47,8 +45,6 @@ class Explorer(ipywidgets.VBox):
     values that were read once.
     """
 
-    # Where the controls stand, by name: a value, or the number of an option. Set, it moves them.
-    at: Any = traitlets.Dict().tag(sync=True)
     usual = "net, x, y"
     keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
     slow = False
@@ -63,9 +59,7 @@ class Explorer(ipywidgets.VBox):
     def __init__(
         self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str, *, layout: Look = None, **fixed: object
     ) -> None:
-        self.controls = {name: control for row in rows for name, control in row.items()}
-        for name, control in self.controls.items():
-            setattr(self, name, control)
+        self._name(rows)
         self._source, self._fixed = source, fixed
         self._held, self._moved, self._turn = False, False, RLock()
         self._behind = self._coarse = False  # whether what is drawn here lacks something: what is known, or at all
@@ -82,43 +76,11 @@ class Explorer(ipywidgets.VBox):
         look: dict[str, Any] = {"width": "72px", "flex": "0 0 auto", "margin": "2px 0 2px 12px"}
         back = "back to where the controls started"
         self.reset = self._button("reset", back, lambda: None, moved_to=started, layout=look)
-        story, *others = (control for control in self.controls.values() if moves(control))
-        story.layout.flex = "1 1 auto"
-        lines_of_controls = [[story, self.reset], [*others, *self._buttons()]]
-        boxes = [ipywidgets.Box(line, layout=ROW) for line in lines_of_controls if line]
-        super().__init__(
-            [*boxes, self.screen, self.call], layout={"width": "100%", "overflow": "hidden", **(layout or {})}
-        )
+        super().__init__(self._arranged(), layout={"width": "100%", "overflow": "hidden", **(layout or {})})
         self.add_class("ll-explorer")
         self.at = self._standing
         self.screen.home = self.model_id
         self._rest(QUIET if self.framed else DELAY)
-
-    @property
-    def _standing(self) -> dict[str, Any]:
-        return {name: getattr(control, key(control)) for name, control in self.controls.items()}
-
-    @traitlets.observe("at")
-    def _go(self, change: Any) -> None:
-        """Move the controls to where they are said to stand."""
-        apart = {name: place for name, place in change.new.items() if self._standing[name] != place}
-        if apart:
-            with self.held():
-                for name, place in apart.items():
-                    setattr(self.controls[name], key(self.controls[name]), place)
-
-    def __repr__(self) -> str:
-        return self.reproduce()
-
-    @property
-    def figure(self) -> Figure:
-        """The figure as it was drawn last."""
-        return self.screen.figure
-
-    @property
-    def summary(self) -> str:
-        """What is shown, in words: a sentence, and the numbers line by line."""
-        return "\n".join(self.screen.lines)
 
     def pack(self) -> Self:
         """Make the pictures at all positions of the first control now, and return the explorer.
@@ -142,14 +104,6 @@ class Explorer(ipywidgets.VBox):
             self._cancel()
         return self
 
-    def close(self) -> None:
-        """Close it and all that it is made of."""
-        self._cancel()
-        for box in self.children:
-            for part in (*getattr(box, "children", ()), box):
-                part.close()
-        super().close()
-
     def _button(self, description: str, tooltip: str, press: Callable[[], None], **look: Any) -> Button:
         """A button that brings the controls to what they show when it is pressed, and then calls press."""
 
@@ -170,20 +124,12 @@ class Explorer(ipywidgets.VBox):
         """What is shown when the controls are at rest: the numbers behind figure and words."""
         return self._show(self._state, False)[0]
 
-    @property
-    def _state(self) -> State:
-        return {name: control.value for name, control in self.controls.items()}
-
     def _show(self, at: State, coarse: bool) -> Shown:
         """The view where the controls stand at such values, what draws it, and the same in words, line by line.
 
         The figure has always the same number of traces and texts. coarse: what an explorer that is slow has at once.
         """
         raise NotImplementedError
-
-    def _buttons(self) -> list[ipywidgets.Widget]:
-        """A row of more buttons."""
-        return []
 
     def _figure(self, *, coarse: bool = False) -> Figure:
         return self._show(self._state, coarse)[1]()
