@@ -37,6 +37,10 @@ def test_the_loop_of_the_readme_trains():
     assert ll.certified_accuracy(plain, data.x_test, data.y_test, 0.1).certified < 0.2
 
 
+def test_the_film_is_small():
+    assert (ROOT / "docs" / "playground.webp").stat().st_size <= 1.5e6
+
+
 def test_links_lead_somewhere():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/results/*.md")]
     assert len(pages) > 10

@@ -19,11 +19,12 @@ from lliptools.teach.shared.units import ON
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
 
+FAINT = "#8FB8D4"
 # Height of the figure in pixels, and its three rows of panels as fractions of it.
-PICTURE_ROWS = 560, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22)
-MAPS_ROWS = 640, (0.69, 0.955), (0.32, 0.58), (0.0, 0.19)
-DENSE_ROWS = 560, (0.70, 0.95), (0.37, 0.62), (0.0, 0.22)
-PLANE_ROWS = 640, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175)
+PICTURE_ROWS = 520, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22)
+MAPS_ROWS = 524, (0.68, 0.95), (0.32, 0.58), (0.0, 0.19)
+DENSE_ROWS = 520, (0.70, 0.95), (0.37, 0.62), (0.0, 0.22)
+PLANE_ROWS = 524, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175)
 
 
 def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
@@ -120,7 +121,10 @@ def _reach(panels: Panels, row: Span, view: NeuronView, index: int) -> None:
     hover = "ε = %{x:.3g}: %{y:.3g}"
     panels.line([0, last], [0, last], color="#888888", width=1)
     panels.line([0, last], [flat, flat], hover, color=GLOBAL_LINE, width=2, dash="dash")
-    panels.line(radii, np.where(reach > 0, finite(reach), np.nan), hover, color=LOCAL, width=2.5)
+    # What a ball of radius ε proves lasts at most to its edge.
+    lasts = np.where(reach > 0, finite(reach), np.nan)
+    panels.line(radii, lasts, hover, color=FAINT, width=1.5)
+    panels.line(radii, np.minimum(radii, lasts), hover, color=LOCAL, width=2.5)
     panels.line([eps, eps], [0, 2 * last], color=color, width=2, dash="solid" if certified else "dot")
     found = zip((view.radius_global, view.radius), reversed(view.at_least), strict=True)
     both = [radius if 0 < radius <= last and not at_least else math.nan for radius, at_least in found]
