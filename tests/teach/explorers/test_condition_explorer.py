@@ -56,12 +56,13 @@ def test_the_region_that_is_drawn_is_the_feasible_one(name):
 
 
 @pytest.mark.parametrize("name", MATRICES)
-def test_discs_hold_the_eigenvalues_and_end_at_the_scales(name):
+def test_discs_contain_the_eigenvalues_and_touch_zero(name):
     matrix = MATRICES[name]
     view = ConditionView(matrix, torch.linspace(-2, 2, matrix.shape[1]).double())
-    torch.testing.assert_close(view.centers + view.radii, view.scales["SLL"])
-    distance = (view.eigenvalues[:, None] - view.centers).abs()
+    torch.testing.assert_close(view.radii, view.scales["SLL"] - (matrix.T @ matrix).diagonal())
+    distance = (view.eigenvalues[:, None] - view.radii).abs()
     assert (distance <= view.radii + 1e-9).any(dim=1).all()
+    assert (view.eigenvalues >= -1e-9).all()
     for values in view.singular.values():
         assert values.max() <= 1 + 1e-9
 

@@ -28,8 +28,8 @@ def condition(view: ConditionView, reach: tuple[float, float, float]) -> go.Figu
 
     * left: the plane of two scales; what fulfils the condition lies above the hyperbola
     * top right: the singular values of W T^(−½), none above 1
-    * bottom: Gershgorin's discs of the matrix scaled by q, whose right ends are the scales of SLL, and the eigenvalues
-      of WᵀW among them
+    * bottom: Gershgorin's discs of T − Q⁻¹ WᵀW Q with T of SLL, which touch 0 from the right, and the eigenvalues of
+      T − WᵀW inside them
 
     reach: how far the two axes of the plane go, and the discs.
     """
@@ -82,28 +82,28 @@ def _singular(panels: Panels, view: ConditionView) -> None:
 
 
 def _discs(panels: Panels, view: ConditionView, right: float) -> None:
-    """Gershgorin's discs in the complex plane, the eigenvalues of WᵀW on its real axis, and the scales at the right."""
-    centers, radii = array(view.centers), array(view.radii)
+    """Gershgorin's discs in the complex plane, and on its real axis the eigenvalues of T − WᵀW, none below 0."""
+    radii = array(view.radii)
     i, j = view.columns
-    order = [i, j, *(k for k in range(len(centers)) if k not in view.columns)][:MOST_DISCS]
-    tall = 0.46 * right
-    of = "" if len(order) == len(centers) else f", {len(order)} of {len(centers)}"
-    title = f"discs around (WᵀW)<sub>ii</sub>{of}, eigenvalues ✕, T ●"
+    order = [i, j, *(k for k in range(len(radii)) if k not in view.columns)][:MOST_DISCS]
+    tall, ends = 0.55 * right, [-0.4 * right, 1.5 * right]
+    of = "" if len(order) == len(radii) else f", {len(order)} of {len(radii)}"
+    title = f"T − Q⁻¹WᵀWQ: discs{of} touch 0; eigenvalues ✕"
     frame: Spec = {**HIDDEN, "range": [-tall, tall]}
-    panels.open(
-        RIGHT, BOTTOM, title, {"range": [-0.35 * right, 1.25 * right], "nticks": 6}, {**frame, "scaleanchor": "x3"}
-    )
-    panels.line([-0.35 * right, 1.25 * right], [0, 0], color="#888888", width=1)
+    panels.open(RIGHT, BOTTOM, title, {"range": ends, "nticks": 6}, {**frame, "scaleanchor": "x3"})
+    panels.line(ends, [0, 0], color="#888888", width=1)
+    panels.line([0, 0], [-tall, tall], color=INK, width=1.5, dash="dash")
     for row in range(MOST_DISCS):  # always as many traces: another matrix has other columns
         k = order[row] if row < len(order) else None
-        center, radius = (math.nan, math.nan) if k is None else (float(centers[k]), float(radii[k]))
+        radius = math.nan if k is None else float(radii[k])
         look = {"color": LOCAL, "dash": "solid"} if k in view.columns else {"color": GLOBAL_LINE, "dash": "dot"}
-        panels.line(center + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
-        text = ["", f"T<sub>{k + 1}</sub> = {center + radius:.4g}" if k in view.columns else ""]
+        panels.line(radius + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
+        named_by = f"T<sub>{k + 1}</sub> − g<sub>{k + 1}{k + 1}</sub>" if k in view.columns else ""
         place = "top right" if k == j else "bottom right"
-        beside = {"mode": "markers+text", "text": text, "textposition": place, "cliponaxis": False}
-        ends = {"symbol": ["line-ns-open", "circle"], "size": [9, 7], "color": look["color"]}
-        panels.marks([center, center + radius], [0, 0], "%{x:.4g}", more=beside, **ends)
+        beside = {"mode": "markers+text", "text": [named_by], "textposition": place, "cliponaxis": False}
+        panels.marks(
+            [radius], [0], "centre and radius %{x:.4g}", more=beside, symbol="circle", size=7, color=look["color"]
+        )
     values = array(view.eigenvalues)
     cross: Spec = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2.5}}
-    panels.marks(values, np.zeros(len(values)), "eigenvalue of WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)
+    panels.marks(values, np.zeros(len(values)), "eigenvalue of T − WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)

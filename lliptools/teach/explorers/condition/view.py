@@ -39,9 +39,9 @@ class ConditionView:
     * scales: by the name of the layer, the diagonal of T: (inner,)
     * slack: the smallest eigenvalue of T − WᵀW
     * singular: the singular values of W T^(−½), largest first; none is above 1
-    * eigenvalues: of WᵀW
-    * centers, radii: of the Gershgorin discs of the matrix q_j/q_i (WᵀW)_ij, which has the eigenvalues of WᵀW; the
-      right end of disc i is the scale T_i of SLL
+    * eigenvalues: of T − WᵀW, with T of SLL
+    * radii: T_i − (WᵀW)_ii, of the Gershgorin discs of T − Q⁻¹ WᵀW Q, which has these eigenvalues; a disc's centre is
+      the same number, so that all of them touch 0 from the right, which proves T ⪰ WᵀW
     * section: the plane of the two columns
 
     Raises InvalidInput.
@@ -61,10 +61,9 @@ class ConditionView:
         }
         self.slack = {name: slack(W, T).item() for name, T in self.scales.items()}
         self.singular = {name: torch.linalg.svdvals(W / T.sqrt()) for name, T in self.scales.items()}
-        self.eigenvalues = torch.linalg.eigvalsh(gram).clamp_min(0.0)
+        self.eigenvalues = torch.linalg.eigvalsh(self.scales["SLL"].diag() - gram)
         q = (log_q - log_q.max()).exp()
-        self.centers = gram.diagonal()
-        self.radii = ((gram - self.centers.diag()).abs() @ q) / q
+        self.radii = ((gram - gram.diagonal().diag()).abs() @ q) / q
         self.section = Section(gram, self.scales["SLL"], columns)
 
     @property

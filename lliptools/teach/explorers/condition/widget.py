@@ -82,4 +82,4 @@ class ConditionExplorer(Explorer):
         views = [self._view(name, ratio) for ratio in (-MOST, 0.0, MOST)]
         most = [max(view.scales[kind][k].item() for view in views for kind in view.scales) for k in self._columns]
         across, up = (max(1.1 * m, 1.7 * c) or 1.0 for m, c in zip(most, views[0].section.corner, strict=True))
-        return across, up, max((view.centers + view.radii).max().item() for view in views) or 1.0
+        return across, up, 2 * max(view.radii.max().item() for view in views) or 1.0
