@@ -26,7 +26,7 @@ export function darkColor(color) {
 function recolored(given) {
   if (typeof given === "string") return given.replace(/#[0-9A-Fa-f]{6}\b/g, darkColor);
   if (!given || typeof given !== "object" || ArrayBuffer.isView(given)) return given;
-  if (Array.isArray(given)) return typeof given[0] === "number" ? given : given.map(recolored);
+  if (Array.isArray(given)) return typeof given[0] === "number" && typeof given.at(-1) !== "string" ? given : given.map(recolored);
   return Object.fromEntries(Object.entries(given).map(([name, inner]) => [name, recolored(inner)]));
 }
 
@@ -156,8 +156,8 @@ export class Board {
       if (across.title?.text && across.visible !== false) margin.b += 16;
       const share = right - left < ALONE ? (narrow ? 0.49 : 1) : 1;
       let width = narrow ? share * wide - margin.l - margin.r : (right - left) * (wide - l - r);
-      const height = (high - low) * tall;
       width = Math.max(width, 20);
+      const height = narrow && up.scaleanchor ? Math.min((high - low) * tall, width) : (high - low) * tall;
       if (!narrow) {
         box.style.left = `${l + left * (wide - l - r) - margin.l}px`;
         box.style.top = `${t + (1 - high) * tall - margin.t}px`;
