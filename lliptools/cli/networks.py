@@ -9,28 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lliptools.cli.application import (
-    Architecture,
-    Device,
-    Json,
-    Labels,
-    Linear,
-    Network,
-    Points,
-    Proofs,
-    Shells,
-    Trust,
-    Upper,
-    app,
-    load,
-)
+from lliptools.cli import application as cli
 from lliptools.errors import InvalidInput
 
 TrainedBy = StrEnum("TrainedBy", ["global", "local"])
 Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt"])
 
 
-@app.command()
+@cli.app.command()
 def recipes() -> None:
     """List the recipes that `train` takes."""
     import lliptools as ll
@@ -38,7 +24,7 @@ def recipes() -> None:
     print(*ll.training.RECIPES.values(), sep="\n")
 
 
-@app.command()
+@cli.app.command()
 def train(
     name: Annotated[str, typer.Argument(help="The recipe; `lliptools recipes` lists them.")],
     to: Annotated[Path, typer.Option(help="Folder for the weights and provenance.json.")] = Path("weights"),
@@ -46,7 +32,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="Epochs; 0 takes the recipe's own number.", min=0)] = 0,
     loss: Annotated[Loss | None, typer.Option(help="The loss; by default the recipe's own.")] = None,
     bound: Annotated[TrainedBy | None, typer.Option(help="The bound in the loss; by default the recipe's own.")] = None,
-    device: Device = "cpu",
+    device: cli.Device = "cpu",
     hold_out: Annotated[int, typer.Option(help="Training points kept as a validation part.", min=0)] = 0,
     checkpoint: Annotated[bool, typer.Option(help="Resume by the same command where it was interrupted.")] = True,
 ) -> None:
@@ -99,16 +85,16 @@ def train(
     print(f"written to {to / name}.safetensors")
 
 
-@app.command()
+@cli.app.command()
 def evaluate(
     network: Annotated[str, typer.Argument(help="A shipped network's name, or the path of a .safetensors file.")],
     eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
-    bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default each of them.")] = None,
+    bound: Annotated[list[cli.Upper] | None, typer.Option(help="A bound, repeatable; by default each of them.")] = None,
     points: Annotated[int | None, typer.Option(help="The first so many test points, 0 for all.", min=0)] = None,
-    shells: Shells = 1,
-    linear: Linear = False,
-    device: Device = "cpu",
-    json_file: Json = None,
+    shells: cli.Shells = 1,
+    linear: cli.Linear = False,
+    device: cli.Device = "cpu",
+    json_file: cli.Json = None,
 ) -> None:
     """Clean and attacked accuracy of a trained network on its test points, and what each bound certifies.
 
@@ -126,7 +112,7 @@ def evaluate(
         net, data = ll.nets.load(network).to(own), recipe.data()
         chosen = slice((recipe.measured if points is None else points) or None)
         x, y = data.x_test[chosen].to(own), data.y_test[chosen].to(own)
-        bounds = {each.value: ll.BOUNDS[each.value] for each in bound or Upper}
+        bounds = {each.value: ll.BOUNDS[each.value] for each in bound or cli.Upper}
         how: dict[str, Any] = {"shells": shells, "linear": linear}
         over = resumable(net, [*bounds, repr(how)], json_file)
         tables = accuracy_by_bound(
@@ -143,19 +129,21 @@ def evaluate(
     finish(json_file, {"network": network, "data": recipe.data.__name__, "radii": rows})
 
 
-@app.command()
+@cli.app.command()
 def bounds(
-    network: Network,
-    points: Points,
+    network: cli.Network,
+    points: cli.Points,
     eps: Annotated[list[float], typer.Option(help="Radius, repeatable, in the units of the points.")],
-    labels: Labels = None,
-    bound: Annotated[list[Upper] | None, typer.Option(help="A bound, repeatable; by default global and local.")] = None,
-    shells: Shells = 1,
-    linear: Linear = False,
-    architecture: Architecture = None,
-    device: Device = "cpu",
-    json_file: Json = None,
-    trust: Trust = False,
+    labels: cli.Labels = None,
+    bound: Annotated[
+        list[cli.Upper] | None, typer.Option(help="A bound, repeatable; by default global and local.")
+    ] = None,
+    shells: cli.Shells = 1,
+    linear: cli.Linear = False,
+    architecture: cli.Architecture = None,
+    device: cli.Device = "cpu",
+    json_file: cli.Json = None,
+    trust: cli.Trust = False,
 ) -> None:
     """Bound and certify a saved network at points of a file.
 
@@ -168,10 +156,10 @@ def bounds(
     from lliptools.training.distributed import Team, joined
 
     with joined(device) as own:
-        net = load(network, architecture, trust).to(own)
+        net = cli.load(network, architecture, trust).to(own)
         x = read_array(points, "points").to(own)
         y = None if labels is None else read_array(labels, "labels").to(own)
-        names = [each.value for each in bound or (Upper("global"), Upper("local"))]
+        names = [each.value for each in bound or (cli.Upper("global"), cli.Upper("local"))]
         how: dict[str, Any] = {"shells": shells, "linear": linear}
         over = resumable(net, [*names, repr(how)], json_file)
         rows = report(net, x, y, eps, names, certifier=partial(ll.certify, **how), over=over)
@@ -181,15 +169,15 @@ def bounds(
     finish(json_file, {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows})
 
 
-@app.command()
+@cli.app.command()
 def certify(
-    network: Network,
-    points: Points,
+    network: cli.Network,
+    points: cli.Points,
     eps: Annotated[float, typer.Option(help="Radius, in the units of the points.")],
-    labels: Labels = None,
-    to: Proofs = None,
-    architecture: Architecture = None,
-    trust: Trust = False,
+    labels: cli.Labels = None,
+    to: cli.Proofs = None,
+    architecture: cli.Architecture = None,
+    trust: cli.Trust = False,
 ) -> None:
     """Certify a saved network at points of a file by the local bound, and write proofs that any program can check."""
     import torch
@@ -200,7 +188,7 @@ def certify(
     from lliptools.certificates.report import read_array, report, table
 
     any_two = partial(ll.certify, centred=False)  # what a file proves holds between any two points
-    net, x = load(network, architecture, trust), read_array(points, "points")
+    net, x = cli.load(network, architecture, trust), read_array(points, "points")
     rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"], certifier=any_two)
     print(table(rows))
     if to is not None:
@@ -210,12 +198,12 @@ def certify(
         print(f"{held.sum()} of {certified} certified points are in {to}; `lliptools check` checks their proofs")
 
 
-@app.command()
+@cli.app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="A certificate file.", exists=True, dir_okay=False)],
     model: Annotated[str | None, typer.Option(help="Compare the weights in the file with this network's.")] = None,
-    architecture: Architecture = None,
-    trust: Trust = False,
+    architecture: cli.Architecture = None,
+    trust: cli.Trust = False,
 ) -> None:
     """Check every number of a certificate file in exact arithmetic; exit 1 where one is not proved."""
     from lliptools import checker
@@ -225,7 +213,7 @@ def check(
         if model is not None:
             from lliptools.certificates.files import is_network_of
 
-            if not is_network_of(text, load(model, architecture, trust)):
+            if not is_network_of(text, cli.load(model, architecture, trust)):
                 raise checker.Refused(f"the network in the file is not {model}")
     except checker.Refused as refused:
         typer.echo(f"refused: {refused}", err=True)
