@@ -192,7 +192,8 @@ def main() -> None:
             ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"], rows
         )
         + "\n\nGoals: settle 300, first display 1000.\n\n## The Playground\n\n200 points, 2-16-16-2; a frame is an "
-        "epoch: five optimiser steps, a certificate at every point, three pictures.\n\n"
+        "epoch: five optimiser steps, a certificate at every point, three pictures. A load above 2 is other work "
+        "on the two cores; what the kernel alone takes says what it can do without.\n\n"
         + table(["loss and activation", "frames/s", "goal", "CPU of the kernel, ms a frame", "load afterwards"], runs)
         + "\n\n## Pages of the gallery\n\n"
         + table(["page", "moves", "slider → painted, median", "95 %", "MB beside plotly.js"], pages)

@@ -131,5 +131,6 @@ def _reach(panels: Panels, row: Span, view: NeuronView, index: int) -> None:
     text = [f"global: {round_down(view.radius_global)}", f"local: {round_down(view.radius)}"]
     panels.marks(both, both, "certified radius, %{text}", more={"text": text}, **BOTH)
     # Written always, though mostly empty: a figure that is redrawn keeps the number of its texts.
+    ground = {} if view.margin > 0 else {"bgcolor": "#FFFFFF"}
     words = " " if view.margin > 0 else "misclassified: nothing to certify"
-    panels.write(words, 0.85, sum(row) / 2, bgcolor="#FFFFFF")
+    panels.write(words, 0.85, sum(row) / 2, **ground)
