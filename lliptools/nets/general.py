@@ -1,6 +1,6 @@
 """How operations that move entries, or mix them linearly, are read: by what they do to the entries of a sample."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -12,7 +12,7 @@ from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.joins import Half
 from lliptools.nets.operators import Shape
 from lliptools.nets.registry import MOVES, PRODUCTS
-from lliptools.nets.values import Value, argument, operation, product, reshaped, wide
+from lliptools.nets.values import Value, argument, operation, places, product, rearranged, reshaped, wide
 
 __all__ = ["GENERAL", "Open"]
 
@@ -22,17 +22,23 @@ class Open:
 
 
 def moved(node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """An operation that moves, repeats or leaves out entries, found from what it makes of their places."""
-    value, size = args[0], argument(node).shape[0]
-    if not isinstance(value, Value):
+    """An operation that moves, repeats, leaves out or joins entries, found from what it makes of their places."""
+    first = args[0] if isinstance(args[0], list | tuple) else args[:1]
+    values = [part for part in first if isinstance(part, Value)]
+    if not values or any(isinstance(part, Value) for part in args[1:]):
         return None
-    count, entries = size if isinstance(size, int) else 2, prod(value.shape)
-    places = torch.arange(1.0, count * entries + 1, dtype=torch.float64).reshape(count, *value.shape)
-    rest = [_closed(argument, count) for argument in args[1:]]
-    found, shift = (target(x, *rest, **kwargs) for x in (places, torch.zeros_like(places)))
+    size = argument(node).shape[0]
+    count = size if isinstance(size, int) else 2
+
+    def of(numbers: Iterator[Tensor]) -> Any:
+        given = [next(numbers) if isinstance(part, Value) else part for part in first]
+        return target(given if first is args[0] else given[0], *[_closed(part, count) for part in args[1:]], **kwargs)
+
+    numbers = places(values, count)
+    found, shift = of(iter(numbers)), of(map(torch.zeros_like, numbers))
     if isinstance(found, Tensor):
-        return _rearranged(value, found, shift, count)
-    parts = tuple(_rearranged(value, *pair, count) for pair in zip(found, shift, strict=True))
+        return _as_value(values, found - shift, shift, count)
+    parts = tuple(_as_value(values, one - other, other, count) for one, other in zip(found, shift, strict=True))
     return None if None in parts else parts
 
 
@@ -42,25 +48,19 @@ def _closed(argument: Any, count: int) -> Any:
     return count if isinstance(argument, Open) else argument
 
 
-def _rearranged(value: Value, found: Tensor, shift: Tensor, count: int) -> Value | None:
-    """The value whose entries are found at these places of the batch; 0 for those that are the shift alone."""
-    found, entries = found - shift, prod(value.shape)
-    if found.dim() < 2 or len(found) != count or not (shift == shift[:1]).all():
-        return None
-    first, shift = found[0], shift[0]
-    later = entries * torch.arange(count, dtype=torch.float64).view(-1, *[1] * first.dim())
-    if not (found == (first + later) * (first > 0)).all() or not ((first >= 0) & (first <= entries)).all():
-        return None
-    index, weight, shape = (first.long() - 1).clamp_min(0), (first > 0).double(), tuple(first.shape)
-    start = int(index.flatten()[0])
-    in_order = weight.all() and not shift.any() and (index.flatten() == torch.arange(index.numel()) + start).all()
-    if in_order and index.numel() == entries:
+def _as_value(values: list[Value], found: Tensor, shift: Tensor, count: int) -> Value | None:
+    """The value whose entries are found at these places, or one that is reshaped, or the half of one."""
+    moved = rearranged(values, found, shift) if len(found) == count else None
+    if moved is None or len(values) > 1:
+        return moved
+    (value,), shape, flat = values, moved.shape, found[0].flatten()
+    in_order = not shift.any() and (flat == torch.arange(flat.numel()) + flat[0]).all() and flat[0] > 0
+    if in_order and flat.numel() == prod(value.shape):
         return reshaped(value, shape)
-    layers = (*value.layers, Entrywise(weight, shift, index))
     halved = (value.shape[0] // 2, *value.shape[1:]) == shape and value.shape[0] % 2 == 0
-    if in_order and halved and start in (0, entries // 2):
-        return Half(layers, shape, value, start > 0)
-    return Value(layers, shape)
+    if in_order and halved and int(flat[0]) - 1 in (0, prod(value.shape) // 2):
+        return Half(moved.layers, shape, value, bool(flat[0] > 1))
+    return moved
 
 
 def mixed(node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value | None:

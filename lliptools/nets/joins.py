@@ -13,17 +13,7 @@ from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.registry import MEMORY
-from lliptools.nets.values import (
-    Value,
-    common_layers,
-    concatenation,
-    entrywise,
-    operation,
-    product,
-    reshaped,
-    total,
-    wide,
-)
+from lliptools.nets.values import Value, common_layers, entrywise, operation, places, product, rearranged, total, wide
 
 __all__ = ["JOINING", "Half", "clip"]
 
@@ -113,7 +103,7 @@ def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | None:
     if isinstance(one, Value) and isinstance(other, Value):
         if isinstance(one, Half) and isinstance(other, Half) and one.of == other.of and one.second != other.second:
             return _compared(one.of, larger)
-        both = concatenation([one, other], 0) if one.shape == other.shape else None
+        both = rearranged([one, other], torch.cat(places([one, other], 1), dim=1)) if one.shape == other.shape else None
         return both and _compared(both, larger)
     value, limit = (other, one) if isinstance(one, Tensor) else (one, other)
     if not isinstance(limit, Tensor):
@@ -122,7 +112,7 @@ def _extreme(node: fx.Node, one: Any, other: Any, larger: bool) -> Value | None:
 
 
 def _joined(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
-    """The larger outputs of pairs, and after them the smaller ones; or any values and constants."""
+    """The larger outputs of pairs, and after them the smaller ones."""
     axis = axis % len(node.meta["val"].shape) - 1
     match parts:
         case [Compared(of=of, larger=True, limit=high), Compared(of=again, larger=False, limit=low)] if of == again:
@@ -131,15 +121,7 @@ def _joined(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
             if axis == 0:
                 limits = math.inf if high is None else high, -math.inf if low is None else low
                 return of.then(ClippedMaxMin(*map(_as_tensor, limits), learnable=False))
-    return concatenation(parts, axis) if axis >= 0 else None
-
-
-def _stacked(node: fx.Node, parts: Sequence[Any], axis: int = 0) -> Value | None:
-    """Values side by side on an axis of their own."""
-    axis = axis % len(node.meta["val"].shape) - 1
-    if axis < 0 or not all(isinstance(part, Value) for part in parts):
-        return None
-    return concatenation([reshaped(p, (*p.shape[:axis], 1, *p.shape[axis:])) for p in parts], axis)
+    return None
 
 
 def _added(node: fx.Node, one: Any, other: Any, alpha: float = 1, sign: float = 1) -> Value | None:
@@ -196,7 +178,6 @@ JOINING: dict[Any, Callable[..., Any]] = {
     aten.maximum.default: lambda node, one, other: _extreme(node, one, other, True),
     aten.minimum.default: lambda node, one, other: _extreme(node, one, other, False),
     aten.cat.default: _joined,
-    aten.stack.default: _stacked,
     aten.add.Tensor: _added,
     aten.sub.Tensor: lambda node, one, other, alpha=1: _added(node, one, other, alpha, -1),
     aten.rsub.Scalar: lambda node, one, other, alpha=1: _added(node, other, one, alpha, -1),

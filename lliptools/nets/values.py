@@ -15,8 +15,8 @@ from lliptools.nets.registry import LINEAR
 from lliptools.nets.residual import Residual
 
 __all__ = [
-    *("Value", "argument", "common_layers", "concatenation", "entrywise", "filled", "operation", "product"),
-    *("reshaped", "total", "wide"),
+    *("Value", "argument", "common_layers", "entrywise", "filled", "operation", "places", "product"),
+    *("rearranged", "reshaped", "total", "wide"),
 ]
 
 
@@ -40,28 +40,39 @@ def reshaped(value: Value, shape: Shape) -> Value:
     return value.then(*flat, *([nn.Unflatten(1, shape)] if len(shape) > 1 else []), shape=shape)
 
 
-def concatenation(parts: Sequence[Any], axis: int) -> Value | None:
-    """Values and constants one after the other on an axis of a sample, as a sum in which each has its own place."""
-    values = [part for part in parts if isinstance(part, Value)]
-    if any(isinstance(part, Tensor) and not (part == part[:1]).all() for part in parts):
-        return None  # constants that differ from sample to sample
+def places(values: Sequence[Value], count: int) -> list[Tensor]:
+    """Numbers from 1 for the entries of so many samples of values, one value after the other: (count, *shape) each."""
+    numbers = torch.arange(1.0, 1 + count * sum(prod(value.shape) for value in values), dtype=torch.float64)
+    split = numbers.reshape(count, -1).split([prod(value.shape) for value in values], dim=1)
+    return [part.reshape(count, *value.shape) for part, value in zip(split, values, strict=True)]
+
+
+def rearranged(values: Sequence[Value], found: Tensor, shift: Tensor | None = None) -> Value | None:
+    """What has the entries of values at these places, (samples, *shape), plus a shift; 0 and the shift elsewhere."""
+    shift = torch.zeros_like(found) if shift is None else shift
+    sizes = [prod(value.shape) for value in values]
+    if found.dim() < 2 or not (shift == shift[:1]).all():
+        return None
+    first, shift, shape = found[0], shift[0], tuple(found.shape[1:])
+    later = sum(sizes) * torch.arange(len(found), dtype=torch.float64).view(-1, *[1] * len(shape))
+    if not (found == (first + later) * (first > 0)).all() or not ((first >= 0) & (first <= sum(sizes))).all():
+        return None
     common = common_layers(values)
-    moves = [_as_move(part, len(common)) if isinstance(part, Value) else _fixed_move(part[0]) for part in parts]
-    if all(move is not None for move in moves):
-        index, weight, bias = (torch.cat(arrays, dim=axis) for arrays in zip(*moves, strict=True))
-        return Value(common).then(Entrywise(weight, bias, index), shape=tuple(index.shape))
-    blank = [torch.zeros(part.shape) if isinstance(part, Value) else part[0] for part in parts]
-    shift = torch.cat(blank, dim=axis).double()
-    sizes, placed = [part.shape[axis] for part in blank], []
-    for number, part in enumerate(parts):
-        if isinstance(part, Value):
-            place = torch.zeros(shift.shape, dtype=torch.int64)
-            own = torch.arange(1, prod(part.shape) + 1).reshape(part.shape)
-            place.narrow(axis, sum(sizes[:number]), sizes[number]).copy_(own)
-            moved = Entrywise((place > 0).double(), index=(place - 1).clamp_min(0))
-            placed.append(part.then(moved, shape=tuple(shift.shape)))
-    found = reduce(total, placed)
-    return found.then(Entrywise(torch.ones(()).double(), shift)) if shift.any() else found
+    moves = [_as_move(value, len(common)) for value in values]
+    index, weight, bias, parts = torch.zeros_like(first).long(), torch.zeros_like(first), shift.double(), []
+    for number, (value, move) in enumerate(zip(values, moves, strict=True)):
+        own = first.long() - 1 - sum(sizes[:number])
+        inside = (own >= 0) & (own < sizes[number])
+        own = torch.where(inside, own, 0)
+        parts.append(value.then(Entrywise(inside.double(), index=own), shape=shape))
+        if move is not None:
+            place, factor, more = (part.flatten()[own] for part in move)
+            index, weight = torch.where(inside, place, index), torch.where(inside, factor, weight)
+            bias = bias + torch.where(inside, more, 0.0)
+    if None not in moves:
+        return Value(common).then(Entrywise(weight, bias, index), shape=shape)
+    both = reduce(total, parts)
+    return both.then(Entrywise(torch.ones(()).double(), shift)) if shift.any() else both
 
 
 Move = tuple[Tensor, Tensor, Tensor]
@@ -76,11 +87,6 @@ def _as_move(value: Value, count: int) -> Move | None:
         case (Entrywise(index=Tensor() as index, weight=weight, bias=bias),) if index.shape == value.shape:
             return index, weight.expand(index.shape), bias.expand(index.shape)
     return None
-
-
-def _fixed_move(constant: Tensor) -> Move:
-    nothing = torch.zeros_like(constant, dtype=torch.float64)
-    return nothing.long(), nothing, constant.double()
 
 
 def common_layers(values: Sequence[Value]) -> tuple[nn.Module, ...]:
@@ -147,9 +153,9 @@ def product(value: Value, weight: Tensor) -> Value:
 
 
 def argument(node: fx.Node) -> Any:
-    """What the program's example has for the first argument."""
-    assert isinstance(node.args[0], fx.Node)
-    return node.args[0].meta["val"]
+    """What the program's example has for the first argument, or for the first of several in it."""
+    first: Any = node.args[0]
+    return (first[0] if isinstance(first, list | tuple) else first).meta["val"]
 
 
 def operation(name: str) -> Any:
