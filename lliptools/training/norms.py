@@ -23,7 +23,7 @@ class SharedNorm:
     * steps: how often W and its transpose are applied before the norm is read off as ‖A v‖.
     * Without classes every sample has its own slopes; it starts from the one vector of the layer, which moves once in a
       pass over the network to the mean of what the samples found.
-    * In groups (as of estimated_bound) the samples share the mean slopes of their group, its norm and its vector.
+    * In groups (as of estimated_bound) the samples share slopes, the root mean square of their group, and a norm.
     * First vectors are the same in every run and process.
     * The gradient flows to W and to the slopes, with h held where A = R^½ W C^½ is applied to C^½ h: exact where h has
       converged.
@@ -83,9 +83,12 @@ class SharedNorm:
         return found if groups is None else found @ groups.to(found.dtype)
 
     def _mean(self, groups: Tensor, slopes: Tensor) -> Tensor:
-        """The mean slopes of every group, (groups, units); once for the rows and the next columns."""
+        """The root mean square of the slopes of every group, (groups, units); once for rows and next columns.
+
+        The norm is then the mean norm of the samples, to a few in a hundred; with the mean it would be low.
+        """
         if self._last[0] is not slopes:
-            self._last = slopes, self.total(groups.to(slopes.dtype) @ slopes.flatten(1)) / self._sizes
+            self._last = slopes, root(self.total(groups.to(slopes.dtype) @ slopes.flatten(1).square()) / self._sizes)
         return self._last[1]
 
     def _start(self, linear: LinearMap, like: Tensor, count: int) -> Tensor:

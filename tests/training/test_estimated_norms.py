@@ -136,7 +136,7 @@ def test_state_goes_on_bit_by_bit():
     assert torch.equal(first, value(SharedNorm(), x))
 
 
-def test_samples_of_a_group_share_their_mean_slopes():
+def test_samples_of_a_group_share_the_root_mean_square_of_their_slopes():
     torch.manual_seed(0)
     weight = torch.randn(7, 5).double()
     net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 5)).double()
@@ -147,7 +147,8 @@ def test_samples_of_a_group_share_their_mean_slopes():
     norm.begin(blocks, groups)
     found = norm(blocks[0].linear, row, column)
     for members in ([0, 2], [1, 3]):
-        scaled = row[members].mean(dim=0).sqrt()[:, None] * weight * column[members].mean(dim=0).sqrt()
+        shared_row, shared_column = (slope[members].square().mean(dim=0).sqrt() for slope in (row, column))
+        scaled = shared_row.sqrt()[:, None] * weight * shared_column.sqrt()
         torch.testing.assert_close(found[members], torch.linalg.matrix_norm(scaled, 2).expand(2))
     assert norm.vectors[0].shape == (3, 5)
 
