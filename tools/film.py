@@ -34,6 +34,10 @@ class is certified: by the global bound in the middle, by the local one on both 
 ε = {eps}. Below: the weight matrices without the rows and columns of neurons that are constant within ε of the picked
 point. `ll.teach.Playground()` trains such networks live; `lliptools gallery DEST` writes these runs with their slider.
 
+A disc is a theorem: where L bounds how steeply the difference of the two logits changes on the ball of some radius R,
+rounding enclosed, no point within min(R, margin / L) has the other class. R is a little above the disc of the epoch
+before, so that one pass over all points gives every disc; it may be smaller than the largest that could be certified.
+
 | epoch | {titles} |
 | --- | --- | --- | --- |
 {rows}

@@ -178,7 +178,7 @@ def test_its_call_opens_the_same_view():
     again = eval(shown.reproduce(), {"ll": ll})
     assert shown.reproduce() == again.reproduce() == shown.call
     same(shown.epoch, again.epoch)
-    assert Playground().reproduce() == "ll.teach.Playground()"
+    assert repr(Playground()) == "ll.teach.Playground()"
 
 
 def test_it_pauses_where_no_page_paints(monkeypatch):

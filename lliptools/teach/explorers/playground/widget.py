@@ -83,6 +83,9 @@ class Playground(anywidget.AnyWidget):
         self.on_msg(self._answer)
         self.observe(lambda _: self._settled(), names="point")
 
+    def __repr__(self) -> str:
+        return self.reproduce()
+
     @property
     def epoch(self) -> Epoch:
         """The last one."""
