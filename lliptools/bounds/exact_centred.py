@@ -26,6 +26,7 @@ PIECES = 12288
 STEP = 2 * math.pi / PIECES
 TOLERANCE = 1 / math.cos(STEP) - 1  # relatively, 1.3e-7, with room for the rounding of angles
 NEAR = 1e-5  # of the radius; at bends within it of the centre the result may be larger than the constant
+FAINT = 1e-150  # of the scale: squares of less may underflow
 ROOM = 1e-9  # by how much more than the ring from NEAR to 1 is looked at
 TURN = STEP * np.arange(PIECES + 1)
 RIM = np.stack([np.cos(TURN), np.sin(TURN)], axis=1)
@@ -37,14 +38,23 @@ def secants(affine: Affine, here: Array, doubt: Array, eps: float) -> Secants:
     """Those of the outputs of an affine map; here, doubt: (outputs,), the outputs at the centre and their error."""
     map_, error = affine.map.copy(), affine.error.copy()
     error[:, 2] += doubt + SPACING * (np.abs(map_[:, 2]) + np.abs(here))
-    map_[:, 2] = (map_[:, 2] - here) / eps
-    error[:, 2] = error[:, 2] / eps + SPACING * np.abs(map_[:, 2])
+    with np.errstate(all="ignore"):
+        map_[:, 2] = (map_[:, 2] - here) / eps
+        error[:, 2] = error[:, 2] / eps + SPACING * np.abs(map_[:, 2])
     return map_[None], error[None] * (1 + 8 * SPACING)
 
 
 def steepest(cells: list[Cell], found: list[Secants]) -> Array:
-    """Upper bounds of the largest ‖J u + g‖ / |u| over the disc, within the tolerance: (functions,)."""
-    return np.stack([_of_cell(cell, *each) for cell, each in zip(cells, found, strict=True)]).max(axis=0)
+    """Upper bounds of the largest ‖J u + g‖ / |u| over the disc, within the tolerance: (functions,), or inf."""
+    with np.errstate(all="ignore"):
+        # At a scale of 1, so that squares neither overflow nor underflow.
+        scale = np.stack([(np.abs(map_) + error).max(axis=(1, 2)) for map_, error in found]).max(axis=0)
+        if not np.isfinite(scale).all():
+            return np.full(len(scale), np.inf)
+        one = np.where(scale > 0, scale, 1.0)[:, None, None]
+        parts = [_of_cell(cell, map_ / one, error / one) for cell, (map_, error) in zip(cells, found, strict=True)]
+        value = (np.stack(parts).max(axis=0) + FAINT) * scale * (1 + 64 * SPACING) + np.finfo(float).tiny
+    return np.where(scale > 0, np.where(value >= 0, value, np.inf), 0.0)
 
 
 def _of_cell(cell: Cell, map_: Array, error: Array) -> Array:

@@ -72,3 +72,17 @@ def test_certificates_by_it_reach_further_and_never_beyond_the_adversary():
     assert (found <= distance).all()
     assert (found >= plain * (1 - 1e-2)).all()
     assert (found > 1.01 * plain).any()
+
+
+@pytest.mark.parametrize("scale", [1e-65, 1e65])
+def test_squares_neither_overflow_nor_underflow(scale):
+    net, x = planar(nn.ReLU, seed=1)
+    plain = ll.exact_bound(net, x, 1.0, centred=True)
+    with torch.no_grad():
+        for power, layer in zip((1, 2, 3), net[::2], strict=True):
+            layer.weight *= scale
+            layer.bias *= scale**power
+    found = ll.exact_bound(net, x, 1.0, centred=True)
+    torch.testing.assert_close(found.value / scale**3, plain.value, rtol=1e-7, atol=0)
+    y = torch.tensor([0, 1, 2])
+    torch.testing.assert_close(found.pairwise(y) / scale**3, plain.pairwise(y), rtol=1e-7, atol=0)
