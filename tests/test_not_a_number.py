@@ -38,13 +38,13 @@ class Spoiled(TorchFunctionMode):
 
 
 BOUNDS = {  # and of how many functions one is spoiled
-    "local": (ll.local_bound, 29),
-    "prefix": (partial(ll.local_bound, domain=FULL), 61),
-    "tightest": (ll.tightest_bound, 199),
-    "gram": (partial(ll.local_bound, norm=ll.bounds.GramNorm(3)), 61),
-    "cholesky": (partial(ll.local_bound, norm=ll.bounds.CholeskyNorm()), 61),
-    "aposteriori": (partial(ll.local_bound, norm=ll.bounds.AposterioriNorm()), 61),
-    "fft": (partial(ll.local_bound, norm=ll.bounds.torus_norm), 61),
+    "local": (ll.local_bound, 47),
+    "prefix": (partial(ll.local_bound, domain=FULL), 127),
+    "tightest": (ll.tightest_bound, 397),
+    "gram": (partial(ll.local_bound, norm=ll.bounds.GramNorm(3)), 127),
+    "cholesky": (partial(ll.local_bound, norm=ll.bounds.CholeskyNorm()), 127),
+    "aposteriori": (partial(ll.local_bound, norm=ll.bounds.AposterioriNorm()), 127),
+    "fft": (partial(ll.local_bound, norm=ll.bounds.torus_norm), 127),
 }
 NETS = {
     "clipped": lambda: random_mlp(3, 6, 5, 3, activation="clipped_relu"),

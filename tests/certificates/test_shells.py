@@ -22,7 +22,7 @@ def test_a_constant_that_climbs():
     net, x, y = steep()
     exact = [ll.certify(net, x, y, 1.39, bound=ll.merged_bound, shells=shells).holds.item() for shells in (1, 8, 64)]
     assert exact[-1]
-    radii = [ll.certified_radius(net, x, y, bound=ll.bounds.path_bound, shells=k).item() for k in (1, 4, 16, 64)]
+    radii = [ll.certified_radius(net, x, y, bound=ll.bounds.path_bound, shells=k).item() for k in (1, 4, 16)]
     assert radii == sorted(radii)
     assert radii[-1] < 1.4 + 1e-9
 
@@ -39,16 +39,18 @@ def test_shells_never_lose_and_are_never_broken(name, bound):
     assert (marched >= whole).all()
     if bound == "global":
         assert (marched <= whole * 1.01).all()  # the constant is the same in every shell
+    some = (marched > 0) & (marched < 1e10)
+    if not some.any():
+        return
+    x, y, marched = x[some], y[some], marched[some]
     for k in range(len(x)):
-        radius = marched[k].item()
-        if 0 < radius < 1e10:
-            found = ll.attacks.pgd(net, x[k : k + 1], y[k : k + 1], radius, steps=40, restarts=4)
-            assert ll.attacks.is_correct(net, found, y[k : k + 1])
-            assert (net(in_ball(x[k], radius, 2000, seed=k)).argmax(dim=1) == y[k]).all()
-            there = radius * (1 - 1e-6)
-            held = ll.certify(net, x[k : k + 1], y[k : k + 1], there, bound=ll.BOUNDS[bound], shells=40)
-            plain = ll.certify(net, x[k : k + 1], y[k : k + 1], there, bound=ll.BOUNDS[bound])
-            assert (held.worst_margin >= plain.worst_margin).all()
+        found = ll.attacks.pgd(net, x[k : k + 1], y[k : k + 1], marched[k].item(), steps=40, restarts=4)
+        assert ll.attacks.is_correct(net, found, y[k : k + 1])
+        assert (net(in_ball(x[k], marched[k].item(), 2000, seed=k)).argmax(dim=1) == y[k]).all()
+    there = marched * (1 - 1e-6)
+    held = ll.certify(net, x, y, there, bound=ll.BOUNDS[bound], shells=20)
+    plain = ll.certify(net, x, y, there, bound=ll.BOUNDS[bound])
+    assert (held.worst_margin >= plain.worst_margin).all()
 
 
 def test_locality_pays():
