@@ -20,7 +20,7 @@ PAGES = {
     "latency": ("", 10, "Chromium, a machine at rest"),
     "shipped": ("mnist,", 15, "MNIST"),
     "certified": ("Was it", 600, "MNIST, CIFAR-10"),
-    "bound_or_loss": ("mnist-mlp", 60, "MNIST"),
+    "bound_or_loss": ("mnist-mlp", 40, "MNIST"),
     "gpu": ("Kernels", 9, "a GPU; `--toy` rehearses on the CPU"),
     "soundness": ("", 100, ""),
     "release": ("", 0, ""),
