@@ -122,12 +122,12 @@ export const screen = () => {
     draw(changes(first, null, 0), first.lines);
     const controls = await Promise.all(model.get("controls").map((each) => found(model, each)));
     const keys = first.keys;
-    let at = first.at;
-    const pictures = await follow(model, controls, keys, draw, grey);
+    let at = first.at, pictures = () => null;  // the first bundle may be there before follow returns
+    pictures = await follow(model, controls, keys, draw, grey);
 
     // What the controls do not stand at is grey until the kernel has drawn it.
     function grey() {
-      const packed = pictures?.() ?? null, stale = !packed && controls.some((control, k) => control.get(keys[k]) !== at[k]);
+      const packed = pictures(), stale = !packed && controls.some((control, k) => control.get(keys[k]) !== at[k]);
       for (const { element } of boards) {
         element.classList.toggle("ll-stale", stale);
         element.closest(".ll-explorer")?.classList.toggle("ll-packed", packed !== null);
