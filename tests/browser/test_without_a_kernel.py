@@ -50,6 +50,7 @@ def test_the_notebook_of_yesterday(lab, page, artefacts):
     path = lab.root / "yesterday.ipynb"
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     assert path.stat().st_size < 2 * 60_000
+    assert lab.complaints_of(page) == []  # the pictures of the packed one are there before its page is open
     page.evaluate(RESTART)
     expect(page.locator(".margins.jupyter-widgets-disconnected")).to_have_count(1)
     # What is packed moves without a kernel; what is not says how it is moved again.
@@ -68,6 +69,7 @@ def test_the_notebook_of_yesterday(lab, page, artefacts):
     assert again.get_by_text("Error displaying widget").count() == 0
     again.screenshot(path=artefacts / "yesterday.png")
     again.close()
+    lab.complaints.clear()  # a kernel that ends complains in other words each time
 
 
 def test_a_packed_explorer_is_whole_before_it_is_shown():
