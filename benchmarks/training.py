@@ -120,7 +120,7 @@ Made by `python benchmarks/training.py` with {machine()}.
 ## Step
 
 A whole step: logits, bound, loss, backward pass, Adam. Norms by `SharedNorm(steps)`, eps = {EPS}, after the ramp. A
-class shares mean slopes and a norm; the last column but one compares with the global bound of as many steps.
+class shares slopes and a norm; the last column but one compares with the global bound of as many steps.
 
 6C2F with clipped ReLU on 3×32×32 images, batch 32:
 
@@ -133,7 +133,7 @@ class shares mean slopes and a norm; the last column but one compares with the g
 ## How close the estimated norms are
 
 `SharedNorm(steps)` over the exact norm of the same masked layer of every point, mean / least of a batch of {SIZE}
-points, after {PASSES} such batches at random: with slopes of each sample, and with the mean slopes of its class, as the
+points, after {PASSES} such batches at random: with slopes of each sample, and with those of its class, as the
 losses by a bound take them. The last column: the mean of the products.
 
 {table(["network", "eps", "steps", "slopes of the", "layer by layer", "product"], close)}

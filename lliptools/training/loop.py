@@ -97,7 +97,7 @@ class _Run:
         self.team = Team.here()
         self.team.check(net)
         if self.team.size > 1 and getattr(recipe.objective, "bound", "") == "centred":
-            why = "mean slopes of a class, whose gradient would stay in its process", "train in one process"
+            why = "slopes that a class shares, whose gradient would stay in its process", "train in one process"
             raise InvalidInput("another bound than the centred one, with several processes", recipe.name, *why)
         self.net = net if device is None else net.to(as_device(device))
         self.recipe = recipe

@@ -23,7 +23,8 @@ class SharedNorm:
     * steps: how often W and its transpose are applied before the norm is read off as ‖A v‖.
     * Without classes every sample has its own slopes; it starts from the one vector of the layer, which moves once in a
       pass over the network to the mean of what the samples found.
-    * In groups (as of estimated_bound) the samples share slopes, the root mean square of their group, and a norm.
+    * In groups (as of estimated_bound) the samples share slopes, the root mean square of their group, and a norm, which
+      is then above the norm of some of them.
     * First vectors are the same in every run and process.
     * The gradient flows to W and to the slopes, with h held where A = R^½ W C^½ is applied to C^½ h: exact where h has
       converged.
