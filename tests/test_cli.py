@@ -91,7 +91,7 @@ def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, monkeypatch
         (["train", "moons", "--device", "gpu"], "a device of this machine"),
         (["train", "moons", "--hold-out", "800"], "from 1 to 799"),
         (["evaluate", "nothing"], "lliptools.nets.available"),
-        (["evaluate", "nothing.safetensors"], "keep the two files"),
+        (["evaluate", "nothing.safetensors"], "keep both in one folder"),
         (["evaluate", "moons", "--eps", "-1"], "eps"),
     ],
 )

@@ -84,7 +84,7 @@ def passed(
         radius=eps,
         value=torch.ones_like(eps),
     )
-    growth = getattr(norm, "growth", torch.as_tensor)
+    growth = getattr(norm, "growth", Tensor.clone)
     walk = Pass(partial(norm_by, norm), partial(norm_by, inside), graph, centred, growth=growth)
     found, end = walk.through(blocks, start)
     stages = (*getattr(domain, "parts", (domain,)), norm)

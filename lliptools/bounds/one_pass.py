@@ -52,7 +52,7 @@ class Pass:
     graph: bool = False
     centred: bool = False
     times: Callable[[Tensor, Tensor], Tensor] = times_above
-    growth: Callable[[Tensor], Tensor] = torch.as_tensor
+    growth: Callable[[Tensor], Tensor] = Tensor.clone
 
     def through(self, blocks: tuple[Block, ...], place: Place) -> tuple[list[BlockBound], Place]:
         """What is found of every block, in order, and where the pass ends."""
