@@ -22,7 +22,7 @@ from lliptools.cli import app
 from lliptools.nets import zoo
 
 KINDS = ("standard", "global", "local", "clipped", "sparse")
-FAMILIES = {"digits-0.5": 0.5, "mnist-mlp-0.3": 0.3, "mnist-maxmin": 0.3, "mnist-small": 0.3}
+FAMILIES = {"digits-0.1": 0.1, "digits-0.5": 0.5, "mnist-mlp-0.3": 0.3, "mnist-maxmin": 0.3, "mnist-small": 0.3}
 IN_FAMILIES = [f"{family}-{kind}" for family in FAMILIES for kind in KINDS]
 ALONE = ["digits-clipped", "digits-conv", "digits-relu", "moons", "mnist-mlp-0.3-centred"]
 BY_DESIGN = [f"{kind}-digits" for kind in ("spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich")]
@@ -329,7 +329,8 @@ def test_families_differ_in_one_thing(family):
         assert all(line["certified"] <= line["attacked"] <= line["clean"] for line in lines.values())
         assert tuple(lines) == ll.training.recipe(f"{family}-{kind}").radii
         reached[kind] = lines[eps]["certified"]
-    assert all(reached[kind] > reached["standard"] + 0.25 for kind in KINDS[1:])
+    least = 0.25 if eps > 0.1 else 0.05  # in a small ball even what was trained without a bound is certified
+    assert all(reached[kind] > reached["standard"] + least for kind in KINDS[1:])
     build = {kind: record["network"]["keywords"] for kind, record in records.items()}
     assert build["standard"] == build["global"] == build["local"]
     assert build["clipped"] == build["sparse"]
