@@ -1,7 +1,7 @@
 """Boxes from values instead of slopes: every unit as a linear function of the input and of bounded noises.
 
 Around the centre x of the ball, z(x + δ) = offset + Aᵀδ + Bᵀξ with ‖δ‖ <= eps and |ξ| <= 1. Linear maps keep this form;
-an activation over a box is λz + middle ± radius, and each undecided unit adds a noise. Unlike the prefix rows, which
+an activation over a box is λz + middle ± radius, and each unstable unit adds a noise. Unlike the prefix rows, which
 know slopes only, this knows how far a bent unit can be from its chord. Inside bounds.outward_rounding() every unit also
 knows how far rounding may have moved it from this form.
 Source: Singh, Gehr, Mirman, Püschel, Vechev, "Fast and effective robustness certification" (NeurIPS 2018), there for

@@ -412,7 +412,7 @@ def test_a_factor_that_is_not_one_proves_nothing(monkeypatch):
     wrong.add(3)  # of the outputs
     assert problem.certify(multipliers).isinf().all()
     assert problem.certify_each(multipliers).isfinite().all()
-    wrong.add(6)  # of the undecided units
+    wrong.add(6)  # of the unstable units
     assert problem.certify(multipliers).isinf().all()
     assert problem.certify_each(multipliers).isinf().all()
     wrong.clear()

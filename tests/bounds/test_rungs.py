@@ -113,7 +113,7 @@ def test_large_layers_leave_the_tightest_at_the_masks():
 
 
 def test_multipliers_keep_to_their_points():
-    """In the first ball too many units are undecided, so that they serve the second alone, and with its own label."""
+    """In the first ball too many units are unstable, so that they serve the second alone, and with its own label."""
     net = random_mlp(3, 400, 4)
     x, y = points(net, 2), torch.tensor([0, 1])
     bound = ll.tightest_bound(net, x, torch.tensor([10.0, 1e-6]))

@@ -204,7 +204,7 @@ def test_matrices_follow_the_slider(browser, folder):
     assert canvas.evaluate("canvas => canvas.toDataURL()") != first
     box = canvas.bounding_box()
     page.page.mouse.move(box["x"] + 60, box["y"] + 60)
-    expect(page.page.locator(".ll-weights [aria-live]")).to_contain_text("of layer 1: varying: undecided in [")
+    expect(page.page.locator(".ll-weights [aria-live]")).to_contain_text("of layer 1: varying: unstable in [")
     assert not page.complaints
     page.page.close()
 

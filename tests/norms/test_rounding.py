@@ -62,7 +62,7 @@ def test_enclosing_widens_by_a_trifle(name, eps):
         assert (one.norm >= other.norm).all()
     pairs = list(zip(wider.blocks, plain.blocks, strict=True))
     same = torch.stack([((a.slope - b.slope).abs() < 1e-9).flatten(1).all(dim=1) for a, b in pairs]).all(dim=0)
-    # A unit within rounding of its bend, or one that nothing feeds, may become undecided.
+    # A unit within rounding of its bend, or one that nothing feeds, may become unstable.
     assert (wider.value[same] <= plain.value[same] * (1 + 1e-9)).all()
     assert same.any() or eps in (0.0, 1e3)
 

@@ -4,7 +4,7 @@
 
 const FADE = 300;  // milliseconds, of which a unit that is struck fades for the first half
 const STRIP = 7, GAP = 12, HEAD = 30, LEAST = 34, CELL = 14, SAID = 28;  // CSS pixels
-const VARIES = 2;  // states from here on vary: constant at 0, constant at θ, on, undecided
+const VARIES = 2;  // states from here on vary: constant at 0, constant at θ, on, unstable
 const LOOKS = ["class", "style", "data-jp-theme-name", "data-jp-theme-light", "data-theme"];  // what a page turns dark by
 const still = matchMedia("(prefers-reduced-motion: reduce)"), night = matchMedia("(prefers-color-scheme: dark)");
 const within = (value) => Math.min(1, Math.max(0, value)), ease = (p) => p * p * (3 - 2 * p);

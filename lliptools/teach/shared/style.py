@@ -23,7 +23,7 @@ STATES = (
     State("constant at 0", "#999999", "circle-open", "#E0E0E0"),
     State("constant at θ", "#E69F00", "triangle-up", "#E69F00"),
     State("varying: on", "#0072B2", "square", "#002B45"),
-    State("varying: undecided", "#0072B2", "circle", "#0072B2"),
+    State("varying: unstable", "#0072B2", "circle", "#0072B2"),
 )
 # Refuted is what an attack has broken; what is merely not proved is neither.
 CERTIFIED, UNPROVED, REFUTED = "#009E73", "#CC79A7", "#D55E00"

@@ -67,7 +67,7 @@ def test_what_is_no_theorem_is_false_somewhere():
 
 
 def test_the_tightest_is_above_the_multipliers_that_it_could_not_afford():
-    """Three hundred undecided units: no theorem puts tightest below merged there, and it is not."""
+    """Three hundred unstable units: no theorem puts tightest below merged there, and it is not."""
     drawn = view_of(random_mlp(4, 300, 3), torch.zeros(4).double(), 0, torch.tensor([1e-3, 1e3]).double(), UPPER)
     assert drawn.value("tightest", 1) > 1.5 * drawn.value("merged", 1)
     assert ("tightest", "merged") not in drawn.edges(1)[0]

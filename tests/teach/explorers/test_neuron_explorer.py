@@ -116,7 +116,7 @@ def test_plane():
     assert moving.any()
     assert torch.equal(every, torch.cat(plane.kinks).any(dim=0))
     inside = (plane.x0 - drawn.point[0]) ** 2 + (plane.x1[:, None] - drawn.point[1]) ** 2 < float(RADII[5]) ** 2
-    assert (every & inside <= moving).all()  # a line inside the disc is one of an undecided unit
+    assert (every & inside <= moving).all()  # a line inside the disc is one of an unstable unit
     for label, place in plane.labels.items():
         assert net(torch.tensor([place]).double()).argmax() == label
     neurons(drawn, 5)
