@@ -134,6 +134,11 @@ PIECEWISE = [
     if not any(other in name for other in ("tanh", "sigmoid", "softplus", "elu", "maxmin", "residual", "pooled"))
     or name in ("relu", "prelu, of any sign")
 ]
+# One of each kind, for what is drawn of a bound that is tested on all of them.
+VARIED = (
+    *("relu", "clipped", "float32", "one layer", "dead layer", "ends in an activation", "tanh", "clipped maxmin"),
+    *("convolutional, clipped by channel", "pooled", "residual, clipped", "starts with an activation"),
+)
 RADII = (0.0, 1e-12, 0.01, 0.1, 0.5, 3.0, 1e3)
 
 

@@ -6,7 +6,7 @@ from math import inf, nan
 import plotly.graph_objects as go
 import pytest
 import torch
-from networks import NETWORKS, points
+from networks import NETWORKS, VARIED, points
 from pictures import differences
 
 import lliptools as ll
@@ -155,7 +155,7 @@ def test_in_a_kernel_the_parts_come_one_by_one(nets):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_extremes_draw(name):
     net = NETWORKS[name]()
     x = points(net, 5)

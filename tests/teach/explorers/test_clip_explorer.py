@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
-from networks import NETWORKS, points
+from networks import NETWORKS, VARIED, points
 from pictures import differences
 from torch import nn
 
@@ -143,7 +143,7 @@ def test_first_look_shows_nothing_stale(explorer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_every_network_at_its_extremes(name):
     net = NETWORKS[name]()
     x = points(net, count=3)

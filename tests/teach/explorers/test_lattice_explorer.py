@@ -7,7 +7,7 @@ from math import nan
 import plotly.graph_objects as go
 import pytest
 import torch
-from networks import NETWORKS, RADII, points, random_mlp
+from networks import NETWORKS, RADII, VARIED, points, random_mlp
 from pictures import differences
 
 import lliptools as ll
@@ -38,7 +38,7 @@ def view(name, point=0):
     return view_of(net, points(net, 2)[point], 0, EPS)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_no_theorem_is_false(name):
     """Every solid line, and all that follows from them, on every network, point and radius."""
     for point in (0, 1):
@@ -122,7 +122,7 @@ def test_printed_numbers_err_the_safe_way():
             assert (shown <= value * (1 + 1e-11)) if name == "sampled" else (shown >= value * (1 - 1e-11))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_extremes_draw(name):
     """Every supported network from ε = 0 to huge, also where the exact search refuses or does not know the layers."""
     drawn = view(name)

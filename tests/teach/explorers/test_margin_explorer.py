@@ -6,7 +6,7 @@ from math import inf, isnan, nan, sqrt
 import pytest
 import said
 import torch
-from networks import NETWORKS, points, random_mlp
+from networks import NETWORKS, VARIED, points, random_mlp
 
 import lliptools as ll
 from lliptools.teach.explorers.margins.figure import margins
@@ -132,7 +132,7 @@ def test_dashes_tell_what_is_not_proved(explorer):
     assert any("an <b>assumed</b> L, which a bound confirms" in title for title in titles(explorer.figure))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_extremes_draw(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 import said
 import torch
-from networks import NETWORKS, points
+from networks import NETWORKS, VARIED, points
 from pictures import came_back, differences, unpack
 
 import lliptools as ll
@@ -91,7 +91,7 @@ def test_states_are_told_apart_without_colour():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_extremes_draw(name):
     """Every supported network, ε = 0 and huge, right and wrong labels."""
     net = NETWORKS[name]()

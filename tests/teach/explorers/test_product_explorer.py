@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from networks import NETWORKS, points, random_mlp
+from networks import NETWORKS, VARIED, points, random_mlp
 
 import lliptools as ll
 from lliptools.teach.explorers.products.figure import products
@@ -43,7 +43,7 @@ def test_steps_of_a_network():
     assert [len(prefix) for prefix in prefixes(ends_in_relu, x)] == [1, 3, 4]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", VARIED)
 def test_what_encloses_what(name):
     net = NETWORKS[name]()
     x = points(net, count=1)[0]
