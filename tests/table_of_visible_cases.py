@@ -39,6 +39,8 @@ def case(value):
         return f"{tuple(value.shape)}{value.tolist()}"
     if isinstance(value, nn.Module):
         return f"{value}{case(list(value.state_dict().values()))}"
+    if callable(value):
+        return f"{value(0.0)}, {value(0.5)}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(case, value))}]"
     return repr(value)

@@ -105,3 +105,15 @@ def test_the_value_is_above_the_true_norms_and_below_the_product_of_single_ones(
     assert (bound.value <= single * (1 - 1e-6)).all()
     torch.testing.assert_close(bound.hidden() * bound.blocks[-1].growth, bound.value, rtol=1e-12, atol=0)
     torch.testing.assert_close(bound.blocks[-1].radius, 0.05 * bound.hidden(), rtol=1e-12, atol=0)
+
+
+def test_a_norm_that_has_served_a_pass_starts_afresh():
+    """Its budget is spent: a layer of another network is bounded as by a new norm."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(260, 260).double() for _ in range(3)]
+    x, norm = torch.randn(1, 260).double(), ll.bounds.UpperNorm(0.3, 0.9)
+    used = ll.local_bound(nn.Sequential(layers[0], nn.ReLU(), layers[1]), x, 0.1, norm=norm).norm
+    for other in (nn.Sequential(layers[2]), nn.Sequential(layers[2], nn.ReLU(), layers[0])):
+        again = ll.local_bound(other, x.expand(2, -1), 0.1, norm=used)
+        fresh = ll.local_bound(other, x.expand(2, -1), 0.1, norm=ll.bounds.UpperNorm(used.delta, 0.9))
+        torch.testing.assert_close(again.value, fresh.value, rtol=0, atol=0)

@@ -71,10 +71,13 @@ class PixelModule(Exercise):
         (lambda net, mean, std: _Pixels(net, mean * std, std), "its logits differ"),
     )
 
-    def check(self, answer: Answer) -> None:
-        generator = torch.Generator().manual_seed(0)
-        mean, std = (torch.tensor(values).double()[:, None, None] for values in ((0.5, 0.4, 0.3), (0.25, 0.2, 0.3)))
-        x = torch.rand(4, 3, 4, 4, generator=generator).double()
+    def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images with a mean and a deviation per channel."""
+        generator = torch.Generator().manual_seed(seed)
+        mean, std = torch.rand(2, 3, 1, 1, generator=generator).double() / 2 + 0.1
+        yield mean, std, torch.rand(4, 3, 4, 4, generator=generator).double()
+
+    def check(self, answer: Answer, mean: Tensor, std: Tensor, x: Tensor) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)).double()

@@ -121,7 +121,9 @@ def test_marks(graded):
 def test_what_the_visible_checks_said(course, graded):
     notebook = nbformat.read(course / "autograded" / "someone" / "boxes" / "boxes.ipynb", as_version=4)
     outputs = {
-        cell.metadata.nbgrader["grade_id"]: "".join(output.get("text", "") for output in cell.outputs)
+        cell.metadata.nbgrader["grade_id"]: "".join(
+            output.get("text", "") or output.get("data", {}).get("text/plain", "") for output in cell.outputs
+        )
         for cell in notebook.cells
         if "nbgrader" in cell.metadata
     }
