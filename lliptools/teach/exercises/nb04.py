@@ -40,8 +40,7 @@ class _Box(Exercise):
                 swapped = "; are its sides swapped?" if got[0][k] > got[1][k] else ""
                 raise Wrong(
                     f"{said}. On {case} unit {k}{only} reaches from {lower[k]:.4g} to {upper[k]:.4g}{but} your box is "
-                    f"[{got[0][k]:.4g}, {got[1][k]:.4g}]"
-                    + ("; are its sides swapped?" if got[0][k] > got[1][k] else "")
+                    f"[{got[0][k]:.4g}, {got[1][k]:.4g}]{swapped}"
                 )
 
 
