@@ -159,7 +159,7 @@ def test_bad_stages():
     net, x = ll.nets.mlp(2, 3, 2), torch.zeros(1, 2)
     for options, said in (
         ({"norm": "exact"}, "as a function"),
-        ({"domain": 3}, "as a domain"),
+        ({"domain": 3}, "a domain as"),
         ({"domain": (0, 1)}, "confined"),
         ({"domain": Interval.confined(0, "1")}, "tuple"),
     ):

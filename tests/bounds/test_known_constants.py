@@ -185,7 +185,7 @@ def test_layers_whose_product_underflows_are_refused():
     small, large = nn.Linear(1, 1).double(), nn.Linear(1, 2).double()
     small.weight.data = torch.tensor([[1e-200]], dtype=torch.float64)
     large.weight.data = torch.tensor([[1e-200], [0.0]], dtype=torch.float64)
-    with pytest.raises(ll.InvalidInput, match="products of weights"):
+    with pytest.raises(ll.InvalidInput, match="products of layers above"):
         ll.global_bound(nn.Sequential(small, large), torch.zeros(1, 1).double())
 
 

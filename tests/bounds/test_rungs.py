@@ -136,7 +136,7 @@ def test_domain():
     assert free.blocks[0].slope.tolist() == [[1.0, 1.0]]
     assert confined.blocks[0].slope.tolist() == [[0.0, 1.0]]
     assert confined.value < free.value
-    with pytest.raises(ll.InvalidInput, match="domain"):
+    with pytest.raises(ll.InvalidInput, match="around x"):
         ll.local_bound(net, x - 1, 1.0, domain=Interval.confined(0.0, 1.0) & Ball)
 
 

@@ -110,10 +110,10 @@ def test_numbers_that_are_not_finite_never_certify():
         def bound(net, x, eps):
             found = ll.local_bound(net, x, eps)
             boxes = [
-                Box(torch.full_like(b.output.lower, -value), torch.full_like(b.slope, value)) for b in found.blocks
+                Box(torch.full_like(b.box.lower, -value), torch.full_like(b.slope, value)) for b in found.blocks
             ]
             blocks = tuple(
-                replace(b, norm=torch.full_like(b.norm, value), output=box)
+                replace(b, norm=torch.full_like(b.norm, value), box=box)
                 for b, box in zip(found.blocks, boxes, strict=True)
             )
             return ll.Bound(torch.full_like(found.value, value), "upper", found.eps, blocks)

@@ -262,7 +262,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ll.InvalidInput, match="label as one of"):
         MarginExplorer(net, x, y, label=2)
     digits = ll.nets.load("digits-clipped")
-    with pytest.raises(ll.InvalidInput, match="one of global, local, assumed;"):
+    with pytest.raises(ll.InvalidInput, match="one of global, local, centred, assumed;"):
         MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, L="exact")
     with pytest.raises(ll.InvalidInput, match="more than two inputs"):
         MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, point=(0.0, 0.0))
