@@ -109,9 +109,7 @@ def test_numbers_that_are_not_finite_never_certify():
     def broken(value):
         def bound(net, x, eps):
             found = ll.local_bound(net, x, eps)
-            boxes = [
-                Box(torch.full_like(b.box.lower, -value), torch.full_like(b.slope, value)) for b in found.blocks
-            ]
+            boxes = [Box(torch.full_like(b.box.lower, -value), torch.full_like(b.slope, value)) for b in found.blocks]
             blocks = tuple(
                 replace(b, norm=torch.full_like(b.norm, value), box=box)
                 for b, box in zip(found.blocks, boxes, strict=True)
