@@ -20,9 +20,16 @@ def check_bound(found: Bound, radius: Tensor, outputs: Tensor | None = None) -> 
 
     outputs: (batch, classes) of the network at the centres, which a bound of other points does not have.
     """
+    if found.kind != "upper" or not found.arithmetic.startswith("float64"):
+        raise InvalidInput(
+            expected='a bound of kind "upper", computed in float64',
+            got=f'kind "{found.kind}", {found.arithmetic}',
+            cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
+            next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
+        )
     if outputs is not None and found.outputs is not None:
-        near = SAME * outputs.abs().amax().nan_to_num().item()
-        if found.outputs.shape != outputs.shape or not found.outputs.isclose(outputs, 0, near, equal_nan=True).all():
+        near, got = SAME * outputs.abs().amax().nan_to_num().item(), found.outputs.to(outputs.dtype)
+        if got.shape != outputs.shape or not got.isclose(outputs, 0, near, equal_nan=True).all():
             raise InvalidInput(
                 expected="a bound of net at x",
                 got="a Bound whose outputs are not net(x)",
@@ -35,13 +42,6 @@ def check_bound(found: Bound, radius: Tensor, outputs: Tensor | None = None) -> 
             got=f"one on a ball of radius {found.eps.min().item():g}",
             cause="a bound that changed eps",
             next_step="return the bound for the radius that was asked for",
-        )
-    if found.kind != "upper" or not found.arithmetic.startswith("float64"):
-        raise InvalidInput(
-            expected='a bound of kind "upper", computed in float64',
-            got=f'kind "{found.kind}", {found.arithmetic}',
-            cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
-            next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
         )
 
 

@@ -82,6 +82,10 @@ class Merged:
         def chosen(values: Tensor) -> Tensor:
             return values if len(values) == 1 else values[there]  # one stands for all samples
 
+        def linked(k: int) -> Tensor:
+            first, *others = self.links[k][there].unbind(dim=1)
+            return torch.stack([first, *(others[j] for j in layers if j < k)], dim=1)
+
         return replace(
             self,
             state=trimmed(chosen(self.state), len(most)),
@@ -92,7 +96,7 @@ class Merged:
             rows=tuple(trimmed(self.rows[k][there, :, : most[k]], k) for k in layers),
             own=tuple(self.own[k][there, : most[k]] for k in layers),
             joint=tuple(self.joint[k][there] for k in layers),
-            links=tuple(self.links[k][there][:, [0, *(1 + j for j in layers if j < k)]] for k in layers),
+            links=tuple(linked(k) for k in layers),
             counts=tuple(self.counts[k][index] for k in layers),
         )
 

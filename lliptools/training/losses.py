@@ -21,8 +21,14 @@ def worst_logits(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tenso
     logits and pairwise: (batch, classes), the latter 0 at j = y. eps: a number or (batch,). y: (batch,).
     The certificate holds exactly where class y wins among them. Source: Huang et al. (NeurIPS 2021), section 4.
     """
-    change = torch.as_tensor(eps, dtype=logits.dtype, device=logits.device).expand(len(logits))[:, None] * pairwise
-    return logits + change.masked_fill(own_class(logits, y), 0.0)
+    return logits + _change(pairwise, eps).masked_fill(own_class(logits, y), 0.0)
+
+
+def _change(pairwise: Tensor, eps: Tensor | float) -> Tensor:
+    """eps · pairwise; a number is not made a tensor first, which a GPU would wait for."""
+    if not isinstance(eps, Tensor):
+        return eps * pairwise
+    return eps.to(pairwise).expand(len(pairwise))[:, None] * pairwise
 
 
 def gloro(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tensor) -> Tensor:
@@ -54,7 +60,7 @@ def adaptive_rise(logits: Tensor, pairwise: Tensor, eps: Tensor | float, y: Tens
     """
     with torch.no_grad():
         margins = logits.gather(1, y[:, None]) - logits
-        reach = torch.as_tensor(eps, dtype=logits.dtype, device=logits.device).expand(len(logits))[:, None] * pairwise
+        reach = _change(pairwise, eps)
         share = (margins / torch.where(reach > 0, reach, 1.0)).clamp(LEAST_SHARE, 1.0)
     return share * pairwise
 

@@ -81,7 +81,7 @@ class SharedNorm:
         z = linear.linear(v)
         squared = _dot(row * z, z) / _dot(v, h).clamp_min(torch.finfo(h.dtype).tiny)
         found = root(squared)
-        return found if groups is None else found @ groups.to(found.dtype)
+        return found if groups is None else groups.T.to(found.dtype) @ found
 
     def _mean(self, groups: Tensor, slopes: Tensor) -> Tensor:
         """The root mean square of the slopes of every group, (groups, units); once for rows and next columns.
