@@ -11,11 +11,10 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import adversarial_distance, exact_bound
-from lliptools.bounds.affine import Affine
-from lliptools.bounds.exact_cells import cells, clip, nearest
-from lliptools.bounds.exact_patterns import patterns, point_in
+from lliptools.bounds.exact_cells import cells
+from lliptools.bounds.exact_patterns import patterns
 from lliptools.bounds.pieces import Layer, read_layers
-from lliptools.nets import forward, read_blocks
+from lliptools.nets import read_blocks
 
 ABOVE = 1 + 1e-9
 
@@ -266,37 +265,3 @@ def test_table():
         "exact constant 1 at eps = 3, from 4 regions"
     )
     assert "mean over 2 points" in str(exact_bound(ll.nets.fold(2, 1), torch.ones(2, 2), 0.1))
-
-
-def test_polygons():
-    square = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
-    half = clip(square, 1.0, 0.0, -0.5)
-    assert sorted(half) == [(0.5, -1.0), (0.5, 1.0), (1.0, -1.0), (1.0, 1.0)]
-    assert nearest(half) == (0.5, 0.0)
-    assert sorted(np.abs(nearest(square)).tolist()) == [0.0, 1.0]  # of its edges, around the origin
-    assert clip(square, 1.0, 0.0, -1.5) == []
-    assert nearest([(1.0, 1.0)]) == (1.0, 1.0)
-    assert nearest([(1.0, 1.0), (1.0, -1.0)]) == (1.0, 0.0)
-
-
-def test_least_distance():
-    """Half-spaces of known distance: just inside the ball, just outside, and none in common."""
-    origin, axis = np.zeros(3), np.eye(3)[:1]
-    assert point_in(axis, np.array([-0.999]), origin) == pytest.approx([0.999, 0, 0], rel=1e-9)
-    assert point_in(axis, np.array([-1.001]), origin) is None
-    assert point_in(np.vstack([axis, -axis]), np.array([-0.2, 0.1]), origin) is None
-    corner = point_in(np.eye(3), np.array([-0.5, -0.5, -0.5]), origin)
-    assert corner == pytest.approx([0.5, 0.5, 0.5], rel=1e-9)
-    assert point_in(np.eye(3), np.array([-0.6, -0.6, -0.6]), origin) is None
-
-
-def test_affine_maps_follow_the_network():
-    net = random_mlp(4, 9, 7, 3, activation="clipped_relu")
-    blocks = read_blocks(net, torch.Size([4]))
-    x = torch.randn(1, 4).double()
-    affine = Affine.start(x[0].numpy())
-    for layer in read_layers(blocks):
-        affine = affine.linear(layer)
-        affine = affine.activate(layer, (affine.map[:, -1] > layer.breakpoints).sum(axis=0))
-    assert affine.map[:, -1] == pytest.approx(forward(blocks, x)[0].detach().numpy(), rel=1e-12)
-    assert affine.map[:, :-1] == pytest.approx(jacobians(net, x)[0].detach().numpy(), rel=1e-12)

@@ -1,200 +1,15 @@
-"""The exact search against rational arithmetic: slivers between planes that nearly coincide, and sums that cancel.
-
-Along a line every network is cut exactly where a unit breaks, in fractions; the Jacobian of each part is one of the
-network's regions, and the margins are least at the ends of the parts.
-"""
+"""The exact search where planes nearly coincide and sums cancel: slivers between planes, made by hand."""
 
 import math
-import random
 from fractions import Fraction
-from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
+from slivers import is_steeper, lin, margin_at, parts
 from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import adversarial_distance, exact_bound
-from lliptools.bounds.exact_cells import clip, clip_error, nearest
-from lliptools.bounds.exact_patterns import point_in
-
-WEIGHTS = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 1 / 3, 0.1]
-BIASES = [0.0, 0.0, 0.5, -0.5, 1.0, -1.0, 1e-15, -1e-15, 0.25, -1 / 3]
-POINTS = [0.0, 0.0, 0.5, -0.5, 1.0, -1.0, 0.3]
-RADII = [0.0, 0.5, 0.5, 1.0, 2.0, 3.0, 1e-15, 2.0**-52, 1e-300, 5e-324]
-
-
-def lin(weight, bias=None):
-    """A float64 nn.Linear with these numbers."""
-    weight = torch.tensor(weight, dtype=torch.float64)
-    layer = nn.Linear(weight.shape[1], weight.shape[0]).double()
-    layer.weight.data = weight
-    layer.bias.data = torch.zeros(len(weight)).double() if bias is None else torch.tensor(bias, dtype=torch.float64)
-    return layer
-
-
-def jittered(value, draw):
-    """The value, or one a few units of the last place away."""
-    return value * (1 + draw.choice([0, 0, 0, 1, -1, 2]) * 2.0**-52)
-
-
-def random_network(draw, features):
-    """Coarse weights; units that are copies of others, or nearly; layers that cancel; odd scales."""
-    layers, width = [], features
-    for _ in range(draw.choice([1, 1, 2, 2, 3])):
-        rows = [[jittered(draw.choice(WEIGHTS), draw) for _ in range(width)] for _ in range(draw.randint(1, 3))]
-        bias = [jittered(draw.choice(BIASES), draw) for _ in rows]
-        for _ in range(draw.randint(0, 2)):
-            of, sign = draw.randrange(len(rows)), draw.choice([1, -1])
-            rows.append([sign * (weight if draw.random() < 0.7 else jittered(weight, draw)) for weight in rows[of]])
-            bias.append(sign * (bias[of] + draw.choice([0.0, 0.0, 1e-15, -1e-16, 2.0**-53])))
-        scale = draw.choice([1.0] * 6 + [1e8, 1e-8, 3e15, 1e17])
-        layers.append(lin([[scale * weight for weight in row] for row in rows], bias))
-        width = len(rows)
-        if draw.random() < 0.25:
-            width = draw.randint(1, 3)
-            rows = [
-                [jittered(draw.choice([-3.0, -1.0, 0.0, 1.0, 3.0, 1 / 3]), draw) for _ in bias] for _ in range(width)
-            ]
-            layers.append(lin(rows, [draw.choice([0.0, 0.0, 0.5, 1e-16]) for _ in rows]))
-        clipped = ll.nets.ClippedReLU(torch.tensor(draw.choice([1.0, 0.5, 5.0, 1e-16]), dtype=torch.float64))
-        layers.append(draw.choice([nn.ReLU(), nn.ReLU(), clipped, nn.LeakyReLU(draw.choice([0.1, 0.5]))]))
-    rows = [[jittered(draw.choice(WEIGHTS), draw) * draw.choice([1.0, 1e6]) for _ in range(width)] for _ in range(3)]
-    return nn.Sequential(*layers, lin(rows, [draw.choice([0.0, 1e-3, 0.5, -0.5, 1e-15]) for _ in rows]))
-
-
-def bends(layer):
-    """Breakpoints and slopes of an activation that is 0 at 0."""
-    zero, one = Fraction(0), Fraction(1)
-    if isinstance(layer, nn.LeakyReLU):
-        return [zero], [Fraction(layer.negative_slope), one]
-    if isinstance(layer, ll.nets.ClippedReLU):
-        return [zero, Fraction(layer.theta.item())], [zero, one, zero]
-    return [zero], [zero, one]
-
-
-def activated(z, cuts, slopes):
-    """The activation's value at z: slope by slope from its first breakpoint, which is 0."""
-    value = slopes[0] * min(z, cuts[0])
-    for k, cut in enumerate(cuts):
-        value += slopes[k + 1] * (min(max(z, cut), cuts[k + 1] if k + 1 < len(cuts) else max(z, cut)) - cut)
-    return value
-
-
-def times(matrix, vector):
-    return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]
-
-
-def parts(net, start, direction, reach):
-    """[(t, u, outputs at t, outputs at u, Jacobian)] of the network on start + [−reach, reach] · direction, exactly.
-
-    The Jacobian, (outputs, features), is that of the region around the inside of the part.
-    """
-    identity = [[Fraction(i == j) for j in range(len(start))] for i in range(len(start))]
-    at = [p - reach * d for p, d in zip(start, direction, strict=True)]
-    found = [(-reach, Fraction(0), at, identity), (Fraction(0), reach, start, identity)]
-    for layer in net:
-        after = []
-        if isinstance(layer, nn.Linear):
-            weight = [[Fraction(value) for value in row] for row in layer.weight.tolist()]
-            bias = [Fraction(value) for value in layer.bias.tolist()]
-            for t, u, z, jacobian in found:
-                columns = [times(weight, column) for column in zip(*jacobian, strict=True)]
-                moved = [value + b for value, b in zip(times(weight, z), bias, strict=True)]
-                after.append((t, u, moved, [list(row) for row in zip(*columns, strict=True)]))
-            found = after
-            continue
-        cuts, slopes = bends(layer)
-        for t, u, z, jacobian in found:
-            steep = times(jacobian, direction)
-            ends = {t + (cut - value) / s for value, s in zip(z, steep, strict=True) if s for cut in cuts}
-            for one, other in pairwise(sorted({t, u} | {end for end in ends if t < end < u})):
-                middle = [value + s * ((one + other) / 2 - t) for value, s in zip(z, steep, strict=True)]
-                slope = [slopes[sum(value > cut for cut in cuts)] for value in middle]
-                begin = [activated(value + s * (one - t), cuts, slopes) for value, s in zip(z, steep, strict=True)]
-                rows = [[s * entry for entry in row] for s, row in zip(slope, jacobian, strict=True)]
-                after.append((one, other, begin, rows))
-        found = after
-    return [
-        (t, u, z, [v + s * (u - t) for v, s in zip(z, times(jacobian, direction), strict=True)], jacobian)
-        for t, u, z, jacobian in found
-    ]
-
-
-def is_steeper(jacobian, value):
-    """Whether the spectral norm of a Jacobian with at most three columns is larger than value, decided exactly."""
-    columns = list(zip(*jacobian, strict=True))
-    gram = [[sum(a * b for a, b in zip(one, other, strict=True)) for other in columns] for one in columns]
-    left = [[(i == j) * Fraction(value) ** 2 - entry for j, entry in enumerate(row)] for i, row in enumerate(gram)]
-    while left:  # value² I − JᵀJ is positive semidefinite where its Schur complements are
-        pivot = left[0][0]
-        if pivot < 0 or (pivot == 0 and any(left[0])):
-            return True
-        scale = 1 / pivot if pivot else Fraction(0)
-        left = [[row[j] - row[0] * scale * left[0][j] for j in range(1, len(row))] for row in left[1:]]
-    return False
-
-
-def lines(draw, x, eps):
-    """Lines through the centre, of simple directions, and how far along each the ball extends.
-
-    At eps = 0 parts that touch the centre are meant, and any length will do.
-    """
-    found = []
-    for number in range(1 if len(x) == 1 else 3):
-        direction = [Fraction(1) if number == 0 else Fraction(draw.choice([-2, -1, 1, 2, 3])) for _ in x]
-        # A little shorter than eps/‖d‖ where that is rounded, so that the ends are in the ball.
-        length = sum(float(d) ** 2 for d in direction) ** 0.5 * (1 + 1e-12) if len(x) > 1 else 1
-        found.append((direction, eps / Fraction(length) if eps else Fraction(1)))
-    return found
-
-
-def regions(draw, net, x, eps):
-    """The parts of some lines that belong to the ball: at eps = 0, that touch the centre."""
-    start, eps = [Fraction(value) for value in x], Fraction(eps)
-    found = [part for line, reach in lines(draw, x, eps) for part in parts(net, start, line, reach)]
-    return [part for part in found if eps or part[0] <= 0 <= part[1]]
-
-
-def cases(count, features):
-    """(draw, network, points, radii)."""
-    for seed in range(count):
-        draw = random.Random(1000 * features + seed)
-        net = random_network(draw, features)
-        points = [[jittered(draw.choice(POINTS), draw) for _ in range(features)] for _ in RADII]
-        yield draw, net, torch.tensor(points, dtype=torch.float64), torch.tensor(RADII, dtype=torch.float64)
-
-
-def margin_at(ends, label):
-    return min(values[label] - value for values in ends for j, value in enumerate(values) if j != label)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("features", "count"), [(1, 150), (2, 50), (3, 25)])
-def test_no_region_is_steeper_and_no_certificate_is_false(features, count):
-    """Values, differences of classes and certificates on networks whose planes and sums nearly coincide or cancel."""
-    certified = compared = 0
-    for draw, net, x, eps in cases(count, features):
-        y = net(x).argmax(dim=1)
-        with ll.bounds.outward_rounding():
-            bound = exact_bound(net, x, eps)
-        pairs, proved = bound.pairwise(y), ll.certify(net, x, y, eps, bound=lambda *_, found=bound: found).holds
-        for index, (point, radius, label) in enumerate(zip(x.tolist(), eps.tolist(), y.tolist(), strict=True)):
-            found = regions(draw, net, point, radius)
-            compared += len(found)
-            value, between = bound.value[index].item(), pairs[index].tolist()
-            for _, _, _, _, jacobian in found:
-                assert not is_steeper(jacobian, value)
-                own = jacobian[label]
-                for j, row in enumerate(jacobian):
-                    assert not is_steeper([[a - b for a, b in zip(own, row, strict=True)]], between[j])
-            if proved[index]:
-                certified += 1
-                ends = [z for t, u, one, other, _ in found for at, z in ((t, one), (u, other)) if radius or at == 0]
-                assert margin_at(ends, label) > 0
-    assert compared >= 5 * count
-    assert certified >= count
 
 
 def test_a_sliver_between_two_units_is_a_region():
@@ -309,35 +124,6 @@ def test_distances_are_never_more_than_the_true_one():
     assert point[0].tolist() == pytest.approx([0, 0.25], abs=1e-12)
 
 
-@pytest.mark.slow
-def test_distances_against_rational_arithmetic():
-    answered = 0
-    for draw, net, x, _ in cases(20, 2):
-        x = x[:4]
-        y = net(x).argmax(dim=1)
-        try:
-            distance, point = adversarial_distance(net, x, y, 2.0)
-        except ll.InvalidInput:  # a point that would be no tie
-            continue
-        answered += 1
-        for index, (center, label) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
-            start, shortest = [Fraction(value) for value in center], Fraction(distance[index].clamp_max(1e9).item())
-            for line, reach in lines(draw, center, Fraction(2)):
-                squared = sum(d * d for d in line)
-                for t, u, one, other, _ in parts(net, start, line, reach):
-                    for begin, end in zip(one, other, strict=True):
-                        lost, left = begin - one[label], end - other[label]
-                        if begin is one[label] or (lost < 0 and left < 0):
-                            continue
-                        ties = [at for at, value in ((t, lost), (u, left)) if value >= 0]
-                        if lost != left and min(lost, left) < 0:
-                            ties.append(t + (u - t) * lost / (lost - left))
-                        assert shortest**2 <= min(at * at for at in ties) * squared
-            if distance[index].isfinite():
-                assert (point[index] - x[index]).norm() == pytest.approx(distance[index].item(), rel=1e-9, abs=1e-11)
-    assert answered >= 15
-
-
 def test_points_and_networks_beyond_the_range_of_the_search():
     net = nn.Sequential(lin([[1, 1]], [0]), nn.ReLU(), lin([[1], [2]]))
     with pytest.raises(ll.InvalidInput, match="products of weights"):
@@ -367,26 +153,6 @@ def test_pieces_that_describe_no_function():
     net = nn.Sequential(lin([[1, 1]], [0]), Unsorted(), lin([[1], [2]]))
     with pytest.raises(ll.InvalidInput, match="ascending"):
         exact_bound(net, torch.zeros(1, 2).double(), 0.1)
-
-
-def test_a_point_on_all_sides_is_never_clipped_away():
-    """Lines that pass a point by rounding only, many times over: it stays in the polygon that is kept."""
-    draw = random.Random(0)
-    for _ in range(60):
-        inside = [draw.uniform(-0.6, 0.6) for _ in range(2)]
-        polygon = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
-        for clips in range(150):
-            angle = draw.uniform(0, 2 * math.pi) if draw.random() < 0.5 else 0.7 + draw.uniform(-1e-15, 1e-15)
-            normal = [math.cos(angle), math.sin(angle)]
-            exact = sum(Fraction(a) * Fraction(u) for a, u in zip(normal, inside, strict=True))
-            offset = float(-exact) + draw.choice([0.0, 1e-16, 1e-12, 1e-3])
-            while Fraction(offset) < -exact:
-                offset = math.nextafter(offset, math.inf)
-            assert max(normal[0] * u + normal[1] * v + offset for u, v in polygon) >= -clip_error(clips)
-            polygon = clip(polygon, *normal, offset + clip_error(clips))
-            assert polygon
-            away = [(u - inside[0], v - inside[1]) for u, v in polygon]
-            assert math.hypot(*nearest(away)) <= 2
 
 
 def test_biases_whose_sum_cancels():
@@ -437,27 +203,3 @@ def test_rounding_that_is_larger_than_the_margins_is_refused():
     net = nn.Sequential(lin([[1 / 3, 0], [1, 0]]), lin([[3e17, -1e17], [0, 0]], [3, 0]))
     with pytest.raises(ll.InvalidInput, match="rounding leaves a tie open"):
         adversarial_distance(net, torch.zeros(1, 2).double(), torch.tensor([0]), 0.1)
-
-
-def test_no_proof_against_a_point_that_is_there():
-    """Half-spaces whose boundaries pass through one point of the unit sphere, to within rounding."""
-    draw = random.Random(0)
-    for _ in range(400):
-        features = draw.choice([2, 3, 5])
-        point = [draw.gauss(0, 1) for _ in range(features)]
-        point = [value / math.hypot(*point) for value in point]
-        while sum(Fraction(value) ** 2 for value in point) > 1:
-            point = [value * (1 - 2.0**-53) for value in point]
-        normals, offsets = [], []
-        for _ in range(draw.randint(1, 40)):
-            normal = [value + draw.choice([0.0, 1e-9, 1e-3, 1.0]) * draw.gauss(0, 1) for value in point]
-            normal = [value / math.hypot(*normal) for value in normal]
-            exact = sum(Fraction(a) * Fraction(u) for a, u in zip(normal, point, strict=True))
-            offset = float(-exact)
-            while Fraction(offset) < -exact:
-                offset = math.nextafter(offset, math.inf)
-            normals.append(normal)
-            offsets.append(offset)
-        origin = np.zeros(features)
-        assert point_in(np.array(normals), np.array(offsets), origin) is not None
-        assert point_in(np.array([point]), np.array([-1 - 1e-12]), origin) is None
