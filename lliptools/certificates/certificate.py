@@ -94,7 +94,7 @@ def certify(
         fall, radii = None, shell_radii(radius, shells)
         if shells > 1:
             fallen, each = falls(bound, net, x, y, radii)
-            check_bound(each, radii.flatten())
+            check_bound(each, radii.flatten(), values[-1].value.repeat_interleave(shells, dim=0))
             fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
             found = replace(found, failure_probability=spent)
         margin, worst = worst_margins(found, values, y, radius, fall)

@@ -46,9 +46,11 @@ class Gather(Operator):
 def selection(move: Callable[[Tensor], Tensor], shape: Shape, dtype: torch.dtype) -> Gather:
     """What moves, repeats or leaves out inputs, and fills with 0: read off what it does to their numbers.
 
-    Raises RuntimeError where move does not take samples of this shape.
+    Raises RuntimeError where move does not take samples of this shape, ValueError where what it fills in is no input.
     """
     numbers = torch.arange(1.0, prod(shape) + 1, dtype=torch.float64, device="cpu").reshape(1, *shape)
-    moved = move(numbers)[0]
+    moved, again = move(numbers)[0], move(-numbers)[0]
+    if not ((moved == -again) & (moved == moved.round()) & (moved >= 0) & (moved <= prod(shape))).all():
+        raise ValueError("something that is neither an input nor 0")  # torch leaves memory as it is
     index, weight = moved.long().flatten()[:, None] - 1, (moved > 0).to(dtype)[..., None]
     return Gather(weight, shape, index.clamp_min(0))

@@ -76,14 +76,17 @@ class LinearMap:
 
     @cached_property
     def digest(self) -> bytes:
-        """A cryptographic hash of the operators, without the bias: other maps have other ones."""
-        found = hashlib.blake2b(digest_size=32)
+        """A cryptographic hash of the operators and their shapes, without the bias: other maps have other ones."""
+        found = hashlib.blake2b(repr(self.out_shape).encode(), digest_size=32)
         for operator in self.operators:
-            found.update(type(operator).__name__.encode())
+            found.update(f"{type(operator).__name__}{operator.in_shape}{operator.out_shape}".encode())
             for field in fields(operator):
                 value = getattr(operator, field.name)
-                plain = isinstance(value, Tensor)
-                found.update(value.detach().cpu().contiguous().numpy().tobytes() if plain else repr(value).encode())
+                if isinstance(value, Tensor):
+                    found.update(f"{field.name}{tuple(value.shape)}{value.dtype}".encode())
+                    found.update(value.detach().cpu().contiguous().numpy().tobytes())
+                else:
+                    found.update(f"{field.name}={value!r};".encode())
         return found.digest()
 
     @property

@@ -54,7 +54,7 @@ class UpperNorm:
         large = [linear for linear in _linear(blocks) if not self.is_exact(linear)]
         shared = replace(self, delta=self.delta / max(1, len(large)), joint=None)  # never that of another pass
         if any(block.inner or math.isfinite(block.linear.lipschitz) for block in blocks) or len(large) < 2:
-            return shared  # the bound is no product of these norms alone
+            return shared  # no product of these norms alone, and those behind a sum are asked for out of turn
         return replace(shared, joint=Joint(len(large), self.delta))
 
     def growth(self, norm: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def fresh_start(scaled: ScaledMap, number: int = 0) -> Tensor:
     live, starts = scaled.live(), []
     sides = (side.detach().cpu().numpy() for side in (scaled.row, scaled.column))
     for row, column in zip(*sides, strict=True):
-        seen = scaled.linear.digest + row.tobytes() + column.tobytes() + bytes(number)
+        seen = scaled.linear.digest + number.to_bytes(8, "little") + row.tobytes() + column.tobytes()
         seed = hashlib.blake2b(seen, digest_size=32).digest()
         generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
         starts.append(torch.from_numpy(generator.standard_normal(live.shape[1])))

@@ -11,16 +11,7 @@ from lliptools.bounds import Bound, global_bound, local_bound
 from lliptools.bounds.estimated import estimated_bound
 from lliptools.certificates.attacks import pgd
 from lliptools.errors import InvalidInput
-from lliptools.training.losses import (
-    adaptive_rise,
-    annealed,
-    bcp,
-    gloro,
-    lmt,
-    offset_cross_entropy,
-    sparsity_loss,
-    worst_logits,
-)
+from lliptools.training import losses
 from lliptools.training.norms import SharedNorm
 
 __all__ = ["EMMA", "LMT", "Adversarial", "Annealed", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
@@ -110,7 +101,7 @@ class _ByBound:
         logits = net(x) if bound.outputs is None else bound.outputs[: len(x)]
         rise = self.rise(bound, labels).unflatten(0, (shells, -1)).mean(dim=0)
         loss = self.loss(logits, rise, share * self.eps, y, share)
-        return loss + share * self.sparsity * sparsity_loss(net, bound) if self.sparsity else loss
+        return loss + share * self.sparsity * losses.sparsity_loss(net, bound) if self.sparsity else loss
 
     def _found(self, net: Net, x: Tensor, eps: Tensor, groups: Tensor, norm: SharedNorm | None) -> Bound:
         """The bound, with the graph of its boxes where the sparsity loss needs it."""
@@ -151,7 +142,7 @@ class Certified(_ByBound):
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """κ·CE(f) + (1 − κ)·CE(worst logits)."""
         tau = self.temperature
-        return tau * bcp(logits / tau, rise / tau, eps, y, kappa=1 - share)
+        return tau * losses.bcp(logits / tau, rise / tau, eps, y, kappa=1 - share)
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,7 @@ class EMMA(Certified):
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """κ·CE(f) + (1 − κ)·CE(logits that rise within their own radii)."""
-        return super().loss(logits, adaptive_rise(logits, rise, eps, y), eps, y, share)
+        return super().loss(logits, losses.adaptive_rise(logits, rise, eps, y), eps, y, share)
 
 
 @dataclass(frozen=True)
@@ -171,8 +162,8 @@ class Annealed(Certified):
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """The annealed cross-entropy of the worst logits."""
-        worst = worst_logits(logits, rise, eps, y)
-        return annealed(worst, y, temperature=self.temperature, beta=share * self.beta)
+        worst = losses.worst_logits(logits, rise, eps, y)
+        return losses.annealed(worst, y, temperature=self.temperature, beta=share * self.beta)
 
 
 @dataclass(frozen=True)
@@ -181,7 +172,7 @@ class GloRo(_ByBound):
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """CE([f, max worst], y)."""
-        return gloro(logits, rise, eps, y)
+        return losses.gloro(logits, rise, eps, y)
 
 
 @dataclass(frozen=True)
@@ -196,7 +187,7 @@ class LMT(_ByBound):
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """CE(f + √2 eps L for j ≠ y)."""
-        return lmt(logits, rise[:, 0], eps, y)
+        return losses.lmt(logits, rise[:, 0], eps, y)
 
 
 @dataclass(frozen=True)
@@ -211,7 +202,7 @@ class Offset:
 
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """The loss, the same all along."""
-        return offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
+        return losses.offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
 
 
 def changed(objective: Objective, loss: str | None = None, bound: str | None = None) -> Objective:

@@ -281,3 +281,10 @@ def test_a_bound_of_other_points_is_refused():
     with pytest.raises(ll.InvalidInput, match="whose outputs are not net"):
         ll.certify(net, x, y, 0.01, bound=lambda net, x, eps: ll.local_bound(net, x + 0.1, eps))
     assert ll.certify(net, x, y, 1e-6, bound=lambda net, x, eps: ll.local_bound(net, x, 2 * eps)).holds.all()
+
+    def shifted(net, x, eps):
+        return ll.local_bound(net, x + 0.1 * (len(x) > 2), eps)
+
+    for ask in (ll.certify, ll.certified_radius):
+        with pytest.raises(ll.InvalidInput, match="whose outputs are not net"):
+            ask(net, x, y, *[0.01] * (ask is ll.certify), bound=shifted, shells=3)

@@ -117,3 +117,24 @@ def test_a_norm_that_has_served_a_pass_starts_afresh():
         again = ll.local_bound(other, x.expand(2, -1), 0.1, norm=used)
         fresh = ll.local_bound(other, x.expand(2, -1), 0.1, norm=ll.bounds.UpperNorm(used.delta, 0.9))
         torch.testing.assert_close(again.value, fresh.value, rtol=0, atol=0)
+
+
+def test_networks_with_branches_share_no_budget():
+    """The norms behind a sum are asked for out of turn: there each layer has its own share."""
+    inner = nn.Sequential(nn.Linear(260, 260), nn.ReLU(), nn.Linear(260, 260))
+    net = nn.Sequential(ll.nets.Residual(inner), nn.ReLU(), nn.Linear(260, 260)).double()
+    norm = ll.bounds.UpperNorm(1e-6).begin(ll.nets.read_blocks(net, (260,)))
+    assert norm.joint is None
+    assert norm.delta <= 1e-6 / 3
+
+
+def test_maps_of_other_shapes_have_other_digests_and_starts():
+    wide, tall = nn.Conv2d(1, 4, (1, 2), bias=False).double(), nn.Conv2d(1, 4, (2, 1), bias=False).double()
+    tall.weight.data = wide.weight.data.reshape(4, 1, 2, 1)
+    maps = [ll.nets.read_blocks(net, (1, 9, 9))[0].linear for net in (wide, tall)]
+    assert maps[0].digest != maps[1].digest
+    starts = [
+        fresh_start(ScaledMap(one, torch.ones(1, *one.out_shape).double(), torch.ones(1, 1, 9, 9).double()))
+        for one in maps
+    ]
+    assert not torch.equal(*starts)
