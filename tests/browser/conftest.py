@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from browser import chromium, open_browser
 from lab import running_lab
+from walks import notebook, opened
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +34,25 @@ def artefacts():
     folder = ROOT / "artefacts"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def explorers_page(request, lab):
+    """A page with a notebook of every explorer."""
+    page = lab.open(f"{request.module.__name__}.ipynb", notebook())
+    lab.run(page, 0)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def explorer(request, lab, explorers_page):
+    """The explorer whose name is the parameter."""
+    return opened(lab, explorers_page, request.param)
+
+
+@pytest.fixture
+def anew(request, lab, explorer):
+    """A test that is run once more finds the explorer as it starts, not as the failure left it."""
+    if getattr(request.node, "execution_count", 1) > 1:
+        opened(lab, explorer.page, explorer.name)
