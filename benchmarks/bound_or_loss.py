@@ -11,22 +11,20 @@ what a step of each costs; in "equal epochs" all have the same number.
 """
 
 import itertools
-import json
 import statistics
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-from common import table
+from common import RESULTS, clocked, kept, once, seconds_a_step, spread, table, write_sections
 from torch import Tensor, nn
 
 import lliptools as ll
-from lliptools.training import EMMA, Annealed, Certified, Recipe, SharedNorm
+from lliptools.training import EMMA, Annealed, Certified, Recipe, Split
 
-RESULTS = Path(__file__).parent / "results"
 LINES = RESULTS / "bound_or_loss.jsonl"
 TEMPERATURE = 0.25  # the margin loss
 SEEDS = (0, 1, 2)
@@ -50,6 +48,7 @@ FAMILIES: dict[str, tuple[int, tuple[str, ...], int]] = {
     "mnist-mlp-0.3": (32, ("as before", "global", "centred"), 10_000),
     "mnist-mlp-0.3, equal epochs": (10, ("global", "local", "centred"), 10_000),
     "mnist-small": (5, ("as before", "global", "centred"), 250),
+    "mnist-small, equal epochs": (5, ("global", "local", "centred"), 250),
 }
 
 
@@ -60,20 +59,6 @@ def of_kind(family: str, kind: str, epochs: int) -> Recipe:
     steps = own.norm_steps if kind == "as before" else STEPS
     trained_for = loss(radius * EPS, bound=bound, temperature=TEMPERATURE)
     return replace(own, name=kind, objective=trained_for, epochs=epochs, norm_steps=steps)
-
-
-def milliseconds(recipe: Recipe, data: ll.training.Split, times: int = 30) -> float:
-    """Least processor time of a whole step, after the ramp."""
-    torch.manual_seed(0)
-    net, norm, spent = recipe.network().to(recipe.dtype), SharedNorm(recipe.norm_steps or 2), []
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
-    for x, y in list(ll.training.batches(data.x_train[:8192], data.y_train[:8192], recipe.batch_size))[:times]:
-        start = time.process_time()
-        optimizer.zero_grad()
-        recipe.objective(net, x.to(recipe.dtype), y, 1.0, norm).backward()
-        optimizer.step()
-        spent.append(time.process_time() - start)
-    return 1000 * min(spent)
 
 
 def certified(net: nn.Sequential, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -95,36 +80,24 @@ def certified(net: nn.Sequential, x: Tensor, y: Tensor) -> dict[str, float]:
     return {name: each.double().mean().item() for name, each in found.items()}
 
 
-def runs() -> list[dict[str, Any]]:
-    """What has been measured."""
-    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+def measured(recipe: Recipe, seed: int, data: Split, points: int) -> dict[str, float]:
+    """Train and measure."""
+    torch.manual_seed(seed)
+    fit = partial(ll.training.fit, recipe.network().to(recipe.dtype), data, recipe)
+    history, seconds = clocked(fit, time.process_time)
+    return {"seconds": seconds, **certified(history.net, data.x_test[:points], data.y_test[:points])}
 
 
 def train(family: str) -> None:
     """All seeds and kinds of a family that are not there yet."""
     epochs, kinds, points = FAMILIES[family]
     data = of_kind(family, kinds[0], epochs).data()
-    cost = {kind: milliseconds(of_kind(family, kind, epochs), data) for kind in kinds}
+    cost = {kind: 1000 * seconds_a_step(of_kind(family, kind, epochs), data) for kind in kinds}
     for seed, kind in itertools.product(SEEDS, kinds):
         count = epochs if "equal epochs" in family else max(1, round(epochs * cost[kinds[0]] / cost[kind]))
-        run: dict[str, Any] = {"family": family, "kind": kind, "seed": seed}
-        if any(run.items() <= line.items() for line in runs()):
-            continue
-        recipe = of_kind(family, kind, count)
-        torch.manual_seed(seed)
-        start = time.process_time()
-        net = ll.training.fit(recipe.network().to(recipe.dtype), data, recipe).net
-        run |= {"epochs": count, "ms": cost[kind], "seconds": time.process_time() - start}
-        run |= certified(net, data.x_test[:points], data.y_test[:points])
-        with LINES.open("a") as file:
-            file.write(json.dumps(run) + "\n")
-        print(run, flush=True)
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard error over the seeds."""
-    error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{error}"
+        known = {"epochs": count, "ms": cost[kind]}
+        run = partial(measured, of_kind(family, kind, count), seed, data, points)
+        once(LINES, {"family": family, "kind": kind, "seed": seed}, lambda: known | run())  # noqa: B023 - at once
 
 
 def page() -> None:
@@ -133,7 +106,7 @@ def page() -> None:
     for family, (_, kinds, points) in FAMILIES.items():
         rows: list[list[object]] = []
         for kind in kinds:
-            lines = [line for line in runs() if (line["family"], line["kind"]) == (family, kind)]
+            lines = [line for line in kept(LINES) if (line["family"], line["kind"]) == (family, kind)]
             if lines:
                 loss, bound, radius = KINDS[kind]
                 mean = {name: statistics.mean(line[name] for line in lines) for name in ("epochs", "ms", "seconds")}
@@ -142,8 +115,7 @@ def page() -> None:
         head = ["kind", "loss", "bound", "trained for", "seeds", "epochs", "ms a step", "seconds", *MEASURED]
         if rows:
             parts.append(f"## {family}\n\nAt {EPS}, on {points} test points.\n\n{table(head, rows)}\n")
-    path = RESULTS / "bound_or_loss.md"
-    path.write_text(path.read_text().split("## digits-0.3", 1)[0] + "\n".join(parts))
+    write_sections("bound_or_loss.md", parts)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,19 @@ The MNIST sections need LLIPTOOLS_DATA, a folder that holds mnist/; the rivals a
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import rivals
 import torch
-from common import PLAIN, machine, plain_network, table, timed
+from common import PLAIN, RESULTS, clocked, machine, plain_network, table, timed
 from torch import nn
 
 import lliptools as ll
 from lliptools.bounds import LanczosNorm, PowerNorm, UpperNorm, adversarial_distance
 from lliptools.bounds.merged import FULL
 
-HERE = Path(__file__).parent
 POINTS = 64
 
 
@@ -70,9 +67,7 @@ def radii() -> str:
         x, y = x[right][:POINTS], y[right][:POINTS]
         distance, _ = adversarial_distance(net, x, y, 3.0)
         for title in ("global", "local", "merged", "tightest", "exact"):
-            start = time.perf_counter()
-            radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[title])
-            seconds = time.perf_counter() - start
+            radius, seconds = clocked(partial(ll.certified_radius, net, x, y, bound=ll.BOUNDS[title]))
             rows.append([name, title, (radius / distance).mean().item(), 1e3 * seconds / len(x)])
     return table(["net", "bound", "mean certified radius / adversarial distance", "ms per point"], rows)
 
@@ -132,10 +127,9 @@ def stages() -> str:
             plain = timed(partial(net, x), 15)
         seconds = timed(partial(ll.certify_in_stages, net, x, y, eps), 3)
         staged = ll.certify_in_stages(net, x, y, eps)
-        start = time.perf_counter()
-        full = torch.cat([ll.certify(net, a, b, eps).holds for a, b in zip(x.split(250), y.split(250), strict=True)])
-        whole = time.perf_counter() - start
-        differ = int((full != staged.holds).sum())
+        each = (ll.certify(net, *part, eps).holds for part in zip(x.split(250), y.split(250), strict=True))
+        full, whole = clocked(partial(list, each))
+        differ = int((torch.cat(full) != staged.holds).sum())
         rows.append([name, eps, int(staged.holds.sum()), differ, seconds / plain, whole / plain])
         details.append(f"{name}, ε = {eps}:\n\n```\n{staged}\n```")
     head = ["net", "ε", "certified", "answers that differ", "stages, forward passes", "in full, forward passes"]
@@ -150,15 +144,14 @@ def others() -> str:
         net, x, _ = plain_network(name)
         x = x[:1]
         rows.append([name, "product of norms", ll.global_bound(net, x).value.item(), ""])
-        start = time.perf_counter()
-        value = ll.merged_bound(net, x, torch.inf, steps=300).value.item()
-        rows.append([name, "merged_bound at ε = ∞, 300 steps", value, time.perf_counter() - start])
+        bound, seconds = clocked(partial(ll.merged_bound, net, x, torch.inf, steps=300))
+        rows.append([name, "merged_bound at ε = ∞, 300 steps", bound.value.item(), seconds])
         if name.startswith("moons"):
-            start = time.perf_counter()
-            value = rivals.lipsdp([layer.weight for layer in net if isinstance(layer, nn.Linear)])
-            rows.append([name, "LipSDP-Neuron, cvxpy + Clarabel", value or "absent", time.perf_counter() - start])
-        start = time.perf_counter()
-        rows.append([name, "eclipse-nn, Fast", rivals.eclipse(net) or "absent", time.perf_counter() - start])
+            weights = [layer.weight for layer in net if isinstance(layer, nn.Linear)]
+            value, seconds = clocked(partial(rivals.lipsdp, weights))
+            rows.append([name, "LipSDP-Neuron, cvxpy + Clarabel", value or "absent", seconds])
+        value, seconds = clocked(partial(rivals.eclipse, net))
+        rows.append([name, "eclipse-nn, Fast", value or "absent", seconds])
     found = ", ".join(f"{package} {version or 'absent'}" for package, version in rivals.available().items())
     return f"{found}\n\n" + table(["net", "method", "global constant", "seconds"], rows)
 
@@ -188,14 +181,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="measure these sections anew and keep the others")
     chosen = parser.parse_args().only or list(SECTIONS)
-    page = HERE / "results" / "bounds.md"
-    page.parent.mkdir(exist_ok=True)
+    page = RESULTS / "bounds.md"
     kept = dict(part.split("\n", 1) for part in page.read_text().split("\n## ")[1:]) if page.exists() else {}
     for name in chosen:
-        start = time.perf_counter()
         section = SECTIONS[name]
-        measured = section()
-        said = f"`python benchmarks/bounds.py --only {name}`, seed 0, {time.perf_counter() - start:.0f} s; {machine()}."
+        measured, seconds = clocked(section)
+        said = f"`python benchmarks/bounds.py --only {name}`, seed 0, {seconds:.0f} s; {machine()}."
         kept[name] = f"\n{(section.__doc__ or '').strip()}\n\n{measured}\n\n{said}\n"
         print(f"## {name}\n{kept[name]}", flush=True)
         parts = [f"## {known}\n{kept[known].rstrip()}\n" for known in SECTIONS if known in kept]

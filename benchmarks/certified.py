@@ -11,20 +11,19 @@ with room to spare. Seconds are processor time on one core.
 """
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-from common import table
+from common import RESULTS, clocked, kept, once, seconds_a_step, spread, table, write_sections
 
 import lliptools as ll
 from lliptools.training import Recipe
 
-LINES = Path(__file__).parent / "results" / "certified.jsonl"
+LINES = RESULTS / "certified.jsonl"
 FAMILIES = (
     *("digits-0.5", "digits-0.3", "digits-0.1", "mnist-mlp-0.1", "mnist-mlp-0.3", "mnist-mlp-1.58"),
     *("mnist-maxmin", "mnist-small"),
@@ -35,11 +34,6 @@ BOUND_OR_LOSS = ("digits-0.3", "mnist-mlp-0.3")  # the families that are trained
 TEMPERATURE = 0.25
 SEEDS = (0, 1, 2)
 ATTACKED = 500  # test points that are attacked
-
-
-def runs() -> list[dict[str, Any]]:
-    """What has been measured."""
-    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
 def certified(net: torch.nn.Sequential, x: torch.Tensor, y: torch.Tensor, eps: float, bound: Any) -> float:
@@ -57,21 +51,9 @@ def trained(recipe: Recipe, seed: int, data: ll.training.Split) -> tuple[torch.n
     if seed == 0 and recipe.name in ll.nets.available() and recipe == ll.training.recipe(recipe.name):
         return ll.nets.load(recipe.name).to(recipe.dtype), None
     torch.manual_seed(seed)
-    start = time.process_time()
-    history = ll.training.fit(recipe.network().to(recipe.dtype), data, recipe)
-    return history.net, round(time.process_time() - start, 1)
-
-
-def seconds_a_step(recipe: Recipe, data: ll.training.Split, steps: int = 20) -> float:
-    """Processor time of the loss and its gradient, after the ramp."""
-    torch.manual_seed(0)
-    net, norm = recipe.network().to(recipe.dtype), ll.training.SharedNorm(recipe.norm_steps or 6)
-    x, y = data.x_train[: recipe.batch_size].to(recipe.dtype), data.y_train[: recipe.batch_size]
-    for step in range(steps + 3):
-        if step == 3:  # the first ones warm up
-            start = time.process_time()
-        recipe.objective(net, x, y, 1.0, norm).backward()
-    return (time.process_time() - start) / steps
+    fit = partial(ll.training.fit, recipe.network().to(recipe.dtype), data, recipe)
+    history, seconds = clocked(fit, time.process_time)
+    return history.net, round(seconds, 1)
 
 
 def of_kind(family: str, kind: str) -> Recipe:
@@ -116,18 +98,8 @@ def train(family: str) -> None:
     """All kinds and seeds of a family that are not there yet."""
     for seed in SEEDS:
         for kind in KINDS + (MARGIN_KINDS if family in BOUND_OR_LOSS else ()):
-            if any((line["family"], line["kind"], line["seed"]) == (family, kind, seed) for line in runs()):
-                continue
-            line = {"family": family, "kind": kind, "seed": seed, **measured(of_kind(family, kind), seed)}
-            with LINES.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(line, flush=True)
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard error over the seeds."""
-    error = f" ± {statistics.stdev(values) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{error}"
+            name = {"family": family, "kind": kind, "seed": seed}
+            once(LINES, name, lambda: measured(of_kind(family, kind), seed))  # noqa: B023 - called at once
 
 
 def nearest(recipe: Recipe) -> float:
@@ -143,8 +115,7 @@ def gain(found: list[dict[str, Any]], family: str, kind: str, other: str) -> str
     if not both:
         return ""
     differences = [reached[kind, seed] - reached[other, seed] for seed in both]
-    error = f" ± {statistics.stdev(differences) / len(both) ** 0.5:.2f}" if len(both) > 1 else " (one seed)"
-    return f"{statistics.mean(differences):+.2f}{error}"
+    return spread(differences, "+.2f") + " (one seed)" * (len(both) == 1)
 
 
 def gains(found: list[dict[str, Any]], family: str) -> str:
@@ -163,7 +134,7 @@ def gains(found: list[dict[str, Any]], family: str) -> str:
 
 def page() -> None:
     """The tables of the page; what stands above them stays."""
-    found = runs()
+    found = kept(LINES)
     parts = []
     for family in dict.fromkeys(line["family"] for line in found):
         recipe = ll.training.recipe(f"{family}-sparse")
@@ -195,10 +166,7 @@ def page() -> None:
             f"Certified at {nearest(recipe):.3g} by the local bound, in points:\n\n"
             f"{gains(found, family)}\n"
         )
-    path = LINES.parent / "certified.md"
-    opening = path.read_text().split(f"## {found[0]['family']}\n", 1)[0]  # what the numbers say, in words
-    path.write_text(opening + "\n".join(parts))
-    print(*parts, sep="\n")
+    write_sections("certified.md", parts)
 
 
 if __name__ == "__main__":

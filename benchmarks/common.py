@@ -1,17 +1,21 @@
-"""What the benchmarks share: ordinary networks to bound, a stop watch, a table."""
+"""What the benchmarks share: networks to bound, what a training step costs, stop watches, runs that are kept, pages."""
 
+import json
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import lliptools as ll
+from lliptools.training import Recipe, SharedNorm, Split
 
-__all__ = ["machine", "plain_network", "table", "timed"]
-
+RESULTS = Path(__file__).parent / "results"
 PLAIN = {
     "moons 2-32-32-2": ((2, 32, 32, 2), 5e-3, 3000),
     "moons 2-16-16-16-2": ((2, 16, 16, 16, 2), 5e-3, 3000),
@@ -35,15 +39,55 @@ def plain_network(name: str) -> tuple[nn.Sequential, Tensor, Tensor]:
     return net.eval(), data.x_test, data.y_test
 
 
-def timed(run: Callable[[], object], times: int = 3) -> float:
-    """Median seconds of a few runs after one that is not counted."""
-    run()
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[len(seconds) // 2]
+def clocked(run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[Any, float]:
+    """What a call returns, and its seconds."""
+    start = clock()
+    return run(), clock() - start
+
+
+def timed(run: Callable[[], object], times: int = 3, *, warm: int = 1) -> float:
+    """Median seconds of a few runs after some that are not counted."""
+    seconds = [clocked(run)[1] for _ in range(warm + times)]
+    return sorted(seconds[warm:])[times // 2]
+
+
+def seconds_a_step(recipe: Recipe, data: Split, times: int = 30) -> float:
+    """Least processor time of a whole training step, after the ramp."""
+    torch.manual_seed(0)
+    net, norm, spent = recipe.network().to(recipe.dtype), SharedNorm(recipe.norm_steps or 2), []
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
+    for x, y in list(ll.training.batches(data.x_train[:8192], data.y_train[:8192], recipe.batch_size))[:times]:
+        start = time.process_time()
+        optimizer.zero_grad()
+        recipe.objective(net, x.to(recipe.dtype), y, 1.0, norm).backward()
+        optimizer.step()
+        spent.append(time.process_time() - start)
+    return min(spent)
+
+
+def kept(file: Path) -> list[Any]:
+    """The runs that a file holds, one a line."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def keep(file: Path, run: Any) -> None:
+    """Add a run to a file."""
+    with file.open("a") as lines:
+        lines.write(json.dumps(run, ensure_ascii=False) + "\n")
+
+
+def once(file: Path, name: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
+    """Measure the run of a name, print it and add it to a file, unless it is there."""
+    if not any(name.items() <= run.items() for run in kept(file)):
+        run = name | measure()
+        keep(file, run)
+        print(run, flush=True)
+
+
+def spread(values: list[float], form: str = ".4f") -> str:
+    """Mean ± standard error over the seeds."""
+    error = f" ± {statistics.stdev(values) / len(values) ** 0.5:{form.lstrip('+')}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{error}"
 
 
 def table(head: list[str], rows: list[list[object]]) -> str:
@@ -51,6 +95,18 @@ def table(head: list[str], rows: list[list[object]]) -> str:
     cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write(name: str, text: str) -> None:
+    """Write a page of results, and print it."""
+    (RESULTS / name).write_text(text)
+    print(text)
+
+
+def write_sections(name: str, sections: list[str]) -> None:
+    """Write sections in place of those of a page, from the first of them on; what stands above, in words, stays."""
+    opening = (RESULTS / name).read_text().split(sections[0].split("\n", 1)[0] + "\n", 1)[0]
+    write(name, opening + "\n".join(sections))
 
 
 def machine() -> str:

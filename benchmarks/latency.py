@@ -10,7 +10,6 @@ last of 60 moves a second to the last change. First display: from running the ce
 frame with its figure, in a notebook whose imports are done.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -25,7 +24,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / folder) for folder in ("tools", "tests/browser")]
 
 from browser import open_browser  # noqa: E402
-from common import machine, table, timed  # noqa: E402
+from common import RESULTS, clocked, keep, kept, machine, table, timed, write  # noqa: E402
 from explorers import Explorer  # noqa: E402
 from lab import Lab, running_lab  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
@@ -92,7 +91,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "local bound, MaxMin": {"activation": "maxmin"},
 }
 REST = 700
-LINES = HERE / "results" / "latency.jsonl"
+LINES = RESULTS / "latency.jsonl"
 GOALS = {"browser": "20 / 40", "kernel": "120 / 200"}
 
 
@@ -127,10 +126,7 @@ def played(lab: Lab, name: str) -> list[object]:
         Run(Settings(eps=0.2, **RUNS[name])),
         ", ".join(f"{key}={value!r}" for key, value in RUNS[name].items()),
     )
-    start = time.process_time()
-    for _ in range(20):
-        run.epoch()
-    own = 1000 * (time.process_time() - start) / 20
+    own = 1000 * clocked(lambda: [run.epoch() for _ in range(20)], time.process_time)[1] / 20
     page = lab.open("playground.ipynb", [IMPORTS, f"ll.teach.Playground(eps=0.2, {given})"])
     lab.run(page, 0)
     lab.run(page, 1)
@@ -151,15 +147,13 @@ def on_page(browser: Browser, folder: Path, name: str) -> list[object]:
     return [name, len(times), times[len(times) // 2], times[round(0.95 * (len(times) - 1))], path.stat().st_size / 1e6]
 
 
-def kept(kind: str, name: str, measure: Callable[[], list[Any]]) -> list[Any]:
+def measured(kind: str, name: str, measure: Callable[[], list[Any]]) -> list[Any]:
     """A row that has been measured, or is now."""
-    lines = [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
-    for line in lines:
+    for line in kept(LINES):
         if line[:2] == [kind, name]:
             return line[1:]
     row = measure()
-    with LINES.open("a") as file:
-        file.write(json.dumps([kind, *row]) + "\n")
+    keep(LINES, [kind, *row])
     print(row, flush=True)
     return row
 
@@ -178,11 +172,11 @@ def main() -> None:
     runs: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser, running_lab(browser, Path(folder)) as lab:
         for name in names:
-            rows.append(kept("explorer", name, partial(in_lab, lab, name)))
+            rows.append(measured("explorer", name, partial(in_lab, lab, name)))
         for name in RUNS:
-            runs.append(kept("playground", name, partial(played, lab, name)))
+            runs.append(measured("playground", name, partial(played, lab, name)))
         for name in names:
-            pages.append(kept("page", name, partial(on_page, browser, Path(folder) / "gallery", name)))
+            pages.append(measured("page", name, partial(on_page, browser, Path(folder) / "gallery", name)))
     text = (
         "# How fast the explorers follow the hand\n\n"
         f"Made by `python benchmarks/latency.py` with {machine()}, headless Chromium and JupyterLab on the same "
@@ -201,8 +195,7 @@ def main() -> None:
         f"`import lliptools` takes {both - torch_alone:.2f} s beyond the {torch_alone:.2f} s of `import torch` "
         "(goal: 2 s).\n"
     )
-    (HERE / "results" / "latency.md").write_text(text)
-    print(text)
+    write("latency.md", text)
 
 
 if __name__ == "__main__":

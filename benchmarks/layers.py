@@ -7,17 +7,15 @@ the same epochs with the same loss. Weights of the cost section: seed 0.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from common import machine, table, timed
+from common import machine, table, timed, write
 from torch import Tensor, nn
 
 import lliptools as ll
 from lliptools.layers import condition
 from lliptools.nets import Designed
 
-HERE = Path(__file__).parent
 RADII = (0.1, 0.3, 0.5, 1.0)
 KINDS = {
     "spectral": ("SN", "‖W‖² I"),
@@ -155,8 +153,7 @@ channels of {SIZE}×{SIZE} at batch 64, kernels 3×3, inner width {CHANNELS}. Re
 
 {table(["layer", "forward, training", "forward and backward", "forward, exported"], cost)}
 """
-    (HERE / "results" / "layers.md").write_text(text)
-    print(text)
+    write("layers.md", text)
 
 
 if __name__ == "__main__":

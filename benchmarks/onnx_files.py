@@ -6,37 +6,34 @@ Three points, uniform in [0, 1]; means over them. Sampled: the largest slope fou
 """
 
 import os
-import time
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
 import torch
-from common import machine, table
+from common import clocked, machine, table, write
 
 import lliptools as ll
 
-PAGE = Path(__file__).parent / "results" / "onnx_files.md"
 RADII = (0.01, 0.05)
 HEAD = ["network", "read in s", "difference", "of", "eps", "global", "local", "centred", "sampled", "s per point"]
 
 
 def rows(path: Path) -> list[list[object]]:
     """One row for each radius, or the refusal."""
-    start = time.perf_counter()
     try:
-        net = ll.nets.load(path)
+        net, seconds = clocked(partial(ll.nets.load, path))
     except (ll.InvalidInput, ll.UnsupportedLayer) as refused:
         return [[path.stem, f"refused: {refused}", *[""] * (len(HEAD) - 2)]]
-    seconds, session = time.perf_counter() - start, onnxruntime.InferenceSession(path)
+    session = onnxruntime.InferenceSession(path)
     given = session.get_inputs()[0]
     x = torch.rand(3, *given.shape[1:], generator=torch.Generator().manual_seed(0))
     theirs = torch.cat([torch.from_numpy(session.run(None, {given.name: p[None].numpy()})[0]) for p in x])
     off = (net(x.double()) - theirs).abs().max().item()
     found: list[list[object]] = []
     for eps in RADII:
-        start = time.perf_counter()
-        local = ll.local_bound(net, x, eps).value
-        each = (time.perf_counter() - start) / len(x)
+        bound, took = clocked(partial(ll.local_bound, net, x, eps))
+        local, each = bound.value, took / len(x)
         sampled, everywhere = ll.sampled_bound(net, x, eps, samples=32, steps=5).value, ll.global_bound(net, x).value
         centred = ll.local_bound(net, x, eps, centred=True).value
         assert (sampled <= local).all()
@@ -53,4 +50,4 @@ if __name__ == "__main__":
     every = [row for path in paths for row in rows(path)]
     read = len(paths) - sum(str(row[1]).startswith("refused") for row in every)
     said = f"{read} of {len(paths)} files are read, with {machine()}."
-    PAGE.write_text("\n\n".join(["# ONNX files", (__doc__ or "").strip(), said, table(HEAD, every)]) + "\n")
+    write("onnx_files.md", "\n\n".join(["# ONNX files", (__doc__ or "").strip(), said, table(HEAD, every)]) + "\n")

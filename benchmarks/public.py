@@ -18,13 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine, table
+from common import RESULTS, clocked, machine, table, write
 from torch import Tensor, nn
 
 import lliptools as ll
 from lliptools.domains import Ball, Interval
 
-RESULTS = Path(__file__).parent / "results"
 PUBLISHED = {  # global product, LipSDP, SDP-CROWN, β-CROWN, GCP-CROWN, a full semidefinite relaxation, PGD
     "mnist_mlp": (29, 30.5, 32.5, 36, 41, 53, 54),
     "mnist_convsmall": (77.5, 78.5, 81.5, 16, "–", "–", 84.5),
@@ -82,9 +81,9 @@ def measure(folder: Path, name: str, known: dict[str, object]) -> dict[str, obje
     for way, certify in ways(name).items():
         if way in known:
             continue
-        start = time.process_time()
-        holds = torch.cat([certify(net, a, b, eps).holds for a, b in zip(x.split(20), y.split(20), strict=True)])
-        found[way] = [100 * holds.double().mean().item(), (time.process_time() - start) / len(x)]
+        parts = list(zip(x.split(20), y.split(20), strict=True))
+        holds, seconds = clocked(lambda: [certify(net, *part, eps).holds for part in parts], time.process_time)  # noqa: B023
+        found[way] = [100 * torch.cat(holds).double().mean().item(), seconds / len(x)]
         print(name, way, found[way], flush=True)
     found["GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return found
@@ -112,4 +111,4 @@ if __name__ == "__main__":
     for name in sys.argv[2:] or PUBLISHED:
         results[name] = measure(Path(sys.argv[1]), name, {} if sys.argv[2:] else results.get(name, {}))
         stored.write_text(json.dumps(results, indent=1) + "\n")
-    (RESULTS / "public.md").write_text(page({name: results[name] for name in PUBLISHED if name in results}))
+    write("public.md", page({name: results[name] for name in PUBLISHED if name in results}))

@@ -3,15 +3,12 @@
 LLIPTOOLS_DATA=... python benchmarks/shipped.py    # writes benchmarks/results/shipped.md; about a quarter of an hour
 """
 
-from pathlib import Path
-
 import torch
-from common import machine, table
+from common import machine, table, write
 
 import lliptools as ll
 from lliptools.certificates.accuracy import accuracy_by_bound
 
-PAGE = Path(__file__).parent / "results" / "shipped.md"
 BOUNDS = ("global", "local", "tightest")
 POINTS = {"digits": 360, "mnist": 200}
 # Huang et al. (NeurIPS 2021), tables 1 to 3: architecture, clean / attacked by PGD / certified, in per cent.
@@ -58,7 +55,7 @@ def main() -> None:
         parts.append(f"## {kind}, {points} test points\n\n{table(head, found)}\n")
         if kind in PUBLISHED:
             parts.append(f"Published: {PUBLISHED[kind]}\n")
-    PAGE.write_text("\n".join(parts))
+    write("shipped.md", "\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ benchmarks/results/soundness.jsonl, and one that is there is not repeated. The f
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -19,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import machine, table
+from common import RESULTS, keep, kept, machine, table, write
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "oracle"))
 from claims import Verdict, judge, turn  # noqa: E402
 from random_networks import random_network  # noqa: E402
 
-LINES, PAGE = HERE / "results" / "soundness.jsonl", HERE / "results" / "soundness.md"
+LINES = RESULTS / "soundness.jsonl"
 NETWORKS, BATCH = 100_000, 500
 
 
@@ -59,15 +58,9 @@ def measured(start: int) -> dict[str, Any]:
     return line | {"counts": counts, "layers": layers, "refuted": refuted, "broken": broken, "seconds": seconds}
 
 
-def lines() -> list[dict[str, Any]]:
-    """What has been measured, in the order of the seeds."""
-    found = [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
-    return sorted(found, key=lambda line: line["start"])
-
-
 def write_page() -> None:
     """What all lines say together."""
-    found = lines()
+    found = sorted(kept(LINES), key=lambda line: line["start"])
     networks, seconds = (sum(line[key] for line in found) for key in ("networks", "seconds"))
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     layers: Counter[str] = Counter()
@@ -83,7 +76,7 @@ def write_page() -> None:
     false = "\n".join(f"* {each}" for each in refuted) or "None."
     failed = "\n".join(f"* {each}" for each in broken) or "None."
     kinds = [[kind, number] for kind, number in layers.most_common()]
-    PAGE.write_text(f"""# A second opinion on certificates and bounds
+    text = f"""# A second opinion on certificates and bounds
 
 Made by `python benchmarks/soundness.py` with {machine()}, in {seconds / 3600:.1f} hours of processor time, at
 {", ".join(commits)}. {networks:,} random networks of the {NETWORKS:,} that it goes on to, {total[2]:,} certificates and
@@ -119,7 +112,8 @@ digits of all weights and inputs do. Its own tests say what it finds when a clai
 In how many of the networks.
 
 {table(["layer", "networks"], kinds)}
-""")
+"""
+    write("soundness.md", text)
 
 
 def main() -> None:
@@ -134,12 +128,11 @@ def main() -> None:
         verdict, kinds = ask(options.seed)
         print(*kinds, *verdict.refuted or ["nothing is refuted"], sep="\n")
         return
-    there = {line["start"] for line in lines()}
+    there = {line["start"] for line in kept(LINES)}
     for start in range(0, 0 if options.page else options.networks, BATCH):
         if start not in there:
             line = measured(start)
-            with LINES.open("a") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            keep(LINES, line)
             print(f"{start + BATCH:,} networks, {len(line['refuted'])} refuted, {line['seconds']:.0f} s", flush=True)
     write_page()
 

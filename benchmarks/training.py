@@ -9,17 +9,15 @@ import itertools
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
-from common import machine, table
+from common import clocked, machine, table, write
 from torch import Tensor, nn
 
 import lliptools as ll
 from lliptools.bounds import exact_norm
 from lliptools.training import Certified, Clean, GloRo, Objective, SharedNorm
 
-HERE = Path(__file__).parent
 STEPS = (1, 2)  # of the norms
 REPEATS = 4
 EPS = 0.1
@@ -53,10 +51,8 @@ def costs(net: nn.Sequential, x: Tensor, y: Tensor) -> list[list[object]]:
     least = dict.fromkeys(jobs, float("inf"))
     for repeat in range(REPEATS + 1):
         for name, job in jobs.items():
-            start = time.process_time()
-            job()
-            if repeat:
-                least[name] = min(least[name], time.process_time() - start)
+            seconds = clocked(job, time.process_time)[1]
+            least[name] = min(least[name], seconds) if repeat else least[name]
     forward, plain = least.pop("forward"), least["cross-entropy | 1"]
     whole = {steps: least[f"GloRo, global bound | {steps}"] for steps in STEPS}
     return [
@@ -138,8 +134,7 @@ losses by a bound take them. The last column: the mean of the products.
 
 {table(["network", "eps", "steps", "slopes of the", "layer by layer", "product"], close)}
 """
-    (HERE / "results" / "training.md").write_text(text)
-    print(text)
+    write("training.md", text)
 
 
 if __name__ == "__main__":
