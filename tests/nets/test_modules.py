@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from test_programs import Written
 from torch import nn
 from torch._subclasses import FakeTensor
 from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
+from written import own, randomised
 
 import lliptools as ll
 
@@ -45,17 +45,6 @@ class ResNet(nn.Module):
     def forward(self, x):
         h = self.body(F.relu(self.start(x)))
         return self.head(F.adaptive_avg_pool2d(h, 1).view(x.size(0), -1))
-
-
-def randomised(net):
-    for tensor in net.state_dict().values():
-        if tensor.is_floating_point():
-            tensor.copy_(torch.rand_like(tensor) - 0.5 * (tensor.dim() > 1))
-    return net.eval()
-
-
-def own(forward, **parts):
-    return randomised(Written(forward, **parts))
 
 
 def layers(kind=nn.Linear):
