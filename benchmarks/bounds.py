@@ -131,7 +131,9 @@ def stages() -> str:
         full, whole = clocked(partial(list, each))
         differ = int((torch.cat(full) != staged.holds).sum())
         rows.append([name, eps, int(staged.holds.sum()), differ, seconds / plain, whole / plain])
-        details.append(f"{name}, ε = {eps}:\n\n```\n{staged}\n```")
+        each_stage = zip(staged.stages, staged.seconds, strict=True)
+        taken = table(["stage", "ms a point"], [[stage, spent] for stage, spent in each_stage])
+        details.append(f"{name}, ε = {eps}:\n\n```\n{staged}\n```\n\n{taken}")
     head = ["net", "ε", "certified", "answers that differ", "stages, forward passes", "in full, forward passes"]
     return table(head, rows) + "\n\n" + "\n\n".join(details)
 

@@ -1,5 +1,6 @@
 """Certificates in stages: what is cheap decides most points, what is tight is paid for only where it matters."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ class Cascade:
     * holds: (batch,) bool. eps: (batch,). failure_probability: of all stages together.
     * stage: (batch,) index into stages of what decided a point. A point that no stage decides is not certified, and
       counts for the last.
+    * seconds: of each stage.
     """
 
     holds: Tensor
@@ -38,6 +40,7 @@ class Cascade:
     stages: tuple[str, ...]
     eps: Tensor
     failure_probability: float
+    seconds: tuple[float, ...]
 
     def __str__(self) -> str:
         """How many points every stage decided."""
@@ -89,13 +92,15 @@ def certify_in_stages(
         bound = partial(local_bound, norm=UpperNorm(DELTA / len(tolerances), rough))
         stages[f"upper norms of the masked layers within {rough:g}"] = partial(certifies, bound)
     holds, stage = torch.zeros_like(radius, dtype=torch.bool), torch.full_like(radius, -1, dtype=torch.int64)
+    seconds = []
     for number, decide in enumerate(stages.values()):
-        index = (stage < 0).nonzero()[:, 0]
+        index, start = (stage < 0).nonzero()[:, 0], time.perf_counter()
         if len(index):
             holds[index], decided = decide(index)
             stage[index[decided]] = number
+        seconds.append(time.perf_counter() - start)
     stage[stage < 0] = len(stages) - 1
-    return Cascade(holds, stage, tuple(stages), radius, sum(spent))
+    return Cascade(holds, stage, tuple(stages), radius, sum(spent), tuple(seconds))
 
 
 @torch.no_grad()
