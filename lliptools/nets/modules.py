@@ -1,9 +1,10 @@
 """Modules with a forward method of their own, followed by torch.export and read as the layers that do the same."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
-from lliptools.nets.programs import layers_of
+from lliptools.nets.programs import code_line, layers_of
 
 __all__ = ["read_module", "without_softmax"]
 
@@ -32,13 +33,14 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
     try:
         with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings(), kept_in(net, example), example.device:
             warnings.simplefilter("ignore")
-            program = torch.export.export(net, (example,))
+            with redirect_stderr(io.StringIO()):  # where torch prints the graph of what it cannot follow
+                program = torch.export.export(net, (example,))
             return layers_of(program, torch.float64).to(like.device)
     except (InvalidInput, UnsupportedLayer):
         raise
     except Exception as error:  # whatever torch meets in a forward method
         _check_runs(net, example)
-        got = f"{type(net).__name__}, of which it says: {_first_line(error)}"
+        got = f"{type(net).__name__}{code_line(str(error))}, of which it says: {_first_line(error)}"
         why = "steps that depend on values, or are not of torch", "make net(x) work, by operations of torch"
         raise UnsupportedLayer(
             "a forward method that torch.export can follow (docs/supported.md)", got, *why

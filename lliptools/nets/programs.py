@@ -1,6 +1,7 @@
 """Programs of torch.export, read back as a Sequential of the layers that the bounds can read."""
 
 import operator
+import re
 import warnings
 import zipfile
 from dataclasses import replace
@@ -22,7 +23,7 @@ from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import READABLE
 from lliptools.nets.values import Value
 
-__all__ = ["layers_of", "load_program", "read_program"]
+__all__ = ["code_line", "layers_of", "load_program", "read_program"]
 
 VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has
 CONVERTING = {torch.ops.aten._to_copy.default, torch.ops.aten.type_as.default}  # read where the precision stays
@@ -35,7 +36,7 @@ LAST = {torch.ops.aten.softmax.int: nn.Softmax, torch.ops.aten.log_softmax.int: 
 REPLACE_OPERATION = "replace it, or bound the network without it"
 EVALUATE = "call net.eval() first"
 HINTS = {  # by a part of an operation's name
-    **dict.fromkeys(("dropout", "bernoulli", "_native_batch_norm_legit", "rrelu"), EVALUATE),
+    **dict.fromkeys(("dropout", "bernoulli", "_native_batch_norm_legit"), EVALUATE),
     "softmax": "it can only end a network, from which lliptools.nets.without_softmax(net, x) drops it",
     "group_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
     "layer_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
@@ -206,7 +207,15 @@ class _Reader(fx.Interpreter):
         stack = self.node.meta.get("nn_module_stack") or {}
         place = [name.removeprefix("L['self']").strip(".") for name, _ in stack.values()][-1:]
         step = next((step for name, step in HINTS.items() if name in str(target)), REPLACE_OPERATION)
-        return _unsupported(f"{target} as {self.node.name}{f' in {place[0]}' if place and place[0] else ''}{why}", step)
+        where = f" in {place[0]}" if place and place[0] else code_line(self.node.meta.get("stack_trace") or "")
+        return _unsupported(f"{target} as {self.node.name}{where}{why}", step)
+
+
+def code_line(trace: str) -> str:
+    """Where in the caller's own code, not torch's, the last frame of a stack trace stands: file, line and the code."""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in .*\n +(.*)', trace)
+    own = [frame for frame in frames if not frame[0].startswith(str(Path(torch.__file__).parent))]
+    return f' in "{own[-1][2]}" (line {own[-1][1]} of {Path(own[-1][0]).name})' if own else ""
 
 
 def _depends(argument: object) -> bool:
