@@ -37,6 +37,8 @@ async (number) => {
   await window.jupyterapp.commands.execute("notebook:run-cell");
 }
 """
+SAVE = "window.jupyterapp.commands.execute('docmanager:save')"
+KEPT = "Run the cell to move it."  # stands below the picture of an explorer in a notebook
 COMPLAINTS = ".jp-OutputArea-output[data-mime-type*='error'], .jp-OutputArea-output[data-mime-type*='stderr']"
 
 
@@ -69,6 +71,16 @@ class Lab:
     def run(self, page: Page, number: int) -> None:
         """Run a cell of the open notebook, and wait for its end."""
         page.evaluate(RUN, number)
+
+    def save(self, page: Page, name: str, pictures: int) -> str:
+        """The open notebook as its file has it, with so many pictures of explorers: they are taken at rest."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            page.evaluate(SAVE)
+            if (saved := (self.root / name).read_text()).count(KEPT) == pictures:
+                return saved
+            page.wait_for_timeout(200)
+        raise AssertionError(f"expected {pictures} pictures in {name}, got {saved.count(KEPT)}")
 
     def complaints_of(self, page: Page) -> list[str]:
         """What was complained of until now, on the page's outputs too: errors, and what was written to stderr."""

@@ -72,8 +72,11 @@ def test_the_main_slider(explorer, lab, artefacts):
     walk = WALKS[explorer.name]
     pictures = [explorer.picture(artefacts / f"{explorer.name}_middle.png")]
     for end, key, said in (("high", "End", walk.ends[1]), ("low", "Home", walk.ends[0])):
+        before = explorer.drawn()
         explorer.press(walk.main, key)
         explorer.wait(said)
+        if walk.presses:
+            explorer.wait_drawn(before, other=True)
         pictures.append(explorer.picture(artefacts / f"{explorer.name}_{end}.png"))
     settled = explorer.drag(walk.main, 0.5)
     explorer.wait_call(walk.called(float(explorer.readout(walk.main))))

@@ -58,15 +58,13 @@ Path("back").unlink()
 """
 START = "code => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}); }"
 STATUS = '.jp-Notebook-ExecutionIndicator[data-status="{}"]'
-# Keeps every title that is painted.
+# Keeps every title that is drawn, however slowly.
 WATCH = """
 () => {
   window.seen = new Set();
-  const look = () => {
-    window.seen.add(document.querySelector(".light .annotation-text")?.textContent);
-    requestAnimationFrame(look);
-  };
-  look();
+  const look = () => window.seen.add(document.querySelector(".light .annotation-text")?.textContent);
+  const observer = new MutationObserver(look);
+  observer.observe(document.querySelector(".light"), {childList: true, subtree: true, characterData: true});
 }
 """
 TWO = ("Home", "ArrowRight", "ArrowRight")  # brings a to 2

@@ -118,10 +118,7 @@ def test_the_units_answer_the_keyboard_and_the_mouse(lab, page):
 
 
 def test_a_saved_notebook_keeps_the_picture(lab, page):
-    page.wait_for_timeout(3000)  # it is taken when all has been at rest
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.wait_for_timeout(2000)
-    assert "Run the cell to move it" in (lab.root / "playground.ipynb").read_text()
+    assert lab.save(page, "playground.ipynb", pictures=1)
     assert lab.complaints_of(page) == []
 
 

@@ -5,11 +5,10 @@ import urllib.request
 
 import pytest
 from explorers import Explorer
-from lab import READY, TOKEN
+from lab import KEPT, READY, TOKEN
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-SAVE = "window.jupyterapp.commands.execute('docmanager:save')"
 RESTART = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
 CELL = """
 import lliptools as ll
@@ -45,11 +44,8 @@ def test_the_notebook_of_yesterday(lab, page, artefacts):
     norms = Explorer(page, "norms")
     norms.wait("Iteration 5:")
     expect(page.locator(".margins .ll-verdict")).to_contain_text("class 0")
-    page.wait_for_timeout(4000)  # a picture is taken at rest
-    page.evaluate(SAVE)
-    path = lab.root / "yesterday.ipynb"
+    assert len(lab.save(page, "yesterday.ipynb", pictures=2).encode()) < 2 * 60_000
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
-    assert path.stat().st_size < 2 * 60_000
     assert lab.complaints_of(page) == []  # the pictures of the packed one are there before its page is open
     page.evaluate(RESTART)
     expect(page.locator(".margins.jupyter-widgets-disconnected")).to_have_count(1)
@@ -65,7 +61,7 @@ def test_the_notebook_of_yesterday(lab, page, artefacts):
     again.wait_for_selector(".jp-Notebook")
     again.evaluate(READY)
     expect(again.locator(".ll-kept img")).to_have_count(2)
-    expect(again.locator(".ll-kept").first).to_contain_text("Run the cell to move it.")
+    expect(again.locator(".ll-kept").first).to_contain_text(KEPT)
     assert again.get_by_text("Error displaying widget").count() == 0
     again.screenshot(path=artefacts / "yesterday.png")
     again.close()
