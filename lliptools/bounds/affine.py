@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from lliptools.bounds.pieces import SPACING, Array, Layer
 
-__all__ = ["Affine", "Planes"]
-
 
 @dataclass(frozen=True, eq=False)
 class Planes:

@@ -12,8 +12,6 @@ from torch import Tensor
 from lliptools.bounds.ellipsoid import Problem
 from lliptools.domains.slopes import Slopes
 
-__all__ = ["BALANCING", "improve", "start"]
-
 BALANCING = 8  # steps of the balancing rule before gradient steps take over
 SMALL = 1e-30  # against division by 0
 RATE = 0.1  # of Adam, falling to a tenth of it

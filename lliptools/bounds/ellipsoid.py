@@ -34,8 +34,6 @@ from lliptools.nets.linear import or_one
 from lliptools.norms.rounding import inflated
 from lliptools.norms.scaled import length
 
-__all__ = ["Problem", "Solved"]
-
 LEAST, MOST = 1e-30, 1e30  # any t > 0 is allowed; these keep its squares and quotients numbers
 EPSILON = torch.finfo(torch.float64).eps
 

@@ -17,8 +17,6 @@ from lliptools.nets import Block, read_blocks
 from lliptools.nets.layers import check_differentiable
 from lliptools.norms.kinds import Norm, root
 
-__all__ = ["estimated_bound"]
-
 
 def estimated_bound(
     net: nn.Module,

@@ -20,8 +20,6 @@ from lliptools.nets.checks import check_labels
 from lliptools.norms.rounding import enclosed, inflated, outward_rounding, unit
 from lliptools.norms.scaled import length, norm
 
-__all__ = ["ExactBound", "exact_bound"]
-
 KIND = "upper"  # it is the constant itself, and so what certificates take
 
 

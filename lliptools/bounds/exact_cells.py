@@ -10,8 +10,6 @@ from lliptools.bounds.affine import Affine
 from lliptools.bounds.pieces import SPACING, Array, Integers, Layer, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
-__all__ = ["Cell", "Point", "cells", "clip", "clip_error", "nearest"]
-
 Point = tuple[float, float]
 Polygon = list[Point]
 Part = tuple[Polygon, Sides, dict[int, int]]  # of a cell, with the pieces of the units that cut it

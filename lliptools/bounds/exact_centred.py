@@ -20,8 +20,6 @@ from lliptools.bounds.affine import Affine
 from lliptools.bounds.exact_cells import Cell, clip_error
 from lliptools.bounds.pieces import SPACING, Array
 
-__all__ = ["TOLERANCE", "Secants", "secants", "steepest"]
-
 PIECES = 12288
 STEP = 2 * math.pi / PIECES
 TOLERANCE = 1 / math.cos(STEP) - 1  # relatively, 1.3e-7, with room for the rounding of angles

@@ -13,8 +13,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import Block, forward
 from lliptools.nets.checks import check_labels
 
-__all__ = ["adversarial_distance"]
-
 REAL = 1e-9  # what a margin at the nearest point may be, in relation to the numbers that it is computed from
 
 

@@ -11,8 +11,6 @@ from lliptools.bounds.affine import Affine, Planes
 from lliptools.bounds.pieces import SPACING, Array, Integers, Layer, TooManyRegions, as_integers
 from lliptools.bounds.sides import Pieces, Plane, Sides
 
-__all__ = ["patterns", "point_in"]
-
 
 @dataclass(frozen=True, eq=False)
 class _Node:

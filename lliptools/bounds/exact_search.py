@@ -15,8 +15,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input
 from lliptools.nets.checks import check_finite_eps
 
-__all__ = ["Search"]
-
 TINIEST, LARGEST = 1e-250, 1e250
 
 Found = TypeVar("Found")

@@ -19,8 +19,6 @@ from lliptools.norms.auto import UpperNorm
 from lliptools.norms.kinds import Norm, mark_of, norm_by
 from lliptools.norms.rounding import is_outward
 
-__all__ = ["global_bound", "local_bound"]
-
 
 def local_bound(
     net: nn.Module,

@@ -17,17 +17,6 @@ from lliptools.nets.checks import check_labels, check_steps
 from lliptools.nets.linear import or_one
 from lliptools.norms.scaled import times_power_of_two
 
-__all__ = [
-    "FULL",
-    "by_groups",
-    "by_multipliers",
-    "groups",
-    "merged_bound",
-    "pairs_by_multipliers",
-    "path_bound",
-    "tightest_bound",
-]
-
 FULL = Interval & Ball & Slopes & Zonotope
 UNSTABLE = 256  # beyond so many the cubic cost of the multipliers is not cheap
 ENTRIES = 2**21  # of a layer as a matrix

@@ -14,8 +14,6 @@ from lliptools.nets.blocks import masks_sum
 from lliptools.norms.kinds import Norm, product_above, steepest
 from lliptools.norms.rounding import enclosed, inflated
 
-__all__ = ["Pass", "Place", "times_above"]
-
 
 def times_above(one: Tensor, other: Tensor) -> Tensor:
     """A product of bounds >= 0 that is one itself."""

@@ -16,8 +16,6 @@ from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Operator
 from lliptools.norms.rounding import entry_error, outward_rounding
 
-__all__ = ["SPACING", "Array", "Integers", "Layer", "TooManyRegions", "as_integers", "read_layers"]
-
 Array = NDArray[np.float64]
 Integers = NDArray[np.object_]
 SPACING = float(np.finfo(np.float64).eps)  # twice the unit roundoff u

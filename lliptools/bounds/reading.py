@@ -11,8 +11,6 @@ from lliptools.nets.inputs import home
 from lliptools.nets.layers import is_own
 from lliptools.norms.rounding import outward_rounding
 
-__all__ = ["read"]
-
 SCALES = (1e-3, 1.0, 1e3)  # of the random points, in units of the largest value of x
 POINTS = 2  # random ones of each scale
 ROOM = 4.0  # times the running error, since the network adds up in another order than its blocks

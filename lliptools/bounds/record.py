@@ -15,8 +15,6 @@ from lliptools.nets.rows import row_distances
 from lliptools.norms.kinds import Norm, norm_by, product_above
 from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding
 
-__all__ = ["ANY_TWO", "CENTRED", "Bound", "by_product"]
-
 ANY_TWO, CENTRED = "any two points", "the centre and any point"
 
 

@@ -14,8 +14,6 @@ from lliptools.nets.linear import TINY
 from lliptools.norms.rounding import gamma, outward_rounding
 from lliptools.norms.scaled import length, unit_vectors
 
-__all__ = ["sampled_bound"]
-
 Blocks = tuple[Block, ...]
 STARTS = 8  # of the best samples, from which the search climbs
 PROBES = 4  # slopes beside each point, of whose sum the gradient is taken

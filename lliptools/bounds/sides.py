@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from lliptools.bounds.pieces import Array, Integers, Layer
 
-__all__ = ["Pieces", "Plane", "Sides"]
-
 Pieces = tuple[NDArray[np.int64], ...]  # of the units, layer by layer
 
 

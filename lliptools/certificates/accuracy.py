@@ -14,9 +14,6 @@ from lliptools.certificates.certificate import BoundFunction, Certificate, certi
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 
-__all__ = ["AccuracyTable", "AccuracyTables", "Certifier", "Over", "Part", "Work", "accuracy_by_bound", "by_bound_text"]
-__all__ += ["certified_accuracy"]
-
 AT_ONCE = 256
 Certifier = Callable[..., Certificate]
 Part = tuple[Tensor, Tensor, float]  # points (batch, *sample), labels (batch,), radius

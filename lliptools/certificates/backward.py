@@ -16,8 +16,6 @@ from lliptools.nets.linear import TINY
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, unit
 
-__all__ = ["Stage", "stages"]
-
 
 @dataclass(frozen=True, eq=False)
 class Compared:

@@ -20,8 +20,6 @@ from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["Bend", "Chord", "Line", "Lines", "elementwise", "total"]
-
 SEARCH = 14  # evaluations in the search for λ, in its logarithm
 GOLDEN = (5**0.5 - 1) / 2
 RANGE = 1e-6  # of the largest λ that is looked at; below, the ball counts for nothing

@@ -23,8 +23,6 @@ from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
 
-__all__ = ["BoundFunction", "Certificate", "certify", "worst_margins"]
-
 NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 BoundFunction = Callable[[nn.Module, Tensor, float | Tensor], Bound]  # (net, x, eps), as lliptools.local_bound

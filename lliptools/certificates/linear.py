@@ -35,8 +35,6 @@ from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, outward_rounding, running_error, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["linear_falls", "linear_margins", "raised"]
-
 STEPS = 20  # of the search for better lines, in certificates
 RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
 ENTRIES = 2**23  # of the coefficients that are worked on together

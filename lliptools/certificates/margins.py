@@ -8,9 +8,6 @@ from lliptools.domains.center import Center
 from lliptools.errors import InvalidInput
 from lliptools.norms.rounding import enclosed, inflated, unit
 
-__all__ = ["check_bound", "largest_change", "margin_error", "margins", "own_class", "smallest_margin"]
-__all__ += ["sure_margins"]
-
 TINY = torch.finfo(torch.float64).tiny
 SAME = 1e-9  # relatively: how far outputs may differ that are added up in another order
 

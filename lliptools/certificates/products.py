@@ -28,8 +28,6 @@ from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, unit
 from lliptools.norms.scaled import length, times_power_of_two
 
-__all__ = ["Known", "Layer"]
-
 WIDER = 1e-4  # by so much sides of triangles and ranges of secants are widened, or else they may be too short
 Function = tuple[Tensor, Tensor]  # affine, in [−1, 1]: rows (units, 1 + variables), and how far off, (units,)
 

@@ -31,8 +31,6 @@ from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["Sample", "raised_by_products"]
-
 VARIABLES = 400  # beyond so many the cubic cost is not cheap
 ENTRIES = 2**21  # of a layer as a matrix
 HOPE = 1.5  # a sample that loses so many times a margin by other bounds is out of reach

@@ -15,8 +15,6 @@ from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_tolerance
 from lliptools.norms.rounding import outward_rounding
 
-__all__ = ["certified_radius", "narrowed"]
-
 LARGEST = 1e300
 SPENT = 1e-9  # of a radius, for the rounding on the march
 ROUNDS = 200

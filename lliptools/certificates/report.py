@@ -18,8 +18,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_labels
 
-__all__ = ["read_array", "report", "table"]
-
 AT_ONCE = 64  # points
 SHOWN = 20  # rows of the table
 

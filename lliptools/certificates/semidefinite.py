@@ -19,8 +19,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Products", "solve"]
-
 STEPS = 40
 CLOSE = 1e-6  # relatively: how near to 0 what is sought, and the primal's residual, have to be
 SHORTER = 0.8  # a step that leaves the cone is made so much shorter

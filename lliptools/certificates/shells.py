@@ -15,8 +15,6 @@ from lliptools.errors import InvalidInput
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import inflated
 
-__all__ = ["falls", "shell_radii"]
-
 
 def shell_radii(radius: Tensor, shells: int) -> Tensor:
     """The outer radii of so many shells of equal width, (batch, shells); the last is the radius itself."""

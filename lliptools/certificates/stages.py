@@ -18,8 +18,6 @@ from lliptools.nets import check_input, read_blocks
 from lliptools.nets.checks import check_eps, check_tolerance
 from lliptools.norms.auto import whole_norm
 
-__all__ = ["Cascade", "certify_in_stages"]
-
 DELTA = 1e-9  # failure probability of all stages together
 ROUGH = (5e-2,)  # relative tolerances of the norms before the last
 LOWER_STEPS = (4, 12)  # of the estimate that drops points

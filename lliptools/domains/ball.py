@@ -16,8 +16,6 @@ from lliptools.nets.rows import row_norms
 from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import enclosed, gamma, inflated
 
-__all__ = ["Ball"]
-
 
 @errs("upper", encloses=True)
 @dataclass(frozen=True, eq=False)

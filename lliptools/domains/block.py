@@ -13,8 +13,6 @@ from lliptools.nets.activations import Activation
 from lliptools.nets.activations import Center as Limits
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["BlockBound"]
-
 
 @dataclass(frozen=True, eq=False)
 class BlockBound:

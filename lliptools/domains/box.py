@@ -7,8 +7,6 @@ from torch import Tensor
 
 from lliptools.norms.rounding import unit
 
-__all__ = ["Box"]
-
 
 @dataclass(frozen=True, eq=False)
 class Box:

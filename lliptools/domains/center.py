@@ -10,8 +10,6 @@ from lliptools.nets.activations import Activation
 from lliptools.nets.blocks import Block
 from lliptools.norms.rounding import is_outward, running_error, unit
 
-__all__ = ["Center", "at_center"]
-
 
 @dataclass(frozen=True)
 class Center:

@@ -15,8 +15,6 @@ from lliptools.domains.center import Center
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs
 
-__all__ = ["Domain", "Intersection", "Start", "Unknown"]
-
 Known = TypeVar("Known", bound="Domain")
 
 

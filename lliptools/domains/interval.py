@@ -16,8 +16,6 @@ from lliptools.nets.linear import SAFE, LinearMap
 from lliptools.norms.kinds import errs
 from lliptools.norms.rounding import absolute_with_slack, unit
 
-__all__ = ["Confined", "Interval", "input_box"]
-
 
 @errs("upper", encloses=True)
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,6 @@ from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import whole_row_norms
 from lliptools.norms.kinds import errs
 
-__all__ = ["Light"]
-
 
 @errs("estimate")
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,6 @@ from torch import Tensor
 from lliptools.norms.rounding import gamma, inflated, is_outward
 from lliptools.norms.scaled import length, norm, times_power_of_two
 
-__all__ = ["TINY", "Merged"]
-
 LOST = 1e-200  # a sum of products below this may have lost digits to underflow, or all of them
 TINY = torch.finfo(torch.float64).tiny
 

@@ -20,8 +20,6 @@ from lliptools.norms.masked import kept_first
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, is_outward
 from lliptools.norms.scaled import length, times_power_of_two
 
-__all__ = ["Slopes"]
-
 FAINT = 1e-100  # a slope below this may have lost digits to underflow
 
 

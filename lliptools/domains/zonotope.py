@@ -25,8 +25,6 @@ from lliptools.norms.kinds import errs
 from lliptools.norms.rounding import gamma, inflated, is_outward, running_error, unit
 from lliptools.norms.scaled import length
 
-__all__ = ["Zonotope", "bent_places", "relaxed", "relaxed_error"]
-
 LOST = 1e-290  # a product below this may have lost digits to underflow
 
 

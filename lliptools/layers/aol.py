@@ -6,8 +6,6 @@ from lliptools.layers.bases import DenseMap, one_lipschitz
 from lliptools.layers.condition import balanced_scale
 from lliptools.layers.images import ConvMap
 
-__all__ = ["AOLConv2d", "AOLLinear"]
-
 
 @one_lipschitz
 class AOLLinear(DenseMap):

@@ -12,8 +12,6 @@ from lliptools.nets import Chain, Designed, Guarantee
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense, Shape
 
-__all__ = ["DenseMap", "DenseResidual", "Layer", "one_lipschitz", "orthogonal", "rounding_of"]
-
 
 class Layer(Designed):
     """A layer with a weight, a bias and, inside of it, perhaps an activation whose slopes lie in [0, 1]."""

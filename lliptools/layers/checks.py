@@ -10,8 +10,6 @@ from lliptools.nets.layers import check_layer
 from lliptools.nets.operators import Shape
 from lliptools.nets.registry import read_activation
 
-__all__ = ["check_numbers", "check_shape", "check_slopes", "check_widths"]
-
 COVERED = (
     "ReLU, LeakyReLU, ReLU6, Hardtanh, Tanh, Sigmoid, Softsign, Softplus with threshold=40, ELU with alpha <= 1, "
     "ClippedReLU"

@@ -6,8 +6,6 @@ from lliptools.layers.bases import DenseResidual, one_lipschitz
 from lliptools.layers.images import ConvResidual
 from lliptools.layers.norm import over_norm
 
-__all__ = ["CPLConv2d", "CPLLinear"]
-
 
 @one_lipschitz
 class CPLLinear(DenseResidual):

@@ -15,8 +15,6 @@ from lliptools.nets import Chain, Designed, Residual
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Dense, Shape, Transposed
 
-__all__ = ["export"]
-
 
 @torch.no_grad()
 def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Module:

@@ -12,8 +12,6 @@ from lliptools.nets import Chain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape, Transposed
 
-__all__ = ["ConvMap", "ConvResidual", "Images"]
-
 
 class Images(Layer):
     """A layer on images: kernel, stride and padding."""

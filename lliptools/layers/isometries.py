@@ -8,8 +8,6 @@ from lliptools.nets import Chain, Designed, Guarantee
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape
 
-__all__ = ["PadChannels", "ScaledAvgPool2d"]
-
 
 class PadChannels(Designed):
     """Append channels of zeros: (batch, in_channels, h, w) -> (batch, out_channels, h, w). Distances stay as they are.

@@ -15,8 +15,6 @@ from lliptools.layers.sll import SLLConv2d, SLLLinear
 from lliptools.layers.spectral import NormalizedLinear, SpectralConv2d, SpectralLinear
 from lliptools.nets import MaxMin
 
-__all__ = ["SIZES", "lipschitz_cnn", "lipschitz_mlp", "sll_network"]
-
 # Convolutions, dense layers, channels. Source: Araujo et al. (ICLR 2023), table 4.
 SIZES = {"small": (20, 7, 45), "medium": (30, 10, 60), "large": (50, 10, 90), "xlarge": (70, 15, 120)}
 LAYERS: dict[str, tuple[type[nn.Module], type[nn.Module] | None]] = {

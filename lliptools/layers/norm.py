@@ -11,8 +11,6 @@ from lliptools.norms.eigenvalues import leading, proved_above, squared_above
 from lliptools.norms.fourier import fourier_error, phases
 from lliptools.norms.rounding import gamma, inflated, outward_rounding
 
-__all__ = ["kernel_norm", "matrix_norm", "over_norm"]
-
 SMALL = 64  # rows or columns up to which all eigenvalues are as cheap as the largest
 FREQUENCIES = 16  # so many a degree of the kernel's polynomial: what lies between them adds at most 2 % an image
 

@@ -14,8 +14,6 @@ from lliptools.nets import Chain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape
 
-__all__ = ["BROLinear", "CayleyConv2d", "CayleyLinear", "cayley"]
-
 LARGEST = 1e3  # norm of the weights up to which (I + A)⁻¹ is found well in float64; larger ones are scaled down to it
 
 

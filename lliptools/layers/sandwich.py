@@ -13,8 +13,6 @@ from lliptools.nets import Chain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense, Shape
 
-__all__ = ["SandwichLinear"]
-
 WIDEST = 40.0  # |log ψ| counts at most so much: e^40 is a number in every precision, and any Ψ > 0 is sound
 
 

@@ -7,8 +7,6 @@ from lliptools.layers.bases import DenseResidual, Layer, one_lipschitz
 from lliptools.layers.condition import balanced_scale
 from lliptools.layers.images import ConvResidual
 
-__all__ = ["SLLConv2d", "SLLLinear"]
-
 
 class _SLL(Layer):
     """The scale that both layers share, with the logarithm of q as a parameter."""

@@ -11,8 +11,6 @@ from lliptools.layers.images import ConvMap
 from lliptools.layers.norm import over_norm
 from lliptools.nets import Guarantee
 
-__all__ = ["NormalizedLinear", "SpectralConv2d", "SpectralLinear"]
-
 
 @one_lipschitz
 class SpectralLinear(DenseMap):

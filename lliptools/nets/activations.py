@@ -10,8 +10,6 @@ from torch import Tensor, fx, nn
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["Activation", "F", "Form", "Monotone", "Pairs", "Picked", "Units"]
-
 Shape = tuple[int, ...]
 Center = tuple[Tensor, Tensor]  # ends of the intervals in which the units at the centre lie, the same tensor if exact
 

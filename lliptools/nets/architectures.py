@@ -11,9 +11,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 
-__all__ = ["cnn", "fold", "mlp"]
-
-
 # Convolutions as (channels out, kernel, stride, padding), then the widths of the dense layers; an activation after
 # every layer but the last. Source: Huang et al. (NeurIPS 2021) and the works on certified training it compares with.
 CONVOLUTIONAL = {

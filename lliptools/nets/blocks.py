@@ -10,8 +10,6 @@ from torch import Tensor
 from lliptools.nets.activations import Activation
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["Block", "forward", "masked_behind", "masks_sum"]
-
 
 @dataclass(frozen=True, eq=False)
 class Block:

@@ -6,8 +6,6 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.activations import Activation, outward, tiny, ulp
 
-__all__ = ["Checked"]
-
 WIDEST = 1e3  # how far into an infinite box is looked
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of a box, at which the rule is held against the function
 

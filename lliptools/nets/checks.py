@@ -6,11 +6,6 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = [
-    *("check_domain", "check_eps", "check_finite_eps", "check_labels"),
-    *("check_probability", "check_stages", "check_steps", "check_tolerance"),
-]
-
 
 def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> Tensor:
     """The labels, checked: integers of shape (batch,) in 0 … classes − 1. Raises InvalidInput for anything else."""

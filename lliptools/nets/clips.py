@@ -11,8 +11,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets.activations import Activation, Center, Monotone, tiny, traced, ulp
 from lliptools.nets.secants import by_places
 
-__all__ = ["Absolute", "Clip", "Clipped", "ClippedReLU", "Hardtanh", "LeakyReLU"]
-
 
 class Clip(Monotone):
     """min(max(z, low), high): slope 1 strictly between the thresholds, flat elsewhere; high wins over low.

@@ -9,8 +9,6 @@ from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.linear import TINY, UNIT, LinearMap, matrix_of, matrix_terms
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, over_rows
 
-__all__ = ["LARGEST_MATRIX", "SMALLEST", "composed", "is_sum", "summed"]
-
 SMALLEST = 1e-290  # a product this small has lost digits, or all of them
 LARGEST_MATRIX = 2**22  # entries up to which several layers are written as one matrix
 

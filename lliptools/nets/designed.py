@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Shape
 
-__all__ = ["Chain", "Designed", "Guarantee", "states_its_guarantee"]
-
 
 class Guarantee(float):
     """A Lipschitz constant that a layer guarantees in exact arithmetic, and for which inputs, in words."""

@@ -8,8 +8,6 @@ from torch.export import ExportedProgram
 
 from lliptools.nets.values import Value
 
-__all__ = ["difference", "example_of"]
-
 SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
 WIDE = (None, torch.float32, torch.float64)
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Entrywise"]
-
 
 class Entrywise(nn.Module):
     """Every output is one input times a factor, plus a shift: 0 · x + shift where an output reads none.

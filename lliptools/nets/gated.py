@@ -11,8 +11,6 @@ from torch.nn.functional import gelu, hardswish, mish, silu, softplus
 from lliptools.nets.activations import Activation, ulp
 from lliptools.nets.secants import by_parts
 
-__all__ = ["GELU", "Gated", "Hardswish", "Mish", "SiLU", "TanhGELU"]
-
 FAR = 60.0  # beyond it value and slope are those of a closed or of an open gate, up to rounding
 NEAR = 1e-6  # the true places lie that near to the numbers below
 SECOND = math.sqrt(0.5)

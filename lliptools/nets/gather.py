@@ -9,8 +9,6 @@ from torch import Tensor
 
 from lliptools.nets.operators import Operator, Shape
 
-__all__ = ["Gather", "selection"]
-
 
 @dataclass(frozen=True, eq=False)
 class Gather(Operator):

@@ -14,8 +14,6 @@ from lliptools.nets.operators import Shape
 from lliptools.nets.registry import MOVES, PRODUCTS
 from lliptools.nets.values import Value, argument, operation, places, product, rearranged, reshaped, wide
 
-__all__ = ["GENERAL", "Open"]
-
 
 class Open:
     """The size of the batch, which the program leaves open."""

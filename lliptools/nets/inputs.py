@@ -9,8 +9,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets.layers import check_network
 from lliptools.nets.process import check_process
 
-__all__ = ["NO_FLOAT64", "check_input", "device_of", "home"]
-
 NO_FLOAT64 = ("mps",)  # devices, by type
 PIXELS = 48  # values of a sample from which on whole numbers up to 255 may be an image
 POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding

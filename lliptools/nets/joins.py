@@ -15,8 +15,6 @@ from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.registry import MEMORY
 from lliptools.nets.values import Value, common_layers, entrywise, operation, places, product, rearranged, total, wide
 
-__all__ = ["JOINING", "Half", "clip"]
-
 Limit = Tensor | float | None
 
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed
 
-__all__ = ["KEPT", "kept_in", "layer_at"]
-
 Calls = list[tuple[nn.Module, torch.Size]]
 CALLS: ContextVar[Calls] = ContextVar("calls")
 

@@ -12,8 +12,6 @@ from lliptools.nets.readers import check_width, read_shape, read_unchanged
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, READABLE, Refusal, read_activation
 from lliptools.nets.residual import Residual
 
-__all__ = ["changes_input", "check_differentiable", "check_layer", "check_network", "is_own", "is_tampered"]
-
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
 RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)
 

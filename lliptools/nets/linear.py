@@ -12,8 +12,6 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.nets.operators import Dense, Operator, Shape
 
-__all__ = ["LinearMap", "matrix_of", "matrix_terms", "or_one", "through"]
-
 SAFE = 1e-18  # in float32, and far from it in float64, the square of such a number does not underflow
 LARGEST_WEIGHT = 2**27  # entries up to which a matrix is written at all
 UNIT = torch.finfo(torch.float64).eps / 2

@@ -14,8 +14,6 @@ from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
 from lliptools.nets.programs import code_line, layers_of
 
-__all__ = ["read_module", "without_softmax"]
-
 EXAMPLE = 2  # samples with which a module is followed
 
 

@@ -13,8 +13,6 @@ from lliptools.nets.modules import read_module
 from lliptools.nets.onnx_operators import OPERATORS
 from lliptools.nets.registry import READABLE
 
-__all__ = ["load_onnx"]
-
 
 def load_onnx(path: str | Path) -> nn.Sequential:
     """The network in an ONNX file, in float64 and in evaluation mode, in layers that the bounds can read.

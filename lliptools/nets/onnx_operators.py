@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from lliptools.nets import onnx_moves as moves
 
-__all__ = ["OPERATORS"]
-
 F = nn.functional
 CONVOLVE = {3: F.conv1d, 4: F.conv2d}
 SPREAD = {3: F.conv_transpose1d, 4: F.conv_transpose2d}

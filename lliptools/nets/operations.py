@@ -13,8 +13,6 @@ from lliptools.nets.joins import clip
 from lliptools.nets.registry import ACTIVATIONS, ARITHMETIC, LINEAR, MEMORY, MOVES, OWN, PRODUCTS
 from lliptools.nets.values import argument, filled, operation
 
-__all__ = ["CHAINED"]
-
 Layers = list[nn.Module]
 Builder = Callable[..., Layers | None]
 Kinds = dict[int, Any]  # layers by the axes of a sample, without its channels

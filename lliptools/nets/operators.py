@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, conv_transpose1d, conv_transpose2d, pad
 from torch.nn.grad import conv1d_input, conv2d_input
 
-__all__ = ["Convolution", "Dense", "Operator", "Scale", "Transposed"]
-
 Shape = tuple[int, ...]
 
 

@@ -9,8 +9,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units, traced
 from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
-__all__ = ["ClippedMaxMin", "MaxMin"]
-
 
 class MaxMin(Activation):
     """GroupSort of pairs: z = [a, b] in two halves of the channels -> [max(a, b), min(a, b)].

@@ -13,8 +13,6 @@ from lliptools.nets.linear import UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Shape
 from lliptools.nets.readers import both, check_images, fitting
 
-__all__ = ["read_average", "read_means"]
-
 
 def read_average(layer: nn.AvgPool1d | nn.AvgPool2d, name: str, shape: Shape, dtype: torch.dtype) -> LinearMap:
     """A convolution of each channel whose weights are all the same."""

@@ -13,8 +13,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units, tiny, ulp
 from lliptools.nets.pairs import MaxMin
 
-__all__ = ["MaxPool", "joined"]
-
 
 class MaxPool(Activation):
     """after(max over every window of before(z)); before and after elementwise, None for the identity.

@@ -5,8 +5,6 @@ import torch
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_process"]
-
 LEAST = 5e-324  # the smallest number above 0
 PER_THREAD = 2**15  # terms of a sum that torch gives to one thread
 

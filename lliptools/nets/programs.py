@@ -23,8 +23,6 @@ from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import READABLE
 from lliptools.nets.values import Value
 
-__all__ = ["code_line", "layers_of", "load_program", "read_program"]
-
 VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has
 CONVERTING = {torch.ops.aten._to_copy.default, torch.ops.aten.type_as.default}  # read where the precision stays
 DESCRIBED = {  # of a value only its shape and precision matter

@@ -16,11 +16,6 @@ from lliptools.nets.gather import Gather, selection
 from lliptools.nets.linear import TINY, UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
 
-__all__ = [
-    *("both", "check_images", "fitting", "read_convolution", "read_dense", "read_entrywise"),
-    *("read_normalisation", "read_selection", "read_shape", "read_transposed", "read_unchanged"),
-]
-
 
 def read_unchanged(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> Shape:
     """Nothing is done to a sample."""

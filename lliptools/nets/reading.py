@@ -22,8 +22,6 @@ from lliptools.nets.pooling import joined
 from lliptools.nets.registry import LINEAR, read_activation
 from lliptools.nets.residual import Residual
 
-__all__ = ["read_blocks"]
-
 
 @dataclass
 class _Reader:

@@ -21,11 +21,6 @@ from lliptools.nets.pooling import MaxPool
 from lliptools.nets.residual import Residual
 from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Softsign, Tanh
 
-__all__ = [
-    *("ACTIVATIONS", "CONTAINERS", "LINEAR", "OWN", "READABLE", "SUPPORTED"),
-    *("Reading", "Refusal", "read_activation"),
-]
-
 UNKNOWN = "no rule is known for it"
 NO_NUMBER = "a number for which no rule is known", "build it with its default, or with a number in that range"
 REPLACE = "replace it by a layer that is read"

@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-__all__ = ["Residual"]
-
 
 class Residual(nn.Module):
     """x + block(x), or shortcut(x) + block(x), for two branches with samples of one shape.

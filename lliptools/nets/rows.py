@@ -9,8 +9,6 @@ from lliptools.nets.gather import Gather
 from lliptools.nets.linear import SAFE, TINY, LinearMap, or_one, through
 from lliptools.nets.operators import Operator, over_rows
 
-__all__ = ["largest_size", "row_distances", "row_norms", "times_root", "whole_row_norms"]
-
 
 def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
     """‖row_j(W) D^½‖ for every row j, D = diag(column_slope): (batch, *in_shape) -> (batch, *out_shape).

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from lliptools.nets.activations import Activation, tiny, ulp
 
-__all__ = ["by_parts", "by_places", "convex", "quotient", "sigmoidal"]
-
 HALVINGS, PARTS = 40, 8
 
 

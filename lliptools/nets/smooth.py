@@ -9,8 +9,6 @@ from torch.nn.functional import softplus
 from lliptools.nets.activations import Monotone, outward, tiny, ulp
 from lliptools.nets.secants import by_parts, convex, sigmoidal
 
-__all__ = ["ELU", "Sigmoid", "Smooth", "Softplus", "Softsign", "Tanh"]
-
 LOWEST = 750.0  # e^−z is 0 beyond it
 FURTHEST = 1e30  # |z| + 1 is |z| beyond it, in float32 too
 

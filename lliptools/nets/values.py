@@ -14,11 +14,6 @@ from lliptools.nets.operators import Shape
 from lliptools.nets.registry import LINEAR
 from lliptools.nets.residual import Residual
 
-__all__ = [
-    *("Value", "argument", "common_layers", "entrywise", "filled", "operation", "places", "product"),
-    *("rearranged", "reshaped", "total", "wide"),
-]
-
 
 @dataclass(frozen=True)
 class Value:

@@ -22,8 +22,6 @@ from lliptools.nets.onnx_files import load_onnx
 from lliptools.nets.programs import load_program
 from lliptools.storage import check_writable, locked, read_json, replacing, write_tensors
 
-__all__ = ["available", "check_place", "load", "provenance", "save"]
-
 Net = TypeVar("Net", bound=nn.Module)
 # What a provenance.json may call, and the largest whole number that it may pass.
 BUILDERS = (

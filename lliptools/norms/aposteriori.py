@@ -30,8 +30,6 @@ from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.krylov import NOISE, GolubKahan, ScaledMap, fresh_start
 from lliptools.norms.rounding import gamma, is_outward, matrix_slack
 
-__all__ = ["AposterioriNorm", "bound_above", "is_dear", "largest_ritz"]
-
 BASIS = 2**26  # entries of the basis vectors that are held at a time
 DEAR = 10**6  # multiplications
 FIRST_LOOK = 8  # steps before the first look at the bound; then one after every quarter, or twelfth, as many again

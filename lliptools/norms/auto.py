@@ -18,8 +18,6 @@ from lliptools.norms.joint import Joint
 from lliptools.norms.kinds import errs
 from lliptools.norms.sums import sums_norm
 
-__all__ = ["UpperNorm", "whole_norm"]
-
 SMALL = 256  # rows or columns up to which the eigenvalues of a Gram matrix are cheap
 LARGE_MATRIX = 2**22
 CLOSE, DEARER = 1e-3, 1.5e-2  # tolerances

@@ -11,8 +11,6 @@ from lliptools.norms.kinds import errs
 from lliptools.norms.masked import scaled_matrices
 from lliptools.norms.rounding import inflated
 
-__all__ = ["CholeskyNorm"]
-
 
 @errs("upper", encloses=True)
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from torch import Tensor
 
 from lliptools.norms.rounding import gamma, inflated, outward_rounding, unit
 
-__all__ = ["leading", "proved_above", "root_of_largest_eigenvalue", "squared_above"]
-
 
 def root_of_largest_eigenvalue(gram: Tensor, terms: int) -> Tensor:
     """Norms by the Gram matrices of matrices whose largest entry is about 1: (batch, rows, rows) -> (batch,).

@@ -10,8 +10,6 @@ from lliptools.norms.kinds import errs
 from lliptools.norms.masked import ENTRIES, kept_first, scaled_matrices
 from lliptools.norms.rounding import matrix_slack
 
-__all__ = ["exact_norm"]
-
 FAINT = 1e-50  # numbers between it and its inverse have squares, and products of four, that are ordinary
 TOGETHER = 64  # samples at most, which keep about as many rows
 

@@ -14,8 +14,6 @@ from lliptools.norms.eigenvalues import squared_above
 from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import enclosed, gamma, matrix_slack, unit
 
-__all__ = ["fourier_error", "phases", "torus_norm"]
-
 
 @errs("upper", encloses=True)
 def torus_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ from lliptools.norms.kinds import errs
 from lliptools.norms.masked import scaled_matrices
 from lliptools.norms.rounding import gamma, inflated
 
-__all__ = ["GramNorm"]
-
 
 @errs("upper", encloses=True)
 @dataclass(frozen=True)

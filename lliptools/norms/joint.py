@@ -20,8 +20,6 @@ from torch import Tensor
 
 from lliptools.norms.rounding import inflated
 
-__all__ = ["LEAST", "Joint"]
-
 COSTS = [((q + 4) ** 2 - 25) // 8 for q in range(1, 33)]  # as an excess grows with q; any numbers are sound
 LEAST = 2e-14  # of a failure probability per sample and layer: below it rounding to float64 outweighs chance
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
 
-__all__ = ["Norm", "errs", "mark_of", "norm_by", "product_above", "root", "steepest"]
-
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 
 Stage = TypeVar("Stage", bound=Callable[..., object])

@@ -9,8 +9,6 @@ from torch import Tensor
 from lliptools.nets.linear import LinearMap, or_one
 from lliptools.norms.kinds import product_above, steepest
 
-__all__ = ["NOISE", "GolubKahan", "ScaledMap", "fresh_start"]
-
 NOISE = 16  # what is left of a vector after so many units of rounding is nothing
 
 

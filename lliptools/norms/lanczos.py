@@ -9,8 +9,6 @@ from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.krylov import GolubKahan, ScaledMap, fresh_start
 
-__all__ = ["LanczosNorm"]
-
 
 @errs("lower")
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from lliptools.nets.linear import TINY, LinearMap
 from lliptools.nets.rows import times_root
 from lliptools.norms.rounding import matrix_slack
 
-__all__ = ["kept_first", "scaled_matrices"]
-
 # Samples that keep about as many rows and columns, counted in steps of this, are worked on together.
 STEP = 16
 ENTRIES = 2**25  # of masked matrices that are in memory at a time

@@ -9,8 +9,6 @@ from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs
 from lliptools.norms.scaled import unit_vectors
 
-__all__ = ["PowerNorm"]
-
 
 @errs("lower")
 @dataclass(frozen=True)

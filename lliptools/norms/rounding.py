@@ -21,19 +21,6 @@ from lliptools.nets.linear import LinearMap, matrix_terms
 from lliptools.nets.rows import largest_size
 from lliptools.norms.kinds import steepest
 
-__all__ = [
-    "absolute_with_slack",
-    "enclosed",
-    "entry_error",
-    "gamma",
-    "inflated",
-    "is_outward",
-    "matrix_slack",
-    "outward_rounding",
-    "running_error",
-    "unit",
-]
-
 _OUTWARD: ContextVar[bool] = ContextVar("outward", default=False)
 Amount = TypeVar("Amount", float, Tensor)
 

@@ -7,8 +7,6 @@ from lliptools.nets.linear import or_one
 from lliptools.norms.eigenvalues import root_of_largest_eigenvalue
 from lliptools.norms.rounding import inflated
 
-__all__ = ["length", "norm", "times_power_of_two", "unit_vectors"]
-
 
 def length(values: Tensor, dim: int) -> Tensor:
     """Euclidean norms along an axis, also of 1e-200 and 1e200; inf where an entry is not finite."""

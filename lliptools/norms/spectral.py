@@ -16,8 +16,6 @@ from lliptools.norms.lanczos import LanczosNorm
 from lliptools.norms.power import PowerNorm
 from lliptools.norms.sums import sums_norm
 
-__all__ = ["METHODS", "spectral_norm"]
-
 METHODS: dict[str, Norm] = {
     "auto": UpperNorm(),
     "exact": exact_norm,

@@ -7,8 +7,6 @@ from lliptools.nets.rows import largest_size
 from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import gamma, matrix_slack
 
-__all__ = ["sums_norm"]
-
 
 @errs("upper", encloses=True)
 def sums_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:

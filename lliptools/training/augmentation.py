@@ -6,8 +6,6 @@ from torch.nn.functional import pad
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["crop_and_flip"]
-
 
 def crop_and_flip(
     x: Tensor, *, padding: int = 4, flip: bool = True, generator: torch.Generator | None = None

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["as_float", "batches"]
-
 
 def as_float(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Points as floats: uint8 pixels divided by 255, so in [0, 1], floats as they are.

@@ -24,8 +24,6 @@ from lliptools.errors import InvalidInput
 from lliptools.storage import check_writable, locked, put, read_json, write_tensors
 from lliptools.training.norms import SharedNorm
 
-__all__ = ["Kept", "damaged", "described", "digest", "held", "packed", "read", "remove", "unpack", "write"]
-
 RECORD, LOCK = "checkpoint.json", ".lock"
 Kept = nn.Module | SharedNorm  # what a checkpoint keeps: whatever learns along the way
 

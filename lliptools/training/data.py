@@ -9,8 +9,6 @@ from torch import Tensor
 from lliptools.errors import InvalidInput
 from lliptools.training.batches import as_float
 
-__all__ = ["Split", "digit_images", "digits", "moons"]
-
 
 @dataclass(frozen=True, eq=False)
 class Split:

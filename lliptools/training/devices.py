@@ -4,8 +4,6 @@ import torch
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["as_device"]
-
 
 def as_device(device: str | torch.device) -> torch.device:
     """The device, after a trial; "auto" is CUDA where there is one, else the CPU.

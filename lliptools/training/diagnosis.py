@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["all_finite", "first_not_finite", "largest_weight"]
-
 
 def all_finite(net: nn.Module) -> bool:
     """Whether every parameter and buffer is finite."""

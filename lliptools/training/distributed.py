@@ -20,8 +20,6 @@ from torch import Tensor, distributed, nn
 from lliptools.errors import UnsupportedLayer
 from lliptools.training.devices import as_device
 
-__all__ = ["Team", "joined"]
-
 PATIENCE = timedelta(hours=24)  # of processes that are done with their part of a table, for one that is not
 T = TypeVar("T")
 

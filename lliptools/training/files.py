@@ -15,8 +15,6 @@ from zipfile import BadZipFile, ZipFile
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["Source", "damaged", "find", "folder", "read", "unpack"]
-
 AT_ONCE = 1 << 16  # bytes between two steps of the progress bar
 
 

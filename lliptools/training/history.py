@@ -6,8 +6,6 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["History", "are_epochs"]
-
 ALWAYS = {"epoch", "learning_rate", "loss", "clean", "seconds"}  # what every epoch has
 
 SHOWN = 20  # lines of a printed history, more or less

@@ -15,8 +15,6 @@ from torch import Tensor
 from lliptools.training.data import Split
 from lliptools.training.files import Source, damaged, find, read
 
-__all__ = ["cifar10", "mnist", "tiny_imagenet"]
-
 
 def _mnist(file: str, md5: str, content: str) -> tuple[Source, str]:
     mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")

@@ -24,8 +24,6 @@ from lliptools.training.norms import SharedNorm
 from lliptools.training.recipes import Recipe
 from lliptools.training.validation import same_random_numbers, validated
 
-__all__ = ["fit"]
-
 SMALLEST_THETA = 1e-3
 MEASURED = 32  # batches of an epoch, more or less, whose accuracy is measured: it costs a forward pass of its own
 IN_THE_BAR = {"loss": "loss", "clean": "clean", "validation_certified": "certified"}

@@ -9,8 +9,6 @@ from lliptools.certificates.margins import own_class
 from lliptools.errors import InvalidInput
 from lliptools.nets.clips import Clipped
 
-__all__ = ["adaptive_rise", "annealed", "bcp", "gloro", "lmt", "offset_cross_entropy", "sparsity_loss", "worst_logits"]
-
 AT_THETA = 0.1  # weight of the flat zone above θ
 LEAST_SHARE = 0.01  # of eps within which a class is attacked
 

@@ -11,8 +11,6 @@ from lliptools.errors import InvalidInput
 from lliptools.nets import Block, LinearMap
 from lliptools.norms.kinds import root
 
-__all__ = ["SharedNorm"]
-
 NOISE = 16  # what is left of a vector after so many units of rounding is nothing
 
 

@@ -14,9 +14,6 @@ from lliptools.errors import InvalidInput
 from lliptools.training import losses
 from lliptools.training.norms import SharedNorm
 
-__all__ = ["EMMA", "LMT", "Adversarial", "Annealed", "Certified", "Clean", "GloRo", "Objective", "Offset", "changed"]
-
-
 Net = nn.Sequential
 BOUNDS = ("global", "local", "centred", "shells")
 GROUPS = 10  # of classes, whose points share estimated norms

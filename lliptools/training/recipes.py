@@ -18,8 +18,6 @@ from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.objectives import Certified, Clean, GloRo, Objective, Offset
 from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
-__all__ = ["RECIPES", "Recipe", "recipe"]
-
 HOLD_THEN_FALL = HoldThenFall(1e-5)
 
 

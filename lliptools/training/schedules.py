@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["HoldThenFall", "Schedule", "Triangle"]
-
 
 class Schedule(Protocol):
     """(peak, epoch, epochs) -> the learning rate of that epoch, counted from 0."""

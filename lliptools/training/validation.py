@@ -11,8 +11,6 @@ from lliptools.training.batches import batches
 from lliptools.training.data import Split
 from lliptools.training.distributed import Team
 
-__all__ = ["same_random_numbers", "validated"]
-
 AT_ONCE = 256
 
 
