@@ -32,7 +32,6 @@ class AccuracyTable:
     points: int
 
     def __str__(self) -> str:
-        """One line."""
         accuracies = f"clean {self.clean:.4f}, attacked (PGD) {self.attacked:.4f}, certified {self.certified:.4f}"
         return f"eps = {radius_text(self.eps, 6)}: {accuracies}"
 
@@ -43,7 +42,6 @@ class AccuracyTables(tuple[AccuracyTable, ...]):
     __slots__ = ()
 
     def __str__(self) -> str:
-        """One line per radius."""
         return by_bound_text({"certified": self})
 
 
@@ -124,12 +122,8 @@ def accuracy_by_bound(
     each = tqdm(list(_batches(x, y)) if y is not None else _batches(x, y), disable=not progress)
     found = list(over(counts, ((inputs, labels, radius) for inputs, labels in each for radius in radii)))
     if not found:
-        raise InvalidInput(
-            expected="at least one point and one radius",
-            got="no points" if radii else "no radii",
-            cause="an empty selection, or a loader that was used up",
-            next_step="pass the loader itself, not its iterator",
-        )
+        why = "an empty selection, or a loader that was used up", "pass the loader itself, not its iterator"
+        raise InvalidInput("at least one point and one radius", "no points" if radii else "no radii", *why)
     totals = [[sum(same) for same in zip(*found[k :: len(radii)], strict=True)] for k in range(len(radii))]
     return {
         name: AccuracyTables(

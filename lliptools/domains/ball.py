@@ -32,7 +32,6 @@ class Ball(Domain):
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> Ball:
-        """The ball itself."""
         return cls(eps, torch.ones_like(center))
 
     def linear(self, linear: LinearMap) -> Ball:
@@ -46,23 +45,19 @@ class Ball(Domain):
         return replace(self, reach=reach + (reach > 0).to(reach.dtype) * linear.underflow)
 
     def box(self, center: Center) -> Box:
-        """The values at the centre ± how far each unit can move."""
         reach = self.reach
         if reach is None:
             reach = inflated(product_above(_each(self.radius, center.value), self.columns.sqrt()))
         return Box.around(center.value, inflated(reach + center.doubt))
 
     def after(self, block: BlockBound, radius: Tensor) -> Ball:
-        """The ball of the outputs."""
         return Ball(radius, block.slope)
 
     def add(self, earlier: Ball) -> Ball:
-        """The sum of both balls."""
         radius = [inflated(product_above(ball.radius, steepest(ball.columns))) for ball in (self, earlier)]
         return Ball(inflated(radius[0] + radius[1]), torch.ones_like(self.columns))
 
     def within(self, radius: Tensor) -> Ball:
-        """The smaller ball."""
         whole = inflated(product_above(self.radius, steepest(self.columns)))
         return Ball(torch.minimum(whole, radius), torch.ones_like(self.columns))
 

@@ -84,35 +84,27 @@ class Intersection(Domain):
     parts: tuple[Any, ...]
 
     def start(self, center: Tensor, eps: Tensor) -> Intersection:  # type: ignore[override]
-        """What each of them knows of the inputs."""
         return Intersection(tuple(part.start(center, eps) for part in self.parts))
 
     def linear(self, linear: LinearMap) -> Intersection:
-        """What each of them knows after a linear map."""
         return Intersection(tuple(part.linear(linear) for part in self.parts))
 
     def box(self, center: Center) -> Box:
-        """What lies in all boxes."""
         return reduce(Box.intersect, (part.box(center) for part in self.parts))
 
     def after(self, block: BlockBound, radius: Tensor) -> Intersection:
-        """What each of them knows after an activation."""
         return Intersection(tuple(part.after(block, radius) for part in self.parts))
 
     def add(self, earlier: Intersection) -> Intersection:
-        """What each of them knows of a sum."""
         return Intersection(tuple(one.add(other) for one, other in zip(self.parts, earlier.parts, strict=True)))
 
     def branch(self) -> Intersection:
-        """What each of them starts from."""
         return Intersection(tuple(part.branch() for part in self.parts))
 
     def beside(self, other: Intersection) -> Intersection:
-        """The same of each of them."""
         return Intersection(tuple(one.beside(each) for one, each in zip(self.parts, other.parts, strict=True)))
 
     def within(self, radius: Tensor) -> Intersection:
-        """What each of them knows in the ball."""
         return Intersection(tuple(part.within(radius) for part in self.parts))
 
     def part(self, kind: type[Known]) -> Known | None:
@@ -130,21 +122,16 @@ class Unknown(Domain):
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> Unknown:
-        """Nothing."""
         return cls()
 
     def linear(self, linear: LinearMap) -> Unknown:
-        """Nothing."""
         return self
 
     def box(self, center: Center) -> Box:
-        """Everything."""
         return Box(torch.full_like(center.value, -torch.inf), torch.full_like(center.value, torch.inf))
 
     def after(self, block: BlockBound, radius: Tensor) -> Unknown:
-        """Nothing."""
         return self
 
     def add(self, earlier: Unknown) -> Unknown:
-        """Nothing."""
         return self

@@ -26,7 +26,6 @@ class Interval(Domain):
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> Interval:
-        """The smallest box around the ball."""
         return cls(input_box(center, eps))
 
     @staticmethod
@@ -35,7 +34,6 @@ class Interval(Domain):
         return Confined(low, high)
 
     def linear(self, linear: LinearMap) -> Interval:
-        """Interval arithmetic through a linear map."""
         inputs = self.known
         tiny = torch.finfo(inputs.lower.dtype).tiny
         between = inputs.lower / 2 + inputs.upper / 2
@@ -51,15 +49,12 @@ class Interval(Domain):
         return Interval(Box.around(linear.apply(between), reach))
 
     def box(self, center: Center) -> Box:
-        """The box."""
         return self.known
 
     def after(self, block: BlockBound, radius: Tensor) -> Interval:
-        """The image of the box."""
         return Interval(block.output)
 
     def add(self, earlier: Interval) -> Interval:
-        """The sum of both boxes."""
         shape, one, other = self.known.lower.shape, self.known, earlier.known
         lower, upper = one.lower + other.lower.reshape(shape), one.upper + other.upper.reshape(shape)
         return Interval(Box.outward(lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()))

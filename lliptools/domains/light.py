@@ -30,22 +30,18 @@ class Light(Domain):
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> Light:
-        """The ball."""
         return cls(eps)
 
     def linear(self, linear: LinearMap) -> Light:
-        """Norms of whole rows."""
         norms = whole_row_norms(linear)
         return replace(self, reach=self.radius.view(-1, *[1] * (norms.dim() - 1)) * norms)
 
     def box(self, center: Center) -> Box:
-        """The values at the centre ± how far each unit can move."""
         value = center.value
         reach = self.radius.view(-1, *[1] * (value.dim() - 1)) if self.reach is None else self.reach
         return Box(value - reach, value + reach)
 
     def after(self, block: BlockBound, radius: Tensor) -> Light:
-        """The ball of the outputs."""
         return Light(radius)
 
     def add(self, earlier: Light) -> Light:

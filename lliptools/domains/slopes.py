@@ -30,7 +30,6 @@ class Slopes(Merged, Domain):
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> Slopes:
-        """The input itself."""
         features, device = center.shape[1], center.device
         state = torch.eye(features, dtype=torch.float64, device=device)[None]
         alive = torch.ones(1, features, dtype=torch.bool, device=device)
@@ -130,7 +129,6 @@ class Slopes(Merged, Domain):
         return after._with(between, radius, 1, -1)
 
     def add(self, earlier: Slopes) -> Slopes:
-        """The sum of this state and an earlier one on its way, as a residual connection makes it."""
         exponent = max(self.exponent, earlier.exponent)
         # Beyond 2^300 the smaller of the two may underflow in a unit that only it feeds.
         lost = self.lost | (abs(self.exponent - earlier.exponent) > 300)

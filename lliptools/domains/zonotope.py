@@ -46,7 +46,6 @@ class Zonotope(Domain):
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> "Zonotope":
-        """The ball itself; center: (batch, features)."""
         batch, features = center.shape
         identity = torch.eye(features, dtype=center.dtype, device=center.device).expand(batch, -1, -1)
         return cls(center, identity, center.new_zeros(batch, 0, features), torch.zeros_like(center), eps, (features,))
@@ -90,7 +89,6 @@ class Zonotope(Domain):
         return Box(box.lower.reshape(shape), box.upper.reshape(shape))
 
     def after(self, block: BlockBound, radius: Tensor) -> "Zonotope":
-        """The units after an activation."""
         activation, box = block.activation, block.box
         return self if activation is None else activation.relax(self, box.lower, box.upper)
 
@@ -123,7 +121,6 @@ class Zonotope(Domain):
         return replace(self, **parts, shape=shape)
 
     def add(self, earlier: "Zonotope") -> "Zonotope":
-        """The sum of these units and earlier ones on their way, as a residual connection makes it."""
         missing = self.of_noise.shape[1] - earlier.of_noise.shape[1]
         return replace(
             self,

@@ -17,7 +17,6 @@ class AOLLinear(DenseMap):
     """
 
     def matrix(self) -> Tensor:
-        """W T^(−½)."""
         return _scaled(self.weight)
 
 
@@ -31,7 +30,6 @@ class AOLConv2d(ConvMap):
     """
 
     def kernel(self) -> Tensor:
-        """The kernel, input channels rescaled."""
         return _scaled(self.weight)
 
 

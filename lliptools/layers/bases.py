@@ -81,7 +81,6 @@ class DenseMap(Layer):
         return rounding_of(max(self.out_features, len(self.weight)), self.in_features, dtype)
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
         return f"{self.in_features}, {self.out_features}"
 
 
@@ -111,7 +110,6 @@ class DenseResidual(Layer):
         )
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
         return f"{self.features}, {self.inner}"
 
 

@@ -65,12 +65,8 @@ def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
     if isinstance(activation, nn.Softplus):
         reason = f"beyond its threshold, {activation.threshold:g}, torch turns to z itself, which is a jump"
         step = "use torch.nn.Softplus(threshold=40), which has no jump in float64, or torch.nn.ReLU()"
-    raise UnsupportedLayer(
-        expected=f"inside {layer} an elementwise activation with slopes in [0, 1]: {COVERED}",
-        got=str(activation),
-        cause=reason,
-        next_step=step,
-    )
+    expected = f"inside {layer} an elementwise activation with slopes in [0, 1]: {COVERED}"
+    raise UnsupportedLayer(expected, str(activation), reason, step)
 
 
 def _reason(activation: nn.Module, found: Activation | None, shape: Shape) -> str:
@@ -91,12 +87,8 @@ def _parts_of_the_line(activation: nn.Module, found: Activation, shape: Shape) -
     """The whole line, and parts of it: slopes that an own rule says of them are held against the function in each."""
     device = next((t.device for t in (*activation.parameters(), *activation.buffers())), torch.device("cpu"))
     if device.type == "meta":
-        raise InvalidInput(
-            expected=f"{type(activation).__name__} with values",
-            got="parameters on the device meta",
-            cause="an activation that was built without memory",
-            next_step='build it under torch.device("cpu")',
-        )
+        why = "an activation that was built without memory", 'build it under torch.device("cpu")'
+        raise InvalidInput(f"{type(activation).__name__} with values", "parameters on the device meta", *why)
     ends = torch.arange(-8.0, 8.25, 0.25, dtype=torch.float64, device=device)
     infinite = torch.full_like(ends[:1], torch.inf)
     lower, upper = torch.cat([-infinite, -infinite, ends]), torch.cat([infinite, ends, infinite])

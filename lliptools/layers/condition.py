@@ -99,12 +99,8 @@ def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Ten
     if multipliers.shape != (inner,) or not ((multipliers >= 0) & multipliers.isfinite()).all():
         raise _misfit("multipliers >= 0", (inner,), multipliers)
     if not -torch.inf < gamma < torch.inf:
-        raise InvalidInput(
-            expected="gamma, the square of a Lipschitz constant, as a finite number",
-            got=f"{gamma}",
-            cause="a constant that was divided by 0",
-            next_step="pass 1.0 to prove that h is 1-Lipschitz",
-        )
+        why = "a constant that was divided by 0", "pass 1.0 to prove that h is 1-Lipschitz"
+        raise InvalidInput("gamma, the square of a Lipschitz constant, as a finite number", f"{gamma}", *why)
     corner = gamma * torch.eye(features, dtype=H.dtype, device=H.device) - H.T @ H
     side = -H.T @ G - W * multipliers
     return torch.cat(
@@ -169,25 +165,15 @@ def check_scales(name: str, found: Tensor, count: int) -> None:
 def check_matrix(found: Tensor, name: str, axes: int, *, finite: bool = False) -> None:
     """Raise InvalidInput for anything but real numbers, at least one, on so many axes; finite ones if asked for."""
     if found.dim() != axes or not found.numel() or not found.is_floating_point():
+        why = "an axis that was dropped, or integers", "look at it with print(tensor)"
         raise InvalidInput(
-            expected=f"{name} as a tensor of {axes} axes of real numbers",
-            got=f"shape {tuple(found.shape)} of {found.dtype}",
-            cause="an axis that was dropped, or integers",
-            next_step="look at it with print(tensor)",
+            f"{name} as a tensor of {axes} axes of real numbers", f"shape {tuple(found.shape)} of {found.dtype}", *why
         )
     if finite and not found.isfinite().all():
-        raise InvalidInput(
-            expected=f"{name} of finite numbers",
-            got="NaN or infinite values",
-            cause="weights that have exploded",
-            next_step="load an earlier checkpoint",
-        )
+        why = "weights that have exploded", "load an earlier checkpoint"
+        raise InvalidInput(f"{name} of finite numbers", "NaN or infinite values", *why)
 
 
 def _misfit(name: str, wanted: tuple[int, ...], got: Tensor) -> InvalidInput:
-    return InvalidInput(
-        expected=f"{name} of shape {wanted}",
-        got=f"shape {tuple(got.shape)}",
-        cause="a transposed matrix: W is (features, inner)",
-        next_step="transpose it, or pass the matrices in the order H, G, W",
-    )
+    why = "a transposed matrix: W is (features, inner)", "transpose it, or pass the matrices in the order H, G, W"
+    return InvalidInput(f"{name} of shape {wanted}", f"shape {tuple(got.shape)}", *why)

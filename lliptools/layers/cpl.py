@@ -18,7 +18,6 @@ class CPLLinear(DenseResidual):
     """
 
     def back(self) -> Tensor:
-        """2 Wᵀ/s²."""
         return 2 * over_norm(self.weight, power=2)
 
 
@@ -31,5 +30,4 @@ class CPLConv2d(ConvResidual):
     """
 
     def back(self) -> Tensor:
-        """The kernel times 2/s²."""
         return 2 * over_norm(self.weight, 1 if self.circular else self.stride, power=2)

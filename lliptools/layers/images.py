@@ -45,12 +45,8 @@ class Images(Layer):
                 next_step='use padding_mode="zeros"',
             )
         if not isinstance(self.padding, int) or self.padding < 0:
-            raise InvalidInput(
-                expected=f"padding of {name} as a whole number of 0 or more",
-                got=repr(self.padding),
-                cause="a pair, or padding='same'",
-                next_step="pass padding=kernel_size // 2",
-            )
+            why = "a pair, or padding='same'", "pass padding=kernel_size // 2"
+            raise InvalidInput(f"padding of {name} as a whole number of 0 or more", repr(self.padding), *why)
         if "weight" in self._parameters and self.weight.shape[2:] != (self.kernel_size,) * 2:
             raise InvalidInput(
                 expected=f"a weight of {name} of shape (filters, channels, {self.kernel_size}, {self.kernel_size})",
@@ -82,12 +78,10 @@ class Images(Layer):
         return found
 
     def where(self) -> str:
-        """For which inputs the guarantee holds, in words."""
         kind = "circular" if self.circular else "zero"
         return f"on images of every size, {kind} padding {self.padding}, stride {self.stride}"
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
         filters, channels = self.weight.shape[:2]
         padding = f"padding={self.padding}, padding_mode={self.padding_mode!r}, stride={self.stride}"
         return f"{channels}, {filters}, kernel_size={self.kernel_size}, {padding}"

@@ -22,12 +22,8 @@ class PadChannels(Designed):
         super().__init__()
         check_widths(self, in_channels=in_channels, out_channels=out_channels)
         if out_channels < in_channels:
-            raise InvalidInput(
-                expected=f"out_channels of at least {in_channels}",
-                got=f"{out_channels}",
-                cause="arguments in another order",
-                next_step="PadChannels(3, 45)",
-            )
+            why = "arguments in another order", "PadChannels(3, 45)"
+            raise InvalidInput(f"out_channels of at least {in_channels}", f"{out_channels}", *why)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.register_buffer("place", torch.zeros(()), persistent=False)
 
@@ -42,7 +38,6 @@ class PadChannels(Designed):
         return Guarantee(1.0, "on images of every size")
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
         return f"{self.in_channels}, {self.out_channels}"
 
 
@@ -65,12 +60,8 @@ class ScaledAvgPool2d(Designed):
         """A convolution of each channel with a window of 1/kernel_size."""
         k = self.kernel_size
         if min(shape[1:]) < k:
-            raise InvalidInput(
-                expected=f"images of at least {k} × {k} before ScaledAvgPool2d",
-                got=f"shape {shape}",
-                cause="one layer too many that shrinks them",
-                next_step="use a smaller window",
-            )
+            why = "one layer too many that shrinks them", "use a smaller window"
+            raise InvalidInput(f"images of at least {k} × {k} before ScaledAvgPool2d", f"shape {shape}", *why)
         weight = torch.full((shape[0], 1, k, k), 1 / k, dtype=dtype, device=self.place.device)
         operator = Convolution(weight, shape, (k, k), (1, 1), ((0, 0), (0, 0)), shape[0])
         return Chain(
@@ -82,5 +73,4 @@ class ScaledAvgPool2d(Designed):
         return Guarantee(1.0, "on images of every size")
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
         return f"{self.kernel_size}"

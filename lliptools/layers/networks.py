@@ -94,9 +94,5 @@ def _activated(kind: str, layer: nn.Module) -> list[nn.Module]:
 
 def _check(name: str, found: str, choices: Collection[str]) -> None:
     if found not in choices:
-        raise InvalidInput(
-            expected=f"{name} as one of {', '.join(choices)}",
-            got=repr(found),
-            cause="a spelling that differs, or a layer that has no convolution",
-            next_step=f"use {name}={next(iter(choices))!r}",
-        )
+        why = "a spelling that differs, or a layer that has no convolution", f"use {name}={next(iter(choices))!r}"
+        raise InvalidInput(f"{name} as one of {', '.join(choices)}", repr(found), *why)

@@ -66,12 +66,8 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     """
     check_matrix(kernel, "kernel", 4)
     if len({*stride}) > 1 or min(stride) < 1:
-        raise InvalidInput(
-            expected="one stride of at least 1 for both axes",
-            got=repr(stride),
-            cause="a stride that differs from axis to axis",
-            next_step="bounds.torus_norm knows them",
-        )
+        why = "a stride that differs from axis to axis", "bounds.torus_norm knows them"
+        raise InvalidInput("one stride of at least 1 for both axes", repr(stride), *why)
     largest = kernel.detach().double().abs().amax()
     if not smallest(kernel) < largest < torch.inf:
         return kernel.double().abs().sum()  # as in matrix_norm

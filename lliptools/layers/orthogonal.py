@@ -54,7 +54,6 @@ class CayleyLinear(DenseMap):
         nn.init.xavier_normal_(self.weight)
 
     def matrix(self) -> Tensor:
-        """Q."""
         return cayley(self.weight.double())
 
     def rounding(self, dtype: torch.dtype) -> float:
@@ -62,7 +61,6 @@ class CayleyLinear(DenseMap):
         return super().rounding(dtype) + _defect(self.matrix())
 
     def where(self) -> str:
-        """For which inputs the guarantee holds, in words."""
         return "on features, all singular values 1"
 
 
@@ -82,12 +80,8 @@ class BROLinear(DenseMap):
         rank = max(1, wider // 2) if rank is None else rank
         check_widths(self, rank=rank)
         if rank > wider:
-            raise InvalidInput(
-                expected=f"rank of at most {wider}, the wider side",
-                got=f"rank={rank}",
-                cause="more columns than the space has dimensions",
-                next_step="leave rank out",
-            )
+            why = "more columns than the space has dimensions", "leave rank out"
+            raise InvalidInput(f"rank of at most {wider}, the wider side", f"rank={rank}", *why)
         self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(wider, rank)))
 
     def matrix(self) -> Tensor:
@@ -112,7 +106,6 @@ class BROLinear(DenseMap):
         return super().rounding(dtype) + 64 * len(self.weight) ** 1.5 * torch.finfo(torch.float64).eps
 
     def where(self) -> str:
-        """For which inputs the guarantee holds, in words."""
         return "on features, all singular values 1 unless columns of V nearly depend on each other"
 
 
@@ -184,16 +177,13 @@ class CayleyConv2d(ConvMap):
     def _checked_symbols(self, shape: Shape) -> Tensor:
         check_shape(self, shape, (self.in_channels, *shape[1:]))
         if min(shape[1:]) < self.kernel_size:
+            why = "one layer too many that shrinks them", "use a smaller kernel"
             raise InvalidInput(
-                expected=f"images of at least {self.kernel_size} pixels a side before CayleyConv2d",
-                got=f"shape {shape}",
-                cause="one layer too many that shrinks them",
-                next_step="use a smaller kernel",
+                f"images of at least {self.kernel_size} pixels a side before CayleyConv2d", f"shape {shape}", *why
             )
         return self.symbols((shape[1], shape[2]))
 
     def where(self) -> str:
-        """For which inputs the guarantee holds, in words."""
         return f"on images of every size from {self.kernel_size}, circular padding, singular values 1"
 
 

@@ -49,5 +49,4 @@ class SandwichLinear(Layer):
         return Chain((LinearMap.of(into, self.bias), self.activation, LinearMap.of(out)), rounding=rounding)
 
     def extra_repr(self) -> str:
-        """The sizes, for print()."""
         return f"{self.in_features}, {self.out_features}"

@@ -22,7 +22,6 @@ class SpectralLinear(DenseMap):
     """
 
     def matrix(self) -> Tensor:
-        """W/s."""
         return over_norm(self.weight)
 
 
@@ -35,7 +34,6 @@ class SpectralConv2d(ConvMap):
     """
 
     def kernel(self) -> Tensor:
-        """The kernel over its norm."""
         return over_norm(self.weight, 1 if self.circular else self.stride)
 
 
@@ -58,7 +56,6 @@ class NormalizedLinear(DenseMap):
         return unit / (unit.square().sum(dim=1, keepdim=True) + ~alive).sqrt()
 
     def where(self) -> str:
-        """For which inputs the guarantee holds, in words."""
         return "on features; 1 for one output, 2 for the difference of two"
 
     def lipschitz_bound(self) -> Guarantee:

@@ -182,7 +182,6 @@ class Monotone(Activation):
     """A nondecreasing activation: the image of a box lies between the values at its ends."""
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The values at the two ends."""
         return self(lower), self(upper)
 
 

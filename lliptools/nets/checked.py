@@ -67,7 +67,6 @@ class Checked(Activation):
         )
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor] | None:
-        """The pieces that the layer states, as of Activation. Raises InvalidInput where the function is another one."""
         found = self.layer.pieces(shape)
         if found is None:
             return None

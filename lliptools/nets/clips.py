@@ -110,7 +110,6 @@ class Hardtanh(Clip):
         self.low, self.high = low, high
 
     def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """The two."""
         return self.low, self.high
 
 
@@ -155,15 +154,12 @@ class ClippedReLU(Clipped, Clip):
         super().__init__(learnable, theta=theta)
 
     def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """0 and the positive part of theta."""
         return 0.0, self.theta.to(z.dtype).relu()
 
     def excess(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Per unit: relu(upper), relu(theta − lower)."""
         return upper.relu(), (self.theta - lower).relu()
 
     def extra_repr(self) -> str:
-        """The threshold, or how many there are."""
         return f"theta={self.theta.item():.4g}" if self.theta.numel() == 1 else f"theta of {self.theta.numel()} units"
 
     def plain(self) -> nn.Module:
@@ -189,7 +185,6 @@ class LeakyReLU(Activation):
         return leak.to(like).view(-1, *[1] * (like.dim() - 2)) if isinstance(leak, Tensor) else like.new_full((), leak)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Same shape as z."""
         if isinstance(self.leak, float):
             return leaky_relu(z, self.leak)
         leak = self._leak(z)
@@ -234,9 +229,7 @@ class Absolute(LeakyReLU):
         super().__init__(-1.0)
 
     def forward(self, z: Tensor) -> Tensor:
-        """|z|."""
         return z.abs()
 
     def plain(self) -> nn.Module:
-        """The same traced, without a layer of lliptools."""
         return traced(torch.abs)

@@ -25,7 +25,6 @@ class Guarantee(float):
         return Guarantee, (float(self), self.holds)
 
     def __str__(self) -> str:
-        """The number and the words."""
         return f"{float(self):.6g} {self.holds}"
 
 

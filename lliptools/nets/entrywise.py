@@ -22,5 +22,4 @@ class Entrywise(nn.Module):
         self.register_buffer("index", index)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, *shape) -> (batch, *the output's shape)."""
         return (x if self.index is None else x.flatten(1)[:, self.index]) * self.weight + self.bias

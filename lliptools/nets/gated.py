@@ -28,7 +28,6 @@ class Gated(Activation):
     function: Callable[[Tensor], Tensor]
 
     def forward(self, z: Tensor) -> Tensor:
-        """The function at z, same shape."""
         return self.function(z)
 
     def derivative(self, z: Tensor) -> Tensor:
@@ -54,7 +53,6 @@ class Gated(Activation):
         return least, torch.where(away & (greatest <= steepest), greatest, steepest)
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """By slopes over parts of the box."""
         return by_parts(self, z, lower, upper)
 
 
@@ -72,7 +70,6 @@ class GELU(Gated):
     steepest = 2 * SECOND, 1.128904145186
 
     def derivative(self, z: Tensor) -> Tensor:
-        """Φ(z) + zφ(z)."""
         return torch.special.erfc(-z * SECOND) / 2 + z * (-z.square() / 2).exp() * (BETA / 2)
 
 
@@ -103,7 +100,6 @@ class SiLU(Gated):
     steepest = 2.399357280515, 1.099839320129
 
     def derivative(self, z: Tensor) -> Tensor:
-        """σ(z)(1 + zσ(−z))."""
         return z.sigmoid() * (1 + z * (-z).sigmoid())
 
 
@@ -128,7 +124,6 @@ class Hardswish(Gated):
     valley, flattest, steepest = (-1.5, -0.375), (-3.0, -0.5), (3.0, 1.5)
 
     def derivative(self, z: Tensor) -> Tensor:
-        """(2z + 3)/6 between −3 and 3."""
         return torch.where(z.abs() < 3, (2 * z + 3) / 6, (z > 0).to(z.dtype))
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:

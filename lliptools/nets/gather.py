@@ -21,7 +21,6 @@ class Gather(Operator):
 
     @property
     def out_shape(self) -> Shape:
-        """As of the weight."""
         return tuple(self.weight.shape[:-1])
 
     @property
@@ -30,12 +29,10 @@ class Gather(Operator):
         return self.weight.shape[-1]
 
     def __call__(self, h: Tensor) -> Tensor:
-        """The weighted sums."""
         picked = h.flatten(1)[:, self.index.to(h.device)].reshape(len(h), *self.weight.shape)
         return torch.where(self.weight == 0, 0.0, picked * self.weight).sum(dim=-1)
 
     def adjoint(self, z: Tensor) -> Tensor:
-        """Wᵀ z."""
         spread = (z.reshape(len(z), *self.out_shape, 1) * self.weight).flatten(1)
         found = z.new_zeros(len(z), prod(self.in_shape))
         return found.index_add(1, self.index.to(z.device).flatten(), spread).reshape(len(z), *self.in_shape)

@@ -61,7 +61,6 @@ class _Graph(nn.Module):
         self.nodes, self.constants, self.given, self.wanted = list(graph.node), constants, given, wanted
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, *sample) -> the output."""
         found: dict[str, Any] = {**self.constants, self.given: x, "": None}
         for node in self.nodes:
             values = [found[name] for name in node.input]

@@ -76,15 +76,12 @@ class Dense(Operator):
 
     @property
     def out_shape(self) -> Shape:
-        """(rows,)."""
         return (self.weight.shape[0],)
 
     def __call__(self, h: Tensor) -> Tensor:
-        """W h."""
         return h.flatten(1) @ self.weight.T
 
     def adjoint(self, z: Tensor) -> Tensor:
-        """Wᵀ z."""
         return (z @ self.weight).reshape(len(z), *self.in_shape)
 
 
@@ -94,15 +91,12 @@ class Scale(Operator):
 
     @property
     def out_shape(self) -> Shape:
-        """The same as in_shape."""
         return self.in_shape
 
     def __call__(self, h: Tensor) -> Tensor:
-        """Every channel times its factor."""
         return h * over_rows(self.weight, len(self.in_shape))
 
     def adjoint(self, z: Tensor) -> Tensor:
-        """The same."""
         return self(z)
 
 
@@ -127,7 +121,6 @@ class Convolution(Operator):
 
     @property
     def out_shape(self) -> Shape:
-        """(out, *size)."""
         extent = (d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
         sizes = zip(self.padded, extent, self.stride, strict=True)
         return self.weight.shape[0], *((n - r - 1) // s + 1 for n, r, s in sizes)
@@ -150,7 +143,6 @@ class Convolution(Operator):
         return [width for pads in reversed(self.pads) for width in pads]
 
     def __call__(self, h: Tensor) -> Tensor:
-        """The convolution, without bias."""
         convolve = conv1d if len(self.stride) == 1 else conv2d
         padding = self._own_padding
         if padding is None:
@@ -207,18 +199,14 @@ class Transposed(Operator):
 
     @property
     def out_shape(self) -> Shape:
-        """(out, *size)."""
         return self.result
 
     @property
     def copies(self) -> int:
-        """As of the convolution."""
         return self.convolution.copies
 
     def __call__(self, h: Tensor) -> Tensor:
-        """The transposed convolution, without bias."""
         return self.convolution.adjoint(h)
 
     def adjoint(self, z: Tensor) -> Tensor:
-        """The convolution."""
         return self.convolution(z)

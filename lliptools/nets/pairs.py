@@ -61,7 +61,6 @@ class MaxMin(Activation):
         return _compared(lower), _compared(upper)
 
     def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
-        """The comparison."""
         order = self.order(lower, upper)
         unknown = (order == 0).to(order.dtype)
         least, greatest = order - unknown, order + unknown
@@ -77,7 +76,6 @@ class MaxMin(Activation):
         return [Pairs(least.flatten(1), greatest.flatten(1))]
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
-        """The form after the comparison."""
         return form.compared(lower, upper)
 
     def check_shape(self, name: str, shape: Shape) -> None:
@@ -88,7 +86,6 @@ class MaxMin(Activation):
         super().check_shape(name, (shape[0] // 2, *shape[1:]))
 
     def plain(self) -> nn.Module:
-        """The same traced, without a layer of lliptools."""
         return traced(_compared)
 
 
@@ -127,7 +124,6 @@ class ClippedMaxMin(Clipped, MaxMin):
         return Hardtanh(*self.thresholds(z))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Both outputs of every pair, same shape as z."""
         return self._clip(z)(_compared(z))
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,12 +146,10 @@ class ClippedMaxMin(Clipped, MaxMin):
         return super().piece(z) + 2 * self._clip(z).piece(_compared(z))
 
     def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
-        """The comparison, and the clip of its outputs."""
         clip = self._clip(lower).split(*self.clipped_from(lower, upper), self._compared_center(center))
         return [*super().split(lower, upper, center), *clip]
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
-        """The form after the comparison, and after the clip of its outputs."""
         after = super().relax(form, lower, upper)
         known, (low, high) = after.box(), self.clipped_from(lower, upper)
         return self._clip(lower).relax(after, torch.maximum(low, known.lower), torch.minimum(high, known.upper))
@@ -167,7 +161,6 @@ class ClippedMaxMin(Clipped, MaxMin):
         return (smaller - self.theta_min).relu(), (self.theta_max - larger).relu()
 
     def plain(self) -> nn.Module:
-        """The same traced, without a layer of lliptools."""
         return traced(_clamped, theta_max=self.theta_max.detach(), theta_min=self.theta_min.detach())
 
 

@@ -42,7 +42,6 @@ class MaxPool(Activation):
         return False
 
     def out_shape(self, shape: Shape) -> Shape:
-        """(channels, *size) of a sample behind it."""
         sizes = zip(shape[1:], self.kernel, self.stride, self.padding, self.dilation, strict=True)
         return shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
 
@@ -61,7 +60,6 @@ class MaxPool(Activation):
         return pool(z, self.kernel, self.stride, self.padding, self.dilation)
 
     def forward(self, z: Tensor) -> Tensor:
-        """(batch, channels, *size) -> (batch, *out_shape)."""
         pooled = self._pooled(z if self.before is None else self.before(z))
         return pooled if self.after is None else self.after(pooled)
 
@@ -181,7 +179,6 @@ class MaxPool(Activation):
         return steps
 
     def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
-        """The form after the comparisons, round by round."""
         if self.before is not None:
             form = self.before.relax(form, lower, upper)
         for index, *ends in self._compared(lower, upper, None):

@@ -16,5 +16,4 @@ class Residual(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum, of the shape of block(x)."""
         return (x if self.shortcut is None else self.shortcut(x)) + self.block(x)

@@ -27,7 +27,6 @@ class Smooth(Monotone):
         raise AssertionError("every smooth activation defines its derivative")
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The values at the two ends, a few units of the last place outward."""
         return outward(self(lower), self(upper))
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,7 +50,6 @@ class Tanh(Smooth):
     peak = 0.0
 
     def forward(self, z: Tensor) -> Tensor:
-        """tanh(z)."""
         return z.tanh()
 
     def derivative(self, z: Tensor) -> Tensor:
@@ -65,11 +63,9 @@ class Sigmoid(Smooth):
     peak = 0.0
 
     def forward(self, z: Tensor) -> Tensor:
-        """sigmoid(z)."""
         return z.sigmoid()
 
     def derivative(self, z: Tensor) -> Tensor:
-        """sigmoid(z) · sigmoid(−z)."""
         return z.sigmoid() * (-z).sigmoid()
 
 
@@ -84,7 +80,6 @@ class Softsign(Smooth):
         return z / (1 + z.abs())
 
     def derivative(self, z: Tensor) -> Tensor:
-        """1/(1 + |z|)²."""
         return (1 + z.abs()).reciprocal().square()
 
 
@@ -108,7 +103,6 @@ class Softplus(Smooth):
         return math.exp(-self.threshold) <= 2.0**-53 * self.threshold
 
     def forward(self, z: Tensor) -> Tensor:
-        """softplus(z)."""
         return softplus(z, self.beta, self.threshold)
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +131,6 @@ class Softplus(Smooth):
         return convex(self, z, lower, upper) if self.is_smooth else self.slopes(lower, upper)
 
     def derivative(self, z: Tensor) -> Tensor:
-        """sigmoid(beta·z)."""
         return (self.beta * z).sigmoid()
 
     def _before(self, upper: Tensor) -> Tensor:
@@ -155,11 +148,9 @@ class ELU(Monotone):
         self.alpha, self.scale = alpha, scale
 
     def forward(self, z: Tensor) -> Tensor:
-        """elu(z)."""
         return torch.ops.aten.elu(z, self.alpha, self.scale)
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """The values at the two ends, a few units of the last place outward."""
         return outward(self(lower), self(upper))
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:

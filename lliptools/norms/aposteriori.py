@@ -128,7 +128,6 @@ class AposterioriNorm:
         return self.delta
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         return self.bracket(linear, row_slope, column_slope)[1]
 
     def bracket(

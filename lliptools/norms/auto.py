@@ -68,7 +68,6 @@ class UpperNorm:
         return 0.0 if self.rough or self.is_exact(linear) else self.delta
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         if self.is_exact(linear):
             return exact_norm(linear, row_slope, column_slope)
         if self.rough:

@@ -23,7 +23,6 @@ class GramNorm:
     steps: int = 6
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         return scaled_matrices(linear, row_slope, column_slope, self._of)
 
     def _of(self, kept: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
 
+# (linear, row_slope (batch, *rows), column_slope (batch, *columns)) -> norms (batch,), per sample
 Norm = Callable[[LinearMap, Tensor, Tensor], Tensor]
 
 Stage = TypeVar("Stage", bound=Callable[..., object])

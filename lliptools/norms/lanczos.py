@@ -21,7 +21,6 @@ class LanczosNorm:
     steps: int = 10
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         scaled = ScaledMap(linear, row_slope.detach(), column_slope.detach())
         with torch.no_grad():
             start = fresh_start(scaled)

@@ -18,7 +18,6 @@ class PowerNorm:
     steps: int = 20
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         row, column = row_slope.sqrt(), column_slope.sqrt().reshape(len(column_slope), *linear.in_shape)
         v = unit_vectors(torch.randn_like(column) * (column > 0))
         for _ in range(self.steps):

@@ -44,21 +44,13 @@ def spectral_norm(
     Raises InvalidInput and UnsupportedLayer.
     """
     if method not in METHODS:
-        raise InvalidInput(
-            expected=f"method as one of {', '.join(METHODS)}",
-            got=repr(method),
-            cause="a spelling that differs",
-            next_step='leave it at "auto"',
-        )
+        why = "a spelling that differs", 'leave it at "auto"'
+        raise InvalidInput(f"method as one of {', '.join(METHODS)}", repr(method), *why)
     norm = METHODS[method]
     if steps is not None:
         if not isinstance(norm, GramNorm | LanczosNorm | PowerNorm | AposterioriNorm) or steps < 1:
-            raise InvalidInput(
-                expected="steps >= 1 with an iterative method",
-                got=f"steps={steps} with method={method!r}",
-                cause="a method that has no steps",
-                next_step='use method="gram", "lanczos", "power" or "aposteriori"',
-            )
+            why = "a method that has no steps", 'use method="gram", "lanczos", "power" or "aposteriori"'
+            raise InvalidInput("steps >= 1 with an iterative method", f"steps={steps} with method={method!r}", *why)
         norm = type(norm)(steps=steps)
     linear = _linear_of(layer, input_shape)
     every = [linear.bias.new_ones(1, *shape, dtype=torch.float64) for shape in (linear.out_shape, linear.in_shape)]
@@ -95,10 +87,6 @@ def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ..
             )
     blocks = read_blocks(net, torch.Size(input_shape))
     if len(blocks) != 1 or blocks[0].activation is not None:
-        raise UnsupportedLayer(
-            expected="linear layers only",
-            got="a network with an activation",
-            cause="a norm is of a linear map",
-            next_step="use lliptools.global_bound for a network",
-        )
+        why = "a norm is of a linear map", "use lliptools.global_bound for a network"
+        raise UnsupportedLayer("linear layers only", "a network with an activation", *why)
     return blocks[0].linear

@@ -25,7 +25,6 @@ class History:
     epochs: tuple[dict[str, float], ...] = ()
 
     def __len__(self) -> int:
-        """The number of epochs."""
         return len(self.epochs)
 
     def __getitem__(self, name: str) -> list[float]:

@@ -64,7 +64,6 @@ class SharedNorm:
         self.vectors = {int(place): vector.clone() for place, vector in state.items()}
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-        """Per sample: row_slope (batch, *rows), column_slope (batch, *columns) -> (batch,)."""
         groups = self._groups
         if groups is not None:
             column_slope = self._mean(groups, column_slope)  # first: they are the last rows

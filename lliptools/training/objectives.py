@@ -179,7 +179,6 @@ class LMT(_ByBound):
     bound: str = "global"
 
     def rise(self, bound: Bound, y: Tensor) -> Tensor:
-        """L for every class."""
         return bound.value[:, None].expand(-1, bound.blocks[-1].linear.rows)
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:

@@ -19,7 +19,6 @@ class HoldThenFall:
     hold: float = 0.5
 
     def __call__(self, peak: float, epoch: int, epochs: int) -> float:
-        """The learning rate."""
         return peak * float((self.end / peak) ** max(0.0, (epoch / epochs - self.hold) / (1 - self.hold)))
 
 
