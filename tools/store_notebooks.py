@@ -23,6 +23,7 @@ from plotly.offline import get_plotlyjs
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish import gallery, solutions
 from lliptools.teach.shared.example import Example
+from lliptools.teach.shared.shown import PLOTLY
 from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 from lliptools.teach.shared.transport import SCRIPTS, STYLE
 
@@ -95,9 +96,33 @@ def store(path: Path) -> None:
     NotebookClient(
         notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": path.parent}}
     ).execute()
+    plots = pictures_of_plots(notebook)
     nbformat.write(notebook, path)
     subprocess.run([Path(sys.executable).with_name("nbstripout"), "--keep-count", path], check=True)
-    nbformat.write(with_pictures(nbformat.read(path, as_version=4)), path)
+    stored = with_pictures(nbformat.read(path, as_version=4))
+    for index, outputs in plots.items():
+        stored.cells[index].outputs = outputs
+    nbformat.write(stored, path)
+
+
+def pictures_of_plots(notebook: nbformat.NotebookNode) -> dict[int, list[nbformat.NotebookNode]]:
+    """What `ll.teach.plot` has shown, as pictures, by the number of its cell."""
+    shown = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code" and "ll.teach.plot(" in cell.source]
+    if not shown:
+        return {}
+    found = {}
+    with open_browser() as browser:
+        for k in shown:
+            (data,) = (output.data for output in notebook.cells[k].outputs if PLOTLY in output.get("data", {}))
+            parts = {name: data[PLOTLY][name] for name in ("data", "layout")}
+            picture = base64.b64encode(smallest(browser, go.Figure(parts), ("",))).decode()
+            found[k] = [output_of(picture, data["text/plain"])]
+    return found
+
+
+def output_of(picture: str, said: str) -> nbformat.NotebookNode:
+    """A picture as a cell's output."""
+    return nbformat.v4.new_output("display_data", {"image/png": picture, "text/plain": said})
 
 
 def with_pictures(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -106,8 +131,7 @@ def with_pictures(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         named = re.search(r"\]\((?:\.\./)?(pictures/[\w-]+_middle\.png)\)", after.source)
         if cell.cell_type == "code" and EXPLORER.search(cell.source) and named:
             picture = base64.b64encode((NOTEBOOKS / named[1]).read_bytes()).decode()
-            data = {"image/png": picture, "text/plain": "run the cell to move it"}
-            cell.outputs = [nbformat.v4.new_output("display_data", data)]
+            cell.outputs = [output_of(picture, "run the cell to move it")]
     return notebook
 
 

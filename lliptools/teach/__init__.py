@@ -3,7 +3,11 @@
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"scale_thresholds": "lliptools.teach.shared.efforts", "NormView": "lliptools.teach.explorers.norms.view"}
+_HOMES = {
+    "scale_thresholds": "lliptools.teach.shared.efforts",
+    "NormView": "lliptools.teach.explorers.norms.view",
+    "plot": "lliptools.teach.shared.curves",
+}
 _ROOMS = ("check", "doctor", "explorers")
 __all__ = [*_ROOMS, *_HOMES]
 

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MARK = "# NBVAL_CHECK_OUTPUT"
 EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
+PICTURE = re.compile(r"ll\.teach\.(\w+Explorer|plot)\(")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -56,7 +57,7 @@ def test_nothing_else_is_stored(notebook):
     assert "widgets" not in notebook.metadata
     for cell in cells(notebook, "code"):
         pictures = [set(output.get("data", {})) == {"image/png", "text/plain"} for output in cell.outputs]
-        assert MARK in cell.source or (all(pictures) and len(pictures) == bool(EXPLORER.search(cell.source)))
+        assert MARK in cell.source or (all(pictures) and len(pictures) == bool(PICTURE.search(cell.source)))
         assert cell.execution_count, "run `make notebooks`"
 
 

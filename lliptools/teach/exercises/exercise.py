@@ -1,6 +1,5 @@
 """How an exercise is checked: not attempted, wrong with the smallest counter-example found, or right."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.shared.pair import Pair
-from lliptools.teach.shared.style import CERTIFIED, CONFIG, REFUTED
+from lliptools.teach.shared.shown import display_figure
+from lliptools.teach.shared.style import CERTIFIED, REFUTED
 
 Answer = Callable[..., Any]
-PLOTLY = "application/vnd.plotly.v1+json"
 SHOWN = 32  # entries of a tensor; a larger one is named by its shape
 PATIENCE = 1.0  # seconds after which a wrong answer is not asked about more cases
 
@@ -56,8 +55,7 @@ class Outcome:
         style = f"border-left: 6px solid {color}; padding: 4px 12px; white-space: pre-wrap; overflow-wrap: anywhere"
         display({"text/html": f'<div style="{style}">{escape(repr(self))}</div>', "text/plain": repr(self)}, raw=True)
         if self.counter_example is not None:
-            shown = {**json.loads(self.picture().to_json()), "config": CONFIG}
-            display({PLOTLY: shown, "text/plain": "[a picture of the two points]"}, raw=True)
+            display_figure(self.picture(), "[a picture of the two points]")
 
 
 class Wrong(AssertionError):

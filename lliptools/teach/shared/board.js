@@ -73,7 +73,7 @@ export class Board {
   draw(figure, places = null) {
     this.figure = figure;
     const keys = Object.keys(figure.layout).filter((key) => /^xaxis\d*$/.test(key)).map((key) => key.slice(5));
-    if (keys.join() !== this.panels.map(({ key }) => key).join()) {
+    if (`${keys}` !== `${this.panels.map(({ key }) => key)}` || !this.panels.length) {
       this.panels.forEach(({ plot }) => this.Plotly.purge(plot));
       this.field.replaceChildren(...(this.strip ? [this.strip] : []));
       this.panels = keys.map((key) => this.#open(key));

@@ -9,9 +9,10 @@ import torch
 
 import lliptools as ll
 from lliptools.teach.exercises.answers import ask, ask_number
-from lliptools.teach.exercises.exercise import PLOTLY, Exercise, NotAttempted, Outcome, Wrong, show
+from lliptools.teach.exercises.exercise import Exercise, NotAttempted, Outcome, Wrong, show
 from lliptools.teach.shared.pair import Pair, pair_of
 from lliptools.teach.shared.pair_figure import counter_example
+from lliptools.teach.shared.shown import PLOTLY
 
 PAIR = Pair("a claim", torch.zeros(2), torch.ones(2), torch.zeros(2), torch.ones(2))
 
