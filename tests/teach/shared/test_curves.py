@@ -14,7 +14,8 @@ def test_every_line_is_drawn_under_its_name_and_in_a_dash_of_its_own():
         ("L", [1, 2, 4], [5, 6, 7]),
     ]
     assert len({line.line.dash for line in figure.data}) == 2
-    assert figure.layout.xaxis.type == "log" and figure.layout.xaxis.title.text == "θ"
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.title.text == "θ"
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -24,4 +25,5 @@ def test_it_is_shown_as_plotly_takes_it_and_in_words(monkeypatch, log):
     ll.teach.plot({"L": ([1, 2], [1.0, 0.5])}, "θ", "value", log=log)
     (data,) = shown
     assert data["text/plain"] == "[a picture: L against θ]"
-    assert data[PLOTLY]["data"][0]["y"] == [1.0, 0.5] and data[PLOTLY]["config"]["displaylogo"] is False
+    assert data[PLOTLY]["data"][0]["y"] == [1.0, 0.5]
+    assert data[PLOTLY]["config"]["displaylogo"] is False
