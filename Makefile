@@ -50,7 +50,7 @@ reference: .venv/installed-test
 	@touch $@
 
 .venv/installed: .venv/python pyproject.toml constraints.txt
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[lab]'
 	@touch $@
 
 .venv/installed-test: .venv/python pyproject.toml constraints.txt

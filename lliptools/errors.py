@@ -1,6 +1,9 @@
 """The two errors of the library. Each takes what was expected, what came, the likely cause and the next step."""
 
-__all__ = ["InvalidInput", "UnsupportedLayer"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["InvalidInput", "UnsupportedLayer", "extra"]
 
 
 def _sentence(expected: str, got: str, cause: str, next_step: str) -> str:
@@ -24,3 +27,19 @@ class UnsupportedLayer(TypeError):
     def within(self, name: str) -> "UnsupportedLayer":
         """The same of a part of the network that has a name."""
         return UnsupportedLayer(**{**self.said, "got": f"{self.said['got']} in {name}"})
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say which optional extra to install where an import fails for the want of it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "lliptools").startswith("lliptools"):
+            raise
+        raise InvalidInput(
+            expected=f"the packages of the extra `{name}`",
+            got=str(error),
+            cause=f"an installation without the extra `{name}`",
+            next_step=f'pip install "lliptools[{name}]"',
+        ) from error

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from lliptools import layers
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, extra
 from lliptools.nets import Activation, Residual
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.registry import OWN
@@ -77,15 +77,8 @@ def _write(plain: nn.Module, example: Tensor, path: Path) -> None:
     if path.suffix == ".pt2":
         torch.export.save(torch.export.export(plain, (example,), dynamic_shapes=batch), path)
         return
-    try:
+    with extra("onnx"):
         import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InvalidInput(
-            expected="onnx and onnxscript, which torch writes ONNX with",
-            got=str(error),
-            cause="an installation without the extra `onnx`",
-            next_step='pip install "lliptools[onnx]"',
-        ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter copies what torch itself has deprecated
         torch.onnx.export(

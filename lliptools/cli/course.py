@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lliptools.cli.application import app
+from lliptools.errors import extra
 
 Course = Annotated[Path, typer.Argument(help="Folder for the course; what it contains already is kept.")]
 Port = Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)]
@@ -26,7 +27,8 @@ def gallery(
     page: Annotated[list[str] | None, typer.Option(help="One page by its name, repeatable; by default all.")] = None,
 ) -> None:
     """Write the central figures as pages whose sliders work without Python and without a network connection."""
-    from lliptools.teach.publish.gallery import write
+    with extra("widgets"):
+        from lliptools.teach.publish.gallery import write
 
     for path in write(to, page or ()):
         print(f"{path.stat().st_size / 1000:>6.0f} kB  {path}")
@@ -44,7 +46,8 @@ def lab(folder: Course = Path("lliptools-course"), port: Port = 8888, browser: B
 @app.command(name="app")
 def serve(port: Port = 8866, browser: Browser = True) -> None:
     """Serve the explorers as one page without code, on this machine only; needs the extra `app`."""
-    from lliptools.teach.publish.app import serve
+    with extra("app"):
+        from lliptools.teach.publish.app import serve
 
     raise typer.Exit(serve(port, browser=browser))
 
@@ -57,7 +60,9 @@ def release(
 ) -> None:
     """Make an nbgrader course: source/ with solutions and hidden tests, release/ for the students."""
     from lliptools.teach.publish.lab import notebooks as course
-    from lliptools.teach.publish.release import release as write
+
+    with extra("course"):
+        from lliptools.teach.publish.release import release as write
 
     names = write(destination, notebooks or course(), seed)
     print(f"{len(names)} assignments in {destination}: {', '.join(names)}")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, extra
 from lliptools.nets.modules import read_module
 from lliptools.nets.onnx_operators import OPERATORS
 from lliptools.nets.registry import READABLE
@@ -35,11 +35,8 @@ def load_onnx(path: str | Path) -> nn.Sequential:
 
 
 def _opened(path: str | Path) -> Any:
-    try:
+    with extra("onnx"):
         import onnx
-    except ImportError as error:
-        why = "an installation without the extra `onnx`", 'pip install "lliptools[onnx]"'
-        raise InvalidInput("onnx, which reads such files", str(error), *why) from error
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # whatever a file that is none ends in

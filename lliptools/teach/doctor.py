@@ -9,6 +9,7 @@ from pathlib import Path
 
 __all__ = ["Finding", "examine", "main"]
 
+COURSE = ("", "widgets", "data", "lab")  # the extras of the notebooks
 LAB_EXTENSIONS = {"@jupyter-widgets/jupyterlab-manager": "jupyterlab_widgets", "anywidget": "anywidget"}
 
 
@@ -47,11 +48,15 @@ def _pip(package: str) -> str:
 
 
 def _packages() -> Iterator[Finding]:
-    from packaging.requirements import Requirement
-
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        yield Finding("course", "the packages of the notebooks are not installed", _pip("lliptools[lab]"))
+        return
     for text in requires("lliptools") or []:
         requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        needed = requirement.marker is None or any(requirement.marker.evaluate({"extra": each}) for each in COURSE)
+        if not needed or requirement.name == "lliptools":
             continue
         try:
             found = version(requirement.name)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, extra
 from lliptools.training.batches import as_float
 
 
@@ -77,7 +77,8 @@ for _name in ("x_train", "x_test", "x_validation"):
 
 def digits() -> Split:
     """The 1,797 scanned 8×8 digits of scikit-learn, flattened, pixels in [0, 1]: 1,437 to train, 360 to test."""
-    from sklearn.datasets import load_digits
+    with extra("data"):
+        from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
     return _split(x / 16.0, y)
@@ -91,13 +92,15 @@ def digit_images() -> Split:
 
 def moons() -> Split:
     """Two interleaved half-moons in the plane with Gaussian noise .1: 800 points to train, 200 to test."""
-    from sklearn.datasets import make_moons
+    with extra("data"):
+        from sklearn.datasets import make_moons
 
     return _split(*make_moons(1000, noise=0.1, random_state=0))
 
 
 def _split(x: object, y: object) -> Split:
-    from sklearn.model_selection import train_test_split
+    with extra("data"):
+        from sklearn.model_selection import train_test_split
 
     parts = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
     x_train, x_test = (torch.as_tensor(part, dtype=torch.float64) for part in parts[:2])

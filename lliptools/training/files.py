@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, extra
 
 AT_ONCE = 1 << 16  # bytes between two steps of the progress bar
 
@@ -47,7 +47,8 @@ def folder() -> Path:
     """
     named = os.environ.get("LLIPTOOLS_DATA", "")
     if not named:
-        from pooch import os_cache
+        with extra("data"):
+            from pooch import os_cache
 
         return Path(os_cache("lliptools"))
     if not Path(named).is_dir():
@@ -136,7 +137,8 @@ def _by_hand(path: Path, source: Source) -> str:
 
 def _download(source: Source, to: Path) -> None:
     """Write the file beneath to. Raises InvalidInput where no address gives it with its MD5."""
-    import pooch
+    with extra("data"):
+        import pooch
 
     failures = []
     for address in source.addresses:

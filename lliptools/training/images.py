@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lliptools.errors import extra
 from lliptools.training.data import Split
 from lliptools.training.files import Source, damaged, find, read
 
@@ -172,7 +173,8 @@ def _jpegs(paths: list[Path]) -> Tensor:
 
 def _jpeg(path: Path) -> np.ndarray:
     """The pixels (3, 64, 64) of a JPEG file."""
-    from PIL import Image
+    with extra("data"):
+        from PIL import Image
 
     try:
         with Image.open(path, formats=("JPEG",)) as image:

@@ -1,12 +1,11 @@
 """The explorers on one page without code: lliptools app. Needs the extra `app`, that is, voila."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import ipywidgets
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import extra
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish import lab
 
@@ -19,10 +18,8 @@ STYLE = """<style>
 
 def serve(port: int = 8866, *, browser: bool = True) -> int:
     """Serve the page on this machine, to it alone, until it is interrupted; returns the server's exit code."""
-    if find_spec("voila") is None:
-        wanted, cause = "voila, which serves notebooks as pages", "the optional extra `app` has not been installed"
-        mend = "pip install 'lliptools[app]', or open the notebooks in JupyterLab"
-        raise InvalidInput(expected=wanted, got="a Python without it", cause=cause, next_step=mend)
+    with extra("app"):
+        import voila  # noqa: F401 - served by a process of its own
     flags = ["--Voila.ip=127.0.0.1", f"--port={port}", "--theme=light", *([] if browser else ["--no-browser"])]
     return lab.serve([sys.executable, "-m", "voila", str(Path(__file__).with_suffix(".ipynb")), *flags])
 

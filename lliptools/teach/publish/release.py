@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, extra
 from lliptools.teach import check
 from lliptools.teach.publish import solutions
 from lliptools.teach.publish.solutions import Task
@@ -45,12 +45,9 @@ def release(destination: Path, notebooks: Path, seed: int | None = None) -> list
         wanted, found = "a new folder for the course, or an empty one", f"{destination}, which contains files"
         cause = "a course that was released there before, with other hidden tests"
         raise InvalidInput(expected=wanted, got=found, cause=cause, next_step="name another folder")
-    try:
+    with extra("course"):
         from nbgrader.apps import NbGraderAPI
         from nbgrader.utils import setenv
-    except ImportError as error:
-        cause, then = "an installation without the tools for coursework", "pip install 'lliptools[course]'"
-        raise InvalidInput(expected="nbgrader>=0.9.5", got=str(error), cause=cause, next_step=then) from None
     from traitlets.config import PyFileConfigLoader
 
     write_sources(destination / "source", paths, random.Random(secrets.randbits(64) if seed is None else seed))
