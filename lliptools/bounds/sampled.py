@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.local import local_bound
+from lliptools.bounds.local import passed
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import Bound
+from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
 from lliptools.nets.checks import check_finite_eps
 from lliptools.nets.linear import TINY
+from lliptools.norms.auto import UpperNorm
 from lliptools.norms.rounding import gamma, outward_rounding
 from lliptools.norms.scaled import length, unit_vectors
 
@@ -50,7 +52,9 @@ def sampled_bound(
         )
     center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
     radius = check_finite_eps(eps, center)
-    masks, blocks = local_bound(net, x, radius, centred=centred), read(net, x)
+    blocks = read(net, x)
+    with torch.no_grad():
+        masks = passed(blocks, center, radius, Interval & Ball, UpperNorm(), centred=centred)
     search = _steepest if centred else _search
     together = max(1, ENTRIES // (max(samples, STARTS * PROBES * 2) * center[0].numel()))
     parts = zip(center.split(together), radius.split(together), strict=True)

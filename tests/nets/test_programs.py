@@ -64,8 +64,7 @@ READABLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [None, 3])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("dtype", "batch"), [(torch.float64, None), (torch.float32, 3)])
 @pytest.mark.parametrize("name", [name for name, case in READABLE.items() if case[3]])
 def test_read_as_layers_that_do_the_same(name, dtype, batch):
     forward, shape, parts, layers = READABLE[name]

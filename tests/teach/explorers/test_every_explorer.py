@@ -68,11 +68,19 @@ def scope():
     }
 
 
-@pytest.fixture(params=EXPLORERS)
-def explorer(request, monkeypatch):
-    monkeypatch.setattr(lattice_module, "perf_counter", lambda: 0.0)  # what something costs is never twice the same
-    made = eval(f"ll.teach.{EXPLORERS[request.param][0]}", scope())
-    made.made, made.moves = request.param, EXPLORERS[request.param][1]
+@pytest.fixture(scope="module", params=EXPLORERS)
+def made(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lattice_module, "perf_counter", lambda: 0.0)  # what something costs is never twice the same
+        made = eval(f"ll.teach.{EXPLORERS[request.param][0]}", scope())
+        made.moves = EXPLORERS[request.param][1]
+        yield made
+
+
+@pytest.fixture
+def explorer(made):
+    """The explorer as it starts."""
+    made.reset.click()
     return made
 
 
@@ -109,12 +117,14 @@ def test_every_button_acts_on_what_the_browser_shows(explorer):
     for button in pressed:
         assert isinstance(button, Button)
         assert button.controls == [*explorer.controls.values()]
-    elsewhere = eval(f"ll.teach.{EXPLORERS[explorer.made][0]}", scope())
-    elsewhere.moves = explorer.moves
-    move(elsewhere)
-    said.press(explorer.reset, [state(control) for control in elsewhere.controls.values()])
-    assert not differences(explorer.figure, elsewhere.figure)
-    assert (explorer.summary, explorer.call.value) == (elsewhere.summary, elsewhere.call.value)
+    move(explorer)
+    there, figure = [state(control) for control in explorer.controls.values()], go.Figure(explorer.figure)
+    words, call = explorer.summary, explorer.call.value
+    explorer.reset.click()
+    assert explorer.call.value != call
+    said.press(explorer.reset, there)
+    assert not differences(explorer.figure, figure)
+    assert (explorer.summary, explorer.call.value) == (words, call)
 
 
 def test_what_was_said_before_a_press_is_dropped_after_it(explorer):
