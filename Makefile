@@ -1,9 +1,12 @@
 # make lab [PORT=8888] [BROWSER=no]    set up, check the machine, open JupyterLab on the first notebook
+# make lab TORCH=cpu                   the same with the CPU build of torch, a tenth of the size on Linux
 # make check                           lint, types and the quick tests: two minutes, after every small change
 # make test                            everything: all tests, the notebooks, the explorers in a real browser
 # make notebooks                       run the notebooks and store their key numbers and static pictures
 # make reference                       write the pages of the public names from their docstrings, into reference/
-# Everything is installed into .venv, with the versions in constraints.txt. PYTHON= chooses the interpreter.
+# make test-oldest, make test-newest   the quick tests with the oldest versions that are allowed, and with the newest
+# Everything is installed into .venv, with the versions in constraints.txt, by uv where it is there and else by pip.
+# PYTHON= chooses the interpreter.
 
 PYTHON ?= python3
 PORT ?= 8888
@@ -13,7 +16,13 @@ BIN := .venv/bin
 WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: lab check lint test notebooks reference clean
+# uv, where it is there or needed: only uv knows where a build of torch lies, and how to choose the oldest versions.
+UV := $(or $(shell which uv 2>/dev/null),$(if $(TORCH)$(filter test-%,$(MAKECMDGOALS)),$(BIN)/uv))
+UV_INSTALL = $(UV) pip install --quiet $(if $(TORCH),--torch-backend=$(TORCH)) --python
+INSTALL = $(if $(UV),$(UV_INSTALL) $(BIN)/python --constraint constraints.txt,$(PIP))
+OWN_UV := $(filter $(BIN)/uv,$(UV))
+
+.PHONY: lab check lint test test-oldest test-newest notebooks reference clean
 
 lab: .venv/installed
 	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
@@ -36,6 +45,14 @@ test: lint
 		$(WORKERS) notebooks
 	$(BIN)/pytest -m browser --reruns=1 -rR --numprocesses=auto --maxprocesses=2 --dist=loadfile
 
+test-oldest: RESOLUTION := lowest-direct
+test-newest: RESOLUTION := highest
+test-oldest test-newest: .venv/python $(OWN_UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv/$@
+	@$(UV_INSTALL) .venv/$@/bin/python --resolution $(RESOLUTION) --editable '.[test]'
+	@$(UV) pip freeze --quiet --python .venv/$@/bin/python | grep -E '^(torch|numpy|scipy|plotly|ipywidgets|typer)='
+	OMP_NUM_THREADS=1 .venv/$@/bin/python -m pytest -m 'not browser and not slow' $(WORKERS)
+
 notebooks: .venv/installed-test
 	@sh tools/ensure_chromium.sh
 	$(BIN)/python tools/store_notebooks.py
@@ -49,12 +66,15 @@ reference: .venv/installed-test
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/installed: .venv/python pyproject.toml constraints.txt
-	@$(PIP) --editable '.[lab]'
+$(BIN)/uv: .venv/python
+	@$(PIP) uv
+
+.venv/installed: .venv/python $(OWN_UV) pyproject.toml constraints.txt
+	@$(INSTALL) --editable '.[lab]'
 	@touch $@
 
-.venv/installed-test: .venv/python pyproject.toml constraints.txt
-	@$(PIP) --editable '.[test]'
+.venv/installed-test: .venv/python $(OWN_UV) pyproject.toml constraints.txt
+	@$(INSTALL) --editable '.[test]'
 	@touch .venv/installed $@
 
 clean:
