@@ -6,6 +6,7 @@ that a single process finds.
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,9 +23,10 @@ from lliptools.storage import replacing
 from lliptools.training.checkpoints import damaged, digest, held
 from lliptools.training.distributed import Team
 
-__all__ = ["finish", "in_rounds", "remove", "resumable", "settings", "write_or_print"]
+__all__ = ["finish", "in_rounds", "remove", "resumable", "say", "settings", "write_or_print"]
 
 FILE = "parts.jsonl"
+STDOUT = Path("-")
 PLAIN = (bool, int, float, str, tuple, type(None))
 
 
@@ -45,18 +47,27 @@ def settings(net: nn.Module, bounds: Iterable[str]) -> dict[str, Any]:
 
 def resumable(net: nn.Module, bounds: Iterable[str], path: Path | None) -> Over:
     """in_rounds for a table that becomes a JSON file, beside which the parts that are done are kept."""
-    return partial(in_rounds, settings=settings(net, bounds), folder=path and _parts(path))
+    return partial(in_rounds, settings=settings(net, bounds), folder=_parts(path) if path and path != STDOUT else None)
 
 
 def finish(path: Path | None, found: dict[str, Any]) -> None:
     """Write the JSON file where one is asked for; the parts it was made of are no longer needed then."""
     if path is not None:
         write_or_print(path, json.dumps(found, indent=2, allow_nan=False) + "\n")
-        remove(_parts(path))
+        if path != STDOUT:
+            remove(_parts(path))
+
+
+def say(text: str, beside: Path | None) -> None:
+    """Print what is for a reader: to the errors where the output is taken by what STDOUT stands for."""
+    print(text, file=sys.stderr if beside == STDOUT else sys.stdout)
 
 
 def write_or_print(path: Path, text: str) -> None:
-    """Write a file whole; print it where that fails, since nothing that was computed may be lost."""
+    """Write a file whole; print it where that fails, since nothing that was computed may be lost, and for STDOUT."""
+    if path == STDOUT:
+        print(text, end="")
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:

@@ -208,3 +208,30 @@ def test_as_a_module():
     done = subprocess.run([sys.executable, "-m", "lliptools", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in ("doctor", "recipes", "train", "evaluate"))
+
+
+def test_version_and_completion():
+    assert run("--version").stdout == f"lliptools {ll.__version__}\n"
+    assert "--install-completion" in run("--help").output
+
+
+def test_json_alone_on_the_output(tmp_path, monkeypatch):
+    """No table before it, and no file: not where the folder is read-only, and no parts beside."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.access", lambda *given: False)
+    done = run("evaluate", "moons", "--points", 5, "--bound", "global", "--eps", 0.1, "--json", "-")
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["radii"]
+    assert f"{row['clean']:.4f}" in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_disk_that_is_full_at_the_end_loses_no_numbers(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lliptools.storage.put", full)
+    done = run("evaluate", "moons", "--points", 5, "--bound", "global", "--eps", 0.1, "--json", tmp_path / "found.json")
+    assert done.exit_code == 2
+    assert "No space left on device" in done.stderr
+    assert json.loads(done.stdout[done.stdout.index("{") :])["network"] == "moons"

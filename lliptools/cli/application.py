@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import lliptools
 from lliptools.errors import InvalidInput, UnsupportedLayer
 
 if TYPE_CHECKING:
@@ -51,13 +52,21 @@ def _exit(error: Exception, sentence: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-app = typer.Typer(
-    cls=_Commands, add_completion=False, no_args_is_help=True, help="Local Lipschitz bounds of neural networks."
-)
+app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Local Lipschitz bounds of neural networks.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lliptools {lliptools.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
     """Keep every command as one of its own, and have signs that a console cannot print replaced."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -70,7 +79,7 @@ def _writable(path: Path | None) -> Path | None:
     """The path of an option, refused before the work where it cannot be written."""
     from lliptools.storage import check_writable
 
-    if path is not None:
+    if path not in (None, Path("-")):
         check_writable(path)
     return path
 
@@ -81,9 +90,14 @@ Network = Annotated[
 Points = Annotated[Path, typer.Option("--input", help="An .npy file with the points, (points, *sample).")]
 Labels = Annotated[Path | None, typer.Option(help="An .npy file with their labels; by default the predicted ones.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the numbers as JSON.", callback=_writable)]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="File for the numbers as JSON; - prints nothing else.", callback=_writable)
+]
 Proofs = Annotated[
-    Path | None, typer.Option("--certificate", help="File for proofs; `check` reads it.", callback=_writable)
+    Path | None,
+    typer.Option(
+        "--certificate", help="File for proofs, which `check` reads; - prints nothing else.", callback=_writable
+    ),
 ]
 Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
 Shells = Annotated[

@@ -103,7 +103,7 @@ def evaluate(
     """
 
     import lliptools as ll
-    from lliptools.batchwise import finish, resumable
+    from lliptools.batchwise import finish, resumable, say
     from lliptools.certificates.accuracy import accuracy_by_bound, by_bound_text
     from lliptools.training.distributed import Team, joined
 
@@ -120,8 +120,8 @@ def evaluate(
         )
         if not Team.here().leads:
             return
-    print(f"{network}, {len(x)} test points of {recipe.data.__name__}; certified by the bound that a column names")
-    print(by_bound_text(tables))
+    head = f"{network}, {len(x)} test points of {recipe.data.__name__}; certified by the bound that a column names"
+    say(f"{head}\n{by_bound_text(tables)}", json_file)
     rows = [
         asdict(same[0]) | {"certified": {name: each.certified for name, each in zip(tables, same, strict=True)}}
         for same in zip(*tables.values(), strict=True)
@@ -151,7 +151,7 @@ def bounds(
     Several processes: torchrun --nproc-per-node=N -m lliptools bounds NETWORK --input FILE --eps RADIUS
     """
     import lliptools as ll
-    from lliptools.batchwise import finish, resumable
+    from lliptools.batchwise import finish, resumable, say
     from lliptools.certificates.report import read_array, report, table
     from lliptools.training.distributed import Team, joined
 
@@ -165,7 +165,7 @@ def bounds(
         rows = report(net, x, y, eps, names, certifier=partial(ll.certify, **how), over=over)
         if not Team.here().leads:
             return
-    print(table(rows))
+    say(table(rows), json_file)
     finish(json_file, {"network": network, "input": str(points), "lliptools": ll.__version__, "rows": rows})
 
 
@@ -183,19 +183,19 @@ def certify(
     import torch
 
     import lliptools as ll
-    from lliptools.batchwise import write_or_print
+    from lliptools.batchwise import say, write_or_print
     from lliptools.certificates.files import certificate
     from lliptools.certificates.report import read_array, report, table
 
     any_two = partial(ll.certify, centred=False)  # what a file proves holds between any two points
     net, x = cli.load(network, architecture, trust), read_array(points, "points")
     rows = report(net, x, None if labels is None else read_array(labels, "labels"), [eps], ["local"], certifier=any_two)
-    print(table(rows))
+    say(table(rows), to)
     if to is not None:
         text, held = certificate(net, x, torch.tensor([row["label"] for row in rows]), eps, network)
         write_or_print(to, text)
         certified = sum(row["bounds"]["local"]["certified"] for row in rows)
-        print(f"{held.sum()} of {certified} certified points are in {to}; `lliptools check` checks their proofs")
+        say(f"{held.sum()} of {certified} certified points are in {to}; `lliptools check` checks their proofs", to)
 
 
 @cli.app.command()

@@ -17,7 +17,7 @@ STYLE = """<style>
 
 
 def serve(port: int = 8866, *, browser: bool = True) -> int:
-    """Serve the page on this machine, to it alone, until it is interrupted; returns the server's exit code."""
+    """Serve the page on this machine, to it alone, until it is interrupted."""
     with extra("app"):
         import voila  # noqa: F401 - served by a process of its own
     flags = ["--Voila.ip=127.0.0.1", f"--port={port}", "--theme=light", *([] if browser else ["--no-browser"])]

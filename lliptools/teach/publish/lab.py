@@ -14,27 +14,32 @@ PARTS = (*NOTEBOOKS, "docs/*.md", "benchmarks/results/*.md")
 
 
 def lab(folder: Path, port: int = 8888, *, browser: bool = True) -> int:
-    """Bring the course into the folder and open JupyterLab on its first notebook. Returns its exit code."""
+    """Bring the course into the folder and become JupyterLab, which opens and prints the address of notebook 00."""
     bring(folder)
     return serve(command(folder, port, browser=browser))
 
 
 def serve(command: list[str]) -> int:
-    """Run a server until it has ended. An interrupt alone does not end it: it asks first, and stops its kernels."""
-    with subprocess.Popen(command) as server:
-        while True:
-            try:
-                return server.wait()
-            except KeyboardInterrupt:
-                continue
+    """Become a server, so that every signal reaches it. Windows cannot: there, run it and return its exit code."""
+    sys.stdout.flush()
+    if sys.platform == "win32":
+        with subprocess.Popen(command) as server:
+            while True:
+                try:
+                    return server.wait()
+                except KeyboardInterrupt:
+                    continue
+    os.execv(command[0], command)
 
 
 def command(folder: Path, port: int, *, browser: bool) -> list[str]:
     """The command that serves the folder. Root, as in many containers, has to allow it explicitly."""
-    flags = [f"--ServerApp.root_dir={folder.resolve()}", f"--port={port}", *([] if browser else ["--no-browser"])]
+    flags = [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{FIRST}", f"--port={port}"]
+    if not browser:
+        flags.append("--no-browser")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--allow-root")
-    return [sys.executable, "-m", "jupyterlab", str(folder.resolve() / FIRST), *flags]
+    return [sys.executable, "-m", "jupyterlab", *flags]
 
 
 def bring(folder: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """lliptools lab: the course in a folder of one's own."""
 
-import os
 import re
 import signal
 import subprocess
@@ -53,19 +52,29 @@ def test_nothing_is_written_through_a_link(tmp_path):
     assert not list((tmp_path / "mine").rglob("*.unfinished"))
 
 
-def test_an_interrupted_server_ends_by_itself():
-    """It is asked by the interrupt, and has the time that it needs."""
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may have shut it off
-    child = heed + (
-        "import time\ntry: print('ready', flush=True); time.sleep(60)\n"
-        "except KeyboardInterrupt: time.sleep(1.5); raise SystemExit(5)"
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_server(sent):
+    """It reaches the server itself, which has the time that it needs."""
+    child = (
+        "import signal, sys, time\ndef end(*given): time.sleep(0.5); sys.exit(5)\n"
+        f"signal.signal({int(sent)}, end); print('ready', flush=True); time.sleep(60)"
     )
-    serve = f"from lliptools.teach.publish import lab; sys.exit(lab.serve([sys.executable, '-c', {child!r}]))"
-    code = f"{heed}import sys; {serve}"
-    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout.readline() == b"ready\n"
-        os.killpg(parent.pid, signal.SIGINT)
-        assert parent.wait(timeout=30) == 5
+    serve = f"lab.serve([sys.executable, '-c', {child!r}])"
+    code = f"import sys; from lliptools.teach.publish import lab; print('checked'); {serve}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as server:
+        assert [server.stdout.readline() for _ in range(2)] == [b"checked\n", b"ready\n"]
+        server.send_signal(sent)
+        assert server.wait(timeout=30) == 5
+
+
+@pytest.mark.slow
+def test_the_address_of_notebook_00_is_printed(tmp_path):
+    command = lab.command(tmp_path, 8950, browser=False)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        said = next(line for line in server.stderr if "/lab/tree/" in line)
+        server.terminate()
+        server.stderr.read()
+    assert "/lab/tree/notebooks/00_start.ipynb?token=" in said
 
 
 def test_the_server_shows_the_whole_folder(tmp_path, monkeypatch):
@@ -73,7 +82,8 @@ def test_the_server_shows_the_whole_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(lab, "serve", lambda command: called.append(command) or 7)
     assert lab.lab(tmp_path, 8899, browser=False) == 7
     (command,) = called
-    assert command[:4] == [sys.executable, "-m", "jupyterlab", str(tmp_path / "notebooks" / "00_start.ipynb")]
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb" in command
     assert {f"--ServerApp.root_dir={tmp_path}", "--port=8899", "--no-browser"} <= {*command}
     assert "--no-browser" not in lab.command(tmp_path, 8888, browser=True)
     monkeypatch.setattr(lab.os, "geteuid", lambda: 1000)
