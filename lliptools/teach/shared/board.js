@@ -46,6 +46,7 @@ export class Board {
     this.words = made("div", "ll-words", this.element);
     this.words.setAttribute("role", "status");
     this.field = made("div", "ll-panels", this.element);
+    this.names = made("div", "ll-names", this.field);
     this.element.shown = () => this.figure;
     this.sized = new ResizeObserver(() => this.fit());
     this.sized.observe(this.field);
@@ -75,7 +76,7 @@ export class Board {
     const keys = Object.keys(figure.layout).filter((key) => /^xaxis\d*$/.test(key)).map((key) => key.slice(5));
     if (`${keys}` !== `${this.panels.map(({ key }) => key)}` || !this.panels.length) {
       this.panels.forEach(({ plot }) => this.Plotly.purge(plot));
-      this.field.replaceChildren(...(this.strip ? [this.strip] : []));
+      this.field.replaceChildren(this.names, ...(this.strip ? [this.strip] : []));
       this.panels = keys.map((key) => this.#open(key));
       places = null;
     }
@@ -166,7 +167,7 @@ export class Board {
       title.innerHTML = head ? head.text : "";
       title.style.left = `${margin.l}px`;
       title.style.width = narrow ? "auto" : `${width + 12}px`;
-      this.#name(title, traces().map((k) => this.figure.data[k]));
+      this.#name(title, traces().map((k) => this.figure.data[k]), dark);
       const size = { width: width + margin.l + margin.r, height: height + margin.t + margin.b };
       const [data, shown] = [traces().map((k) => this.#trace(this.figure.data[k])), this.#layout(key, margin, size)];
       box.style.width = narrow ? `${100 * share}%` : `${size.width}px`;
@@ -218,17 +219,22 @@ export class Board {
     };
   }
 
-  // What the traces of a panel are called, behind its title.
-  #name(title, traces) {
-    for (const { name, showlegend, type, mode = "", marker = {}, line = {} } of traces) {
-      if (!showlegend || !name) continue;
+  // What the traces of a panel are called: behind its title, or above all panels where the figure has a legend.
+  #name(title, traces, dark) {
+    const told = traces.filter(({ name, showlegend }) => name && showlegend), { legend } = this.figure.layout;
+    const place = legend ? this.names : title;
+    if (legend && told.length) {
+      this.names.replaceChildren();
+      this.names.style.left = `${100 * legend.x}%`;
+    }
+    for (const { name, type, mode = "", marker = {}, line = {} } of told) {
       const bar = type === "bar", pattern = marker.pattern?.shape;
       const glyph = bar ? (pattern ? "▨" : marker.color === "#FFFFFF" ? "□" : "■")
         : mode.includes("markers") ? GLYPHS[marker.symbol ?? "circle"] ?? "●" : DASHES[line.dash] ?? "━";
-      const one = made("span", "ll-name", title), color = bar ? marker.color : line.color ?? marker.color;
+      const one = made("span", "ll-name", place), color = bar ? marker.color : line.color ?? marker.color;
       const sign = made("span", "", one);
       sign.textContent = `${glyph} `;
-      if (typeof color === "string" && color !== "#FFFFFF") sign.style.color = color;
+      if (typeof color === "string" && color !== "#FFFFFF") sign.style.color = dark ? darkColor(color) : color;
       one.append(name);
     }
   }

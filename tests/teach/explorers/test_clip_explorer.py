@@ -191,3 +191,18 @@ def test_bad_input_is_refused(nets):
         ClipExplorer({**nets, "moons": ll.nets.load("moons")}, x, y)
     with pytest.raises(ll.InvalidInput, match="finite"):
         ClipExplorer(nets, x * nan, y)
+
+
+def test_a_move_of_theta_keeps_the_axes_and_asks_for_the_point_alone(explorer):
+    axes = [explorer.figure.layout[axis].range for axis in ("yaxis", "yaxis2")]
+    explorer.finish()
+    at = {**explorer._state, "theta_scale": 0.25}
+    alone, draw, lines = explorer._show(at, True)
+    assert alone.count == 0
+    assert not any("mean" in line or "points" in line for line in lines)
+    assert [draw().layout[axis].range for axis in ("yaxis", "yaxis2")] == axes
+    whole, draw, lines = explorer._show(at, False)
+    assert whole.local == pytest.approx(alone.local, rel=1e-9)
+    assert whole.everywhere is alone.everywhere
+    assert any("mean" in line for line in lines)
+    assert [draw().layout[axis].range for axis in ("yaxis", "yaxis2")] == axes

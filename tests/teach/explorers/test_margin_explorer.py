@@ -266,3 +266,17 @@ def test_bad_input_is_refused():
         MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, L="exact")
     with pytest.raises(ll.InvalidInput, match="more than two inputs"):
         MarginExplorer(digits, DIGITS.x_test, DIGITS.y_test, point=(0.0, 0.0))
+
+
+def test_the_axis_of_distances_is_the_same_for_every_constant():
+    explorer = MarginExplorer(three_classes(), MOONS.x_test, MOONS.y_test, point=(1.0, 0.0), L=2.0)
+    seen = []
+    for explorer.L.value in (2.0**explorer.L.min, 1.0, 2.0**explorer.L.max):
+        bars = [trace for trace in explorer.figure.data if trace.type == "bar"][-1]
+        seen.append((explorer.figure.layout[f"yaxis{bars.yaxis[1:]}"].range, max(bars.y), bars.text, bars.customdata))
+    assert seen[0][0] == seen[1][0] == seen[2][0]
+    assert all(top <= axis[1] for axis, top, *_ in seen)
+    (_, _, long, said), short = seen[0], seen[-1][2]
+    assert all(text.startswith("↑ ") for text in long)
+    assert not any("↑" in text for text in short)
+    assert float(long[0][2:]) == pytest.approx(float(said[0][1]), rel=1e-3)

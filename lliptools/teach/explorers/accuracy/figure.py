@@ -57,7 +57,7 @@ def accuracy(
 
 def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: float) -> None:
     """The curves, each with its name at its end."""
-    across = {"range": [0, 1.24 * eps_max], "title": "radius ε, input units", "nticks": 6}
+    across = {"range": [0, 1.28 * eps_max], "title": "radius ε, input units", "nticks": 6}
     panels.open(LEFT, CURVES, "certified, by radius", across, {"range": [0, 1.02], "nticks": 5})
     curves = [view.curve(each, "certified", eps_max) if view.ready(each) else None for each in view.names]
     curves.append(view.curve(name, "attacked", eps_max) if name in view.broken else None)
@@ -70,7 +70,7 @@ def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: 
         panels.add("scatter", f"{each}: %{{y:.3f}}", mode="lines", name=each, line=line, **_points_of(curve))
         bold = f"<b>{each}</b>" if each == name else each
         style: Spec = {"textposition": "middle right", "cliponaxis": False}
-        panels.texts([eps_max], [place], [bold if curve else ""], size=11, color=line["color"], **style)
+        panels.texts([1.02 * eps_max], [place], [bold if curve else ""], size=11, color=line["color"], **style)
     panels.line([eps, eps], [0, 1.02], color=INK, width=1, dash="dot")
 
 

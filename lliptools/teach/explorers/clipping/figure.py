@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 from torch import Tensor
 
 from lliptools.digits import round_up
@@ -18,12 +19,18 @@ CURVE, NETWORKS = (0.0, 0.52), (0.61, 1.0)
 GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 
 
+def spans(view: ClipView) -> list[Span]:
+    """The axes of the pre-activations of all hidden layers, as wide as most of the intervals of a view."""
+    return [_range(*layer.unit_box(0)) for layer in view.hidden]
+
+
 def clipping(
     view: ClipView,
     curve: tuple[Sequence[float], Tensor] | None = None,
     members: Sequence[Member] = (),
     name: str = "",
     first: int = 0,
+    axes: Sequence[Span] | None = None,
 ) -> go.Figure:
     """What clipping makes constant near a point, in a ball of one radius.
 
@@ -32,22 +39,22 @@ def clipping(
       one that is shown above
 
     first: the first of the three layers that are shown. curve: factors of the thresholds, the last inf, and the local
-    bound by each. curve and members may come later.
+    bound by each. curve and members may come later. axes: of the layers, by default those of the view.
     """
     panels = Panels(460, margin={"l": 52, "r": 12, "t": 22, "b": 42})
-    shown = range(len(view.hidden))[first : first + LAYERS]
+    shown, axes = range(len(view.hidden))[first : first + LAYERS], axes or spans(view)
     if not shown:
         panels.write("no hidden units: one linear map, nothing to clip", 0.5, sum(TOP) / 2)
     for slot, (layer, span) in enumerate(zip(shown, columns(len(shown), 0.0, 1.0, gap=0.06), strict=True)):
-        _strips(panels, view.strips(layer), span, first=slot == 0)
+        _strips(panels, view.strips(layer), span, axes[layer], first=slot == 0)
     _bounds(panels, view, curve)
-    _family(panels, view, members, name)
+    _family(panels, members, name)
     return panels.figure()
 
 
-def _strips(panels: Panels, strips: Strips, span: Span, *, first: bool) -> None:
+def _strips(panels: Panels, strips: Strips, span: Span, axis: Span, *, first: bool) -> None:
     lower, upper, low, high = (array(side) for side in (strips.lower, strips.upper, strips.low, strips.high))
-    down, up = _range(lower, upper, low, high)
+    down, up = axis
     count, units = len(lower), np.arange(len(lower))
     thinned = f" (every {strips.every}{_ordinal(strips.every)} drawn)" if strips.every > 1 else ""
     at_low, varying, at_high = strips.counts
@@ -87,12 +94,10 @@ def _strips(panels: Panels, strips: Strips, span: Span, *, first: bool) -> None:
         panels.add("scatter", f"{name}: %{{y:.3g}}", mode="lines+markers", **places, **look)
 
 
-def _range(lower: np.ndarray, upper: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+def _range(lower: Tensor, upper: Tensor) -> Span:
     """From below all intervals to above them, without the few that reach furthest."""
-    ends = np.concatenate([lower[np.isfinite(lower)], upper[np.isfinite(upper)], [0.0]])
-    down, up = np.quantile(ends, 0.02), np.quantile(ends, 0.98)
-    inner = [limit for limit in (*low, *high) if math.isfinite(limit) and abs(limit) <= 2 * max(-down, up)]
-    down, up = min([down, *inner]), max([up, *inner])
+    ends = np.append(array(torch.cat([lower, upper]).flatten()), 0.0)
+    down, up = np.quantile(ends[np.isfinite(ends)], [0.02, 0.98])
     room = 0.08 * (up - down) or 1.0
     return float(down - room), float(up + room)
 
@@ -122,11 +127,11 @@ def _bounds(panels: Panels, view: ClipView, curve: tuple[Sequence[float], Tensor
     panels.marks([at, at], [everywhere, local], "%{text}: %{y:.4g}", more={"text": ["global", "local"]}, **BOTH)
 
 
-def _family(panels: Panels, view: ClipView, members: Sequence[Member], name: str) -> None:
+def _family(panels: Panels, members: Sequence[Member], name: str) -> None:
     """Three bars per network: how much of the global bound is left, how many units vary, how many points certify."""
     names = [f"<b>{one.name}</b>" if one.name == name else one.name for one in members]
     names = ["this network"] if len(members) == 1 else names
-    title = f"mean of {view.count}"
+    title = f"mean of {members[0].count}" if members else "mean"
     panels.open(NETWORKS, BOTTOM, title, {"type": "category"}, {"range": [0, 1.15], "tickformat": ".0%"})
     for label, color, hatch, values in (
         ("L ÷ global", LOCAL, "", [one.ratio for one in members]),

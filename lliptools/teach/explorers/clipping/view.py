@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import UpperNorm, global_bound, round_up
+from lliptools.bounds import Bound, UpperNorm, global_bound, round_up
 from lliptools.certificates.certificate import certify
 from lliptools.digits import radius_text
 from lliptools.nets import forward, read_blocks
@@ -44,17 +44,24 @@ class ClipView:
     """A network, its thresholds times theta_scale, in balls of one radius around a labelled point and some others.
 
     x: (1 + others, *sample), y: (1 + others,). certificate: of the point and then of the others. everywhere: the global
-    bound. right: (1 + others,) bool. Means are over the others.
+    bound, the same for every theta_scale. right: (1 + others,) bool. Means are over the others, where there are any.
     """
 
     def __init__(
-        self, net: nn.Sequential, x: Tensor, y: Tensor, eps: float, theta_scale: float, effort: Effort
+        self,
+        net: nn.Sequential,
+        x: Tensor,
+        y: Tensor,
+        eps: float,
+        theta_scale: float,
+        effort: Effort,
+        everywhere: Bound | None = None,
     ) -> None:
         net = scale_thresholds(net, theta_scale)
         self.eps, self.theta_scale, self.label = eps, theta_scale, int(y[0])
         with torch.no_grad():
             self.right = forward(read_blocks(net, x.shape[1:]), x.double()).argmax(dim=1) == y
-        self.everywhere = global_bound(net, x[:1], norm=UpperNorm(tolerance=effort.tolerance))
+        self.everywhere = everywhere or global_bound(net, x[:1], norm=UpperNorm(tolerance=effort.tolerance))
         self.certificate = certify(net, x, y, eps, bound=effort.bound(), centred=False)
 
     @cached_property
@@ -89,7 +96,7 @@ class ClipView:
         for number, layer in enumerate(self.hidden):
             low, varying, high = self.strips(number).counts
             constant = f"{low} at {layer.constants[0]}, {high} at {layer.constants[1]}"
-            shares = f"{here[number]:.0%}; mean {mean[number]:.0%}"
+            shares = f"{here[number]:.0%}" + (f"; mean {mean[number]:.0%}" if self.count else "")
             moving.append(f"layer {layer.name}: {constant}, {varying} varying ({shares})")
         if math.isfinite(self.theta_scale) and not any(layer.clipped for layer in self.hidden):
             moving.append("nothing is clipped: θ changes nothing")
@@ -99,8 +106,10 @@ class ClipView:
             f"local bound {round_up(self.local)}, global {round_up(self.everywhere.value.item())}",
             f"margin {self.certificate.margin[0]:.4g}",
             "certified" if holds[0] else "not certified",
-            f"of {self.count} points {int(self.right[1:].sum())} are right and {int(holds[1:].sum())} certified",
         ]
+        if self.count:
+            right, sure = int(self.right[1:].sum()), int(holds[1:].sum())
+            proved.append(f"of {self.count} points {right} are right and {sure} certified")
         local, everywhere = round_up(self.local), round_up(self.everywhere.value.item())
         held = "certified" if holds[0] else "not certified"
         counts = " + ".join(str(self.strips(number).counts[1]) for number in range(len(self.hidden)))
@@ -119,7 +128,7 @@ class Member:
 
     def __init__(self, name: str, view: ClipView) -> None:
         sizes = torch.tensor([float(layer.block.slope[0].numel()) for layer in view.hidden])
-        self.name, varying = name, (torch.tensor(view.varying[1]) * sizes).sum().item()
+        self.name, self.count, varying = name, view.count, (torch.tensor(view.varying[1]) * sizes).sum().item()
         self.varying = varying / max(sizes.sum().item(), 1.0)
         self.ratio = (view.certificate.bound.value[1:] / view.everywhere.value).nan_to_num(nan=1.0).mean().item()
         self.certified, self.right = (part[1:].double().mean().item() for part in (view.certificate.holds, view.right))

@@ -7,8 +7,9 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
+from lliptools.bounds import Bound
 from lliptools.errors import InvalidInput
-from lliptools.teach.explorers.clipping.figure import clipping
+from lliptools.teach.explorers.clipping.figure import clipping, spans
 from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, theta_curve
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, layer_slider, point_slider
@@ -36,9 +37,12 @@ class ClipExplorer(RadiusExplorer):
     * source: how net, x and y are called in the call that opens the same view again
     * layout: of the widget, as {"width": "600px"}
 
-    The intervals follow at once; the curve over all thresholds and the family, part by part, when the controls rest.
+    The intervals and the bounds of the point follow at once; what is said of the other points, the curve over all
+    thresholds and the family, when the controls rest. The axes stay while a hand moves, and for all thresholds.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
     """
+
+    slow = True
 
     def __init__(
         self,
@@ -72,6 +76,8 @@ class ClipExplorer(RadiusExplorer):
         deepest = max(len(hidden(bound.blocks)) for bound in found)
         layer = layer_slider(first, deepest, LAYERS, "three hidden layers")
         self._view = lru_cache(maxsize=64)(self._compute)
+        self._everywhere: dict[str, Bound] = {}
+        self._axes: tuple[str, list[tuple[float, float]]] = "", []
         self._curves: dict[tuple[str, int, float], tuple[Sequence[float], Tensor]] = {}
         self._members: dict[tuple[str, float, float], Member] = {}
         ball, point = self._ball(eps, eps_max, steps=STEPS, start=1 / 5), point_slider(index, len(x))
@@ -92,13 +98,22 @@ class ClipExplorer(RadiusExplorer):
         network, point, eps, theta_scale = where = self._where(at)
         found = [self._members.get((name, eps, theta_scale)) for name in self._nets]
         members = [] if None in found else [member for member in found if member]
-        view, curve = self._view(*where), self._curves.get((network, point, eps))
-        return view, partial(clipping, view, curve, members, network, at["first"] - 1), view.summary()
+        view, curve = self._view(*where, alone=coarse), self._curves.get((network, point, eps))
+        if not (coarse and self._axes[0] == network):
+            self._axes = network, spans(self._view(network, point, eps, math.inf, alone=True))
+        draw = partial(clipping, view, curve, members, network, at["first"] - 1, self._axes[1])
+        return view, draw, view.summary()
 
-    def _compute(self, network: str, point: int, eps: float, theta_scale: float) -> ClipView:
-        here = torch.cat([self._some.new_tensor([point]), self._some])
-        x = self._x[here].double()
-        return ClipView(self._nets[network], x, self._y[here], eps, theta_scale, self._effort)
+    def _compute(self, network: str, point: int, eps: float, theta_scale: float, alone: bool) -> ClipView:
+        """The view of a point, alone or with those over which means are taken."""
+        here = torch.cat([self._some.new_tensor([point]), self._some[: 0 if alone else None]])
+        view = self._of(network, here, eps, theta_scale)
+        self._everywhere[network] = view.everywhere
+        return view
+
+    def _of(self, network: str, here: Tensor, eps: float, theta_scale: float) -> ClipView:
+        x, known = self._x[here].double(), self._everywhere.get(network)
+        return ClipView(self._nets[network], x, self._y[here], eps, theta_scale, self._effort, known)
 
     def _find_curve(self, network: str, point: int, eps: float) -> None:
         x = self._x[point : point + 1].double()
@@ -107,8 +122,7 @@ class ClipExplorer(RadiusExplorer):
 
     def _find_member(self, name: str, eps: float, theta_scale: float) -> None:
         here = torch.cat([self._some[:1], self._some])
-        view = ClipView(self._nets[name], self._x[here].double(), self._y[here], eps, theta_scale, self._effort)
-        self._members[name, eps, theta_scale] = Member(name, view)
+        self._members[name, eps, theta_scale] = Member(name, self._of(name, here, eps, theta_scale))
 
 
 def _factor(theta_scale: float) -> float:

@@ -99,11 +99,8 @@ def _discs(panels: Panels, view: ConditionView, right: float) -> None:
         look = {"color": LOCAL, "dash": "solid"} if k in view.columns else {"color": GLOBAL_LINE, "dash": "dot"}
         panels.line(radius + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
         named_by = f"T<sub>{k + 1}</sub> − g<sub>{k + 1}{k + 1}</sub>" if k in view.columns else ""
-        place = "top right" if k == j else "bottom right"
-        beside = {"mode": "markers+text", "text": [named_by], "textposition": place, "cliponaxis": False}
-        panels.marks(
-            [radius], [0], "centre and radius %{x:.4g}", more=beside, symbol="circle", size=7, color=look["color"]
-        )
+        panels.marks([radius], [0], "centre and radius %{x:.4g}", symbol="circle", size=7, color=look["color"])
+        panels.texts([radius], [(0.22 if k == j else -0.22) * tall], [named_by], size=12, textposition="middle right")
     values = array(view.eigenvalues)
     cross: Spec = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2.5}}
     panels.marks(values, np.zeros(len(values)), "eigenvalue of T − WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)

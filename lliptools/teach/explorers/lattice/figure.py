@@ -91,7 +91,7 @@ def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, f
 def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
     down = categories(view.names, down=True, ticks="")
     title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}; the line is the truth"
-    panels.open(BARS, ROWS, title, {"range": [0, 1.45 * most], "nticks": 5, "title": "output over input units"}, down)
+    panels.open(BARS, ROWS, title, {"range": [0, 1.7 * most], "nticks": 5, "title": "output over input units"}, down)
     for row, name in enumerate(view.names):
         color, hatch, _, what = LOOKS[view.kind(name)]
         value = view.value(name, index)

@@ -24,37 +24,56 @@ LOOKS = {
 LEFT, TOP, BOTTOM = (0.0, 0.47), 1.0, 0.0
 RIGHT = (0.56, 1.0)
 FEW = 5  # classes beside which there is room for every number
+ROOM, BEYOND = 0.28, 3.0  # of the bars, for numbers at them; end of the distances, over what the global bound certifies
+
+Spans = tuple[Span, Span, Span]  # of the bars of logits, margins and distances
 
 
-def margins(view: MarginView) -> go.Figure:
+def spans(view: MarginView) -> Spans:
+    """From the lowest bar of a view to the highest; that of the distances is the same for every constant."""
+    far = _picked(view, view.by_global)[1:]
+    most = float(far[np.isfinite(far)].max(initial=0.0))
+    return _around(_picked(view, view.logits)), _around(_picked(view, view.margins)[1:]), (0.0, BEYOND * most or 1.0)
+
+
+def _around(heights: np.ndarray) -> Span:
+    return float(heights.min(initial=0.0)), float(heights.max(initial=0.0))
+
+
+def margins(view: MarginView, axes: Spans | None = None) -> go.Figure:
     """Logits, margins and the distance they last.
 
     * left: the decision map with the disc around the point, or the picture of the point
     * right: the logits, the margins f_y − f_j, and the distances margin_j / Lip(f_y − f_j) beside margin_j / (√2 L), of
       which the smallest decides
+
+    axes: ends of the bars, by default those of the view; a bar that goes further ends there, in an arrow.
     """
     panels = Panels(430, margin={"l": 52, "r": 12, "t": 22, "b": 42})
     color, _, words = LOOKS[view.status]
-    radius = "" if view.status == "misclassified" else f", radius {round_down(view.reach.radius)}"
+    assumed = view.reach.name == ASSUMED
+    said: Callable[[float], str] = round_down if view.status == "certified" or not assumed else "{:.4g}".format
+    radius = "" if view.status == "misclassified" else f", radius {said(view.reach.radius)}"
     title = f"class {view.label}: {colored(words, color)}{radius}"
     if view.plane is None:
         picture(panels, LEFT, (BOTTOM, TOP), title, view.point, strip=(0.75, TOP))
     else:
         _plane(panels, title, view, view.plane)
-    spans = columns(3, 0.0, TOP, gap=0.15)
+    rows, axes = columns(3, 0.0, TOP, gap=0.15), axes or spans(view)
     names, fills = [str(j) for j in view.shown], [TINTS[j % len(TINTS)] for j in view.shown]
     most = f", {len(names)} of {len(view.logits)} classes" if len(names) < len(view.logits) else ""
-    _bars(panels, spans[2], f"logits f<sub>j</sub>{most}", names, [("f", _picked(view, view.logits), fills, "")])
+    logits = [("f", _picked(view, view.logits), fills, "")]
+    _bars(panels, rows[2], f"logits f<sub>j</sub>{most}", names, logits, axes[0])
     rivals = names[1:]
     lasting = [("margin", _picked(view, view.margins)[1:], fills[1:], "")]
-    _bars(panels, spans[1], f"margins f<sub>{view.label}</sub> − f<sub>j</sub>", rivals, lasting)
+    _bars(panels, rows[1], f"margins f<sub>{view.label}</sub> − f<sub>j</sub>", rivals, lasting, axes[1])
     by_pair, by_norm = (_picked(view, values)[1:] for values in (view.by_pair, view.by_norm))
     title = "safe distance: ■ m<sub>j</sub> / Lip(f<sub>y</sub> − f<sub>j</sub>), ▨ m<sub>j</sub> / √2L"
-    if assumed := view.reach.name == ASSUMED:  # nothing is known of each pair by itself
+    if assumed:  # nothing is known of each pair by itself
         worth = "which a bound confirms" if view.reach.certified else "no certificate"
         title = f"m<sub>j</sub> / √2L by an <b>assumed</b> L, {worth}"
     both = [("by its own constant", by_pair, LOCAL, ""), ("by √2 L", by_norm, GLOBAL, "/")]
-    _bars(panels, spans[0], title, rivals, both, ink=color if assumed else LOCAL, said=round_down)
+    _bars(panels, rows[0], title, rivals, both, axes[2], ink=color if assumed else LOCAL, said=said)
     return panels.figure()
 
 
@@ -91,18 +110,21 @@ def _bars(
     title: str,
     names: list[str],
     groups: Sequence[tuple[str, np.ndarray, str | list[str], str]],
+    axis: Span,
     ink: str = INK,
     said: Callable[[float], str] = "{:.4g}".format,
 ) -> None:
     """Bars by class, side by side where there are several groups (name, heights, colours, hatch); said: a height."""
-    every = np.concatenate([heights[np.isfinite(heights)] for _, heights, *_ in groups] + [np.zeros(1)])
-    room = 0.28 * (every.max() - every.min()) or 1.0  # for the numbers
-    low, high = every.min() - room * (every.min() < 0), every.max() + room
-    axis = {"range": [low, high], "nticks": 4, "zeroline": True, "zerolinecolor": "#888888"}
-    across = categories(names, showline=False)
-    panels.open(RIGHT, span, title, across, axis)
+    low, high = axis
+    room = ROOM * (high - low) or 1.0
+    across, ends = categories(names, showline=False), [low - room * (low < 0), high + room]
+    look = {"range": ends, "nticks": 4, "zeroline": True, "zerolinecolor": "#888888"}
+    panels.open(RIGHT, span, title, across, look)
     for name, heights, colors, hatch in groups:
         shown, written = finite(heights), len(names) <= FEW or not hatch
-        text = ["" if math.isnan(height) or not written else said(height) for height in shown.tolist()]
-        hover = f"class %{{customdata}}, {name}: %{{y:.6g}}"
-        panels.bars(across["tickvals"], shown, colors, hatch, hover, text=text, ink=ink, customdata=names)
+        long = ["↑ " if height > 1.001 * high else "↓ " if height < 1.001 * low else "" for height in shown.tolist()]
+        numbers = ["" if math.isnan(height) or not written else said(height) for height in shown.tolist()]
+        text = [arrow + number for arrow, number in zip(long, numbers, strict=True)]
+        more = {"text": text, "ink": ink, "customdata": list(zip(names, shown.tolist(), strict=True))}
+        hover = f"class %{{customdata[0]}}, {name}: %{{customdata[1]:.6g}}"
+        panels.bars(across["tickvals"], shown.clip(low, high), colors, hatch, hover, **more)

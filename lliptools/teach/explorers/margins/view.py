@@ -55,6 +55,7 @@ class MarginView:
     * point, label: x and y. predicted: the class that wins
     * logits, margins: (classes,), the latter inf at the label
     * shown: classes in the order of a figure, the label first
+    * by_global: (classes,) margin_j / Lip(f_y − f_j) by the global bound
     * by_pair, by_norm: (classes,) distances within which class j cannot catch up, margin_j / Lip(f_y − f_j) and
       margin_j / (√2 L), 0 where it is ahead
     * distance, nearest: the exact distance to the nearest point where the label does not win, and that point; NaN and
@@ -75,7 +76,8 @@ class MarginView:
         batch, label = x[None], torch.tensor([y], device=x.device)
         self.logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()[0]
         self.margins = margin = margins(self.logits[None], label)[0]
-        self.predicted = int(self.logits.argmax())
+        self.predicted, everywhere = int(self.logits.argmax()), global_bound(net, batch).pairwise(label)[0]
+        self.by_global = torch.where(margin > 0, margin / everywhere, 0.0)
         exact = truth and plane is not None and bool(margin.min() > 0)
         if isinstance(constant, str):
             self.reach = _by_bound(net, batch, label, margin, constant)

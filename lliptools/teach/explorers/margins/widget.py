@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lliptools.teach.explorers.margins.figure import margins
+from lliptools.teach.explorers.margins.figure import Spans, margins, spans
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView, is_exact, predicted
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import choice, log_slider, nice, point_slider, refuse, slider
@@ -36,6 +36,7 @@ class MarginExplorer(Explorer):
 
     keywords = ("index", "point", "label", "L")
     slow = True
+    _axes: Spans | None = None  # of the whole picture before, which stay while a hand moves
 
     def __init__(
         self,
@@ -72,7 +73,8 @@ class MarginExplorer(Explorer):
     def _show(self, at: State, coarse: bool) -> Shown:
         place, label, constant = self._where(at)
         view = self._view(place, label, "local" if coarse and constant == "exact" else constant, not coarse)
-        return view, partial(margins, view), view.summary()
+        self._axes = self._axes if coarse else spans(view)
+        return view, partial(margins, view, self._axes), view.summary()
 
     def _keywords(self, **more: object) -> dict[str, object]:
         place, _, constant = self._where(self._state)

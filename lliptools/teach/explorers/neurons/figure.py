@@ -23,7 +23,7 @@ FAINT = "#8FB8D4"
 # Height of the figure in pixels, and its three rows of panels as fractions of it.
 PICTURE_ROWS = 520, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22)
 MAPS_ROWS = 524, (0.68, 0.95), (0.32, 0.58), (0.0, 0.19)
-DENSE_ROWS = 520, (0.70, 0.95), (0.37, 0.62), (0.0, 0.22)
+DENSE_ROWS = 520, (0.72, 1.0), (0.37, 0.65), (0.0, 0.22)
 PLANE_ROWS = 524, (0.55, 0.96), (0.28, 0.45), (0.0, 0.175)
 
 

@@ -76,7 +76,7 @@ def _sides(panels: Panels, view: NormView, start: int, step: int) -> None:
     panels.line([-0.6, 12.6], [1, 1], color=LOCAL, width=2.5)
     for name, (steps, values) in _methods(view, start).items():
         _curve(panels, name, steps, values / unit, step, "%{y:.6f} σ")
-    panels.write("σ", SIDES[1], 1.0, yref="y2", xanchor="left", xshift=3)
+    panels.write("σ", SIDES[1], 1.0, yref="y2", xanchor="right", yanchor="bottom", xshift=-4)
 
 
 def _gaps(panels: Panels, view: NormView, start: int, step: int) -> None:
