@@ -9,6 +9,7 @@ import torch
 from networks import NETWORKS, VARIED, points, random_mlp
 
 import lliptools as ll
+from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.explorers.margins.figure import margins
 from lliptools.teach.explorers.margins.view import MarginView
 from lliptools.teach.explorers.margins.widget import MarginExplorer
@@ -269,14 +270,14 @@ def test_bad_input_is_refused():
 
 
 def test_the_axis_of_distances_is_the_same_for_every_constant():
-    explorer = MarginExplorer(three_classes(), MOONS.x_test, MOONS.y_test, point=(1.0, 0.0), L=2.0)
-    seen = []
-    for explorer.L.value in (2.0**explorer.L.min, 1.0, 2.0**explorer.L.max):
+    explorer, seen = EXAMPLES["margins"].make(), []
+    for L in (2.0**explorer.L.min, 1.0, 2.0**explorer.L.max):
+        explorer.L.value = L
         bars = [trace for trace in explorer.figure.data if trace.type == "bar"][-1]
         seen.append((explorer.figure.layout[f"yaxis{bars.yaxis[1:]}"].range, max(bars.y), bars.text, bars.customdata))
     assert seen[0][0] == seen[1][0] == seen[2][0]
     assert all(top <= axis[1] for axis, top, *_ in seen)
-    (_, _, long, said), short = seen[0], seen[-1][2]
+    (_, _, long, numbers), short = seen[0], seen[-1][2]
     assert all(text.startswith("↑ ") for text in long)
     assert not any("↑" in text for text in short)
-    assert float(long[0][2:]) == pytest.approx(float(said[0][1]), rel=1e-3)
+    assert float(long[0][2:]) == pytest.approx(float(numbers[0][1]), rel=1e-3)
