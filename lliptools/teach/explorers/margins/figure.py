@@ -10,7 +10,7 @@ from torch import Tensor
 from lliptools.digits import round_down
 from lliptools.teach.explorers.margins.view import ASSUMED, MarginView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
-from lliptools.teach.shared.panels import Panels, Span, array, categories, colored, columns, disc, finite
+from lliptools.teach.shared.panels import Panels, Span, Spec, array, categories, colored, columns, disc, finite
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL, INK, LOCAL, REFUTED, TINTS, UNPROVED
 
@@ -125,6 +125,6 @@ def _bars(
         long = ["↑ " if height > 1.001 * high else "↓ " if height < 1.001 * low else "" for height in shown.tolist()]
         numbers = ["" if math.isnan(height) or not written else said(height) for height in shown.tolist()]
         text = [arrow + number for arrow, number in zip(long, numbers, strict=True)]
-        more = {"text": text, "ink": ink, "customdata": list(zip(names, shown.tolist(), strict=True))}
+        more: Spec = {"text": text, "ink": ink, "customdata": list(zip(names, shown.tolist(), strict=True))}
         hover = f"class %{{customdata[0]}}, {name}: %{{customdata[1]:.6g}}"
         panels.bars(across["tickvals"], shown.clip(low, high), colors, hatch, hover, **more)
