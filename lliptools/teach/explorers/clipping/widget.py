@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.clipping.figure import clipping, spans
 from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, theta_curve
@@ -76,7 +75,7 @@ class ClipExplorer(RadiusExplorer):
         deepest = max(len(hidden(bound.blocks)) for bound in found)
         layer = layer_slider(first, deepest, LAYERS, "three hidden layers")
         self._view = lru_cache(maxsize=64)(self._compute)
-        self._everywhere: dict[str, Bound] = {}
+        self._known: dict[str, ClipView] = {}  # a view of every network, for its global bound
         self._axes: tuple[str, list[tuple[float, float]]] = "", []
         self._curves: dict[tuple[str, int, float], tuple[Sequence[float], Tensor]] = {}
         self._members: dict[tuple[str, float, float], Member] = {}
@@ -107,13 +106,13 @@ class ClipExplorer(RadiusExplorer):
     def _compute(self, network: str, point: int, eps: float, theta_scale: float, alone: bool) -> ClipView:
         """The view of a point, alone or with those over which means are taken."""
         here = torch.cat([self._some.new_tensor([point]), self._some[: 0 if alone else None]])
-        view = self._of(network, here, eps, theta_scale)
-        self._everywhere[network] = view.everywhere
+        self._known[network] = view = self._of(network, here, eps, theta_scale)
         return view
 
     def _of(self, network: str, here: Tensor, eps: float, theta_scale: float) -> ClipView:
-        x, known = self._x[here].double(), self._everywhere.get(network)
-        return ClipView(self._nets[network], x, self._y[here], eps, theta_scale, self._effort, known)
+        x, y, known = self._x[here].double(), self._y[here], self._known.get(network)
+        everywhere = known.everywhere if known else None
+        return ClipView(self._nets[network], x, y, eps, theta_scale, self._effort, everywhere)
 
     def _find_curve(self, network: str, point: int, eps: float) -> None:
         x = self._x[point : point + 1].double()
