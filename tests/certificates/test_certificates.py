@@ -15,6 +15,7 @@ from lliptools.certificates.margins import smallest_margin
 from lliptools.domains.box import Box
 
 UPPER = ["global", "local", "path", "merged", "tightest"]
+FINE = ("relu", "float32", "clipped maxmin", "convolutional, clipped by channel", "residual, clipped")
 
 
 def labelled(net, count=12):
@@ -23,28 +24,33 @@ def labelled(net, count=12):
     return x, logits.argmax(dim=1)
 
 
+def tolerance(name, rung):
+    """How far radii are narrowed: fine for one network of each kind, and wherever that costs little."""
+    return 1e-6 if name in FINE or rung in ("global", "local") else 1e-2
+
+
 @functools.cache
 def certified(name, rung):
     """Network, points, labels and certified radii, for more than one test; the same for every bound."""
     torch.manual_seed(0)
     net = NETWORKS[name]()
     x, y = labelled(net, 8)
-    return net, x, y, ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung])
+    return net, x, y, ll.certified_radius(net, x, y, bound=ll.BOUNDS[rung], tolerance=tolerance(name, rung))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("rung", UPPER)
-def test_no_attack_breaks_a_certified_radius(name, rung):
-    net, x, y, radius = certified(name, rung)
+def test_no_attack_breaks_a_certified_radius(name):
+    """Samples of the ball of every bound; attacks, which cost more, in the largest: the others lie within it."""
+    net, x, y, _ = certified(name, "global")
     exact = copy.deepcopy(net).double()
+    radii = torch.stack([certified(name, rung)[3] for rung in UPPER])
+    radii = torch.where(radii.isfinite(), radii, 0.0)
     for k in range(len(x)):
-        if not 0 < radius[k] < torch.inf:
-            continue
-        eps = radius[k].item()
-        samples = in_ball(x[k], eps, 300)
-        assert (smallest_margin(exact(samples), y[k].expand(300)) > 0).all()
-        if k % 2:  # an attack costs more than the samples
+        for eps in radii[radii[:, k] > 0, k].tolist():
+            samples = in_ball(x[k], eps, 300)
+            assert (smallest_margin(exact(samples), y[k].expand(300)) > 0).all()
+        if k % 2 and (eps := radii[:, k].max().item()) > 0:
             attacked = pgd(net, x[k : k + 1], y[k : k + 1], eps, steps=20, restarts=2)
             assert smallest_margin(exact(attacked), y[k : k + 1]).item() > 0
 
@@ -57,7 +63,8 @@ def test_radius_is_certified_and_the_largest(name):
         inside = (radius > 0) & (radius < 1e299)  # where nothing larger was tried
         if inside.any():
             assert ll.certify(net, x[inside], y[inside], radius[inside], bound=bound).holds.all()
-            assert not ll.certify(net, x[inside], y[inside], radius[inside] * (1 + 1e-5), bound=bound).holds.any()
+            above = radius[inside] * (1 + 10 * tolerance(name, rung))
+            assert not ll.certify(net, x[inside], y[inside], above, bound=bound).holds.any()
     by_global, by_local = (certified(name, rung)[3] for rung in ("global", "local"))
     assert (by_local >= by_global * (1 - 2e-6)).all()
 
