@@ -13,6 +13,7 @@ from lliptools.bounds.local import local_bound
 from lliptools.bounds.record import Bound, by_product
 from lliptools.domains import Ball, Intersection, Interval, Slopes, Zonotope
 from lliptools.nets import Block, check_input, read_blocks
+from lliptools.nets.blocks import linear_maps
 from lliptools.nets.checks import check_labels, check_steps
 from lliptools.nets.linear import or_one
 from lliptools.norms.scaled import times_power_of_two
@@ -114,13 +115,14 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
 
 def affordable(bound: Bound) -> Tensor:
     """Where few enough units are unstable for multipliers, (batch,) bool; of a tightest bound."""
-    slopes = bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
-    few = torch.tensor(False, device="cpu") if slopes is None else _unstable(slopes) <= UNSTABLE
-    return few.to(bound.value.device).expand(len(bound.value))
+    if not isinstance(bound.known, Intersection) or bound.known.part(Slopes) is None:
+        return torch.zeros_like(bound.value, dtype=torch.bool)
+    return (_unstable(_slopes(bound)) <= UNSTABLE).to(bound.value.device).expand(len(bound.value))
 
 
 def _slopes(bound: Bound) -> Slopes:
-    found = bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
+    assert isinstance(bound.known, Intersection)
+    found = bound.known.part(Slopes)
     assert found is not None  # of the domains in FULL
     return found
 
@@ -131,10 +133,7 @@ def _labels(bound: Bound, y: Tensor) -> Tensor:
 
 def widest(blocks: tuple[Block, ...]) -> int:
     """The most entries that a layer has as a matrix."""
-    return max(
-        widest(block.inner + block.shortcut) if block.inner else block.linear.rows * block.linear.columns
-        for block in blocks
-    )
+    return max(linear.rows * linear.columns for linear in linear_maps(blocks))
 
 
 def _unstable(slopes: Slopes) -> Tensor:

@@ -106,8 +106,7 @@ def _matrix(factor: Operator) -> Array:
     """An operator of which every entry of the matrix is one weight, as that matrix."""
     columns = prod(factor.in_shape)
     unit_vectors = torch.eye(columns, dtype=factor.weight.dtype, device=factor.weight.device)
-    moved: Array = factor(unit_vectors.reshape(columns, *factor.in_shape)).detach().flatten(1).T.double().cpu().numpy()
-    return moved
+    return _plain(factor(unit_vectors.reshape(columns, *factor.in_shape)).flatten(1).T)
 
 
 def _intercepts(cuts: list[float], slopes: list[float], at_zero: float) -> list[Fraction]:
@@ -170,8 +169,7 @@ def _read(block: Block) -> Layer:
 
 
 def _plain(values: torch.Tensor) -> Array:
-    plain: Array = values.detach().double().cpu().numpy()
-    return plain
+    return values.detach().double().cpu().numpy()
 
 
 def _with_rounding(layer: Layer, linear: LinearMap, shape: torch.Size) -> Layer:

@@ -38,12 +38,8 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
             if is_own(net):
                 cause = "a forward method that mixes the points of a batch, or sums in which large numbers cancel"
                 step = "write it as a function of each point alone"
-            raise UnsupportedLayer(
-                expected="layers that compute what their class says",
-                got=f"a network that differs from what was read of it behind {_first_difference(net, points)}",
-                cause=cause,
-                next_step=step,
-            )
+            got = f"a network that differs from what was read of it behind {_first_difference(net, points)}"
+            raise UnsupportedLayer("layers that compute what their class says", got, cause, step)
     return blocks
 
 

@@ -80,12 +80,9 @@ def certified_accuracy(
     labels: Any = None if eps is None else y
     asked: Any = y if eps is None else eps
     if asked is None or isinstance(asked, Tensor):
-        raise InvalidInput(
-            expected="certified_accuracy(net, x, y, eps), or (net, loader, eps), with one finite number as eps",
-            got="no eps" if asked is None or eps is None else "eps as a tensor",
-            cause="labels without a radius after them, or a tensor of radii",
-            next_step="pass a float, or a list of several",
-        )
+        expected = "certified_accuracy(net, x, y, eps), or (net, loader, eps), with one finite number as eps"
+        why = "labels without a radius after them, or a tensor of radii", "pass a float, or a list of several"
+        raise InvalidInput(expected, "no eps" if asked is None or eps is None else "eps as a tensor", *why)
     radii = asked if isinstance(asked, Sequence) else [asked]
     certifier = partial(certify, centred=centred, shells=shells, linear=linear)
     tables = accuracy_by_bound(net, x, labels, radii, {"": bound}, certifier=certifier, progress=progress)[""]

@@ -10,6 +10,7 @@ from lliptools.certificates.margins import smallest_margin
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_labels
+from lliptools.norms.scaled import unit_vectors
 
 __all__ = ["is_correct", "pgd"]
 
@@ -52,7 +53,7 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
         moved = center
         if restart:
             start = torch.randn(center.shape, generator=generator, dtype=center.dtype, device="cpu")
-            moved = center + eps * _unit(start.to(center.device))
+            moved = center + eps * unit_vectors(start.to(center.device))
         for step in range(steps + 1):
             moved = _project(moved.detach(), center, eps).requires_grad_(True)
             with torch.enable_grad():
@@ -63,14 +64,8 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
             lowest = torch.where(better, margin.detach(), lowest)
             best[better] = moved.detach()[better]
             length = 2.5 * eps / steps if step < steps // 2 else eps / steps
-            moved = moved.detach() - length * _unit(gradient)
+            moved = moved.detach() - length * unit_vectors(gradient)
     return best.view(x.shape)
-
-
-def _unit(d: Tensor) -> Tensor:
-    """Every row at length 1; one without a finite length becomes 0."""
-    length = torch.linalg.vector_norm(d, dim=1, keepdim=True)
-    return torch.where((length > 0) & length.isfinite(), d / length, 0.0)
 
 
 def _project(moved: Tensor, center: Tensor, eps: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from lliptools.certificates.bends import Bend, Chord, Lines, elementwise, total
 from lliptools.domains import BlockBound, Box
 from lliptools.domains.center import Center
-from lliptools.nets import Activation
+from lliptools.nets import Activation, MaxMin
 from lliptools.nets.clips import Absolute
 from lliptools.nets.linear import TINY
 from lliptools.norms.kinds import product_above
@@ -94,8 +94,8 @@ class _Record:
         box = Box((low_a - high_b).nextafter(-far), (high_a - low_b).nextafter(far))
         apart = elementwise(Absolute(), box, between, replace(between, value=between.value.abs()), both, self.rho)
         doubt = torch.maximum(doubt_a, doubt_b)
-        after = Center(_larger_and_smaller(center.value), torch.cat([doubt, doubt], dim=1))
-        known = Box(*(_larger_and_smaller(side) for side in (lower, upper)))
+        after = Center(MaxMin()(center.value), torch.cat([doubt, doubt], dim=1))
+        known = Box(*MaxMin().image(lower, upper))
         weight = torch.cat([torch.minimum(one, other)] * 2, dim=1)
         stage = Compared(apart, replace(self, center=center, known=Box(lower, upper))._moves())
         return _Record(after, known, weight, self.rho, (*self.stages, stage))
@@ -112,11 +112,6 @@ class _Record:
         weight = self.weight[:, index] * ((1 - 8 * unit(self.weight)) / copies)
         after = _Record(center, known, weight, self.rho)
         return replace(after, stages=(*self.stages, Picked(index, units, copies, after._moves())))
-
-
-def _larger_and_smaller(units: Tensor) -> Tensor:
-    a, b = units.chunk(2, dim=1)
-    return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
 
 
 def stages(block: BlockBound, before: Center) -> tuple[Stage, ...]:

@@ -17,6 +17,7 @@ from lliptools.domains.zonotope import bent_places, relaxed, relaxed_error
 from lliptools.nets import Activation
 from lliptools.nets.linear import TINY
 from lliptools.norms.kinds import product_above
+from lliptools.norms.masked import kept_first
 from lliptools.norms.rounding import enclosed, gamma, inflated, unit
 from lliptools.norms.scaled import length
 
@@ -182,9 +183,7 @@ def elementwise(
         slope, middle, radius, error = relaxed(activation, box, shape)
         return Chord(slope, middle, radius + error, z, value, before.doubt.flatten(1), after.doubt.flatten(1))
     least, greatest = (side.to(z).flatten(1) for side in activation.slopes(box.lower, box.upper))
-    unstable = ~(least == greatest)
-    most = int(unstable.count_nonzero(dim=1).max())
-    index = unstable.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    index, _ = kept_first(~(least == greatest))
     places, values = bent_places(activation, pieces[0], box)
     steepest = torch.maximum(least.abs(), greatest.abs()).view_as(box.lower)
     doubt = (after.doubt + relaxed_error(activation, places, values, steepest, torch.zeros_like(steepest))).flatten(1)

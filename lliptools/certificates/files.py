@@ -48,12 +48,9 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
             except Refused:
                 held[k] = False
     if not points:
-        raise InvalidInput(
-            expected=f"a point that certifies at eps = {eps!r}",
-            got=f"none of {len(x)}",
-            cause="a radius beyond what the local bound proves, wrong labels, or a network with one output",
-            next_step="choose a smaller radius, for example below lliptools.certified_radius",
-        )
+        cause = "a radius beyond what the local bound proves, wrong labels, or a network with one output"
+        step = "choose a smaller radius, for example below lliptools.certified_radius"
+        raise InvalidInput(f"a point that certifies at eps = {eps!r}", f"none of {len(x)}", cause, step)
     return _text(file | {"points": points}) + "\n", held
 
 

@@ -29,6 +29,7 @@ from lliptools.certificates.margins import check_bound, largest_change, own_clas
 from lliptools.domains import Ball, BlockBound, Interval, Start
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input
+from lliptools.nets.blocks import linear_maps
 from lliptools.nets.checks import check_finite_eps, check_labels, check_steps
 from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.kinds import product_above
@@ -87,7 +88,8 @@ def linear_falls(found: Bound, center: Tensor, y: Tensor, left: Tensor, steps: i
     if not len(asked):
         return falls
     classes = torch.eye(left.shape[1], dtype=left.dtype, device=left.device)
-    for part in asked.split(max(1, ENTRIES // _widest(found.blocks, center.shape[1]))):
+    widest = max(center.shape[1], *(linear.rows for linear in linear_maps(found.blocks)))
+    for part in asked.split(max(1, ENTRIES // widest)):
         (samples, others), (which, pair) = part.unbind(1), part[:, 0].unique(return_inverse=True)
         way = _Way.of(found, center, which)
         direction = classes[y[samples]] - classes[others]
@@ -118,11 +120,6 @@ def _searched(way: _Way, direction: Tensor, pair: Tensor, left: Tensor, steps: i
         optimiser.step()
         schedule.step()
     return lost
-
-
-def _widest(blocks: tuple[BlockBound, ...], features: int) -> int:
-    sizes = [_widest(block.inner + block.shortcut, 1) if block.inner else block.linear.rows for block in blocks]
-    return max([features, *sizes])
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,21 +25,15 @@ def check_bound(found: Bound, radius: Tensor, outputs: Tensor | None = None) -> 
             next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
         )
     if outputs is not None and found.outputs is not None:
-        near, got = SAME * outputs.abs().amax().nan_to_num().item(), found.outputs.to(outputs.dtype)
-        if got.shape != outputs.shape or not got.isclose(outputs, 0, near, equal_nan=True).all():
-            raise InvalidInput(
-                expected="a bound of net at x",
-                got="a Bound whose outputs are not net(x)",
-                cause="one of other points or of another network",
-                next_step="let the bound function compute it of the net and the x that it is given",
-            )
+        near, given = SAME * outputs.abs().amax().nan_to_num().item(), found.outputs.to(outputs.dtype)
+        if given.shape != outputs.shape or not given.isclose(outputs, 0, near, equal_nan=True).all():
+            cause = "one of other points or of another network"
+            step = "let the bound function compute it of the net and the x that it is given"
+            raise InvalidInput("a bound of net at x", "a Bound whose outputs are not net(x)", cause, step)
     if not (found.eps >= radius).all():
-        raise InvalidInput(
-            expected=f"a bound on the ball of radius {radius.max().item():g}",
-            got=f"one on a ball of radius {found.eps.min().item():g}",
-            cause="a bound that changed eps",
-            next_step="return the bound for the radius that was asked for",
-        )
+        got = f"one on a ball of radius {found.eps.min().item():g}"
+        why = "a bound that changed eps", "return the bound for the radius that was asked for"
+        raise InvalidInput(f"a bound on the ball of radius {radius.max().item():g}", got, *why)
 
 
 def own_class(logits: Tensor, y: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import over_rows
 from lliptools.nets.rows import row_norms
 from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import enclosed, gamma, inflated
@@ -41,13 +42,13 @@ class Ball(Domain):
         if linear.matrix_error is not None:
             wrong = torch.linalg.vector_norm(linear.matrix_error, dim=1).reshape(norms.shape[1:])
             norms = norms + enclosed(wrong)
-        reach = product_above(_each(self.radius, norms), norms)
+        reach = product_above(over_rows(self.radius, norms.dim()), norms)
         return replace(self, reach=reach + (reach > 0).to(reach.dtype) * linear.underflow)
 
     def box(self, center: Center) -> Box:
         reach = self.reach
         if reach is None:
-            reach = inflated(product_above(_each(self.radius, center.value), self.columns.sqrt()))
+            reach = inflated(product_above(over_rows(self.radius, center.value.dim()), self.columns.sqrt()))
         return Box.around(center.value, inflated(reach + center.doubt))
 
     def after(self, block: BlockBound, radius: Tensor) -> Ball:
@@ -60,7 +61,3 @@ class Ball(Domain):
     def within(self, radius: Tensor) -> Ball:
         whole = inflated(product_above(self.radius, steepest(self.columns)))
         return Ball(torch.minimum(whole, radius), torch.ones_like(self.columns))
-
-
-def _each(radius: Tensor, like: Tensor) -> Tensor:
-    return radius.view(-1, *[1] * (like.dim() - 1))

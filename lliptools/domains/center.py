@@ -32,9 +32,12 @@ class Center:
         return before, before.bent(block.activation)
 
     def bent(self, activation: Activation) -> "Center":
-        """The outputs of an activation."""
+        """The outputs of an activation; the doubt is 0, without work, where rounding is not enclosed."""
         value = activation(self.value)
-        return Center(value, _image_error(activation, self, value))
+        if not is_outward():
+            return Center.exact(value)
+        low, high = activation.image(*self.limits())
+        return Center(value, torch.maximum(high - value, value - low) * (1 + 4 * unit(value)))
 
     def shaped(self, shape: torch.Size) -> "Center":
         """The same units in another shape, (batch, *units)."""
@@ -66,14 +69,3 @@ def at_center(blocks: tuple[Block, ...], start: Center) -> list[Center]:
             start = start.through(block)[1]
         found.append(start)
     return found
-
-
-def _image_error(activation: Activation, before: Center, value: Tensor) -> Tensor:
-    """How far the outputs may be from the exact ones; 0, without work, where rounding is not enclosed."""
-    if not is_outward():
-        return torch.zeros_like(value)
-    infinite = torch.full_like(before.value, torch.inf)
-    low, high = activation.image(
-        (before.value - before.doubt).nextafter(-infinite), (before.value + before.doubt).nextafter(infinite)
-    )
-    return torch.maximum(high - value, value - low) * (1 + 4 * unit(value))

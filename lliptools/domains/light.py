@@ -11,6 +11,7 @@ from lliptools.domains.box import Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap
+from lliptools.nets.operators import over_rows
 from lliptools.nets.rows import whole_row_norms
 from lliptools.norms.kinds import errs
 
@@ -34,11 +35,11 @@ class Light(Domain):
 
     def linear(self, linear: LinearMap) -> Light:
         norms = whole_row_norms(linear)
-        return replace(self, reach=self.radius.view(-1, *[1] * (norms.dim() - 1)) * norms)
+        return replace(self, reach=over_rows(self.radius, norms.dim()) * norms)
 
     def box(self, center: Center) -> Box:
         value = center.value
-        reach = self.radius.view(-1, *[1] * (value.dim() - 1)) if self.reach is None else self.reach
+        reach = over_rows(self.radius, value.dim()) if self.reach is None else self.reach
         return Box(value - reach, value + reach)
 
     def after(self, block: BlockBound, radius: Tensor) -> Light:

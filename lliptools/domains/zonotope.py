@@ -22,6 +22,7 @@ from lliptools.nets.activations import Activation
 from lliptools.nets.clips import Absolute
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs
+from lliptools.norms.masked import kept_first
 from lliptools.norms.rounding import gamma, inflated, is_outward, running_error, unit
 from lliptools.norms.scaled import length
 
@@ -145,9 +146,7 @@ class Zonotope(Domain):
 
     def _bent(self, slope: Tensor, middle: Tensor, radius: Tensor, error: Tensor) -> "Zonotope":
         """slope · z + middle ± radius ± error for every unit, (batch, units) each; a radius above 0 is a new noise."""
-        bent = radius > 0
-        most = int(bent.count_nonzero(dim=1).max())
-        which = bent.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        which, _ = kept_first(radius > 0)
         noise = torch.zeros(*which.shape, radius.shape[1], dtype=radius.dtype, device=radius.device)
         noise.scatter_(2, which[:, :, None], radius.gather(1, which)[:, :, None])
         return replace(

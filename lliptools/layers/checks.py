@@ -43,12 +43,9 @@ def check_numbers(layer: nn.Module) -> None:
     """Raise InvalidInput where a layer's own parameters are no finite numbers, or not real."""
     for name, parameter in layer.named_parameters(recurse=False):
         if not parameter.is_floating_point() or not parameter.isfinite().all():
-            raise InvalidInput(
-                expected=f"finite real parameters in {type(layer).__name__}",
-                got=f"`{name}` of {parameter.dtype} with NaN or infinite values, or none that are real",
-                cause="training that diverged",
-                next_step="load an earlier checkpoint",
-            )
+            got = f"`{name}` of {parameter.dtype} with NaN or infinite values, or none that are real"
+            why = "training that diverged", "load an earlier checkpoint"
+            raise InvalidInput(f"finite real parameters in {type(layer).__name__}", got, *why)
 
 
 def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:

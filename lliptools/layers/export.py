@@ -77,12 +77,9 @@ def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
 def _any_shape(layer: Designed) -> Shape:
     """A shape that the layer fits on, where the plain layers are the same for all."""
     if isinstance(layer, CayleyConv2d) or (isinstance(layer, ConvResidual) and layer.stride != 1):
-        raise InvalidInput(
-            expected=f"input_shape, the shape (channels, height, width) of a sample, to export {type(layer).__name__}",
-            got="None",
-            cause="plain layers for it that differ from one image size to the next",
-            next_step="export(net, input_shape=x.shape[1:])",
-        )
+        expected = f"input_shape, the shape (channels, height, width) of a sample, to export {type(layer).__name__}"
+        why = "plain layers for it that differ from one image size to the next", "export(net, input_shape=x.shape[1:])"
+        raise InvalidInput(expected, "None", *why)
     if isinstance(layer, Images):
         side = 2 * layer.kernel_size + layer.padding
         return layer.weight.shape[1], side, side

@@ -69,12 +69,9 @@ class Images(Layer):
         circular, pads = self.circular and self.padding > 0, ((self.padding, self.padding),) * 2
         found = Convolution(weight, shape, (self.stride,) * 2, (1, 1), pads, circular=circular)
         if min(found.out_shape[1:]) < 1 or (circular and self.padding > min(shape[1:])):
-            raise InvalidInput(
-                expected=f"images that a kernel of {self.kernel_size} with padding {self.padding} fits on",
-                got=f"shape {shape}",
-                cause="one layer too many that shrinks them",
-                next_step="pass larger images, or leave a layer out",
-            )
+            expected = f"images that a kernel of {self.kernel_size} with padding {self.padding} fits on"
+            why = "one layer too many that shrinks them", "pass larger images, or leave a layer out"
+            raise InvalidInput(expected, f"shape {shape}", *why)
         return found
 
     def where(self) -> str:

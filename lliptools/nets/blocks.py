@@ -1,9 +1,10 @@
 """The blocks of the theory: one linear map and one activation each, or a sum of two branches."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor
 
@@ -39,6 +40,12 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
             inside = forward(block.inner, h)
             h = forward(block.shortcut, h) + inside if block.skip else inside
     return h
+
+
+def linear_maps(blocks: Iterable[Any]) -> Iterator[LinearMap]:
+    """The linear maps of blocks, or of what a pass has found of them, in its order, those inside of others included."""
+    for block in blocks:
+        yield from linear_maps(block.inner + block.shortcut) if block.inner else [block.linear]
 
 
 def masks_sum(block: Block, sum_before: Block) -> bool:

@@ -76,10 +76,12 @@ def mixed(node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
     def of(x: Tensor) -> Tensor:
         def given(part: Any) -> Any:
-            return [*map(given, part)] if isinstance(part, list | tuple) else _as_wide(x if part is value else part)
+            if isinstance(part, list | tuple):
+                return [*map(given, part)]
+            part = x if part is value else part
+            return part.double() if isinstance(part, Tensor) and part.is_floating_point() else part
 
-        found: Tensor = target(*map(given, args), **kwargs)
-        return found
+        return target(*map(given, args), **kwargs)
 
     try:
         unit = torch.eye(columns).reshape(columns, *value.shape)
@@ -90,10 +92,6 @@ def mixed(node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
         return None
     mixed = product(reshaped(value, (columns,)), found.reshape(columns, -1).T.to(node.meta["val"].dtype))
     return reshaped(mixed if scale == 1 else mixed.then(Entrywise(wide(scale))), out)
-
-
-def _as_wide(part: Any) -> Any:
-    return part.double() if isinstance(part, Tensor) and part.is_floating_point() else part
 
 
 GENERAL: dict[Any, Callable[..., Any]] = {

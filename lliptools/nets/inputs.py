@@ -29,11 +29,9 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             if isinstance(x, Tensor)
             else type(x).__name__
         )
-        why = (
-            "an array, integer pixels, or a sparse or nested tensor",
-            "torch.as_tensor(x).double() / 255, where pixels were from 0 to 1 in training",
-        )
-        raise InvalidInput("x as a floating-point torch tensor of shape (batch, *sample)", got, *why)
+        cause = "an array, integer pixels, or a sparse or nested tensor"
+        step = "torch.as_tensor(x).double() / 255, where pixels were from 0 to 1 in training"
+        raise InvalidInput("x as a floating-point torch tensor of shape (batch, *sample)", got, cause, step)
     if x.dim() < 2 or x.shape[0] == 0 or x[0].numel() == 0:
         why = "a single point without its batch axis, or an empty selection", "pass x[None] for a single point"
         raise InvalidInput("x of shape (batch, *sample) with at least one sample", f"shape {tuple(x.shape)}", *why)

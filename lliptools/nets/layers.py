@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
@@ -159,14 +159,13 @@ def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
         if not parameter.is_floating_point() or not parameter.numel():
             why = "a layer without units, or a complex one", "give it units and real weights"
             raise InvalidInput(f"real parameters in {name}", f"{[*parameter.shape]} of {parameter.dtype}", *why)
+        if not values:
+            continue
         # A threshold may be infinite, which clips nothing.
         finite = isinstance(layer, Designed | nn.PReLU) or type(layer) in LINEAR
-        if values:
-            _check_values(parameter.isfinite() if finite else ~parameter.isnan(), parameter, which, name)
-
-
-def _check_values(fine: Tensor, parameter: Tensor, which: str, name: str) -> None:
-    if not (fine & (parameter >= 0) if which == "running_var" else fine).all():
+        fine = parameter.isfinite() if finite else ~parameter.isnan()
+        if (fine & (parameter >= 0) if which == "running_var" else fine).all():
+            continue
         broken = int((~fine).sum())
         got = f"{broken} NaN or infinite values in `{which}`" if broken else "a variance below 0"
         raise InvalidInput(f"finite parameters in {name}", got, "training that diverged", "load an earlier checkpoint")

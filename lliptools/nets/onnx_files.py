@@ -21,9 +21,10 @@ def load_onnx(path: str | Path) -> nn.Sequential:
       itself. Nothing in it is run: it is data.
     * Raises InvalidInput for another file, or without the extra `onnx`; UnsupportedLayer naming an operator.
     """
-    model = _opened(path)
-    graph = model.graph
-    constants = {each.name: _array(each) for each in graph.initializer}
+    graph = _opened(path).graph
+    from onnx import numpy_helper
+
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     inputs = [each for each in graph.input if each.name not in constants]
     sizes = [each.dim_value or None for each in inputs[0].type.tensor_type.shape.dim] if inputs else []
     got = f"{len(inputs)} inputs, the first of shape {sizes}, and {len(graph.output)} outputs in {path}"
@@ -44,12 +45,6 @@ def _opened(path: str | Path) -> Any:
         raise InvalidInput("an ONNX file", f"{path}: {type(error).__name__}: {error}", *why) from error
 
 
-def _array(tensor: Any) -> np.ndarray[Any, Any]:
-    from onnx import numpy_helper
-
-    return numpy_helper.to_array(tensor)
-
-
 class _Graph(nn.Module):
     """A graph of ONNX as a module: what depends on constants alone is computed by onnx itself, the rest by torch."""
 
@@ -61,13 +56,9 @@ class _Graph(nn.Module):
         found: dict[str, Any] = {**self.constants, self.given: x, "": None}
         for node in self.nodes:
             values = [found[name] for name in node.input]
-            if not any(isinstance(value, Tensor) for value in values):
-                outputs = _folded(node, values)
-            else:
-                outputs = _computed(node, values)
-            found.update(zip(node.output, outputs, strict=False))
-        result: Tensor = found[self.wanted]
-        return result
+            compute = _computed if any(isinstance(value, Tensor) for value in values) else _folded
+            found.update(zip(node.output, compute(node, values), strict=False))
+        return found[self.wanted]
 
 
 def _folded(node: Any, values: Sequence[Any]) -> Sequence[Any]:

@@ -30,11 +30,6 @@ def _linear(node: fx.Node, weight: Tensor, bias: Tensor | None = None) -> Layers
     return [Entrywise(ones, index=first), middle, Entrywise(ones, index=last)]
 
 
-def _product(node: fx.Node, weight: Any) -> Layers | None:
-    """A value times a matrix."""
-    return _linear(node, weight.T) if isinstance(weight, Tensor) and weight.dim() == 2 else None
-
-
 def _convolving(kinds: Kinds, *names: str, spreads: bool = False) -> Builder:
     """A convolution: names of the options that follow weight and bias; spreads: whether axis 0 of weight is inputs."""
 
@@ -93,14 +88,6 @@ def _viewed(node: fx.Node, *_: object) -> Layers | None:
     return flatten if len(after) == 2 else [*flatten, nn.Unflatten(1, tuple(after[1:]))]
 
 
-def _elu(_: fx.Node, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Layers | None:
-    return [nn.ELU(alpha)] if (scale, input_scale) == (1, 1) else None
-
-
-def _prelu(_: fx.Node, weight: Tensor) -> Layers:
-    return [filled(nn.PReLU(weight.numel()), weight=weight.flatten())]
-
-
 def _hardtanh(_: fx.Node, low: float = -1.0, high: float = 1.0) -> Layers | None:
     found = clip(float(low), float(high))
     return None if found is None else [found]
@@ -135,7 +122,10 @@ upsampled = _of_axes({1: nn.Upsample, 2: nn.Upsample}, "size", "scale_factor")
 spread = ("stride", "padding", "output_padding", "groups", "dilation")
 BUILDERS: dict[str, Builder] = {
     "linear.default": _linear,
-    **dict.fromkeys(("matmul.default", "mm.default"), _product),
+    **dict.fromkeys(
+        ("matmul.default", "mm.default"),
+        lambda node, by: _linear(node, by.T) if isinstance(by, Tensor) and by.dim() == 2 else None,
+    ),
     **dict.fromkeys(("conv1d.default", "conv1d.padding", "conv2d.default", "conv2d.padding"), convolution),
     "conv_transpose2d.input": _convolving({2: nn.ConvTranspose2d}, *spread, spreads=True),
     "_native_batch_norm_legit_no_training.default": _normalised,
@@ -148,8 +138,8 @@ BUILDERS: dict[str, Builder] = {
     "pixel_unshuffle.default": _of_axes({2: nn.PixelUnshuffle}, "downscale_factor"),
     **dict.fromkeys(("view.default", "_unsafe_view.default"), _viewed),
     "hardtanh.default": _hardtanh,
-    "elu.default": _elu,
-    "prelu.default": _prelu,
+    "elu.default": lambda _, alpha=1.0, scale=1.0, of=1.0: [nn.ELU(alpha)] if (scale, of) == (1, 1) else None,
+    "prelu.default": lambda _, weight: [filled(nn.PReLU(weight.numel()), weight=weight.flatten())],
     "abs.default": lambda _: [Absolute()],
 }
 """By operation: what takes the node and the arguments after the first, and returns the layers that follow the first;

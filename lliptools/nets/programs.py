@@ -160,11 +160,11 @@ class _Reader(fx.Interpreter):
             return None
         if target in CONVERTING and isinstance(args[0], Value):
             return args[0]
-        if not _depends([*args, *kwargs.values()]):
+        if not _has(Value | Open, [*args, *kwargs.values()]):  # it does not depend on the input, or on how large it is
             if target._schema.is_mutable or torch.Tag.nondeterministic_seeded in target.tags or "empty" in str(target):
                 raise self.refused(target, ", which changes from call to call")
             return super().call_function(target, args, kwargs)
-        if target in DESCRIBED and not _open(args):
+        if target in DESCRIBED and not _has(Open, args):
             given = [self.described(part) if isinstance(part, Value) else part for part in args]
             return super().call_function(target, tuple(given), kwargs)
         if target is KEPT and isinstance(args[0], Value):
@@ -172,33 +172,26 @@ class _Reader(fx.Interpreter):
         ends = target in LAST and [user.op for user in self.node.users] == ["output"]
         if ends and len(args[0].shape) == 1 and args[1] in (1, -1):
             return args[0].then(LAST[target](1))
-        for read in (self.joining, self.chained, self.general):
-            found = read(target, args, kwargs)
-            if found is not None:
-                return found
-        raise self.refused(target)
+        found = JOINING[target](self.node, *args, **kwargs) if target in JOINING and not _has(Open, args) else None
+        if found is None:
+            found = self.chained(target, args, kwargs)
+        if found is None and target in GENERAL:
+            found = GENERAL[target](self.node, target, args, kwargs)
+        if found is None:
+            raise self.refused(target)
+        return found
 
     def described(self, value: Value) -> Tensor:
         """A batch of samples as the value's, for operations that look at their shape and precision only."""
         return torch.zeros(int(self.batch), *value.shape, dtype=self.wide or self.dtype)
 
-    def joining(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What stands for the result of an operation in which values meet."""
-        if target not in JOINING or _open(args):
-            return None
-        return JOINING[target](self.node, *args, **kwargs)
-
     def chained(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value | None:
         """The first argument, and the layer that the operation is."""
         rest = [] if target in VIEWS else [*args[1:], *kwargs.values()]
-        if target not in CHAINED or not isinstance(args[0], Value) or _depends(rest):
+        if target not in CHAINED or not isinstance(args[0], Value) or _has(Value | Open, rest):
             return None
         layers = CHAINED[target](self.node, *args[1:], **kwargs)
         return None if layers is None else args[0].then(*layers)
-
-    def general(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What an operation makes of the places of entries, or of unit vectors."""
-        return GENERAL[target](self.node, target, args, kwargs) if target in GENERAL else None
 
     def refused(self, target: Any, why: str = "") -> UnsupportedLayer:
         """The error that names the operation, and where in the network it stands."""
@@ -216,16 +209,11 @@ def code_line(trace: str) -> str:
     return f' in "{own[-1][2]}" (line {own[-1][1]} of {Path(own[-1][0]).name})' if own else ""
 
 
-def _depends(argument: object) -> bool:
-    """Whether something in an argument depends on the input, or on how large it is."""
+def _has(kind: Any, argument: object) -> bool:
+    """Whether something of a kind stands in an argument."""
     if isinstance(argument, list | tuple):
-        return any(map(_depends, argument))
-    return isinstance(argument, Value | Open)
-
-
-def _open(argument: object) -> bool:
-    """Whether a size that is left open stands in an argument."""
-    return any(map(_open, argument)) if isinstance(argument, list | tuple) else isinstance(argument, Open)
+        return any(_has(kind, each) for each in argument)
+    return isinstance(argument, kind)
 
 
 def _unsupported(what: str, step: str = REPLACE_OPERATION) -> UnsupportedLayer:

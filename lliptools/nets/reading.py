@@ -126,7 +126,10 @@ class _Reader:
         """x + block(x), or shortcut(x) + block(x); one map where both branches are linear."""
         shortcut = nn.Sequential() if layer.shortcut is None else layer.shortcut
         over, inner = (self.branch(part, name, self.linear) for part in (shortcut, layer.block))
-        _check_branches(over.shape, inner.shape, name)
+        if over.shape != inner.shape:
+            why = "a stride, or other channels, inside", "make the block as wide as its input, or give it a shortcut"
+            expected = f"a block that keeps the shape {over.shape} in {name}"
+            raise InvalidInput(expected, f"outputs of shape {inner.shape}", *why)
         both = None if over.blocks or inner.blocks else summed(over.current(), inner.current())
         if both is not None:
             self.linear, self.shape = both, inner.shape
@@ -205,13 +208,6 @@ def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[st
             yield from _layers(layer, values, f"{prefix}{index} > ")
         else:
             yield name, layer
-
-
-def _check_branches(kept: Shape, found: Shape, name: str) -> None:
-    """Refuse a sum of two branches whose samples have different shapes."""
-    if kept != found:
-        why = "a stride, or other channels, inside", "make the block as wide as its input, or give it a shortcut"
-        raise InvalidInput(f"a block that keeps the shape {kept} in {name}", f"outputs of shape {found}", *why)
 
 
 def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> None:

@@ -166,7 +166,6 @@ FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
 LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
 PADDING = Reading(readers.read_selection, "pad.default", "Pad")
 ZEROS = Reading(readers.read_selection, "pad.default", "Pad", (VALUE,))
-DROPOUT = Reading(readers.read_unchanged, "", "Dropout", (TRAINING,))
 
 LINEAR: dict[type[nn.Module], Reading] = {
     nn.Linear: Reading(readers.read_dense, f"linear.default {PRODUCTS}", "Gemm MatMul Add ReduceSum ReduceMean"),
@@ -195,9 +194,9 @@ LINEAR: dict[type[nn.Module], Reading] = {
     ),
     nn.Unflatten: Reading(readers.read_shape, "view.default", "Reshape", (_option("dim", UNKNOWN, REPLACE, 1),)),
     nn.Identity: Reading(readers.read_unchanged, MEMORY, "Identity"),
-    nn.Dropout: DROPOUT,
-    nn.Dropout1d: DROPOUT,
-    nn.Dropout2d: DROPOUT,
+    **dict.fromkeys(
+        (nn.Dropout, nn.Dropout1d, nn.Dropout2d), Reading(readers.read_unchanged, "", "Dropout", (TRAINING,))
+    ),
 }
 # What holds other layers: read layer by layer.
 CONTAINERS: dict[type[nn.Module], Reading] = {
@@ -228,8 +227,7 @@ def read_activation(layer: nn.Module) -> Activation | None:
     """
     kind = type(layer)
     if kind in ACTIVATIONS and kind not in OWN:
-        found: Activation = ACTIVATIONS[kind].read(layer)
-        return found
+        return ACTIVATIONS[kind].read(layer)
     if not isinstance(layer, Activation) or any(callable(getattr(kind, name, None)) for name in vars(layer)):
         return None
     if kind in OWN:

@@ -18,12 +18,9 @@ def crop_and_flip(
     same places on every device. Raises InvalidInput for another shape or a padding below 0.
     """
     if x.dim() != 4 or isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
+        got = f"x {tuple(x.shape)}, padding {padding!r}"
         why = "a single image, or flattened ones", "pass a batch of images, x[None] for one"
-        raise InvalidInput(
-            "x of shape (batch, channels, height, width) and padding as a whole number >= 0",
-            f"x {tuple(x.shape)}, padding {padding!r}",
-            *why,
-        )
+        raise InvalidInput("x of shape (batch, channels, height, width) and padding as a whole number >= 0", got, *why)
     batch, channels, height, width = x.shape
     source = x.device if generator is None else generator.device
     top, left = torch.randint(2 * padding + 1, (2, batch, 1), generator=generator, device=source).to(x.device)

@@ -52,11 +52,9 @@ def folder() -> Path:
 
         return Path(os_cache("lliptools"))
     if not Path(named).is_dir():
-        why = (
-            "a misspelt path, or a disk that is not mounted",
-            f'mkdir -p "{named}", or unset LLIPTOOLS_DATA to use the cache',
-        )
-        raise InvalidInput("a folder in the environment variable LLIPTOOLS_DATA", repr(named), *why)
+        cause = "a misspelt path, or a disk that is not mounted"
+        step = f'mkdir -p "{named}", or unset LLIPTOOLS_DATA to use the cache'
+        raise InvalidInput("a folder in the environment variable LLIPTOOLS_DATA", repr(named), cause, step)
     return Path(named)
 
 

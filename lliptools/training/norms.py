@@ -9,6 +9,8 @@ from torch import Tensor
 from lliptools.bounds import errs
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, LinearMap
+from lliptools.nets.blocks import linear_maps
+from lliptools.nets.operators import over_rows
 from lliptools.norms.kinds import root
 
 NOISE = 16  # what is left of a vector after so many units of rounding is nothing
@@ -48,7 +50,7 @@ class SharedNorm:
 
     def begin(self, blocks: tuple[Block, ...], groups: Tensor | None = None) -> "SharedNorm":
         """A pass over these blocks begins, of samples in these groups; the same norm."""
-        for place, linear in enumerate(_maps(blocks)):
+        for place, linear in enumerate(linear_maps(blocks)):
             self._places[linear] = place
         self._groups, self._last = groups, (None, torch.empty(0))
         if groups is not None:
@@ -98,12 +100,9 @@ class SharedNorm:
             first = torch.randn(like[:1].shape, generator=own, dtype=torch.float64)
             return first.to(like).expand(shape)
         if kept.shape[1:] != shape[1:]:
+            expected = f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer"
             why = "one SharedNorm used for two networks", "make one for each network"
-            raise InvalidInput(
-                f"the network whose vectors are kept, with {tuple(kept.shape[1:])} inputs to this layer",
-                f"{linear.in_shape}",
-                *why,
-            )
+            raise InvalidInput(expected, f"{linear.in_shape}", *why)
         if len(kept) != count:  # in other groups now
             kept = kept.mean(dim=0, keepdim=True).expand(shape).clone()
         self.vectors[place] = kept = kept.to(like)  # those of a checkpoint come from the CPU
@@ -125,12 +124,6 @@ class SharedNorm:
         self.vectors[place] = self.vectors[place].copy_(moved) if place in self.vectors else moved
 
 
-def _maps(blocks: tuple[Block, ...]) -> list[LinearMap]:
-    """The linear maps whose norms a pass asks for, in order."""
-    inside = ((_maps(block.inner + block.shortcut) if block.inner else [block.linear]) for block in blocks)
-    return [linear for maps in inside for linear in maps]
-
-
 def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: int) -> Tensor:
     """h, (batch, *columns), whose v = C^½ h is of those in a Krylov space one that R^½ W C^½ stretches most.
 
@@ -149,9 +142,9 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
         z = linear.linear(v)
         u = row * z
         alpha.append(z.mul_(u).flatten(1).sum(dim=1))
-        h = linear.adjoint(u).addcmul_(_wide(alpha[-1], v), basis[-1], value=-1)
+        h = linear.adjoint(u).addcmul_(over_rows(alpha[-1], v.dim()), basis[-1], value=-1)
         if step:
-            h.addcmul_(_wide(beta[-1], v), basis[-2], value=-1)
+            h.addcmul_(over_rows(beta[-1], v.dim()), basis[-2], value=-1)
         v = column * h
         if not step:
             nothing = (alpha[0] * (NOISE * torch.finfo(h.dtype).eps)).square_()
@@ -161,9 +154,9 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
     # that a start which has converged stays what it is.
     alpha.append((torch.stack(alpha, dim=1).sum(dim=1) / (2 * steps)).add_(torch.finfo(h.dtype).tiny))
     weights = _leading(_tridiagonal(alpha, beta))
-    found = basis[0].mul_(_wide(weights[:, 0], h))
+    found = basis[0].mul_(over_rows(weights[:, 0], h.dim()))
     for index, each in enumerate(basis[1:], start=1):
-        found.addcmul_(_wide(weights[:, index], h), each)
+        found.addcmul_(over_rows(weights[:, index], h.dim()), each)
     return found
 
 
@@ -171,8 +164,8 @@ def _normalise(h: Tensor, v: Tensor, nothing: Tensor | float) -> Tensor:
     """Both over their length √⟨v, h⟩, in place; 0 where its square is at most nothing, (batch,). Returns the length."""
     squared = _dot(v, h)
     inverse = squared.rsqrt().masked_fill_(squared <= nothing, 0.0)
-    h.mul_(_wide(inverse, h))
-    v.mul_(_wide(inverse, v))
+    h.mul_(over_rows(inverse, h.dim()))
+    v.mul_(over_rows(inverse, v.dim()))
     return squared.mul_(inverse)
 
 
@@ -201,8 +194,3 @@ def _leading(matrix: Tensor) -> Tensor:
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     """Σ one · other of every sample: (batch, …) twice -> (batch,)."""
     return (one * other).flatten(1).sum(dim=1)
-
-
-def _wide(values: Tensor, like: Tensor) -> Tensor:
-    """One number a sample, made to broadcast: (batch,) -> (batch, 1, …)."""
-    return values.view(-1, *[1] * (like.dim() - 1))
