@@ -23,8 +23,6 @@ from lliptools.storage import replacing
 from lliptools.training.checkpoints import damaged, digest, held
 from lliptools.training.distributed import Team
 
-__all__ = ["finish", "in_rounds", "remove", "resumable", "say", "settings", "write_or_print"]
-
 FILE = "parts.jsonl"
 STDOUT = Path("-")
 PLAIN = (bool, int, float, str, tuple, type(None))

@@ -3,8 +3,6 @@
 import math
 from decimal import ROUND_CEILING, Decimal
 
-__all__ = ["radius_text", "round_down", "round_up"]
-
 
 def round_up(value: float, digits: int = 4) -> str:
     """Value in at most so many significant digits, never below it: what is printed of an upper bound still holds."""

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["InvalidInput", "UnsupportedLayer", "extra"]
-
 
 def _sentence(expected: str, got: str, cause: str, next_step: str) -> str:
     return f"expected {expected}; got {got}. Likely cause: {cause}. Next step: {next_step}."

@@ -12,8 +12,6 @@ from lliptools.nets import Activation, Residual
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.registry import OWN
 
-__all__ = ["export"]
-
 
 def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: str | Path | None = None) -> nn.Module:
     """A copy of a network in plain torch, which runs where lliptools is not installed.

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from lliptools.errors import InvalidInput
 
-__all__ = ["check_writable", "locked", "put", "read_json", "replacing", "write_tensors"]
-
 
 def check_writable(path: Path) -> None:
     """Raise InvalidInput where no file of that path could be written, its folders made where they are missing."""

@@ -54,17 +54,8 @@ def estimated_bound(
     found, place = walk.through(blocks[:-1], start)
     last, end = walk.through(blocks[-1:], Place(place.center, Unknown(), place.columns, place.radius, place.value))
     outputs = net(x) if is_global else end.center.value
-    value = end.value.expand(len(x))
-    return Bound(
-        value,
-        "estimate",
-        radius,
-        (*found, *last),
-        norm=norm,
-        outputs=outputs,
-        pairs=_pairs,
-        between=CENTRED if centred else ANY_TWO,
-    )
+    value, between = end.value.expand(len(x)), CENTRED if centred else ANY_TWO
+    return Bound(value, "estimate", radius, (*found, *last), norm=norm, outputs=outputs, pairs=_pairs, between=between)
 
 
 def _pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:

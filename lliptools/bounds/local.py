@@ -59,30 +59,18 @@ def local_bound(
     if differentiable:
         check_differentiable(net)
     with torch.set_grad_enabled(differentiable):
-        return passed(read(net, x), center, eps, domain, norm or UpperNorm(), graph=differentiable, centred=centred)
+        return passed(read(net, x), center, eps, domain, norm or UpperNorm(), centred=centred)
 
 
 def passed(
-    blocks: tuple[Block, ...],
-    center: Tensor,
-    eps: Tensor,
-    domain: Start,
-    norm: Norm,
-    *,
-    graph: bool = False,
-    centred: bool = False,
+    blocks: tuple[Block, ...], center: Tensor, eps: Tensor, domain: Start, norm: Norm, *, centred: bool = False
 ) -> Bound:
     """The bound that one pass finds of a network that has been read: center (batch, features), eps (batch,)."""
     norm = getattr(norm, "begin", lambda blocks: norm)(blocks)
     inside = replace(norm, rough=True) if isinstance(norm, UpperNorm) else norm
-    start = Place(
-        center=Center.exact(center),
-        known=domain.start(center, eps),
-        columns=torch.ones_like(center),
-        radius=eps,
-        value=torch.ones_like(eps),
-    )
+    start = Place(Center.exact(center), domain.start(center, eps), torch.ones_like(center), eps, torch.ones_like(eps))
     growth = getattr(norm, "growth", Tensor.clone)
+    graph = torch.is_grad_enabled()
     walk = Pass(partial(norm_by, norm), partial(norm_by, inside), graph, centred, growth=growth)
     found, end = walk.through(blocks, start)
     stages = (*getattr(domain, "parts", (domain,)), norm)

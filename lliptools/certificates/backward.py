@@ -72,10 +72,6 @@ class _Record:
     def box(self) -> Box:
         return self.known
 
-    def _moves(self) -> Tensor:
-        value, box = self.center.value, self.known
-        return inflated(torch.maximum(box.upper - value, value - box.lower).abs() + self.center.doubt).flatten(1)
-
     def bent(self, activation: Activation, lower: Tensor, upper: Tensor) -> _Record:
         before, box = self.center.shaped(lower.shape), Box(lower, upper)
         after = before.bent(activation)
@@ -97,7 +93,7 @@ class _Record:
         after = Center(MaxMin()(center.value), torch.cat([doubt, doubt], dim=1))
         known = Box(*MaxMin().image(lower, upper))
         weight = torch.cat([torch.minimum(one, other)] * 2, dim=1)
-        stage = Compared(apart, replace(self, center=center, known=Box(lower, upper))._moves())
+        stage = Compared(apart, moves(center, Box(lower, upper)))
         return _Record(after, known, weight, self.rho, (*self.stages, stage))
 
     def picked(self, index: Tensor, shape: tuple[int, ...]) -> _Record:
@@ -110,8 +106,13 @@ class _Record:
         center = Center(some(self.center.value), some(self.center.doubt))
         known = Box(some(self.known.lower), some(self.known.upper))
         weight = self.weight[:, index] * ((1 - 8 * unit(self.weight)) / copies)
-        after = _Record(center, known, weight, self.rho)
-        return replace(after, stages=(*self.stages, Picked(index, units, copies, after._moves())))
+        stage = Picked(index, units, copies, moves(center, known))
+        return _Record(center, known, weight, self.rho, (*self.stages, stage))
+
+
+def moves(center: Center, box: Box) -> Tensor:
+    """How far units can be from the centre, (batch, units)."""
+    return inflated(torch.maximum(box.upper - center.value, center.value - box.lower).abs() + center.doubt).flatten(1)
 
 
 def stages(block: BlockBound, before: Center) -> tuple[Stage, ...]:

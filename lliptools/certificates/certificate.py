@@ -101,13 +101,7 @@ def certify(
             asked = ~own & ~(worst > 0) & (margin > 0).all(dim=1, keepdim=True)
             worst = further(worst, asked, found, center, values[-1], y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
-        return Certificate(
-            holds=(proved | own).all(dim=1),
-            margin=margin.amin(dim=1),
-            worst_margin=worst.amin(dim=1),
-            eps=radius,
-            bound=found,
-        )
+        return Certificate((proved | own).all(dim=1), margin.amin(dim=1), worst.amin(dim=1), radius, found)
 
 
 def with_centre(bound: BoundFunction) -> BoundFunction:

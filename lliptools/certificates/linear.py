@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound
 from lliptools.bounds.reading import read
-from lliptools.certificates.backward import Stage, stages
+from lliptools.certificates.backward import Stage, moves, stages
 from lliptools.certificates.bends import Line, Lines
 from lliptools.certificates.margins import check_bound, largest_change, own_class, sure_margins
 from lliptools.domains import Ball, BlockBound, Interval, Start
@@ -164,36 +164,35 @@ def _back(steps: tuple[_Step, ...], a: Tensor, pair: Tensor, lines: Lines) -> tu
     return a, lost
 
 
-def _steps(blocks: tuple[BlockBound, ...], center: Center, moves: Tensor) -> tuple[tuple[_Step, ...], Center, Tensor]:
+def _steps(blocks: tuple[BlockBound, ...], center: Center, far: Tensor) -> tuple[tuple[_Step, ...], Center, Tensor]:
     """The blocks for the way back, and what is known behind them: values at the centre, and how far units move."""
     steps = []
     for block in blocks:
         linear = block.linear
         if block.inner:
-            inner, end, _ = _steps(block.inner, center, moves)
-            shortcut, over, _ = _steps(block.shortcut, center, moves)
-            step = _Step(block, (), moves, moves, torch.zeros_like(moves[:, 0]), inner, shortcut)
+            inner, end, _ = _steps(block.inner, center, far)
+            shortcut, over, _ = _steps(block.shortcut, center, far)
+            step = _Step(block, (), far, far, torch.zeros_like(far[:, 0]), inner, shortcut)
             center = over.plus(end) if block.skip else end
         else:
             before, after = center.through(block)
-            size = moves.reshape(-1, *linear.in_shape)
+            size = far.reshape(-1, *linear.in_shape)
             slack = running_error(linear, torch.zeros_like(size), size) * (1 + linear.rows / max(1, linear.terms))
-            step = _Step(block, stages(block, before), slack.flatten(1), moves, _underflow(linear, size), ())
+            step = _Step(block, stages(block, before), slack.flatten(1), far, _underflow(linear, size), ())
             center = after
-        value, box = center.value, block.output
-        moves = inflated(torch.maximum(box.upper - value, value - box.lower) + center.doubt).flatten(1)
+        far = moves(center, block.output)
         steps.append(step)
-    return tuple(steps), center, moves
+    return tuple(steps), center, far
 
 
-def _underflow(linear: LinearMap, moves: Tensor) -> Tensor:
+def _underflow(linear: LinearMap, far: Tensor) -> Tensor:
     """What underflow can take on the way back through a linear map, whose inputs move by so much: (batch,)."""
     total: Tensor | float = 0.0
     for operator in linear.absolute:
-        moves = moves.reshape(len(moves), *operator.in_shape)
-        total = total + prod(operator.out_shape) * moves.flatten(1).sum(dim=1)
-        moves = operator(moves)
-    return moves.new_zeros(len(moves)) + enclosed(TINY * (total + linear.rows + moves.flatten(1).sum(dim=1)))
+        far = far.reshape(len(far), *operator.in_shape)
+        total = total + prod(operator.out_shape) * far.flatten(1).sum(dim=1)
+        far = operator(far)
+    return far.new_zeros(len(far)) + enclosed(TINY * (total + linear.rows + far.flatten(1).sum(dim=1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,15 +211,15 @@ class _Way:
     def of(cls, found: Bound, center: Tensor, which: Tensor) -> _Way:
         """Of the points with these numbers; center: (batch, features) of all."""
         center, eps = center[which], found.eps[which]
-        moves, sides = eps[:, None].expand_as(center), None
+        far, sides = eps[:, None].expand_as(center), None
         if found.inputs is not None:
             below, above = (
                 inflated(side) for side in (center - found.inputs.lower[which], found.inputs.upper[which] - center)
             )
-            if not ((below >= moves) & (above >= moves)).all():
+            if not ((below >= far) & (above >= far)).all():
                 sides = below, above
         blocks = tuple(block.mapped(itemgetter(which)) for block in found.blocks)
-        return cls(_steps(blocks, Center.exact(center), moves)[0], eps, sides)
+        return cls(_steps(blocks, Center.exact(center), far)[0], eps, sides)
 
     def lost(self, direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
         """How far direction·f can fall over the ball of a point: direction (pairs, outputs), pair (pairs,) -> (pairs,).

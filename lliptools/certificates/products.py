@@ -108,14 +108,8 @@ class Layer:
         state = torch.cat([slope[:, None] * self.state, fed], dim=1)
         off = inflated(slope.abs() * (self.off + unit(slope) * size) + enclosed(TINY))
         sides = (before.value, before.doubt, after.value, after.doubt, box.lower, box.upper, least, greatest)
-        units = _Units(
-            pad(self.state, (0, len(index)))[index],
-            self.off[index],
-            size[index],
-            state[index],
-            scale,
-            *(part.flatten()[index] for part in sides),
-        )
+        z_rows, of_units = pad(self.state, (0, len(index)))[index], (part.flatten()[index] for part in sides)
+        units = _Units(z_rows, self.off[index], size[index], state[index], scale, *of_units)
         _add(known, units, activation, box, index)
         return Layer(state, off, self.ball)
 

@@ -104,8 +104,7 @@ class Merged:
         Unit j is aᵀΔx + Σ_k b_kᵀp_k. ‖p_k‖ <= joint_k ‖Δx‖ and |p_ki| <= own_ki ‖Δx‖ elementwise, so its constant is at
         most ‖a‖ + Σ_k min(‖b_k‖ joint_k, |b_k|ᵀ own_k).
         """
-        total = self._reach()
-        return times_power_of_two(total, self.exponent, upward=True)
+        return times_power_of_two(self._reach(), self.exponent, upward=True)
 
     def path(self) -> Tensor:
         """Upper bound of the Lipschitz constant of the state over the ball, (batch,): centre plus radius over paths.

@@ -99,13 +99,8 @@ class Slopes(Merged, Domain):
         steepest = torch.maximum(least.abs(), greatest.abs())
         lost = self.lost | ((steepest > 0) & (steepest < FAINT)).any(dim=1)
         # |middle| + radius is steepest, so that this holds what the new variables lack, and how both were rounded.
-        after = replace(
-            self,
-            state=self.state * middle[:, None, :],
-            error=self.error_of(0) * steepest,
-            alive=self.alive & (steepest != 0),
-            lost=lost,
-        )
+        state, error = self.state * middle[:, None, :], self.error_of(0) * steepest
+        after = replace(self, state=state, error=error, alive=self.alive & (steepest != 0), lost=lost)
         return after._with(self, radius, 1)
 
     def pairs(self, least: Tensor, greatest: Tensor) -> Slopes:

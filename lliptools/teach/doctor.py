@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-__all__ = ["Finding", "examine", "main"]
-
 COURSE = ("", "widgets", "data", "lab")  # the extras of the notebooks
 LAB_EXTENSIONS = {"@jupyter-widgets/jupyterlab-manager": "jupyterlab_widgets", "anywidget": "anywidget"}
 

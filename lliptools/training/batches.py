@@ -45,13 +45,9 @@ def batches(
         why = "the number of batches, or a fraction", "pass the number of points in a batch"
         raise InvalidInput("batch_size as a whole number from 1", repr(batch_size)[:80], *why)
     if y.shape != x.shape[:1] or x.dim() == 0:
-        why = (
-            "points and labels of different parts of a split",
-            "pass x_train with y_train, x_validation with y_validation, x_test with y_test",
-        )
-        raise InvalidInput(
-            "x of shape (samples, ...) and y of shape (samples,)", f"x {tuple(x.shape)}, y {tuple(y.shape)}", *why
-        )
+        got, cause = f"x {tuple(x.shape)}, y {tuple(y.shape)}", "points and labels of different parts of a split"
+        step = "pass x_train with y_train, x_validation with y_validation, x_test with y_test"
+        raise InvalidInput("x of shape (samples, ...) and y of shape (samples,)", got, cause, step)
 
     def each() -> Iterator[tuple[Tensor, Tensor]]:
         order, source = None, generator.device if generator else None

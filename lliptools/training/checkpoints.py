@@ -144,13 +144,10 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     differing = list(_differences(identity, {key: record.get(key) for key in identity}))
     if differing:
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
-        why = (
-            "a run that was interrupted and then changed, or a library that was",
-            f"finish that run as it was begun, name another folder, or remove {folder}",
-        )
-        raise InvalidInput(
-            f"the checkpoint of this run in {folder}", f"one of another: {', '.join(differing[:4])}{more}", *why
-        )
+        got = f"one of another: {', '.join(differing[:4])}{more}"
+        cause = "a run that was interrupted and then changed, or a library that was"
+        step = f"finish that run as it was begun, name another folder, or remove {folder}"
+        raise InvalidInput(f"the checkpoint of this run in {folder}", got, cause, step)
     name = record.get("tensors")
     if not (isinstance(name, str) and re.fullmatch(r"checkpoint-[0-9a-f]{16}\.safetensors", name)):
         raise damaged(folder, f"a {RECORD} that names no file of tensors")

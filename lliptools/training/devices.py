@@ -16,11 +16,8 @@ def as_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
-        why = (
-            str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here",
-            "`lliptools doctor` says which there are",
-        )
-        raise InvalidInput(
-            '"auto", or a device of this machine, as "cpu" or "cuda"', repr(device)[:80], *why
-        ) from error
+        cause = str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here"
+        step = "`lliptools doctor` says which there are"
+        expected = '"auto", or a device of this machine, as "cpu" or "cuda"'
+        raise InvalidInput(expected, repr(device)[:80], cause, step) from error
     return found

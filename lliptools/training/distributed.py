@@ -90,15 +90,10 @@ class Team:
         """Raise UnsupportedLayer for a network that makes of a share something else than of the whole batch."""
         for name, layer in net.named_modules():
             if self.size > 1 and isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                why = (
-                    "statistics of a batch, of which each process has a share",
-                    "train in one process, or without batch norm",
-                )
-                raise UnsupportedLayer(
-                    "layers that treat every point by itself, with several processes",
-                    f"layer {name} ({type(layer).__name__})",
-                    *why,
-                )
+                expected = "layers that treat every point by itself, with several processes"
+                cause = "statistics of a batch, of which each process has a share"
+                step = "train in one process, or without batch norm"
+                raise UnsupportedLayer(expected, f"layer {name} ({type(layer).__name__})", cause, step)
 
 
 @contextmanager
