@@ -109,7 +109,8 @@ class Problem:
 
     def picked(self, samples: Tensor, outputs: Tensor) -> Problem:
         """One output by itself of each of some samples, (count,) indices each; of a problem with each=True."""
-        zo, out = (part[samples].gather(2, _column(outputs, part)) for part in (self.zo, self.out))
+        one = outputs[:, None, None].expand(-1, self.out.shape[1], 1)
+        zo, out = (part[samples].gather(2, one) for part in (self.zo, self.out))
         oo, scale = self.oo[samples, outputs, outputs].reshape(-1, 1, 1), self.scale[samples, outputs]
         error, known = self.error[samples, outputs, None], self.known[samples]
         gram = self.zz[samples], zo, oo
@@ -181,7 +182,3 @@ class Problem:
         put = solved.out @ vectors + solved.between @ read
         value = torch.where(solved.feasible, largest[:, 0], torch.inf)
         return value, read.square().sum(dim=2), put.square().sum(dim=2)
-
-
-def _column(outputs: Tensor, part: Tensor) -> Tensor:
-    return outputs[:, None, None].expand(-1, part.shape[1], 1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from inspect import signature
 
 import torch
@@ -25,7 +24,7 @@ from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, ou
 
 NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
-BoundFunction = Callable[[nn.Module, Tensor, float | Tensor], Bound]  # (net, x, eps), as lliptools.local_bound
+BoundFunction = Callable[..., Bound]  # (net, x, eps), and perhaps centred, as lliptools.local_bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,8 @@ def certify(
         blocks = read(net, x)
         values = at_center(blocks, Center.exact(center))
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
-        found = (with_centre(bound) if centred else bound)(net, x, eps)
+        offered = {"centred": True} if centred and "centred" in signature(bound).parameters else {}
+        found = bound(net, x, eps, **offered)
         check_bound(found, radius, values[-1].value)
         fall, radii = None, shell_radii(radius, shells)
         if shells > 1:
@@ -102,11 +102,6 @@ def certify(
             worst = further(worst, asked, found, center, values[-1], y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate((proved | own).all(dim=1), margin.amin(dim=1), worst.amin(dim=1), radius, found)
-
-
-def with_centre(bound: BoundFunction) -> BoundFunction:
-    """The bound of differences from the centre, where the function offers it; else the bound itself."""
-    return partial(bound, centred=True) if "centred" in signature(bound).parameters else bound  # type: ignore[call-arg]
 
 
 def worst_margins(

@@ -55,12 +55,14 @@ class Zonotope(Domain):
         """The units after a linear map that can be written as a matrix."""
         W = linear.weight.detach()
         bias = linear.bias.detach().expand(linear.out_shape).flatten()
+        error, size = self.error_of(linear.columns), self.offset.abs() + self._reach + self.error
+        sizes = (part.reshape(-1, *linear.in_shape) for part in (error, size))
         return replace(
             self,
             offset=self.offset @ W.T + bias,
             of_input=self.of_input @ W.T,
             of_noise=self.of_noise @ W.T,
-            error=self._error_after(linear),
+            error=running_error(linear, *sizes).flatten(1).detach(),
             shape=linear.out_shape,
         )
 
@@ -71,11 +73,6 @@ class Zonotope(Domain):
         variables = 1 + self.of_noise.shape[1] + self.of_input.shape[1] * (1 + self.eps[:, None])
         size = self.offset.abs() + self._reach
         return inflated(self.error + gamma(terms, size) * size + torch.finfo(size.dtype).tiny * variables, 8)
-
-    def _error_after(self, linear: LinearMap) -> Tensor:
-        error, size = self.error_of(linear.columns), self.offset.abs() + self._reach + self.error
-        shape = (-1, *linear.in_shape)
-        return running_error(linear, error.reshape(shape), size.reshape(shape)).flatten(1).detach()
 
     @cached_property
     def _reach(self) -> Tensor:

@@ -34,7 +34,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
         for layer in net:
             layers.append(export(layer, shape))
             if shape is not None:
-                shape = tuple(layer(_sample(layer, shape)).shape[1:])
+                shape = tuple(layer(_parameter(layer).new_zeros(1, *shape)).shape[1:])
         return _in_mode_of(net, nn.Sequential(*layers))
     if type(net) is Residual:
         block = export(net.block, input_shape)
@@ -91,11 +91,6 @@ def _any_shape(layer: Designed) -> Shape:
 def _parameter(layer: nn.Module) -> Tensor:
     """A tensor of the layer's precision, where the layer is."""
     return next(chain(layer.parameters(), layer.buffers()), torch.empty((), device="cpu"))
-
-
-def _sample(layer: nn.Module, shape: Shape) -> Tensor:
-    parameter = _parameter(layer)
-    return torch.zeros(1, *shape, dtype=parameter.dtype, device=parameter.device)
 
 
 def _spelled(step: LinearMap) -> list[nn.Module]:

@@ -37,7 +37,10 @@ def read_means(
         kernel = tuple(n // size for n, size in zip(shape[1:], sizes, strict=True))
         return _means(name, shape, kernel, kernel, (0,) * axes, prod(kernel), dtype)
     numbers = torch.arange(prod(shape), device="cpu").reshape(shape)
-    axes_windows = [[_window(k, size, n) for k in range(size)] for n, size in zip(shape[1:], sizes, strict=True)]
+    axes_windows = [  # where torch's adaptive pooling looks for each of its outputs
+        [slice(k * n // size, -(-(k + 1) * n // size)) for k in range(size)]
+        for n, size in zip(shape[1:], sizes, strict=True)
+    ]
     windows = [numbers[:, *place].flatten(1) for place in product(*axes_windows)]
     counts = torch.tensor([window.shape[1] for window in windows], device="cpu")
     most = int(counts.max())
@@ -45,11 +48,6 @@ def read_means(
     share = (torch.arange(most, device="cpu") < counts[:, None]).to(dtype) / counts[:, None]
     weight = share.expand(shape[0], -1, -1).reshape(shape[0], *sizes, most)
     return LinearMap.of(Gather(weight, shape, index.flatten(0, 1)), None, UNIT)
-
-
-def _window(number: int, of: int, size: int) -> slice:
-    """Where torch's adaptive pooling looks for one of so many outputs."""
-    return slice(number * size // of, -(-(number + 1) * size // of))
 
 
 def _means(

@@ -101,13 +101,9 @@ def total(one: Value, other: Value) -> Value:
     start = Value(common, one.shape)
     if not any(arms):
         return start.then(Entrywise(torch.full((), 2.0, dtype=torch.float64)))
-    arms.sort(key=lambda arm: (not _is_linear(arm), len(arm)))
+    arms.sort(key=lambda arm: (any(type(layer) not in LINEAR for layer in arm), len(arm)))
     shortcut, block = (nn.Sequential(*arm) for arm in arms)
     return start.then(Residual(block, shortcut if len(shortcut) else None))
-
-
-def _is_linear(layers: Sequence[nn.Module]) -> bool:
-    return all(type(layer) in LINEAR for layer in layers)
 
 
 def entrywise(node: fx.Node, value: Value, weight: Tensor | float, bias: Tensor | float | None) -> Value | None:
