@@ -77,7 +77,11 @@ def broken():
         (nn.Sequential(nn.Unflatten(1, (3, 1, 1)), nn.AvgPool2d(1, ceil_mode=True)), "ceil_mode=False"),
         (nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(-0.1)), "negative_slope"),
         (nn.Sequential(nn.Flatten(0), nn.Linear(3, 4)), r"layer 0 \(Flatten\) with start_dim=0"),
-        (OwnForward(nn.Linear(3, 4)), r"aten.exp.default as exp in the network \(OwnForward\)"),
+        (
+            OwnForward(nn.Linear(3, 4)),
+            r'aten.exp.default as exp in "return super\(\).forward\(x\).exp\(\)" \(line \d+ of test_bad_input.py\) '
+            r"in the network \(OwnForward\)",
+        ),
         (None, "type NoneType"),
         ("digits", "type str"),
         (hooked(), "forward hook"),

@@ -87,16 +87,10 @@ def exact_bound(
     jacobians = tuple(stacked(region.map for region in each) for each in regions)
     errors = tuple(stacked(region.error for region in each) * enclosed(1.0) for each in regions)
     value = torch.stack([_norms(j, e).amax() for j, e in zip(jacobians, errors, strict=True)])
-    exact = ExactBound(
-        value=value,
-        kind=KIND,
-        eps=search.radius,
-        blocks=search.masks.blocks,
-        failure_probability=search.masks.failure_probability,  # of the blocks, whose boxes certificates may use
-        arithmetic=search.masks.arithmetic,
-        jacobians=jacobians,
-        pairs=partial(_pairs, jacobians, errors),
-    )
+    masks = search.masks  # certificates may use the boxes of its blocks: it fails as seldom
+    of_blocks = masks.blocks, masks.failure_probability, masks.arithmetic
+    pairs = partial(_pairs, jacobians, errors)
+    exact = ExactBound(value, KIND, search.radius, *of_blocks, jacobians=jacobians, pairs=pairs)
     return _centred(exact, search, found) if centred and in_plane and (search.radius > 0).all() else exact
 
 
