@@ -1,4 +1,4 @@
-"""One registry of what is read: the lists in docs, README and errors are made from it, and name what readers do."""
+"""One registry of what is read: the lists in docs and errors are made from it, and name what readers do."""
 
 import contextlib
 import re
@@ -48,9 +48,9 @@ def test_the_page_of_what_is_read():
     assert (ROOT / "docs" / "supported.md").read_text() == page()
 
 
-@pytest.mark.parametrize(("row", "kinds"), [("layers", LINEAR | CONTAINERS), ("activations", ACTIVATIONS)])
-def test_readme_names_the_same(row, kinds):
-    (line,) = re.findall(rf"^\| {row} \|.*", (ROOT / "README.md").read_text(), re.MULTILINE)
+@pytest.mark.parametrize(("row", "kinds"), [("Layers", LINEAR | CONTAINERS), ("Activations", ACTIVATIONS)])
+def test_the_overview_names_the_same(row, kinds):
+    (line,) = re.findall(rf"^\*\*{row}:\*\* .*", (ROOT / "docs" / "overview.md").read_text(), re.MULTILINE)
     assert {*re.findall(r"`(?:ll\.nets\.)?([A-Z]\w+)[^`]*`", line)} == {kind.__name__ for kind in kinds}
 
 
