@@ -5,6 +5,8 @@ constant unit does not move, so its row of W_k and its column of W_{k+1} are str
 varies) the Lipschitz constant on the ball is at most ∏_k ‖D_k W_k D_{k-1}‖. The norms found so far say how far the
 next layer's input can move, and that which of its units are constant.
 
+D_k is its own square root; where slopes between 0 and 1 take its place, the library's D_k^½ W_k D_{k-1}^½ is the same.
+
 Source: Huang, Zhang, Shi, Kolter, Anandkumar, "Training Certifiably Robust Neural Networks with Efficient Local
 Lipschitz Bounds" (NeurIPS 2021). lliptools.local_bound is the same for all that it reads, in batches and enclosed.
 """

@@ -1,5 +1,10 @@
 """A network read as blocks, and held against the network itself: what is bounded is what computes."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -9,11 +14,32 @@ from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, read_blocks
 from lliptools.nets.inputs import home
 from lliptools.nets.layers import is_own
-from lliptools.norms.rounding import outward_rounding
+from lliptools.norms.rounding import is_outward, outward_rounding
 
 SCALES = (1e-3, 1.0, 1e3)  # of the random points, in units of the largest value of x
 POINTS = 2  # random ones of each scale
 ROOM = 4.0  # times the running error, since the network adds up in another order than its blocks
+P = ParamSpec("P")
+R = TypeVar("R")
+_kept: ContextVar[tuple[nn.Module, dict[Any, tuple[Block, ...]]] | None] = ContextVar("_kept", default=None)
+
+
+def reads_once(function: Callable[Concatenate[nn.Module, P], R]) -> Callable[Concatenate[nn.Module, P], R]:
+    """A function that asks for many bounds of a network: the blocks of samples of a shape are kept until it ends.
+
+    What is kept is compared with the network at every call all the same.
+    """
+
+    @wraps(function)
+    def called(net: nn.Module, *args: P.args, **kwargs: P.kwargs) -> R:
+        kept = _kept.get()
+        token = _kept.set(kept if kept and kept[0] is net else (net, {}))
+        try:
+            return function(net, *args, **kwargs)
+        finally:
+            _kept.reset(token)
+
+    return called
 
 
 def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
@@ -22,7 +48,7 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
     x: (batch, *sample), as nets.check_input takes it. The network is called once, with its weights as float64 numbers.
     Raises UnsupportedLayer, naming the first layer behind which the two differ by more than rounding can explain.
     """
-    blocks = read_blocks(net, x.shape[1:])
+    blocks = _blocks(net, x.shape[1:])
     with torch.no_grad():
         points = _points(x)
         try:
@@ -41,6 +67,15 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
             got = f"a network that differs from what was read of it behind {_first_difference(net, points)}"
             raise UnsupportedLayer("layers that compute what their class says", got, cause, step)
     return blocks
+
+
+def _blocks(net: nn.Module, shape: torch.Size) -> tuple[Block, ...]:
+    kept, key = _kept.get(), (shape, torch.is_grad_enabled(), is_outward())
+    if kept is None or kept[0] is not net:
+        return read_blocks(net, shape)
+    if key not in kept[1]:
+        kept[1][key] = read_blocks(net, shape)
+    return kept[1][key]
 
 
 def _points(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lliptools.bounds import local_bound
+from lliptools.bounds.reading import reads_once
 from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.certificates.certificate import BoundFunction, Certificate, certify
 from lliptools.digits import radius_text
@@ -89,6 +90,7 @@ def certified_accuracy(
     return tables if isinstance(asked, Sequence) else tables[0]
 
 
+@reads_once
 def accuracy_by_bound(
     net: nn.Module,
     x: Tensor | Iterable[tuple[Tensor, Tensor]],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound
-from lliptools.bounds.reading import read
+from lliptools.bounds.reading import read, reads_once
 from lliptools.bounds.record import CENTRED
 from lliptools.certificates.linear import raised
 from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
@@ -45,6 +45,7 @@ class Certificate:
 
 
 @torch.inference_mode(False)  # linear bounds search by gradients
+@reads_once
 def certify(
     net: nn.Module,
     x: Tensor,

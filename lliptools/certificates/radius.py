@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import global_bound, local_bound
-from lliptools.bounds.reading import read
+from lliptools.bounds.reading import read, reads_once
 from lliptools.certificates.certificate import BoundFunction, certify
 from lliptools.certificates.margins import check_bound, margins, own_class, sure_margins
 from lliptools.certificates.shells import falls, shell_radii
@@ -21,6 +21,7 @@ ROUNDS = 200
 Holds = Callable[[Tensor, Tensor], Tensor]  # numbers of points (count,), a radius for each (count,) -> (count,) bool
 
 
+@reads_once
 def certified_radius(
     net: nn.Module,
     x: Tensor,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import LanczosNorm, UpperNorm, global_bound, local_bound
 from lliptools.bounds.local import passed
+from lliptools.bounds.reading import reads_once
 from lliptools.certificates.certificate import BoundFunction, certify, worst_margins
 from lliptools.certificates.margins import own_class
 from lliptools.domains import Ball, Interval
@@ -51,6 +52,7 @@ class Cascade:
         return "\n".join(lines)
 
 
+@reads_once
 def certify_in_stages(
     net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, centred: bool = True, tolerance: float = 1e-3
 ) -> Cascade:

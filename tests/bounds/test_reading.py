@@ -8,6 +8,7 @@ from networks import random_net
 from torch import nn
 
 import lliptools as ll
+from lliptools.nets import reading
 
 Y = torch.tensor([0])
 
@@ -229,3 +230,36 @@ def test_pixels_as_integers_are_refused_with_the_division_to_write(dtype):
 def test_other_numbers_are_refused(dtype):
     with pytest.raises(ll.InvalidInput):
         ll.local_bound(nn.Sequential(nn.Linear(2, 2)), torch.ones(1, 2).to(dtype), 0.1)
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.last(self.first(x).relu())
+
+
+@pytest.mark.parametrize("function", [ll.certify, ll.certified_radius, ll.certify_in_stages])
+def test_one_question_reads_a_network_once(function, monkeypatch):
+    net, x, read, seen = Own(), torch.rand(4, 3), reading.read_module, []
+    monkeypatch.setattr(reading, "read_module", lambda *given: seen.append(1) or read(*given))
+    y, radius = net(x).argmax(1), [] if function is ll.certified_radius else [0.1]
+    function(net, x, y, *radius)
+    assert len(seen) == 1
+    with torch.no_grad():
+        net.last.weight.mul_(3)
+    function(net, x, net(x).argmax(1), *radius)
+    assert len(seen) == 2  # nothing is kept between two questions
+
+
+def test_a_network_that_changes_under_a_question_is_refused():
+    net, x = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(4, 3)
+
+    def bound(net, x, eps):
+        net[0].weight.data.mul_(1.5)
+        return ll.local_bound(net, x, eps)
+
+    with pytest.raises(ll.UnsupportedLayer, match="differs from what was read"):
+        ll.certify(net, x, net(x).argmax(1), 0.1, bound=bound)

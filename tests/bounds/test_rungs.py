@@ -26,7 +26,7 @@ def test_no_rung_falls_below_a_sample(name, eps):
     net = NETWORKS[name]()
     x = points(net)
     y = net(x).argmax(dim=1)
-    upper = [ll.BOUNDS[rung](net, x, eps) for rung in ("global", "local", "path", "merged", "tightest")]
+    upper = [bound(net, x, eps) for rung, bound in ll.BOUNDS.items() if rung not in ("exact", "sampled")]
     upper += [ll.local_bound(net, x, eps, domain=FULL)]
     values = torch.stack([bound.value for bound in upper])
     pairs = torch.stack([bound.pairwise(y) for bound in upper])

@@ -14,7 +14,7 @@ from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import smallest_margin
 from lliptools.domains.box import Box
 
-UPPER = ["global", "local", "path", "merged", "tightest"]
+UPPER = [name for name in ll.BOUNDS if name not in ("exact", "sampled")]
 FINE = ("relu", "float32", "clipped maxmin", "convolutional, clipped by channel", "residual, clipped")
 
 
