@@ -179,5 +179,8 @@ def check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
 
 
 def _other_shape(name: str, channels: int, axes: int, shape: Shape) -> InvalidInput:
-    why = "flat samples, a point without its batch axis, or other channels", "torch.nn.Unflatten(1, …) before it, or pass x with its channel axis"
-    return InvalidInput(f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}", f"{shape}", *why)
+    cause = "flat samples, a point without its batch axis, or other channels"
+    step = "torch.nn.Unflatten(1, …) before it, or pass x with its channel axis"
+    return InvalidInput(
+        f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}", f"{shape}", cause, step
+    )
