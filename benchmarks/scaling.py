@@ -13,27 +13,20 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import torch
-from common import machine, table
+from common import machine, table, write
+from counted import Cost, cost
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 import lliptools as ll
 from lliptools.bounds.merged import affordable
-from lliptools.nets.operators import Convolution, Dense, Operator, Scale
 
 HERE = Path(__file__).parent
 EPS = 0.02
-BUDGET = 0.4  # seconds for the repetitions of one measurement, of which there are at least two
 BATCHES = (32, 64, 128, 192)  # of the memory section, on images of MNIST's side
 GIB = 2**30
 PLAIN = "forward pass"
@@ -50,16 +43,6 @@ class Axis:
     network: Callable[[int], nn.Sequential]
     points: Callable[[int], Tensor]
     ranges: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one call: seconds, applications, and operations in these and in all."""
-
-    seconds: float
-    applications: int
-    applied: int
-    operations: int
 
 
 def digits(count: int) -> Tensor:
@@ -107,66 +90,6 @@ AXES = (
         ((20, 32),),
     ),
 )
-
-
-def least(run: Callable[[], object]) -> float:
-    """Seconds of processor time of the quickest of a few runs."""
-    seconds: list[float] = []
-    while len(seconds) < 2 or (sum(seconds) < BUDGET and len(seconds) < 100):
-        start = time.process_time()
-        run()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
-def cubed(matrices: Tensor) -> int:
-    """n³, summed over symmetric matrices (…, n, n)."""
-    return matrices.numel() * matrices.shape[-1]
-
-
-FORMULAS: dict[Any, Callable[..., int]] = {
-    **flop_registry,
-    # Only the eigenvalues: the reduction to three diagonals. Cholesky's factors. A triangle, solved for many columns.
-    torch.ops.aten._linalg_eigh: lambda matrices, *_, **__: 4 * cubed(matrices) // 3,
-    torch.ops.aten.linalg_cholesky_ex: lambda matrices, *_, **__: cubed(matrices) // 3,
-    torch.ops.aten.linalg_solve_triangular: lambda triangles, right, **_: triangles.shape[-1] * right.numel(),
-}
-
-
-class Operations(TorchDispatchMode):
-    """Counts them in all that torch is asked for. (FlopCounterMode hooks into networks, which bounds refuse.)"""
-
-    total = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do it, and count it."""
-        found = function(*args, **(kwargs or {}))
-        formula = FORMULAS.get(function.overloadpacket)
-        self.total += formula(*args, **(kwargs or {}), out_val=found) if formula else 0
-        return found
-
-
-def cost(run: Callable[[], object]) -> Cost:
-    """The seconds of a call, and in another one what it applies."""
-    counter = Operations()
-    vectors, applied = 0, 0
-
-    def observed(method: Callable[[Operator, Tensor], Tensor]) -> Callable[[Operator, Tensor], Tensor]:
-        def counted(operator: Operator, h: Tensor) -> Tensor:
-            nonlocal vectors, applied
-            before = counter.total
-            found = method(operator, h)
-            vectors, applied = vectors + len(h), applied + counter.total - before
-            return found
-
-        return counted
-
-    with counter, ExitStack() as stack:
-        for kind in (Dense, Convolution, Scale):
-            for name in ("__call__", "adjoint"):
-                stack.enter_context(patch.object(kind, name, observed(getattr(kind, name))))
-        run()
-    return Cost(least(run), vectors, applied, counter.total)
 
 
 def costs(axis: Axis, size: int) -> dict[str, Cost]:
@@ -298,8 +221,7 @@ by up to 0.4, and by 1 that of the forward pass of images, which takes less than
 {table(head, exponents)}
 
 {"".join(measured(axis, found[axis.name]) + chr(10) for axis in AXES)}{ends}"""
-    (HERE / "results" / "scaling.md").write_text(text)
-    print(text)
+    write("scaling.md", text)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def start(argv, out, environment):
     child = os.fork()
     if child:
         return child
-    signal.alarm(100)
+    signal.alarm(600)
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number in (1, 2):
