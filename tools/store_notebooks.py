@@ -29,6 +29,7 @@ from lliptools.teach.shared.transport import SCRIPTS, STYLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
+PLOT = re.compile(r"ll\.teach\.(plot|show_attack)\(")  # what draws and cannot be moved
 LARGEST = 60_000  # bytes of a picture
 
 
@@ -106,8 +107,8 @@ def store(path: Path) -> None:
 
 
 def pictures_of_plots(notebook: nbformat.NotebookNode) -> dict[int, list[nbformat.NotebookNode]]:
-    """What `ll.teach.plot` has shown, as pictures, by the number of its cell."""
-    shown = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code" and "ll.teach.plot(" in cell.source]
+    """What is drawn and cannot be moved, as pictures, by the number of its cell."""
+    shown = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code" and PLOT.search(cell.source)]
     if not shown:
         return {}
     found = {}

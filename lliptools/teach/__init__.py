@@ -9,6 +9,9 @@ _HOMES = {
     "scale_thresholds": "lliptools.teach.shared.efforts",
     "NormView": "lliptools.teach.explorers.norms.view",
     "plot": "lliptools.teach.shared.curves",
+    "Number": "lliptools.teach.shared.prediction",
+    "Prediction": "lliptools.teach.shared.prediction",
+    "show_attack": "lliptools.teach.shared.attack_figure",
 }
 _ROOMS = ("check", "doctor", "explorers")
 __all__ = [*_ROOMS, *_HOMES]

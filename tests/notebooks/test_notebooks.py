@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MARK = "# NBVAL_CHECK_OUTPUT"
 EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
-PICTURE = re.compile(r"ll\.teach\.(\w+Explorer|plot)\(")
+PICTURE = re.compile(r"ll\.teach\.(\w+Explorer|plot|show_attack)\(")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -62,6 +62,7 @@ class Explorer(Made):
         self._name(rows)
         self._source, self._fixed = source, fixed
         self._held, self._moved, self._turn = False, False, RLock()
+        self._notes: tuple[Mapping[str, Any], ...] = ()
         self._behind = self._coarse = False  # whether what is drawn here lacks something: what is known, or at all
         self._order = Order(self._turn)
         self.call = ipywidgets.HTML(layout={"overflow": "auto hidden", "margin": "0"})
@@ -131,8 +132,22 @@ class Explorer(Made):
         """
         raise NotImplementedError
 
+    def annotate(self, texts: Sequence[Mapping[str, Any]]) -> None:
+        """Write texts into every figure from now on; once it is displayed, always as many."""
+        with self._turn:
+            self._cancel()
+            self._notes = tuple(texts)
+            self.screen.drop()
+            self._draw()
+            self._rest(QUIET)
+
+    def _noted(self, figure: Figure) -> Figure:
+        for text in self._notes:
+            figure.add_annotation(text)
+        return figure
+
     def _figure(self, *, coarse: bool = False) -> Figure:
-        return self._show(self._state, coarse)[1]()
+        return self._noted(self._show(self._state, coarse)[1]())
 
     def _summary(self) -> tuple[str, ...]:
         return self._show(self._state, self._coarse)[2]
@@ -143,7 +158,7 @@ class Explorer(Made):
         at = self._state
         for position in self.screen.positions:
             _, draw, lines = self._show({**at, self.framed: position}, False)
-            yield draw(), lines
+            yield self._noted(draw()), lines
 
     def _keywords(self, **more: object) -> dict[str, object]:
         """The keywords that open the present view: what can be moved, what is fixed, and more; None for none."""
@@ -231,7 +246,7 @@ class Explorer(Made):
         """Bring figure and words to the present view; in silence where the browser shows it already."""
         self._behind = self._coarse = coarse
         _, draw, lines = self._show(self._state, coarse)
-        self.screen.show(draw(), lines, silently=self.screen.ready)
+        self.screen.show(self._noted(draw()), lines, silently=self.screen.ready)
         self._tell_call()
 
     def _tell_call(self) -> None:

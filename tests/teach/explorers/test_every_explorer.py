@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 # name: how it is made, and where its controls are moved to.
 EXPLORERS = {
+    "units": ("UnitExplorer(net, x, y, eps_max=1/3)", {"eps": 0.1, "point": 4}),
     "neurons": ("NeuronExplorer(net, x, y, eps_max=1/3)", {"eps": 0.1, "point": 4, "theta_scale": 2**-0.75}),
     "neurons of a plane": ("NeuronExplorer(plane, flat, labels, index=7, source='plane, flat, labels')", {"point": 2}),
     "margins": (

@@ -62,6 +62,17 @@ def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
     return panels.figure()
 
 
+def near(view: NeuronView, index: int) -> go.Figure:
+    """The point, the point moved by the radius view.radii[index], and the units by their state in the ball."""
+    height = 380
+    panels = Panels(height, margin={"l": 10, "r": 10, "t": 24, "b": 10})
+    picture(panels, (0.0, 0.2), (0.56, 1.0), f"x, a {view.label}", view.point)
+    points, classes = view.moved
+    picture(panels, (0.0, 0.2), (0.0, 0.44), f"moved by ε: {int(classes[index])} wins", points[index])
+    units(panels, (0.27, 1.0), (0.0, 1.0), height, view, index, 0)
+    return panels.figure().update_traces(showlegend=False)
+
+
 def _plane(panels: Panels, up: Span, title: str, view: NeuronView, plane: Plane, index: int) -> None:
     """The point in the plane, classes and kinks around it, the ball, and the certified ball."""
     every, moving = (array(lines) for lines in view.kinks(plane, index))

@@ -182,6 +182,14 @@ class NeuronView:
             proved.append(f"norms by chance: false with probability ≤ {round_up(chance, 1)}")
         return self.verdict(index), " · ".join(fixed), " · ".join(proved)
 
+    def units_summary(self, index: int) -> tuple[str, ...]:
+        """How many units can change their output at radii[index], in a sentence; then layer by layer, by state."""
+        states = torch.cat([self.states(number, index) for number in range(len(self.hidden))])
+        varying, total = int((states >= ON).sum()), len(states)
+        eps = radius_text(self.radii[index].item())
+        fixed = self.summary(index)[1]
+        return f"ε = {eps}: {varying} of {total} units can change their output; {total - varying} stand still.", fixed
+
     def certified(self, index: int) -> bool:
         """Whether the local bound certifies radii[index]."""
         return bool(self.holds[index])

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.teach.explorers.neurons.figure import neurons
+from lliptools.teach.explorers.neurons.figure import near, neurons
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import layer_slider, log_slider, point_slider
@@ -37,6 +37,7 @@ class NeuronExplorer(RadiusExplorer):
     """
 
     framed = "eps"
+    scaled = True  # whether thresholds can be moved
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class NeuronExplorer(RadiusExplorer):
             {1.0: self._whole[0]},
             dict[float, Plane](),
         )
-        whole, turn = self._whole[0].plain, 2 if efforts.is_scaled(net) else 0
+        whole, turn = self._whole[0].plain, 2 if self.scaled and efforts.is_scaled(net) else 0
         self._effort = efforts.effort(whole)
         scaled = "multiplies every clip threshold of the network"
         theta = log_slider("θ times", scaled, -turn, turn, 0.25, theta_scale, argument="theta_scale")
@@ -77,9 +78,13 @@ class NeuronExplorer(RadiusExplorer):
         return at["point"], at["theta_scale"]
 
     def _show(self, at: State, coarse: bool) -> Shown:
-        key, step = self._key(at), self._step(at["eps"])
-        view, step = self._first_look(key, step) if coarse else (self._view(key), step)
+        view, step = self._look(at, coarse)
         return view, partial(neurons, view, step, at["first"] - 1), view.summary(step)
+
+    def _look(self, at: State, coarse: bool) -> tuple[NeuronView, int]:
+        """The view and the radius in it, by number."""
+        key, step = self._key(at), self._step(at["eps"])
+        return self._first_look(key, step) if coarse else (self._view(key), step)
 
     def _view(self, key: Key) -> NeuronView:
         if key not in self._views:
@@ -104,3 +109,13 @@ class NeuronExplorer(RadiusExplorer):
         x, y, plane = self._x[index].double(), int(self._y[index]), self._planes.get(theta_scale)
         everywhere = self._everywhere[theta_scale]
         return NeuronView(net, x, y, radii.to(x.device), plane, effort=allowed, everywhere=everywhere)
+
+
+class UnitExplorer(NeuronExplorer):
+    """The units of a network near a point, and the point moved: NeuronExplorer before there are matrices and bounds."""
+
+    scaled = False
+
+    def _show(self, at: State, coarse: bool) -> Shown:
+        view, step = self._look(at, coarse)
+        return view, partial(near, view, step), view.units_summary(step)
