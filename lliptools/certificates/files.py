@@ -43,7 +43,7 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
     for index in held.nonzero()[:, 0].split(AT_ONCE) if held.any() else ():
         for k, point in zip(index.tolist(), _points(net, blocks, x[index], y[index], eps), strict=True):
             try:
-                check(_text(file | {"points": [point]}))
+                check(spelled(file | {"points": [point]}))
                 points.append(point)
             except Refused:
                 held[k] = False
@@ -51,7 +51,7 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
         cause = "a radius beyond what the local bound proves, wrong labels, or a network with one output"
         step = "choose a smaller radius, for example below lliptools.certified_radius"
         raise InvalidInput(f"a point that certifies at eps = {eps!r}", f"none of {len(x)}", cause, step)
-    return _text(file | {"points": points}) + "\n", held
+    return spelled(file | {"points": points}) + "\n", held
 
 
 def is_network_of(text: str | bytes, net: nn.Module) -> bool:
@@ -184,10 +184,10 @@ def _decimals(numbers: Any) -> Any:
     return [_decimals(each) if isinstance(each, list) else Decimal(each) for each in numbers]
 
 
-def _text(value: Any) -> str:
+def spelled(value: Any) -> str:
     """JSON with all digits: one line for a list of numbers."""
     if isinstance(value, dict):
-        return "{" + ",\n".join(f"{json.dumps(key)}: {_text(each)}" for key, each in value.items()) + "}"
+        return "{" + ",\n".join(f"{json.dumps(key)}: {spelled(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + (",\n" if value and isinstance(value[0], dict | list) else ", ").join(map(_text, value)) + "]"
+        return "[" + (",\n" if value and isinstance(value[0], dict | list) else ", ").join(map(spelled, value)) + "]"
     return str(value) if isinstance(value, Decimal) else json.dumps(value)

@@ -19,7 +19,7 @@ def numbers(text):
 
 
 def as_text(file):
-    return certificate_files._text(file)
+    return certificate_files.spelled(file)
 
 
 def is_refused(file):

@@ -23,6 +23,7 @@ from lliptools.teach.exercises.unseen import Unseen, linear_layers, sizes, unsee
 __all__ = ["Capstone"]
 
 SECONDS = 60.0
+TIERS = 0.93, 0.945  # scores from which on an answer is in tier 2 and 3: no single certified_radius gets there
 ROUNDING = 1 + 1e-9  # by which a radius may pass the distance that was computed
 
 
@@ -61,7 +62,7 @@ class Capstone(Exercise):
         "A bound for radius ε proves radii up to ε and none beyond it: certify at a trial radius, halve between what "
         "held and what did not.",
         "ll.certified_radius(net, x, y, bound=...) does that. Which bound of ll.BOUNDS is smallest where, what does it "
-        "cost, and what does the larger of two certified radii prove?",
+        "cost, and what does the larger of two certified radii prove? In the plane: ll.bounds.adversarial_distance.",
     )
 
     reference = staticmethod(certified_radius)
@@ -100,7 +101,10 @@ class Capstone(Exercise):
         if not score > base * (1 - 1e-6):
             below = f"nothing is refuted, but score {score:.3f} is below {base:.3f}, that of the global bound"
             raise Wrong("\n".join([below, *lines]))
-        said = "\n".join([f"no claim is refuted; score {score:.3f} (global bound {base:.3f})", *lines])
+        tier = 1 + sum(score >= each for each in TIERS)
+        more = f"; tier {tier + 1} begins at {TIERS[tier - 1]}" if tier <= len(TIERS) else ""
+        scored = f"no claim is refuted; score {score:.3f} (global bound {base:.3f}), tier {tier} of 3{more}"
+        said = "\n".join([scored, *lines])
         return Outcome("right", said, score=score, seconds=seconds - left)
 
 

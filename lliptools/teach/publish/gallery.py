@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from string import Template
 
-import torch
 from plotly.offline import get_plotlyjs
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.explorers.training.figure import training
+from lliptools.teach.explorers.training.view import Run, reached
 from lliptools.teach.publish import story
 from lliptools.teach.shared.example import Example, Picture
 from lliptools.teach.shared.style import CONFIG
@@ -62,15 +62,15 @@ def strip(name: str) -> tuple[str, Iterable[Picture]]:
 
 
 def _training() -> Iterator[Picture]:
-    recipe = replace(RECIPES["moons"], epochs=40, hold_out=200)
-    torch.manual_seed(0)
-    history = fit(recipe.network(), recipe.data(), recipe, seed=0)
+    run = Run(RECIPES["digits-0.5-sparse"], None, 60, seed=0)
+    assert run.data is not None
+    history, level = fit(run.history.net, run.data, run.recipe, seed=0), reached(run.recipe)
     span = [0.5, len(history) + 0.5]
     for done in range(1, len(history) + 1):
         until = replace(history, epochs=history.epochs[:done])
         loss, clean, certified = (until[name][-1] for name in ("loss", "validation_clean", "validation_certified"))
         said = f"epoch {done}: loss {loss:.3g} · of held out points {clean:.3g} clean, {certified:.3g} certified"
-        yield done, training(until).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
+        yield done, training(until, ghost=level).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
 
 
 def _page(example: Example, control: str, found: Iterable[Picture]) -> tuple[str, str]:

@@ -53,7 +53,9 @@ class Prediction(ipywidgets.VBox):
         self.says = ipywidgets.HTML()
         self.commit = Button("commit", "keep these answers, and unlock the figure", self.fields, self._press)
         texts = [ipywidgets.HTML(f"{html.escape(text)}&nbsp;") for text in questions]
-        asked = [ipywidgets.Box(pair, layout={"align_items": "center"}) for pair in zip(texts, self.fields, strict=True)]
+        asked = [
+            ipywidgets.Box(pair, layout={"align_items": "center"}) for pair in zip(texts, self.fields, strict=True)
+        ]
         self._asked = ipywidgets.Box([*asked, self.commit], layout=ROW)
         super().__init__([self._asked, self.says, explorer], layout={"width": "100%"})
         self._movable = list(explorer.screen.movable)

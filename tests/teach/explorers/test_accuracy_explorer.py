@@ -3,6 +3,7 @@
 import asyncio
 from math import inf, nan
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
@@ -10,7 +11,7 @@ from networks import NETWORKS, VARIED, points
 from pictures import differences
 
 import lliptools as ll
-from lliptools.teach.explorers.accuracy.figure import accuracy
+from lliptools.teach.explorers.accuracy.figure import _centers, accuracy
 from lliptools.teach.explorers.accuracy.view import (
     CERTIFIED_POINT,
     MISCLASSIFIED,
@@ -215,3 +216,22 @@ def test_bad_input_is_refused(nets):
         AccuracyExplorer(nets, X, Y[:3])
     with pytest.raises(ll.InvalidInput, match="64 features"):
         AccuracyExplorer({"digits": one, "moons": ll.nets.load("moons")}, X[:, :2], Y)
+
+
+def test_a_click_on_a_picture_shows_it_attacked_until_a_control_moves():
+    digits = ll.training.digits()
+    made = AccuracyExplorer({"net": ll.nets.load("digits-relu")}, digits.x_test[:9], digits.y_test[:9], eps_max=1.0)
+    made.controls["eps"].value = 0.8
+    wall = next(trace for trace in made.figure.data if trace.type == "heatmap").z.copy()
+    left, top = _centers(made._wall)[8]
+    made._pick(left + 0.3, top - 0.3)
+    shown = next(trace for trace in made.figure.data if trace.type == "heatmap").z
+    changed = np.argwhere(~np.isclose(shown, wall, equal_nan=True))
+    assert len(changed)
+    assert np.ptp(changed, axis=0).max() < 8  # one picture of 8×8
+    assert made.summary.startswith(f"Point 8, a {int(digits.y_test[8])}, attacked within ε = 0.8: net says ")
+    made._pick(-9.0, -9.0)
+    assert not made.summary.startswith("Point")
+    made._pick(left, top)
+    made.controls["eps"].value = 0.4
+    assert not made.summary.startswith("Point")

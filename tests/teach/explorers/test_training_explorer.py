@@ -223,3 +223,15 @@ def test_every_control_says_what_it_does():
     for control in (*explorer.controls.values(), explorer.begin, explorer.halt, explorer.progress):
         assert control.description
         assert control.tooltip
+
+
+def test_what_is_certified_is_counted_at_the_radius_that_is_trained_for():
+    """And the shipped network stands beside it at that radius, with its twin of the global bound."""
+    sparse = ll.training.recipe("digits-0.5-sparse")
+    assert module.Run(sparse, None, 1, 0).recipe.radii == (0.5,)
+    assert module.Run(SHORT, None, 1, 0).recipe.radii == (0.05,)
+    rows = {row["eps"]: row["certified"] for row in ll.nets.provenance("digits-0.5-global")["held_out"]}
+    assert module.reached(sparse)["global"] == rows[0.5]
+    assert "global" not in module.reached(ll.training.recipe("digits-0.5-global"))
+    figure = TrainingExplorer("digits-0.5-sparse").figure
+    assert "certified, its twin with the global bound" in [text.text for text in figure.layout.annotations]

@@ -120,23 +120,36 @@ def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tenso
         panels.texts(x, y, signs, "%{hovertext}", size=12, color=line["color"], hovertext=said)
 
 
+def _grid(wall: Tensor) -> tuple[list[tuple[int, int]], tuple[int, int], tuple[float, float]]:
+    """Of every picture its upper left pixel; the size of all together in pixels; and of a pixel in pictures."""
+    count, tall, wide = wall.shape
+    gap, below = max(1, wide // 8), max(2, tall // 2)
+    corners = [(k // ACROSS * (tall + below), k % ACROSS * (wide + gap)) for k in range(count)]
+    return corners, (math.ceil(count / ACROSS) * (tall + below), ACROSS * (wide + gap)), (1.0 / wide, 1.0 / tall)
+
+
+def _centers(wall: Tensor) -> list[tuple[float, float]]:
+    corners, _, (pitch_x, pitch_y) = _grid(wall)
+    _, tall, wide = wall.shape
+    return [((left + (wide - 1) / 2) * pitch_x, (top + (tall - 1) / 2) * pitch_y) for top, left in corners]
+
+
+def nearest_picture(wall: Tensor, x: float, y: float) -> int | None:
+    """The picture of the wall at a place of its panel; None beside all of them."""
+    inside = [abs(x - left) <= 0.55 and abs(y - top) <= 0.7 for left, top in _centers(wall)]
+    return inside.index(True) if True in inside else None
+
+
 def _pictures(panels: Panels, title: str, wall: Tensor) -> list[tuple[float, float]]:
     """All pictures as one, row by row; the places of their centres."""
-    count, tall, wide = wall.shape
-    rows = math.ceil(count / ACROSS)
-    pitch_x, pitch_y = 1.0 / wide, 1.0 / tall
-    gap, below = max(1, wide // 8), max(2, tall // 2)
-    mosaic = np.full((rows * (tall + below), ACROSS * (wide + gap)), np.nan)
-    places = []
-    for k in range(count):
-        row, column = divmod(k, ACROSS)
-        top, left = row * (tall + below), column * (wide + gap)
-        mosaic[top : top + tall, left : left + wide] = array(wall[k])
-        places.append(((left + (wide - 1) / 2) * pitch_x, (top + (tall - 1) / 2) * pitch_y))
+    corners, size, (pitch_x, pitch_y) = _grid(wall)
+    mosaic, (_, tall, wide) = np.full(size, np.nan), wall.shape
+    for (top, left), shown in zip(corners, array(wall), strict=True):
+        mosaic[top : top + tall, left : left + wide] = shown
     across = {**HIDDEN, "range": [-1.2 * pitch_x - 0.04, (mosaic.shape[1] - 0.5) * pitch_x]}
     panels.open(WALL, (0.0, 1.0), title, across, {**HIDDEN, "range": [(mosaic.shape[0] - 0.5) * pitch_y, -0.12]})
     panels.heat(mosaic, [[0, "#FFFFFF"], [1, "#111111"]], 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
-    return places
+    return _centers(wall)
 
 
 def _points(panels: Panels, title: str, plane: np.ndarray) -> list[tuple[float, float]]:

@@ -6,8 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from lliptools.certificates.attacks import pgd
+from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
-from lliptools.teach.explorers.accuracy.figure import accuracy
+from lliptools.teach.explorers.accuracy.figure import accuracy, nearest_picture
 from lliptools.teach.explorers.accuracy.view import AccuracyView, broken_at, certified_radii, pictures
 from lliptools.teach.shared.controls import choice
 from lliptools.teach.shared.explorer import Look, Shown, State
@@ -30,7 +32,7 @@ class AccuracyExplorer(RadiusExplorer):
     * source: how nets, x and y are called in the call that opens the same view again
     * layout: of the widget, as {"width": "600px"}
 
-    Attacked is projected gradient descent at six radii, then a search on the line to what it found.
+    A click on a picture shows it attacked. Attacked is projected gradient descent at six radii, then a search on the line to what it found.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
     """
 
@@ -62,7 +64,29 @@ class AccuracyExplorer(RadiusExplorer):
         picked = choice("network", shown, names, names[0] if net is None else net, "net as")
         by = choice("certified by", "which bound certifies", METHODS, method, "method as")
         ball = self._ball(eps, eps_max, steps=STEPS, share=0.9, around="every point")
+        self._picked: tuple[int, State] | None = None  # a picture of the wall, and where the controls stood at the click
         super().__init__([{"eps": ball}, {"net": picked, "method": by}], source, layout=layout)
+        if self._plane is None:
+            wall = next(k for k, trace in enumerate(self.figure.data) if trace.type == "heatmap")
+            self.screen.on_move(wall, self._pick)
+
+    def _pick(self, x: float, y: float) -> None:
+        """Show the picture that is clicked on as the attack leaves it, until a control moves or a click falls beside it."""
+        number, at = nearest_picture(self._wall, x, y), self._state
+        picked = None if number is None else (number, at)
+        with self._turn:
+            if picked != self._picked:  # a hand that is pressed says so again and again
+                self._picked = picked
+                self._draw()
+
+    def _attacked(self, number: int, at: State) -> tuple[Tensor, str]:
+        """The wall with one picture attacked, and what has become of its label."""
+        net, x, label = self._nets[at["net"]], self._x.detach().clone(), self._y[number : number + 1]
+        found = pgd(net, x[number : number + 1].double(), label, self._radius(at))[0]
+        wins, eps = int(net(found[None].to(x))[0].argmax()), radius_text(self._radius(at), 3)
+        x[number] = found.clamp(x.min().item(), x.max().item()).to(x)
+        said = f"Point {number}, a {int(label)}, attacked within ε = {eps}: {at['net']} says {wins}."
+        return pictures(x, SHOWN), said
 
     def _next_part(self) -> Callable[[], None] | None:
         """First what the wall shows, then the attacks, then all the curves."""
@@ -94,5 +118,8 @@ class AccuracyExplorer(RadiusExplorer):
     def _show(self, at: State, coarse: bool) -> Shown:
         known = dict(self._broken), dict(self._certified[at["method"]])
         view, net, radius = AccuracyView(tuple(self._nets), self._y.cpu(), *known), at["net"], self._radius(at)
-        draw = partial(accuracy, view, net, radius, self._eps_max, self._wall, self._plane)
-        return view, draw, view.summary(net, radius, at["method"])
+        wall, lines = self._wall, view.summary(net, radius, at["method"])
+        if self._picked and self._picked[1] == at:
+            wall, said = self._attacked(self._picked[0], at)
+            lines = (said, *lines)
+        return view, partial(accuracy, view, net, radius, self._eps_max, wall, self._plane), lines

@@ -39,19 +39,18 @@ def training(history: History, epochs: int | None = None, ghost: Mapping[str, fl
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
         _curve(panels, numbers if there else [], y, color, dash, size=4, **named(label, shown=there))
-    for what, color in (("clean", INK), ("certified", CERTIFIED)):
+    right, left = (last, "right", "top"), (0.5, "left", "top")
+    for what, color, name, (x, side, under) in (
+        ("clean", INK, "clean, the shipped network", right),
+        ("certified", CERTIFIED, "certified, the shipped network", right),
+        ("global", GLOBAL_LINE, "certified, its twin with the global bound", left),
+    ):
         level = (ghost or {}).get(what, math.nan)
-        hover, look = f"{what}, shipped network: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
+        hover, look = f"{name}: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
         panels.add("scatter", hover, mode="lines", x=[0.5, last], y=[level, level], **look)
-        text = f"{what}, the shipped network" if level == level else ""
-        place = {
-            "xref": "x2",
-            "yref": "y2",
-            "xanchor": "right",
-            "yanchor": "top",
-            "font": {"size": 11, "color": "#777777"},
-        }
-        panels.write(text, last, level if level == level else 0, **place)
+        place = {"xref": "x2", "yref": "y2", "xanchor": side, "yanchor": under}
+        place["font"] = {"size": 11, "color": "#777777"}
+        panels.write(name if level == level else "", x, level if level == level else 0, **place)
     return panels.figure()
 
 

@@ -28,7 +28,7 @@ class Run:
         try:
             self.data = data = data or chosen.data()
             held = chosen.hold_out or (0 if data.x_validation is not None else int(HELD_OUT * len(data.x_train)))
-            recipe = replace(chosen, epochs=epochs, hold_out=held)
+            recipe = replace(chosen, epochs=epochs, hold_out=held, radii=radii(chosen))
             with torch.random.fork_rng(devices=[]):  # a run must not change what other cells draw
                 torch.manual_seed(seed)
                 self.history = History(recipe.name, recipe.network().to(recipe.dtype))
@@ -74,15 +74,29 @@ class Run:
             show()
 
 
+def radii(recipe: Recipe) -> tuple[float, ...]:
+    """The radius at which a run counts what is certified: the one that it is trained for, else the recipe's first."""
+    trained_for = getattr(recipe.objective, "eps", None)
+    return recipe.radii[:1] if trained_for is None else (trained_for,)
+
+
 def reached(recipe: Recipe) -> dict[str, float]:
-    """Clean and certified accuracy of the shipped network of a recipe, at its radius; empty where none is shipped."""
-    if recipe.name not in available() or not recipe.radii:
+    """Clean and certified accuracy of the shipped network of a recipe, at its radius; empty where none is shipped.
+
+    global: certified accuracy of its twin with the global bound in the loss, where there is one.
+    """
+    found = _held_out(recipe.name, radii(recipe))
+    family, _, kind = recipe.name.rpartition("-")
+    twin = _held_out(f"{family}-global", radii(recipe)) if kind in ("local", "clipped", "sparse") else {}
+    return found | ({"global": twin["certified"]} if twin else {})
+
+
+def _held_out(name: str, eps: tuple[float, ...]) -> dict[str, float]:
+    if name not in available():
         return {}
-    found = provenance(recipe.name)
-    same = [each for each in found.get("held_out", []) if each.get("eps") == recipe.radii[0]]
-    return (
-        {name: same[0][name] for name in ("clean", "certified")} if same and found.get("recipe") == recipe.name else {}
-    )
+    known = provenance(name)
+    same = [each for each in known.get("held_out", []) if (each.get("eps"),) == eps] if known["recipe"] == name else []
+    return {what: same[0][what] for what in ("clean", "certified")} if same else {}
 
 
 def _failed(error: Exception) -> str:
