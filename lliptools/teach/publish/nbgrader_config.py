@@ -2,10 +2,13 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor, Preprocessor
+from nbgrader.preprocessors import GetGrades
 
 COURSE = Path(__file__).parent
 
@@ -28,9 +31,24 @@ def require_packages(assignment: str) -> None:
             raise SystemExit(f"nothing was graded: {error.evalue}") from None
 
 
+class HideTests(Preprocessor):
+    """Feedback without hidden tests: of a cell that gives marks, its first line and what the check says."""
+
+    def preprocess_cell(
+        self, cell: nbformat.NotebookNode, resources: dict[str, Any], index: int
+    ) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
+        if cell.metadata.get("nbgrader", {}).get("grade_id", "").endswith("_marks"):
+            cell.source = cell.source.partition("\n")[0]
+            for output in cell.outputs:
+                if output.output_type == "error":
+                    output.traceback = [output.evalue]
+        return cell, resources
+
+
 c = get_config()  # type: ignore[name-defined]  # noqa: F821, who reads this file gives it the name
 c.CourseDirectory.course_id = "lliptools"
 c.ClearSolutions.code_stub = {"python": ""}  # a region of a solution stands after the empty function, not inside it
 c.Execute.timeout = 300
 c.Execute.store_widget_state = False  # megabytes per notebook
 c.Autograde.pre_convert_hook = lambda assignment, **_: require_packages(assignment)
+c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]

@@ -222,10 +222,10 @@ def test_a_click_on_a_picture_shows_it_attacked_until_a_control_moves():
     digits = ll.training.digits()
     made = AccuracyExplorer({"net": ll.nets.load("digits-relu")}, digits.x_test[:9], digits.y_test[:9], eps_max=1.0)
     made.controls["eps"].value = 0.8
-    wall = next(trace for trace in made.figure.data if trace.type == "heatmap").z.copy()
+    wall = np.array(next(trace for trace in made.figure.data if trace.type == "heatmap").z, dtype=float)
     left, top = _centers(made._wall)[8]
     made._pick(left + 0.3, top - 0.3)
-    shown = next(trace for trace in made.figure.data if trace.type == "heatmap").z
+    shown = np.array(next(trace for trace in made.figure.data if trace.type == "heatmap").z, dtype=float)
     changed = np.argwhere(~np.isclose(shown, wall, equal_nan=True))
     assert len(changed)
     assert np.ptp(changed, axis=0).max() < 8  # one picture of 8×8

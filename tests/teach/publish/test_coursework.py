@@ -140,3 +140,14 @@ def test_a_missing_package_is_an_error_and_no_mark(course, graded, tmp_path):
     assert not (course / "autograded" / "late").exists()
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
         assert {student.id for student in gradebook.students} == {"someone"}  # no row in nbgrader's export
+
+
+def test_feedback_says_what_is_wrong_and_hides_the_test(course, graded):
+    command = [sys.executable, "-m", "nbgrader", "generate_feedback", "boxes"]
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    text = (course / "feedback" / "someone" / "boxes" / "boxes.html").read_text(encoding="utf-8")
+    assert "Marks for this exercise: 2" in text
+    assert "wrong: " in text
+    for trace in ("seed=", "HIDDEN TESTS", "outcome.status", "Traceback"):
+        assert trace not in text, trace

@@ -64,7 +64,9 @@ class AccuracyExplorer(RadiusExplorer):
         picked = choice("network", shown, names, names[0] if net is None else net, "net as")
         by = choice("certified by", "which bound certifies", METHODS, method, "method as")
         ball = self._ball(eps, eps_max, steps=STEPS, share=0.9, around="every point")
-        self._picked: tuple[int, State] | None = None  # a picture of the wall, and where the controls stood at the click
+        self._picked: tuple[int, State] | None = (
+            None  # a picture of the wall, and where the controls stood at the click
+        )
         super().__init__([{"eps": ball}, {"net": picked, "method": by}], source, layout=layout)
         if self._plane is None:
             wall = next(k for k, trace in enumerate(self.figure.data) if trace.type == "heatmap")
