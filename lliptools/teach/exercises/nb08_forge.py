@@ -72,9 +72,10 @@ class Forge(Exercise):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(2 * seed + k)
                 net, x = mlp(2, 3 + k, 3, 2).double().requires_grad_(False), torch.randn(1, 2).double()
-            for layer in linear_layers(net):
+            layers = linear_layers(net)
+            for layer in layers:
                 layer.bias.fill_(10.0)  # every unit varies, and has something to lie about
-            net[-1].bias[0] = 0.0  # class 1 wins by far
+            layers[-1].bias[0] = 0.0  # class 1 wins by far
             text, _ = certificate(net, x, net(x).argmax(dim=1), 1e-3, "forged")
             yield from ((text, part) for part in PARTS)
 

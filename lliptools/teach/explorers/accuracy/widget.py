@@ -32,7 +32,8 @@ class AccuracyExplorer(RadiusExplorer):
     * source: how nets, x and y are called in the call that opens the same view again
     * layout: of the widget, as {"width": "600px"}
 
-    A click on a picture shows it attacked. Attacked is projected gradient descent at six radii, then a search on the line to what it found.
+    A click on a picture shows it attacked. Attacked is projected gradient descent at six radii, then a search on the
+    line to what it found.
     Raises InvalidInput for networks, points, labels and starting values that do not fit.
     """
 
@@ -73,7 +74,7 @@ class AccuracyExplorer(RadiusExplorer):
             self.screen.on_move(wall, self._pick)
 
     def _pick(self, x: float, y: float) -> None:
-        """Show the picture that is clicked on as the attack leaves it, until a control moves or a click falls beside it."""
+        """Show the picture that is clicked on attacked, until a control moves or a click falls beside it."""
         number, at = nearest_picture(self._wall, x, y), self._state
         picked = None if number is None else (number, at)
         with self._turn:

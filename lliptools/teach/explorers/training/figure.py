@@ -48,7 +48,7 @@ def training(history: History, epochs: int | None = None, ghost: Mapping[str, fl
         level = (ghost or {}).get(what, math.nan)
         hover, look = f"{name}: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
         panels.add("scatter", hover, mode="lines", x=[0.5, last], y=[level, level], **look)
-        place = {"xref": "x2", "yref": "y2", "xanchor": side, "yanchor": under}
+        place: dict[str, Any] = {"xref": "x2", "yref": "y2", "xanchor": side, "yanchor": under}
         place["font"] = {"size": 11, "color": "#777777"}
         panels.write(name if level == level else "", x, level if level == level else 0, **place)
     return panels.figure()
