@@ -110,16 +110,20 @@ class Prediction(ipywidgets.VBox):
     def _marks(self) -> list[dict[str, Any]]:
         """A text per number that has a panel: ◆ at the answer, nothing before there is one."""
         marks = []
-        for text, each in self.questions.items():
+        for question, each in self.questions.items():
             if not isinstance(each, Number) or not each.panel:
                 continue
             number, place = "" if each.panel == 1 else str(each.panel), dict[str, Any]()
             for letter, at in (("x", each.x), ("y", each.y)):
-                value = float(self.answers.get(text, each.low) if at is None else at)
+                value = float(self.answers.get(question, each.low) if at is None else at)
                 scale = self.explorer.figure.layout[f"{letter}axis{number}"].type
                 place |= {letter: math.log10(max(value, 1e-12)) if scale == "log" else value}
                 place[f"{letter}ref"] = f"{letter}{number}"
-            look: dict[str, Any] = {"showarrow": False, "font": {"size": 17, "color": REFUTED}, "hovertext": "your prediction"}
+            look: dict[str, Any] = {
+                "showarrow": False,
+                "font": {"size": 17, "color": REFUTED},
+                "hovertext": "your prediction",
+            }
             marks.append({"text": "◆" if self.answers else " ", **place, **look})
         return marks
 
