@@ -107,6 +107,12 @@ def broken_at(net: nn.Sequential, x: Tensor, y: Tensor, radii: Sequence[float], 
     return distance
 
 
+def attacked(net: nn.Module, x: Tensor, label: Tensor, eps: float) -> tuple[Tensor, int]:
+    """One point, (*sample,), after an attack within eps, and the class that wins there; label: (1,)."""
+    found = pgd(net, x[None].double(), label, eps)
+    return found[0].to(x), int(net(found.to(x)).argmax())
+
+
 def certified_radii(net: nn.Sequential, x: Tensor, y: Tensor, method: str, known: Tensor, count: int) -> Tensor:
     """known, (points,), with the next count of those filled in that are NaN, by the bound of that name."""
     index = known.isnan().nonzero()[:count, 0]

@@ -6,11 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.certificates.attacks import pgd
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.accuracy.figure import accuracy, nearest_picture
-from lliptools.teach.explorers.accuracy.view import AccuracyView, broken_at, certified_radii, pictures
+from lliptools.teach.explorers.accuracy.view import AccuracyView, attacked, broken_at, certified_radii, pictures
 from lliptools.teach.shared.controls import choice
 from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
@@ -65,9 +64,7 @@ class AccuracyExplorer(RadiusExplorer):
         picked = choice("network", shown, names, names[0] if net is None else net, "net as")
         by = choice("certified by", "which bound certifies", METHODS, method, "method as")
         ball = self._ball(eps, eps_max, steps=STEPS, share=0.9, around="every point")
-        self._picked: tuple[int, State] | None = (
-            None  # a picture of the wall, and where the controls stood at the click
-        )
+        self._picked: tuple[int, State] | None = None  # on the wall, and where the controls stood at the click
         super().__init__([{"eps": ball}, {"net": picked, "method": by}], source, layout=layout)
         if self._plane is None:
             wall = next(k for k, trace in enumerate(self.figure.data) if trace.type == "heatmap")
@@ -85,9 +82,9 @@ class AccuracyExplorer(RadiusExplorer):
     def _attacked(self, number: int, at: State) -> tuple[Tensor, str]:
         """The wall with one picture attacked, and what has become of its label."""
         net, x, label = self._nets[at["net"]], self._x.detach().clone(), self._y[number : number + 1]
-        found = pgd(net, x[number : number + 1].double(), label, self._radius(at))[0]
-        wins, eps = int(net(found[None].to(x))[0].argmax()), radius_text(self._radius(at), 3)
-        x[number] = found.clamp(x.min().item(), x.max().item()).to(x)
+        found, wins = attacked(net, x[number], label, self._radius(at))
+        x[number] = found.clamp(x.min().item(), x.max().item())  # the other pictures keep their greys
+        eps = radius_text(self._radius(at), 3)
         said = f"Point {number}, a {int(label)}, attacked within ε = {eps}: {at['net']} says {wins}."
         return pictures(x, SHOWN), said
 
