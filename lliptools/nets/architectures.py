@@ -10,6 +10,7 @@ from torch import nn
 from lliptools.errors import InvalidInput
 from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
+from lliptools.nets.values import filled
 
 # Convolutions as (channels out, kernel, stride, padding), then the widths of the dense layers; an activation after
 # every layer but the last. Source: Huang et al. (NeurIPS 2021) and the works on certified training it compares with.
@@ -122,11 +123,7 @@ def fold(size: int, depth: int) -> nn.Sequential:
     split = torch.cat([torch.eye(size), -torch.eye(size)]).double()
     layers: list[nn.Module] = []
     for _ in range(depth):
-        into, back = nn.Linear(size, 2 * size).double(), nn.Linear(2 * size, size).double()
-        with torch.no_grad():
-            into.weight.copy_(split)
-            back.weight.copy_(split.T)
-            into.bias.zero_()
-            back.bias.zero_()
+        into = filled(nn.Linear(size, 2 * size), weight=split, bias=split.new_zeros(2 * size))
+        back = filled(nn.Linear(2 * size, size), weight=split.T, bias=split.new_zeros(size))
         layers += [into, nn.ReLU(), back]
     return nn.Sequential(*layers)

@@ -103,21 +103,18 @@ def _fixed(size: Any) -> Any:
     return tuple(size) if isinstance(size, list | tuple) else size
 
 
-CONVOLUTIONS: Kinds = {1: nn.Conv1d, 2: nn.Conv2d}
-AVERAGES: Kinds = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
-LARGEST: Kinds = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
-MEANS: Kinds = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}
 PADS: dict[str, Kinds] = {
     "constant": {1: nn.ZeroPad1d, 2: nn.ZeroPad2d},
     "circular": {1: nn.CircularPad1d, 2: nn.CircularPad2d},
     "reflect": {1: nn.ReflectionPad1d, 2: nn.ReflectionPad2d},
     "replicate": {1: nn.ReplicationPad1d, 2: nn.ReplicationPad2d},
 }
-convolution = _convolving(CONVOLUTIONS, "stride", "padding", "dilation", "groups")
+convolution = _convolving({1: nn.Conv1d, 2: nn.Conv2d}, "stride", "padding", "dilation", "groups")
 window = ("kernel_size", "stride", "padding")
-average = _of_axes(AVERAGES, *window, "ceil_mode", "count_include_pad", "divisor_override")
-largest = _of_axes(LARGEST, *window, "dilation", "ceil_mode")
-means = _of_axes(MEANS, "output_size")
+counted = ("ceil_mode", "count_include_pad", "divisor_override")
+average = _of_axes({1: nn.AvgPool1d, 2: nn.AvgPool2d}, *window, *counted)
+largest = _of_axes({1: nn.MaxPool1d, 2: nn.MaxPool2d}, *window, "dilation", "ceil_mode")
+means = _of_axes({1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}, "output_size")
 upsampled = _of_axes({1: nn.Upsample, 2: nn.Upsample}, "size", "scale_factor")
 spread = ("stride", "padding", "output_padding", "groups", "dilation")
 BUILDERS: dict[str, Builder] = {
