@@ -14,8 +14,6 @@ Lipschitz Bounds" (NeurIPS 2021). lliptools.local_bound is the same for all that
 import torch
 from torch import Tensor
 
-__all__ = ["local_bound"]
-
 
 def local_bound(
     weights: list[Tensor], biases: list[Tensor], theta: float | list[Tensor], x: Tensor, eps: float
