@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import NETWORKS, in_ball, points
+from networks import NETWORKS, VARIED, in_ball, points
 from torch import nn
 
 import lliptools as ll
@@ -11,7 +11,9 @@ SLACK = 1 + 1e-9
 BOUNDS = [name for name in ll.BOUNDS if name not in ("global", "exact", "sampled")]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in VARIED else [pytest.mark.slow]) for name in NETWORKS]
+)
 def test_no_difference_from_the_centre_is_larger(name):
     net = NETWORKS[name]()
     x = points(net, 3)

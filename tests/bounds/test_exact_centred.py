@@ -19,6 +19,7 @@ def planar(activation, seed=0, width=8):
     return nn.Sequential(*layers).double(), torch.randn(3, 2, dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("eps", [1e-3, 0.3, 2.0])
 def test_it_lies_between_what_is_seen_and_every_other_bound(name, eps):
@@ -64,6 +65,7 @@ def test_the_record_says_where_it_is_not_done():
     assert ll.exact_bound(ll.nets.mlp(3, 4, 2), torch.zeros(1, 3), 0.1, centred=True).between == "any two points"
 
 
+@pytest.mark.slow
 def test_certificates_by_it_reach_further_and_never_beyond_the_adversary():
     net, x = planar(nn.ReLU, seed=1)
     y = net(x).argmax(dim=1)

@@ -24,6 +24,7 @@ def test_below_the_exact_constant(name):
             assert (sampled.value >= 0.999 * exact.value).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_below_the_masks_in_large_balls(name):
     net = NETWORKS[name]()

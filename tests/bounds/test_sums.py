@@ -16,6 +16,7 @@ def net_of(seed, shortcut, activation):
     return nn.Sequential(nn.Linear(3, 6), nn.Tanh(), *sums, nn.Linear(6, 2)).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.1), ll.nets.ClippedReLU(0.3), ll.nets.MaxMin()])
 @pytest.mark.parametrize("shortcut", [False, True])
 def test_no_slope_is_above(activation, shortcut):

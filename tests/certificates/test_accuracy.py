@@ -30,6 +30,7 @@ def test_several_radii_in_one_pass():
     assert len(str(tables).splitlines()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [36 / 255, 72 / 255, 0.3, 0.1, 0.29999999, 1e-300, 0.0, 1 / 3, 2 / 3])
 def test_the_radius_that_is_printed_is_not_above_the_one_that_is_certified(eps):
     net, x, y = setting(2)
@@ -52,6 +53,7 @@ def test_ties_are_wrong():
     assert (table.clean, table.attacked, table.certified) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_loader(capsys):
     net, x, y = setting()
     loader = DataLoader(TensorDataset(x, y), batch_size=16)

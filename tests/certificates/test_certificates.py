@@ -263,6 +263,7 @@ def test_record():
     assert certificate.eps.tolist() == [0.05] * len(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits-clipped", "digits-relu", "moons"])
 def test_certified_attacked_clean_come_in_this_order(name):
     data, net = ll.training.recipe(name).data(), ll.nets.load(name)

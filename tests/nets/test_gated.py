@@ -82,6 +82,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_bounds_of_networks(name):
     torch.manual_seed(0)

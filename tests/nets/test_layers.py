@@ -123,6 +123,7 @@ def test_layers_kept_apart_are_bounded_from_above():
     assert bound.value.item() < 0.9 * norms[0].item() * norms[1].item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["reflect", "replicate"])
 def test_repeated_borders_kept_apart(mode):
     """Too large for one matrix: no row, |W| or norm below the true one, and rows inside are the true ones."""

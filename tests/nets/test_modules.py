@@ -95,7 +95,9 @@ IMAGES = {
 BY_ALL = ("in float32", "spectral norm", "a layer of one's own", "resnet")  # each bound reads its network anew
 
 
-@pytest.mark.parametrize("name", [*READ, *IMAGES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if n > 1 else []) for n, name in enumerate((*READ, *IMAGES))]
+)
 def test_what_is_read_is_what_the_network_does(name):
     torch.manual_seed(0)
     dtype = torch.float64 if len(name) % 3 and name != "in float32" else torch.float32

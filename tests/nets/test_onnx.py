@@ -121,7 +121,10 @@ CASES = {
 OPEN = ("Gemm", "Conv", "Flatten", "Reshape", "sizes that are computed", "Transpose, Gather", "Expand, Tile")
 
 
-@pytest.mark.parametrize(("name", "batch"), [*((name, 1) for name in CASES), *((name, "batch") for name in OPEN)])
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [*(pytest.param(name, 1, marks=pytest.mark.slow) for name in CASES), *((name, "batch") for name in OPEN)],
+)
 def test_an_operator_is_read_as_onnxruntime_runs_it(name, batch, tmp_path):
     shape, nodes, constants = CASES[name]
     path = written(tmp_path, nodes, shape, constants, batch=batch)
@@ -140,6 +143,7 @@ def test_every_operator_of_the_list_has_a_case_or_is_an_activation():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what torch's exporter imports warns of itself
 def test_what_export_writes_comes_back(tmp_path):
     torch.manual_seed(0)

@@ -114,6 +114,7 @@ NETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_bounds_of_networks(name):
     torch.manual_seed(0)

@@ -150,6 +150,7 @@ LINEAR_AND_JOINED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAR_AND_JOINED)
 def test_moves_arithmetic_and_branches(name):
     parts = {"a": nn.Linear(4, 4), "b": nn.Linear(4, 4)}

@@ -188,7 +188,7 @@ def judged(seed):
 
 
 @pytest.mark.parametrize(
-    "start", [pytest.param(start, marks=[pytest.mark.slow] if start >= 30 else []) for start in range(0, 80, 10)]
+    "start", [pytest.param(start, marks=[pytest.mark.slow] if start >= 10 else []) for start in range(0, 80, 10)]
 )
 def test_programs(start):
     verdicts = {seed: judged(seed) for seed in range(start, start + 10)}

@@ -85,6 +85,7 @@ def test_own_activations_are_read_as_themselves():
         assert ACTIVATIONS[kind].read(layer) is layer
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what torch's exporter imports warns of itself
 def test_operators_of_onnx(tmp_path):
     onnx = pytest.importorskip("onnx", reason="the extra that the tests install is not there")

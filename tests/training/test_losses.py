@@ -70,6 +70,7 @@ def test_two_shells_charge_the_mean_of_their_bounds():
     assert close[-1] == pytest.approx(expected.item(), rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [nn.ReLU, ClippedReLU, nn.Tanh])
 def test_gradient_through_centred_slopes(activation):
     """To weights, biases and thresholds, where the vectors of the norms have converged, against differences."""

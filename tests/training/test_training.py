@@ -100,6 +100,7 @@ def test_schedules():
     assert [triangle(1.0, epoch, 4) for epoch in range(4)] == pytest.approx([0.25, 0.75, 0.75, 0.25])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["spectral", "aol", "cpl", "sll", "cayley", "bro", "sandwich"])
 def test_networks_by_design_learn(digits, kind):
     """After a few epochs the margins certify more points than at the start, and the guarantee still holds."""

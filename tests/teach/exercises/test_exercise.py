@@ -76,6 +76,7 @@ def test_the_text_does_not_depend_on_the_picture():
     assert with_one == without
 
 
+@pytest.mark.slow
 def test_a_check_loads_no_plotly_until_it_draws():
     code = (
         "import sys, lliptools as ll; o = ll.check.why_sqrt2([[1, 0], [-1, 0]]);"

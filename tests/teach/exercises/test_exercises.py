@@ -33,7 +33,9 @@ def test_the_reference_is_right_and_its_check_leaves_the_random_numbers_alone(na
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("name", "n"), MISTAKES)
+@pytest.mark.parametrize(
+    ("name", "n"), [pytest.param(*each, marks=[pytest.mark.slow] if each[1] else []) for each in MISTAKES]
+)
 def test_a_classic_mistake_is_wrong_and_told_so(name, n):
     answer, said = EXERCISES[name].wrong[n]
     outcome = outcome_of(name, answer)
@@ -109,6 +111,7 @@ def test_right_and_wrong_on_other_cases(name, seed):
 
 
 # The slow ones are asked the same where the notebooks' own solutions are marked, in test_release.py.
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["zero", "another case's"])
 @pytest.mark.parametrize("name", [name for name in SEEDED if name not in SLOW])
 def test_a_table_of_the_visible_cases_fails_on_others(name, lost):

@@ -117,6 +117,7 @@ def test_controls_change_figure_and_text(explorer):
     assert not differences(explorer.figure, before)
 
 
+@pytest.mark.slow
 def test_call_reproduces_the_view(explorer, nets):
     explorer.theta_scale.value, explorer.point.value, explorer.eps.value = inf, 11, 0.2
     call = explorer.reproduce()

@@ -38,6 +38,7 @@ def view(name, point=0):
     return view_of(net, points(net, 2)[point], 0, EPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIED)
 def test_no_theorem_is_false(name):
     """Every solid line, and all that follows from them, on every network, point and radius."""
@@ -122,6 +123,7 @@ def test_printed_numbers_err_the_safe_way():
             assert (shown <= value * (1 + 1e-11)) if name == "sampled" else (shown >= value * (1 - 1e-11))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIED)
 def test_extremes_draw(name):
     """Every supported network from ε = 0 to huge, also where the exact search refuses or does not know the layers."""
