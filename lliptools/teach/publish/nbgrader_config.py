@@ -7,8 +7,8 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor, Preprocessor
-from nbgrader.preprocessors import GetGrades
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbgrader.preprocessors import GetGrades, NbGraderPreprocessor
 
 COURSE = Path(__file__).parent
 
@@ -31,7 +31,7 @@ def require_packages(assignment: str) -> None:
             raise SystemExit(f"nothing was graded: {error.evalue}") from None
 
 
-class HideTests(Preprocessor):
+class HideTests(NbGraderPreprocessor):
     """Feedback without hidden tests: of a cell that gives marks, its first line and what the check says."""
 
     def preprocess_cell(

@@ -149,5 +149,5 @@ def test_feedback_says_what_is_wrong_and_hides_the_test(course, graded):
     text = (course / "feedback" / "someone" / "boxes" / "boxes.html").read_text(encoding="utf-8")
     assert "Marks for this exercise: 2" in text
     assert "wrong: " in text
-    for trace in ("seed=", "HIDDEN TESTS", "outcome.status", "Traceback"):
+    for trace in ("seed=", "HIDDEN TESTS", "outcome.status", "Traceback (most"):
         assert trace not in text, trace
