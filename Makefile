@@ -4,6 +4,7 @@
 # make test                            everything: all tests, the notebooks, the explorers in a real browser
 # make notebooks                       run the notebooks and store their key numbers and static pictures
 # make reference                       write the pages of the public names from their docstrings, into reference/
+# make site                            build the site into site/: course, live figures, pages, results, reference
 # make test-oldest, make test-newest   the quick tests with the oldest versions that are allowed, and with the newest
 # Everything is installed into .venv, with the versions in constraints.txt, by uv where it is there and else by pip.
 # PYTHON= chooses the interpreter.
@@ -22,7 +23,7 @@ UV_INSTALL = $(UV) pip install --quiet $(if $(TORCH),--torch-backend=$(TORCH)) -
 INSTALL = $(if $(UV),$(UV_INSTALL) $(BIN)/python --constraint constraints.txt,$(PIP))
 OWN_UV := $(filter $(BIN)/uv,$(UV))
 
-.PHONY: lab check lint test test-oldest test-newest notebooks reference clean
+.PHONY: lab check lint test test-oldest test-newest notebooks reference site clean
 
 lab: .venv/installed
 	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
@@ -51,7 +52,8 @@ test-oldest test-newest: .venv/python $(OWN_UV)
 	@$(UV) venv --quiet --clear --python $(BIN)/python .venv/$@
 	@$(UV_INSTALL) .venv/$@/bin/python --resolution $(RESOLUTION) --editable '.[test]'
 	@$(UV) pip freeze --quiet --python .venv/$@/bin/python | grep -E '^(torch|numpy|scipy|plotly|ipywidgets|typer)='
-	OMP_NUM_THREADS=1 .venv/$@/bin/python -m pytest -m 'not browser and not slow' $(WORKERS)
+	OMP_NUM_THREADS=1 .venv/$@/bin/python -m pytest --override-ini filterwarnings=default \
+		-m 'not browser and not slow' $(WORKERS)
 
 notebooks: .venv/installed-test
 	@sh tools/ensure_chromium.sh
@@ -77,5 +79,8 @@ $(BIN)/uv: .venv/python
 	@$(INSTALL) --editable '.[test]'
 	@touch .venv/installed $@
 
+site: .venv/installed-test
+	$(BIN)/python tools/build_site.py site
+
 clean:
-	rm -rf .venv artefacts reference .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv artefacts reference site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
