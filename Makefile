@@ -15,7 +15,8 @@ BROWSER ?= yes
 
 BIN := .venv/bin
 WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What is imported is compiled then: pip would compile fifteen thousand files.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 # uv, where it is there or needed: only uv knows where a build of torch lies, and how to choose the oldest versions.
 UV := $(or $(shell which uv 2>/dev/null),$(if $(TORCH)$(filter test-%,$(MAKECMDGOALS)),$(BIN)/uv))
