@@ -1,8 +1,10 @@
 """The course in JupyterLab, with or without the repository: lliptools lab."""
 
 import os
+import re
 import subprocess
 import sys
+from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 
@@ -54,7 +56,7 @@ def bring(folder: Path) -> list[Path]:
             if not os.path.lexists(copy):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 unfinished = copy.with_name(f".{copy.name}.unfinished")
-                unfinished.write_bytes(source.read_bytes())
+                unfinished.write_bytes(_whole(source))
                 unfinished.replace(copy)
                 copies.append(copy)
     except OSError as error:
@@ -62,6 +64,16 @@ def bring(folder: Path) -> list[Path]:
         found, then = f"{folder}: {error}", "name another folder"
         raise InvalidInput(expected=wanted, got=found, cause=cause, next_step=then) from error
     return copies
+
+
+def _whole(source: Path) -> bytes:
+    """The content of a file of the course, with the pictures for which hatch_build.py left names in a wheel."""
+
+    def picture(name: re.Match[bytes]) -> bytes:
+        return b'"%s"' % b64encode((notebooks() / name[1].decode()).read_bytes())
+
+    content = source.read_bytes()
+    return re.sub(rb'"(pictures/[\w-]+\.png)"', picture, content) if source.suffix == ".ipynb" else content
 
 
 def notebooks() -> Path:
