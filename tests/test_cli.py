@@ -224,14 +224,3 @@ def test_json_alone_on_the_output(tmp_path, monkeypatch):
     (row,) = json.loads(done.stdout)["radii"]
     assert f"{row['clean']:.4f}" in done.stderr
     assert not [*tmp_path.iterdir()]
-
-
-def test_a_disk_that_is_full_at_the_end_loses_no_numbers(tmp_path, monkeypatch):
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("lliptools.storage.put", full)
-    done = run("evaluate", "moons", "--points", 5, "--bound", "global", "--eps", 0.1, "--json", tmp_path / "found.json")
-    assert done.exit_code == 2
-    assert "No space left on device" in done.stderr
-    assert json.loads(done.stdout[done.stdout.index("{") :])["network"] == "moons"

@@ -107,6 +107,16 @@ def test_a_full_disk_leaves_what_was_there(place, tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_what_is_synced_is_open_for_writing(tmp_path, monkeypatch):
+    """Windows refuses to sync anything else."""
+    fcntl, modes = pytest.importorskip("fcntl"), []
+    monkeypatch.setattr(os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))
+    build = partial(ll.nets.mlp, 2, 3, 2)
+    zoo.save(build(), "n", build, {"seed": 1}, tmp_path)
+    assert modes
+    assert os.O_RDONLY not in modes
+
+
 def test_a_place_that_cannot_be_written_is_said_beforehand(tmp_path, monkeypatch):
     zoo.check_place(tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
