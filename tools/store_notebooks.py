@@ -9,6 +9,9 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,8 +43,11 @@ def draw(browser: Browser) -> None:
             continue
         print("drawing", name)
         for where, (figure, lines) in zip(("low", "middle", "high"), still(name, example), strict=True):
-            picture = smallest(browser, figure, lines)
+            picture = smallest(partial(screenshot, browser, figure, lines))
             (NOTEBOOKS / "pictures" / f"{name}_{where}.png").write_bytes(picture)
+    with tempfile.TemporaryDirectory() as folder:
+        path = gallery.write(Path(folder), ["playground"])[1]
+        (NOTEBOOKS / "pictures" / "playground_middle.png").write_bytes(smallest(partial(runs, browser, path)))
 
 
 def still(name: str, example: Example) -> list[tuple[go.Figure, tuple[str, ...]]]:
@@ -52,12 +58,12 @@ def still(name: str, example: Example) -> list[tuple[go.Figure, tuple[str, ...]]
     return [(figure, lines) for _, figure, lines in example.pictures(example.make(), still=True)]
 
 
-def smallest(browser: Browser, figure: go.Figure, lines: tuple[str, ...]) -> bytes:
-    """The figure as a PNG of at most LARGEST bytes, as sharp as that allows."""
+def smallest(shoot: Callable[[float], Image.Image]) -> bytes:
+    """What is shot as a PNG of at most LARGEST bytes, as sharp as that allows."""
     found = b""
     for sharpness, colors in ((2.0, 128), (2.0, 48), (1.5, 48), (1.0, 64)):
         file = io.BytesIO()
-        few_colors(screenshot(browser, figure, lines, sharpness), colors).save(file, "PNG", optimize=True)
+        few_colors(shoot(sharpness), colors).save(file, "PNG", optimize=True)
         if len(found := file.getvalue()) <= LARGEST:
             break
     return found
@@ -74,6 +80,18 @@ def screenshot(browser: Browser, figure: go.Figure, lines: tuple[str, ...], shar
     page.wait_for_function("window.done")
     page.wait_for_timeout(300)
     picture = Image.open(io.BytesIO(page.locator(".ll-board").screenshot())).convert("RGB")
+    page.close()
+    return picture
+
+
+def runs(browser: Browser, path: Path, sharpness: float) -> Image.Image:
+    """The three runs of the Playground at their end."""
+    page = browser.new_page(viewport={"width": 848, "height": 700}, device_scale_factor=sharpness)
+    page.goto(path.as_uri())
+    page.wait_for_selector("#runs[data-ready]")
+    page.locator("#slider").press("End")
+    page.wait_for_timeout(600)
+    picture = Image.open(io.BytesIO(page.locator("#runs").screenshot())).convert("RGB")
     page.close()
     return picture
 
@@ -116,7 +134,7 @@ def pictures_of_plots(notebook: nbformat.NotebookNode) -> dict[int, list[nbforma
         for k in shown:
             (data,) = (output.data for output in notebook.cells[k].outputs if PLOTLY in output.get("data", {}))
             parts = {name: data[PLOTLY][name] for name in ("data", "layout")}
-            picture = base64.b64encode(smallest(browser, go.Figure(parts), ("",))).decode()
+            picture = base64.b64encode(smallest(partial(screenshot, browser, go.Figure(parts), ("",)))).decode()
             found[k] = [output_of(picture, data["text/plain"])]
     return found
 

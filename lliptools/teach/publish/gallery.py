@@ -1,6 +1,5 @@
 """The central figures as pages that need no Python: lliptools gallery DEST."""
 
-import base64
 import html
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,18 +8,17 @@ from pathlib import Path
 from string import Template
 
 from plotly.offline import get_plotlyjs
+from tqdm.auto import tqdm
 
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.explorers.training.view import Run, reached
-from lliptools.teach.publish import story
+from lliptools.teach.publish import lab, pages, story
 from lliptools.teach.shared.example import Example, Picture
 from lliptools.teach.shared.style import CONFIG
 from lliptools.teach.shared.transport import SCRIPTS, STYLE, pack, parts
-from lliptools.training import RECIPES, fit
-
-HERE = Path(__file__).parent
+from lliptools.training import RECIPES
 
 
 def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:
@@ -34,19 +32,20 @@ def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         raise InvalidInput(expected=wanted, got=unknown[0], cause=cause, next_step="leave the name out for all pages")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    (folder / "gallery.css").write_text(_read("gallery.css") + STYLE, encoding="utf-8")
+    (folder / "gallery.css").write_text(pages.read("gallery.css") + STYLE, encoding="utf-8")
     written, cards = [], []
-    for name in dict.fromkeys(names):
+    for name in tqdm(dict.fromkeys(names), desc="pages", disable=None):
         example = EXAMPLES[name]
         text, said = story.page(example) if name == "playground" else _page(example, *strip(name))
         written.append(folder / f"{name}.html")
         written[-1].write_text(text, encoding="utf-8")
+        picture = _thumbnail(folder, name)
         cards.append(
-            f"<li><a href='{name}.html'>{html.escape(example.title)}</a>"
+            f"<li><a href='{name}.html'>{picture}{html.escape(example.title)}</a>"
             f"<p>{html.escape(example.question)}</p><p class='said'>{html.escape(said)}</p></li>"
         )
     index = folder / "index.html"
-    index.write_text(Template(_read("gallery_index.html")).substitute(cards="\n".join(cards)), encoding="utf-8")
+    index.write_text(Template(pages.read("gallery_index.html")).substitute(cards="\n".join(cards)), encoding="utf-8")
     return [index, *written]
 
 
@@ -77,19 +76,20 @@ def _page(example: Example, control: str, found: Iterable[Picture]) -> tuple[str
     """A page, with all its pictures inside, and what its middle one says."""
     positions, figures, lines = zip(*found, strict=True)
     packed = pack([parts(figure) for figure in figures], ["\n".join(said) for said in lines], positions)
-    text = Template(_read("gallery_page.html")).substitute(
-        title=html.escape(example.title),
-        question=html.escape(example.question),
-        control=html.escape(control),
-        last=len(figures) - 1,
-        start=len(figures) // 4,
-        figure=figures[0].to_json().replace("</", "<\\/"),
-        config=json.dumps(CONFIG),
-        parcel=base64.b64encode(packed).decode(),
-        script=SCRIPTS + _read("gallery.js"),
+    first, last = figures[0].to_json().replace("</", "<\\/"), len(figures) - 1
+    body = (
+        f'<div id="figure"></div>\n<script type="application/json" id="spec">{first}</script>\n'
+        f'<script type="application/json" id="config">{json.dumps(CONFIG)}</script>'
     )
+    script, head = SCRIPTS + pages.read("gallery.js"), '<script src="plotly.min.js"></script>'
+    text = pages.page(example, control, last, len(figures) // 4, body=body, parcel=packed, script=script, head=head)
     return text, lines[len(lines) // 2][0]
 
 
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+def _thumbnail(folder: Path, name: str) -> str:
+    """The middle picture of an explorer, as the course has it, beside its page; empty where there is none."""
+    source = lab.notebooks() / "pictures" / f"{name}_middle.png"
+    if not source.exists():
+        return ""
+    (folder / source.name).write_bytes(source.read_bytes())
+    return f"<img src='{source.name}' alt=''>"

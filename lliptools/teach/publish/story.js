@@ -1,5 +1,5 @@
 // The page of the three recorded runs, after striking.js and playground.js: one scrubber for all, and no kernel.
-const of = (id) => document.getElementById(id), slider = of("slider"), button = of("play");
+const of = (id) => document.getElementById(id), slider = of("slider");
 const packed = Uint8Array.from(atob(of("parcel").textContent), (c) => c.charCodeAt(0));
 const whole = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 const length = new DataView(whole).getUint32(0, true);
@@ -22,6 +22,7 @@ for (const run of runs) {
   run.stage.start(run);
 }
 let point = runs[0].point;
+const button = make("button", { id: "play", type: "button", textContent: "▶ play" });
 
 function show() {
   const epoch = slider.valueAsNumber;
@@ -51,6 +52,7 @@ function play() {
   }
 }
 
+slider.parentElement.prepend(button);
 slider.addEventListener("input", show);
 button.addEventListener("click", play);
 onTheme(show);

@@ -1,20 +1,17 @@
 """Three recorded runs of the Playground side by side, on a page that needs no Python."""
 
-import base64
 import html
 import json
 import zlib
-from pathlib import Path
-from string import Template
 from typing import Any
 
 from lliptools.digits import radius_text
 from lliptools.teach.explorers.playground.figure import beginning, frame, palette
 from lliptools.teach.explorers.playground.view import Run, Settings
 from lliptools.teach.explorers.playground.widget import SCRIPT
+from lliptools.teach.publish import pages
 from lliptools.teach.shared.example import Example
 
-HERE = Path(__file__).parent
 EPOCHS, POINT, COMMON = 80, 59, Settings(eps=0.2)
 # The title, what the run is beside COMMON, and whether its discs are those of the local bound.
 RUNS: tuple[tuple[str, dict[str, Any], bool], ...] = (
@@ -46,12 +43,8 @@ def page(example: Example) -> tuple[str, str]:
         parcel += b"".join(buffers) + b"".join(numbers for _, numbers in frames)
     head = json.dumps({"colors": palette(), "runs": runs}).encode()
     packed = zlib.compress(len(head).to_bytes(4, "little") + head + bytes(parcel), 9)
-    text = Template((HERE / "story_page.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(example.title),
-        question=html.escape(example.question),
-        words=html.escape(WORDS.format(eps=radius_text(COMMON.eps))),
-        last=EPOCHS,
-        parcel=base64.b64encode(packed).decode(),
-        script=SCRIPT + (HERE / "story.js").read_text(encoding="utf-8"),
-    )
+    words = html.escape(WORDS.format(eps=radius_text(COMMON.eps)))
+    body = f'<p role="status" id="summary"></p>\n<div id="runs"></div>\n<p class="quiet">{words}</p>'
+    script = SCRIPT + pages.read("story.js")
+    text = pages.page(example, "epochs done", EPOCHS, 0, body=body, parcel=packed, script=script)
     return text, f"After {EPOCHS} epochs, at ε = {radius_text(COMMON.eps)}: {', '.join(ends)}."

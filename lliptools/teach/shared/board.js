@@ -82,11 +82,14 @@ export class Board {
     }
     const changed = places && new Set(places.map((place) => this.#owner(place)));
     this.#paint(this.panels.filter(({ key }) => !changed || changed.has(key) || changed.has(null)));
-    if (figure.layout.meta?.weights) this.#strike(figure.layout);
+    this.#strike(figure.layout);
   }
 
   // Weight matrices, where the figure has any: the canvas of striking.js beside the panels.
-  #strike({ meta: { weights }, height, margin: { l, r, t, b } }) {
+  #strike({ meta, height, margin: { l, r, t, b } = {} }) {
+    const weights = meta?.weights;
+    if (this.strip) this.strip.hidden = !weights?.values;
+    if (!weights?.values) return;
     const wide = this.field.clientWidth, tall = height - t - b, narrow = wide < NARROW, [[left, right], [low, high]] = weights.area;
     const size = Math.round((high - low) * tall) - STRIP - HEAD - SAID - 4;
     if (!this.strip) {

@@ -10,6 +10,7 @@ from lliptools.bounds import BlockBound
 
 # States of a unit over the ball. The first two are constant, the last two varying: linear all over it, or unstable.
 AT_ZERO, AT_THETA, ON, UNSTABLE = range(4)
+DRAWN = 2**18  # weights of a network that are drawn one by one
 AT_ONCE = 4  # linear maps that a figure shows side by side
 
 
@@ -79,6 +80,17 @@ def layers(blocks: tuple[BlockBound, ...], columns: Tensor | None = None, within
         else:
             yield Layer(name, block, columns)
         columns = block.slope
+
+
+def dense_weights(blocks: tuple[BlockBound, ...]) -> tuple[Tensor, ...]:
+    """The weights of a small dense network whose units are masked or not, (rows, columns) float32; else none."""
+    if not 1 < len(blocks) <= AT_ONCE or any(block.inner for block in blocks):
+        return ()
+    whole = all(torch.equal(block.slope, block.row_slope) and (block.slope % 1 == 0).all() for block in blocks)
+    found = (getattr(block.linear, "weight", None) for block in blocks)
+    weights = [weight.detach().float().cpu() for weight in found if isinstance(weight, Tensor) and weight.dim() == 2]
+    shown = whole and len(weights) == len(blocks) and sum(weight.numel() for weight in weights) <= DRAWN
+    return tuple(weights) if shown else ()
 
 
 def hidden(blocks: tuple[BlockBound, ...]) -> tuple[Layer, ...]:

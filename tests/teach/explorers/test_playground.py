@@ -30,7 +30,7 @@ def same(one, other):
     assert one.state.keys() == other.state.keys()
     assert all(torch.equal(value, other.state[name]) for name, value in one.state.items())
     assert torch.equal(one.states, other.states)
-    for name in ("local", "discs"):  # beside balls of another radius a norm may be rounded otherwise
+    for name in ("local", "centred", "discs"):  # beside balls of another radius a norm may be rounded otherwise
         assert torch.allclose(getattr(one, name), getattr(other, name), rtol=1e-9, atol=0)
 
 
@@ -48,6 +48,9 @@ def test_discs_and_shares_are_what_the_engine_certifies(activation, bound):
     at_eps = ll.certify(run.net, run.x, run.y, 0.2, centred=False)
     assert last.curves[3] == at_eps.holds.double().mean()
     assert torch.allclose(last.local, at_eps.bound.value, rtol=1e-12)
+    from_centre = ll.local_bound(run.net, run.x, 0.2, centred=True).value
+    assert torch.allclose(last.centred, from_centre, rtol=1e-9)
+    assert (last.centred <= last.local * (1 + 1e-9)).all()
     varying = torch.cat([block.slope for block in at_eps.bound.blocks[:-1]], dim=1) > 0
     assert torch.equal(last.states >= ON, varying)
     step = normalize(torch.randn(500, *run.x.shape, dtype=torch.float64), dim=2) * by_local[:, None]
@@ -126,9 +129,10 @@ def test_a_frame_holds_the_epoch():
     assert np.allclose(np.frombuffer(x, np.float32).reshape(-1, 2), run.x)
     assert list(y) == run.y.tolist()
     head, numbers = frame(last)
-    parameters, local, discs = np.split(
-        np.frombuffer(numbers[: -last.states.numel()], np.float32), np.cumsum([head["count"], count])
+    parameters, local, centred, discs = np.split(
+        np.frombuffer(numbers[: -last.states.numel()], np.float32), np.cumsum([head["count"], count, count])
     )
+    assert (centred >= last.centred.numpy()).all()
     assert len(parameters) == sum(value.numel() for value in run.net.state_dict().values())
     assert (local >= last.local.numpy()).all()
     assert (discs <= last.discs.flatten().numpy()).all()

@@ -83,7 +83,7 @@ def test_it_trains_what_fit_trains():
 
 def shown(epochs, seed):
     """What the controls of a recipe of one's own show."""
-    return [{"value": epochs}, {"index": 0}, {"value": seed}]
+    return [{"value": epochs}, {"index": 0}, {"value": seed}, {"value": epochs}]
 
 
 def test_a_run_takes_what_the_controls_show():
@@ -235,3 +235,24 @@ def test_what_is_certified_is_counted_at_the_radius_that_is_trained_for():
     assert "global" not in module.reached(ll.training.recipe("digits-0.5-global"))
     figure = TrainingExplorer("digits-0.5-sparse").figure
     assert "certified, its twin with the global bound" in [text.text for text in figure.layout.annotations]
+
+
+def test_every_epoch_that_is_done_can_be_looked_at():
+    explorer = TrainingExplorer(SHORT)
+    assert not explorer.figure.layout.meta
+    explorer.begin.click()
+    last = explorer.summary
+    assert "after epoch 5 " in last
+    explorer.shown.value = 2
+    assert "after epoch 2 " in explorer.summary
+    drawn = explorer.figure.layout.meta["weights"]
+    assert drawn["shapes"] == [[8, 2], [2, 8]]
+    near = explorer._run.near[1]
+    assert list(drawn["states"]) == near.states.tolist()
+    assert not torch.equal(near.matrices[0], explorer.net[0].weight.float())
+    assert torch.equal(explorer._run.near[4].matrices[0], explorer.net[0].weight.float())
+    x = explorer._run.data.x_test[:1].double()
+    assert explorer._run.near[4].constant == ll.local_bound(explorer.net, x, 0.05).value.item()
+    assert not explorer.shown.disabled
+    explorer.reset.click()
+    assert explorer.summary == last

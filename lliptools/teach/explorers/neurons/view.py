@@ -16,9 +16,7 @@ from lliptools.teach.explorers.neurons.weights import Masked, Weights
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.units import AT_ONCE, ON, UNSTABLE, Layer, hidden, layers
-
-DRAWN = 2**18  # weights of a network that are drawn one by one
+from lliptools.teach.shared.units import AT_ONCE, ON, UNSTABLE, Layer, dense_weights, hidden, layers
 
 
 class NeuronView:
@@ -116,14 +114,7 @@ class NeuronView:
     @cached_property
     def matrices(self) -> tuple[Tensor, ...]:
         """The weights of a small dense network whose units are masked or not, (rows, columns) float32; else none."""
-        blocks = self.local.blocks
-        if not 1 < len(blocks) <= AT_ONCE or any(block.inner for block in blocks):
-            return ()
-        whole = all(torch.equal(block.slope, block.row_slope) and (block.slope % 1 == 0).all() for block in blocks)
-        dense = all(drawn.sizes is not None and not drawn.kernel for drawn in self.weights)
-        if not (whole and dense and sum(block.linear.rows * block.linear.columns for block in blocks) <= DRAWN):
-            return ()
-        return tuple(block.linear.weight.detach().float().cpu() for block in blocks)
+        return dense_weights(self.local.blocks)
 
     @cached_property
     def moved(self) -> tuple[Tensor, Tensor]:

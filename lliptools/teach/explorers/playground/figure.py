@@ -31,8 +31,8 @@ def beginning(run: Run) -> tuple[dict[str, Any], list[bytes]]:
 def frame(epoch: Epoch) -> tuple[dict[str, Any], bytes]:
     """An epoch: what can be said in words, and its numbers in float32, upper bounds rounded up and radii down."""
     parameters = torch.cat([value.flatten() for value in epoch.state.values()]).float()
-    up, low = torch.full_like(epoch.local, torch.inf).float(), torch.zeros_like(epoch.discs).float()
-    local, discs = epoch.local.float().nextafter(up), epoch.discs.float().nextafter(low)
+    bounds, low = torch.stack([epoch.local, epoch.centred]).float(), torch.zeros_like(epoch.discs).float()
+    bounds, discs = bounds.nextafter(torch.full_like(bounds, torch.inf)), epoch.discs.float().nextafter(low)
     head = {"number": epoch.number, "eps": epoch.eps, "everywhere": epoch.everywhere, "curves": list(epoch.curves)}
-    numbers = (parameters, local, discs, epoch.states)
+    numbers = (parameters, bounds, discs, epoch.states)
     return {**head, "words": epoch.words(), "count": len(parameters)}, b"".join(n.numpy().tobytes() for n in numbers)

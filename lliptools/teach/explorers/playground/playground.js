@@ -137,8 +137,9 @@ export class Stage {
     this.frame = frame;
     const varying = this.states.map((found) => found.filter((state) => state > 1).length).join(" + ");
     const radius = this.radii[this.point], proved = radius ? `Certified within ${down(radius)}.` : "Its class is wrong.";
-    const constants = y.length && `L is ${up(frame.local[this.point])} there, ${up(frame.everywhere)} everywhere. ${proved}`;
-    this.words.textContent = y.length ? `${varying} of ${all} neurons vary within ε of the picked point: ${constants}` : "";
+    const [here, centred, everywhere] = [frame.local[this.point], frame.centred[this.point], frame.everywhere].map(up);
+    this.words.textContent = !y.length ? "" : `${varying} of ${all} neurons vary within ε of the point: L ≤ ${everywhere} everywhere, `
+      + `${here} there, ${centred} from the point. ${proved}`;
     this.draw();
   }
 
@@ -190,8 +191,8 @@ export class Stage {
       for (const side of [1, -1]) cross.moveTo(across - 5 * dot, down - side * 5 * dot), cross.lineTo(across + 5 * dot, down + side * 5 * dot);
       stroke(cross, colors.lit, 1.8);
     }
-    const [ball, ring] = [new Path2D(), new Path2D()];
     if (!y.length) return;
+    const [ball, ring] = [new Path2D(), new Path2D()];
     ball.arc(...place(this.point), this.frame.eps * scale, 0, 7);
     ring.arc(...place(this.point), 6.5 * dot, 0, 7);
     stroke(ball, colors.local, 2.2, [6, 4]);
@@ -209,8 +210,7 @@ export class Stage {
         all.arc(across, down, radius * scale, 0, 7);
       });
       Object.assign(pen, { fillStyle: color, strokeStyle: color, lineWidth: dot, globalAlpha: 0.35 }).setLineDash([]);
-      pen.fill(all);
-      pen.stroke(all);
+      pen.fill(all), pen.stroke(all);
       pen.globalAlpha = 1;
     }
   }
@@ -266,7 +266,7 @@ function curves(canvas, frames, shown, colors) {
 export function unpacked(head, buffer, at, { y, sizes }) {
   const points = y.length, units = sizes.slice(1, -1).reduce((sum, n) => sum + n, 0);
   const floats = (count) => new Float32Array(buffer.slice(at, (at += 4 * count)));
-  const numbers = { parameters: floats(head.count), local: floats(points), discs: floats(2 * points) };
+  const numbers = { parameters: floats(head.count), local: floats(points), centred: floats(points), discs: floats(2 * points) };
   return { ...head, ...numbers, states: new Uint8Array(buffer.slice(at, at + points * units)) };
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.bounds import global_bound, outward_rounding
+from lliptools.bounds import global_bound, local_bound, outward_rounding
 from lliptools.certificates.certificate import certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
@@ -83,7 +83,8 @@ class Epoch:
     """A network after an epoch, and what is known of its points: tensors of float64 on the CPU.
 
     * state: of the network. eps: of the balls. everywhere: the global bound
-    * local: (points,) the local bound on the ball of radius eps. states: (points, units) by the codes of shared.units
+    * local, centred: (points,) the local bound on the ball of radius eps, of any two points in it and of its centre and
+      any. states: (points, units) by the codes of shared.units
     * discs: (2, points) certified radii by the global and by the local bound; 0 for what is classified wrongly
     * curves: loss, clean accuracy, certified accuracy at eps by the global and by the local bound
     """
@@ -93,6 +94,7 @@ class Epoch:
     eps: float
     everywhere: float
     local: Tensor
+    centred: Tensor
     states: Tensor
     discs: Tensor
     curves: tuple[float, float, float, float]
@@ -191,11 +193,12 @@ class Run:
             L = everywhere.value.item()
             if not len(self.x):
                 none, no_units = torch.zeros(2, 0).double(), torch.zeros(0, sum(self.settings.hidden)).byte()
-                return Epoch(number, state, eps, L, none[0], no_units, none, (loss, 0.0, 0.0, 0.0))
+                return Epoch(number, state, eps, L, none[0], none[0], no_units, none, (loss, 0.0, 0.0, 0.0))
             trial = self._trial
             radii = torch.cat([torch.zeros_like(trial), torch.full_like(trial, eps), trial])
             y = self.y.repeat(3)
             found = certify(self.net, self.x.repeat(3, 1), y, radii, centred=False)
+            centred = local_bound(self.net, self.x, eps, centred=True).value
             right, certified, held = found.holds.chunk(3)
             margin = found.worst_margin.chunk(3)[0]  # at the point itself: what rounding leaves of it
             constant = found.bound.pairwise(y).amax(dim=1).chunk(3)[2]
@@ -212,6 +215,7 @@ class Run:
             eps,
             L,
             found.bound.value.chunk(3)[1].cpu(),
+            centred.cpu(),
             torch.cat(units, dim=1).byte().cpu(),
             torch.stack([by_global, by_local]).cpu(),
             (loss, clean, with_global, with_local),

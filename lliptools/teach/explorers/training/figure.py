@@ -6,11 +6,14 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from lliptools.teach.shared.panels import Panels, named
-from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, INK
+from lliptools.teach.explorers.training.view import Near
+from lliptools.teach.shared.panels import Panels, Spec, array, named
+from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, GREY, INK, STATES
+from lliptools.teach.shared.units import ON
 from lliptools.training import History
 
-LOSS_PANEL, ACCURACY_PANEL, ROWS = (0.0, 0.33), (0.41, 1.0), (0.0, 1.0)
+ROWS = (0.0, 1.0)
+TWO, THREE = ((0.0, 0.33), (0.41, 1.0)), ((0.0, 0.19), (0.27, 0.62))  # panels; beside them the matrices
 CURVES = (
     ("clean", "clean, training batches", GLOBAL_LINE, "dot"),
     ("validation_clean", "clean, held out", INK, "dash"),
@@ -18,23 +21,31 @@ CURVES = (
 )
 
 
-def training(history: History, epochs: int | None = None, ghost: Mapping[str, float] | None = None) -> go.Figure:
+def training(
+    history: History,
+    epochs: int | None = None,
+    ghost: Mapping[str, float] | None = None,
+    at: tuple[int, Near | None] = (0, None),
+) -> go.Figure:
     """Loss and accuracies of a run, epoch by epoch: fit(…, callback=…) returns a history after each of them.
 
     * left: the loss of the batches
     * right: what was classified correctly and, where the run has a validation part, what was certified of it
 
     epochs: how many there are to be, for axes that stay while the curves grow. ghost: what the shipped network of the
-    recipe has reached, by what is measured.
+    recipe has reached, by what is measured. at: an epoch that is marked, and its network near a point, whose matrices
+    then stand on the right.
     """
+    epoch, near = at
     numbers = [number + 1 for number in history["epoch"]] if len(history) else []
     last = max(2, len(numbers), epochs or 0) + 0.5
     span = {"range": [0.5, last], "title": "epoch"}
     panels = Panels(380, margin={"l": 52, "r": 12, "t": 22, "b": 42})
-    panels.open(LOSS_PANEL, ROWS, "loss of the batches", span, {"rangemode": "tozero"})
+    left, right = THREE if near else TWO
+    panels.open(left, ROWS, "loss of the batches", span, {"rangemode": "tozero"})
     # Always the same traces, empty before the first epoch and where the run has no validation part.
     _curve(panels, numbers, history["loss"] if numbers else [], INK, "solid", size=5)
-    panels.open(ACCURACY_PANEL, ROWS, "accuracy", span, {"range": [0, 1.02]})
+    panels.open(right, ROWS, "accuracy", span, {"range": [0, 1.02]})
     for name, label, color, dash in CURVES:
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
@@ -51,6 +62,14 @@ def training(history: History, epochs: int | None = None, ghost: Mapping[str, fl
         place: dict[str, Any] = {"xref": "x2", "yref": "y2", "xanchor": side, "yanchor": under}
         place["font"] = {"size": 11, "color": "#777777"}
         panels.write(name if level == level else "", x, level if level == level else 0, **place)
+    for number in ("", "2"):
+        line = {"color": GREY, "width": 1, "dash": "dot"}
+        marked: Spec = {"x": [epoch, epoch] if epoch else [None], "y": [0, 1] if epoch else [None]}
+        panels.add("scatter", mode="lines", line=line, **marked, xaxis=f"x{number}", yaxis=f"y{number}")
+    if near:
+        names = (*(f"constant at {value}" for value in near.names), *(state.name for state in STATES[ON:]))
+        matrices, states = [array(matrix) for matrix in near.matrices], array(near.states)
+        panels.matrices((0.67, 1.0), ROWS, matrices, states, array(near.boxes), names)
     return panels.figure()
 
 

@@ -1,23 +1,62 @@
 """One training run, as far as it has come."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Event
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lliptools.bounds import local_bound, round_up
 from lliptools.digits import radius_text
 from lliptools.nets import available, provenance
+from lliptools.teach.shared.units import ON, dense_weights, hidden
 from lliptools.training import History, Recipe, Split, fit
 
 HELD_OUT = 0.1  # of the training points, on which clean and certified accuracy are measured after every epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """A small dense network of an epoch near one point: what of its matrices is not masked.
+
+    * matrices: (rows, columns) float32 each. constant: the local bound on the ball of radius eps
+    * states: (units,) of all hidden units, by the codes of shared.units; boxes: (units, 2) their pre-activations
+    * names: of the two values at which units are constant
+    """
+
+    matrices: tuple[Tensor, ...]
+    eps: float
+    constant: float
+    states: Tensor
+    boxes: Tensor
+    names: tuple[str, str]
+
+    def words(self, epoch: int) -> str:
+        """What is seen, in a sentence."""
+        vary = f"{int((self.states >= ON).sum())} of {len(self.states)} units vary"
+        ball = f"within ε = {radius_text(self.eps)} of the first test point"
+        return f"after epoch {epoch} {vary} {ball}, L ≤ {round_up(self.constant)} there"
+
+
+def near(net: nn.Module, x: Tensor, eps: float) -> Near | None:
+    """The network near the point x, (1, *sample); None where its matrices are not drawn one by one."""
+    with torch.no_grad():
+        found = local_bound(net, x.double(), eps)
+    matrices, layers = dense_weights(found.blocks), hidden(found.blocks)
+    if not matrices:
+        return None
+    ends = torch.cat([torch.stack(layer.unit_box(0), dim=-1).reshape(-1, 2) for layer in layers])
+    states = torch.cat([layer.states(0).flatten() for layer in layers])
+    constant = found.value[0].item()
+    return Near(matrices, eps, constant, states.byte().cpu(), ends.float().cpu(), layers[0].constants)
 
 
 class Run:
     """One run, with a fresh network.
 
     * history: as far as it has come
+    * near: of the network of every epoch at the first test point, by the radius of the recipe; None where it is large
     * stop: set to end it after the present epoch
     * words: how it ended; from the start where there is no data, or no network can be built
     """
@@ -25,6 +64,7 @@ class Run:
     def __init__(self, chosen: Recipe, data: Split | None, epochs: int, seed: int) -> None:
         self.recipe, self.data, self.seed = chosen, data, seed
         self.history, self.stop, self.words = History(chosen.name, nn.Sequential()), Event(), ""
+        self.near: list[Near | None] = []
         try:
             self.data = data = data or chosen.data()
             held = chosen.hold_out or (0 if data.x_validation is not None else int(HELD_OUT * len(data.x_train)))
@@ -35,6 +75,11 @@ class Run:
             self.recipe = recipe
         except Exception as error:
             self.words = _failed(error)
+
+    def at(self, epoch: int) -> tuple[int, Near | None]:
+        """The epoch, or the last one before it that is done, 0 where none is; and its network near a point."""
+        done = min(epoch, len(self.near))
+        return done, self.near[done - 1] if done else None
 
     def summary(self, device: torch.device) -> tuple[str, ...]:
         """How far the run is, in a sentence; then its state, and the numbers of its last epoch."""
@@ -52,10 +97,16 @@ class Run:
         at = f"Epoch {len(self.history)} of {self.recipe.epochs}{verdict or f', loss {numbers[0][5:]}'}"
         return f"{at} · {state.split(':')[0]}.", done, " · ".join(numbers)
 
+    def _near(self, net: nn.Module, device: torch.device) -> Near | None:
+        if self.data is None or not self.recipe.radii or (self.near and not self.near[-1]):
+            return None
+        return near(net, self.data.x_test[:1].to(device), self.recipe.radii[0])
+
     def train(self, device: torch.device, show: Callable[[], None]) -> None:
         """Train to the end, to a stop or to an error, and say which; show: called after every epoch and at the end."""
 
         def watch(history: History) -> bool:
+            self.near.append(self._near(history.net, device))
             self.history = history
             show()
             return self.stop.is_set()

@@ -33,6 +33,8 @@ class TrainingExplorer(Explorer):
     * source: how recipe and data are called in the call that opens the same view again
     * layout: of the widget, as {"width": "600px"}
 
+    A slider goes through the epochs that are done: at each, of a small dense network, the matrices without the rows and
+    columns of units that are constant near the first test point.
     history and net are those of the last run. In a notebook the run goes on beside the kernel, which stays free for
     other cells; elsewhere start() returns when it has ended.
     Raises InvalidInput for a recipe that does not exist and for starts that do not fit.
@@ -71,7 +73,9 @@ class TrainingExplorer(Explorer):
         picked = choice("recipe", "what is trained, on what, by which loss", list(self._recipes), own.name)
         passes = slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, start)
         seeds = slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed)
-        rows, asked = [{"epochs": passes, "recipe": picked, "seed": seeds}], None if device == "auto" else device
+        looked = slider("shown", "the epoch whose network is shown", 1, max(2, start), 1, max(2, start))
+        rows = [{"epochs": passes, "recipe": picked, "seed": seeds, "shown": looked}]
+        asked = None if device == "auto" else device
         super().__init__(rows, source if single else "", device=asked, layout=layout)
 
     def _buttons(self) -> list[ipywidgets.Widget]:
@@ -104,6 +108,7 @@ class TrainingExplorer(Explorer):
             return
         name, epochs, seed = (self.controls[name].value for name in ("recipe", "epochs", "seed"))
         self._run = run = Run(self._recipes[name], self._data, epochs, seed)
+        self.controls["shown"].max = self.controls["shown"].value = max(2, epochs)
         self._shown()
         if run.words:
             return
@@ -126,7 +131,7 @@ class TrainingExplorer(Explorer):
         """Bring buttons, bar, curves and words to where the run stands."""
         with self._turn:
             going = self.running
-            for control in (*self.controls.values(), self.begin, self.reset):
+            for control in (*(self.controls[name] for name in ("epochs", "recipe", "seed")), self.begin, self.reset):
                 control.disabled = going
             self.halt.disabled = not going or (self._run is not None and self._run.stop.is_set())
             if self._run is not None:
@@ -138,7 +143,10 @@ class TrainingExplorer(Explorer):
         if run is None:
             lines = (f"nothing trained yet: press start · trains on {self.device}",)
             return None, partial(training, History("", nn.Sequential()), at["epochs"], ghost), lines
-        return run, partial(training, run.history, run.recipe.epochs, ghost), run.summary(self.device)
+        epoch, near = shown = run.at(at["shown"])
+        said = (near.words(epoch),) if near else ()
+        draw = partial(training, run.history, run.recipe.epochs, ghost, shown)
+        return run, draw, (*run.summary(self.device), *said)
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, show: Callable[[], None]) -> Callable[[], None]:
