@@ -226,3 +226,15 @@ def test_the_index_leads_to_every_page(browser, folder):
         assert (folder / link.get_attribute("href")).exists()
     assert page.get_by_role("listitem").count() == len(EXAMPLES)
     page.close()
+
+
+def test_the_index_shows_a_picture_of_every_page(browser, folder, artefacts):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto((folder / "index.html").as_uri())
+    pictures = page.locator("li a img")
+    expect(pictures).to_have_count(len(EXAMPLES))
+    assert all(picture.evaluate("image => image.decode().then(() => image.naturalWidth)") for picture in pictures.all())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.screenshot(path=artefacts / "gallery_index.png", full_page=True)
+    page.close()

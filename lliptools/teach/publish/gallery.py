@@ -18,7 +18,7 @@ from lliptools.teach.publish import lab, pages, story
 from lliptools.teach.shared.example import Example, Picture
 from lliptools.teach.shared.style import CONFIG
 from lliptools.teach.shared.transport import SCRIPTS, STYLE, pack, parts
-from lliptools.training import RECIPES
+from lliptools.training import RECIPES, fit
 
 
 def write(folder: Path, names: Sequence[str] = ()) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.training.view import Near
-from lliptools.teach.shared.panels import Panels, Spec, array, named
+from lliptools.teach.shared.panels import Panels, Spec, array, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, GREY, INK, STATES
 from lliptools.teach.shared.units import ON
 from lliptools.training import History
@@ -40,12 +40,13 @@ def training(
     numbers = [number + 1 for number in history["epoch"]] if len(history) else []
     last = max(2, len(numbers), epochs or 0) + 0.5
     span = {"range": [0.5, last], "title": "epoch"}
-    panels = Panels(380, margin={"l": 52, "r": 12, "t": 22, "b": 42})
-    left, right = THREE if near else TWO
-    panels.open(left, ROWS, "loss of the batches", span, {"rangemode": "tozero"})
+    loss, accuracies = THREE if near else TWO
+    above = {"legend": legend(accuracies[0], 1.0)} if near else {}  # a line of their own, where a panel is narrow
+    panels = Panels(380, margin={"l": 52, "r": 12, "t": 40 if near else 22, "b": 42}, **above)
+    panels.open(loss, ROWS, "loss of the batches", span, {"rangemode": "tozero"})
     # Always the same traces, empty before the first epoch and where the run has no validation part.
     _curve(panels, numbers, history["loss"] if numbers else [], INK, "solid", size=5)
-    panels.open(right, ROWS, "accuracy", span, {"range": [0, 1.02]})
+    panels.open(accuracies, ROWS, "accuracy", span, {"range": [0, 1.02]})
     for name, label, color, dash in CURVES:
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
@@ -62,9 +63,9 @@ def training(
         place: dict[str, Any] = {"xref": "x2", "yref": "y2", "xanchor": side, "yanchor": under}
         place["font"] = {"size": 11, "color": "#777777"}
         panels.write(name if level == level else "", x, level if level == level else 0, **place)
-    for number in ("", "2"):
+    for number, top in (("", max(history["loss"], default=1.0) if numbers else 1.0), ("2", 1.0)):
         line = {"color": GREY, "width": 1, "dash": "dot"}
-        marked: Spec = {"x": [epoch, epoch] if epoch else [None], "y": [0, 1] if epoch else [None]}
+        marked: Spec = {"x": [epoch, epoch] if epoch else [None], "y": [0, top] if epoch else [None]}
         panels.add("scatter", mode="lines", line=line, **marked, xaxis=f"x{number}", yaxis=f"y{number}")
     if near:
         names = (*(f"constant at {value}" for value in near.names), *(state.name for state in STATES[ON:]))
