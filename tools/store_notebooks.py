@@ -24,14 +24,14 @@ from playwright.sync_api import Browser
 from plotly.offline import get_plotlyjs
 
 from lliptools.teach.explorers import EXAMPLES
-from lliptools.teach.publish import gallery, solutions
+from lliptools.teach.publish import gallery, solutions, story
 from lliptools.teach.shared.example import Example
 from lliptools.teach.shared.shown import PLOTLY
 from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
 from lliptools.teach.shared.transport import SCRIPTS, STYLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
+EXPLORER = re.compile(r"ll\.teach\.(\w+Explorer|Playground)\(")
 PLOT = re.compile(r"ll\.teach\.(plot|show_attack)\(")  # what draws and cannot be moved
 LARGEST = 60_000  # bytes of a picture
 
@@ -47,7 +47,9 @@ def draw(browser: Browser) -> None:
             (NOTEBOOKS / "pictures" / f"{name}_{where}.png").write_bytes(picture)
     with tempfile.TemporaryDirectory() as folder:
         path = gallery.write(Path(folder), ["playground"])[1]
-        (NOTEBOOKS / "pictures" / "playground_middle.png").write_bytes(smallest(partial(runs, browser, path)))
+        for where, epoch in (("low", 5), ("middle", 20), ("high", story.EPOCHS)):
+            picture = smallest(partial(runs, browser, path, epoch))
+            (NOTEBOOKS / "pictures" / f"playground_{where}.png").write_bytes(picture)
 
 
 def still(name: str, example: Example) -> list[tuple[go.Figure, tuple[str, ...]]]:
@@ -84,13 +86,13 @@ def screenshot(browser: Browser, figure: go.Figure, lines: tuple[str, ...], shar
     return picture
 
 
-def runs(browser: Browser, path: Path, sharpness: float) -> Image.Image:
-    """The planes of the three runs of the Playground, at their end."""
+def runs(browser: Browser, path: Path, epoch: int, sharpness: float) -> Image.Image:
+    """The planes of the three runs of the Playground after an epoch."""
     page = browser.new_page(viewport={"width": 848, "height": 700}, device_scale_factor=sharpness)
     page.goto(path.as_uri())
     page.wait_for_selector("#runs[data-ready]")
     page.add_style_tag(content="#runs section > div:last-child { display: none }")
-    page.locator("#slider").press("End")
+    page.evaluate("epoch => { slider.value = epoch; slider.dispatchEvent(new Event('input')); }", epoch)
     page.wait_for_timeout(600)
     picture = Image.open(io.BytesIO(page.locator("#runs").screenshot())).convert("RGB")
     page.close()

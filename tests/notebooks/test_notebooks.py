@@ -13,8 +13,8 @@ from lliptools.teach.shared.style import CERTIFIED, STATES, UNPROVED
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MARK = "# NBVAL_CHECK_OUTPUT"
-EXPLORER = re.compile(r"ll\.teach\.\w+Explorer\(")
-PICTURE = re.compile(r"ll\.teach\.(\w+Explorer|plot|show_attack)\(")
+EXPLORER = re.compile(r"ll\.teach\.(\w+Explorer|Playground)\(")
+PICTURE = re.compile(r"ll\.teach\.(\w+Explorer|Playground|plot|show_attack)\(")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
