@@ -15,7 +15,7 @@ from lliptools.storage import read_json, replacing
 from lliptools.teach.shared.button import Button
 from lliptools.teach.shared.explorer import Explorer
 from lliptools.teach.shared.made import ROW
-from lliptools.teach.shared.style import REFUTED
+from lliptools.teach.shared.style import INK
 
 RECORD = Path("predictions.json")  # in the folder of the notebook
 
@@ -121,7 +121,7 @@ class Prediction(ipywidgets.VBox):
                 place[f"{letter}ref"] = f"{letter}{number}"
             look: dict[str, Any] = {
                 "showarrow": False,
-                "font": {"size": 17, "color": REFUTED},
+                "font": {"size": 17, "color": INK},
                 "hovertext": "your prediction",
             }
             marks.append({"text": "◆" if self.answers else " ", **place, **look})
