@@ -55,21 +55,21 @@ def test_a_unit_in_closed_form():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("name", ["relu", "clipped", "clipped maxmin", "tanh", "convolutional", "residual"])
-def test_attacks_never_break_a_centred_certificate(name, bound):
+def test_attacks_never_break_a_centred_certificate(name):
+    """Of any bound: all are attacked in the largest of their balls, in which the others lie."""
     net = NETWORKS[name]().double()
     x = points(net).double()
     y = net(x).argmax(dim=1)
-    radius = ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2, centred=True)
-    plain = ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2)
-    if bound == "local":
-        assert (radius >= plain * 0.98).all()
-    for k in range(len(x)):
-        if 0 < radius[k] < torch.inf:
-            found = ll.attacks.pgd(net, x[k : k + 1], y[k : k + 1], radius[k].item(), steps=40, restarts=4)
-            assert ll.attacks.is_correct(net, found, y[k : k + 1])
-            samples = in_ball(x[k], radius[k].item(), 2000, seed=k)
+    radii = {bound: ll.certified_radius(net, x, y, bound=ll.BOUNDS[bound], tolerance=1e-2) for bound in BOUNDS}
+    plain = ll.certified_radius(net, x, y, tolerance=1e-2, centred=False)
+    assert (radii["local"] >= plain * 0.98).all()
+    for k, each in enumerate(torch.stack([*radii.values()], dim=1)):
+        found = each[each.isfinite()]
+        if len(found) and (radius := found.max().item()) > 0:
+            moved = ll.attacks.pgd(net, x[k : k + 1], y[k : k + 1], radius, steps=40, restarts=4)
+            assert ll.attacks.is_correct(net, moved, y[k : k + 1])
+            samples = in_ball(x[k], radius, 2000, seed=k)
             assert (net(samples).argmax(dim=1) == y[k]).all()
 
 

@@ -1,6 +1,7 @@
 """A device without float64 trains; its networks are certified on the CPU, with the same numbers as there."""
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -25,11 +26,13 @@ def test_certificates_are_computed_on_the_cpu(without_float64):
     x = torch.randn(5, 6)
     y = net(x).argmax(dim=1)
     there, x_there, y_there = deepcopy(net).to(without_float64), x.to(without_float64), y.to(without_float64)
-    for bound in (ll.global_bound, ll.local_bound, ll.tightest_bound, ll.sampled_bound):
+    sampled = partial(ll.sampled_bound, samples=32, steps=4)
+    for bound in (ll.global_bound, ll.local_bound, ll.tightest_bound, sampled):
         found = bound(there, x_there, 0.05).value
         assert found.is_cpu
         assert torch.equal(found, bound(net, x, 0.05).value)
-    assert torch.equal(ll.certified_radius(there, x_there, y_there), ll.certified_radius(net, x, y))
+    radii = (ll.certified_radius(*given, tolerance=1e-2) for given in ((there, x_there, y_there), (net, x, y)))
+    assert torch.equal(*radii)
     assert torch.equal(ll.certify(there, x_there, y_there, 0.01).holds, ll.certify(net, x, y, 0.01).holds)
     found = ll.certify_in_stages(there, x_there, y_there, 0.01)
     assert torch.equal(found.holds, ll.certify_in_stages(net, x, y, 0.01).holds)
