@@ -91,6 +91,7 @@ def exact_bound(
     of_blocks = masks.blocks, masks.failure_probability, masks.arithmetic
     pairs = partial(_pairs, jacobians, errors)
     exact = ExactBound(value, KIND, search.radius, *of_blocks, jacobians=jacobians, pairs=pairs)
+    exact = replace(exact, points=masks.points, outputs=masks.outputs)
     return _centred(exact, search, found) if centred and in_plane and (search.radius > 0).all() else exact
 
 

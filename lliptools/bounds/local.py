@@ -86,6 +86,7 @@ def passed(
         norm=norm,
         inputs=start.known.box(start.center),
         known=end.known,
+        points=center,
         outputs=end.center.value,
         between=CENTRED if centred else ANY_TWO,
     )
@@ -114,4 +115,4 @@ def global_bound(
     one = local_bound(net, x[:1], math.inf, domain=Unknown, norm=norm, differentiable=differentiable)
     blocks = tuple(block.mapped(lambda part: part.expand(len(x), *part.shape[1:])) for block in one.blocks)
     value = one.value.expand(len(x))
-    return replace(one, value=value, eps=radius, blocks=blocks, inputs=None, known=None, outputs=None)
+    return replace(one, value=value, eps=radius, blocks=blocks, inputs=None, known=None, points=None)

@@ -52,12 +52,12 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
     with torch.no_grad():
         points = _points(x)
         try:
-            same = _agree(net, blocks, points)
+            same = _agree(net, blocks, points, batches=(1, len(x)))
         except InvalidInput:  # as of a forward method that turns its input to float32
             own = next((p.dtype for p in net.parameters() if is_own(net) and p.dtype == torch.float32), None)
             if own is None:
                 raise
-            same = _agree(net, blocks, points.to(own).double(), own)
+            same = _agree(net, blocks, points.to(own).double(), own, (1, len(x)))
         if not same:
             cause = "an attribute that was changed after the layer was built, or a layer that writes over its input"
             step = "build the layer anew with the numbers it is to have, and with inplace=False"
@@ -89,20 +89,30 @@ def _points(x: Tensor) -> Tensor:
     return torch.cat([x, noise])
 
 
-def _agree(net: nn.Module, blocks: tuple[Block, ...], points: Tensor, dtype: torch.dtype = torch.float64) -> bool:
+def _agree(
+    net: nn.Module,
+    blocks: tuple[Block, ...],
+    points: Tensor,
+    dtype: torch.dtype = torch.float64,
+    batches: tuple[int, ...] = (),
+) -> bool:
     """Whether network and blocks have the same outputs, up to what rounding can explain; infinite ones tell nothing.
 
-    dtype: in which the network computes.
+    dtype: in which the network computes. batches: how many of the first points a forward method is given by themselves,
+    besides all: it may look at how many there are.
     """
     flat = points.flatten(1)
     with outward_rounding():
         found = at_center(blocks, Center.exact(flat))[-1]
-    wanted = _called(net, points, dtype).flatten(1).double()
-    if wanted.shape != found.value.shape:
-        return False
     room = ROOM * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
-    near = (wanted - found.value).abs() <= room * found.doubt
-    return bool((near | ~found.value.isfinite() | found.doubt.isinf()).all())
+    for count in {len(points), *(batches if any(map(is_own, net.modules())) else ())}:
+        wanted, value, doubt = _called(net, points[:count], dtype).flatten(1), found.value[:count], found.doubt[:count]
+        if wanted.shape != value.shape:
+            return False
+        near = (wanted.double() - value).abs() <= room * doubt
+        if not (near | ~value.isfinite() | doubt.isinf()).all():
+            return False
+    return True
 
 
 def _called(net: nn.Module, points: Tensor, dtype: torch.dtype) -> Tensor:

@@ -44,7 +44,8 @@ class Bound:
       deterministic. arithmetic: whether rounding is enclosed.
     - norm: the method that found the norms of the blocks. inputs: box of the inputs. known: what its domain knows of
       the outputs.
-    - outputs: (batch, outputs), what the network computes at the points, where the bound has found it on its way.
+    - points: (batch, features), the centres of the balls; None of a bound of the whole space.
+    - outputs: (batch, outputs), what the network computes there; of the whole space at the first point, (1, outputs).
     - between: "any two points" of the ball, of a Lipschitz constant, or "the centre and any point", of a centred one,
       which is all that a certificate needs.
     - left_out: what a bound that chooses by cost did not do, and why; empty where it did all.
@@ -60,6 +61,7 @@ class Bound:
     norm: Norm | None = None
     inputs: Box | None = None
     known: Domain | None = None
+    points: Tensor | None = None
     outputs: Tensor | None = None
     pairs: Callable[["Bound", Tensor, Tensor | None], Tensor] = by_product
     between: str = ANY_TWO

@@ -89,11 +89,12 @@ def certify(
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
         offered = {"centred": True} if centred and "centred" in signature(bound).parameters else {}
         found = bound(net, x, eps, **offered)
-        check_bound(found, radius, values[-1].value)
+        check_bound(found, radius, center, values[-1].value)
         fall, radii = None, shell_radii(radius, shells)
         if shells > 1:
             fallen, each = falls(bound, net, x, y, radii)
-            check_bound(each, radii.flatten(), values[-1].value.repeat_interleave(shells, dim=0))
+            repeated = (part.repeat_interleave(shells, dim=0) for part in (center, values[-1].value))
+            check_bound(each, radii.flatten(), *repeated)
             fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
             found = replace(found, failure_probability=spent)
         margin, worst = worst_margins(found, values, y, radius, fall)

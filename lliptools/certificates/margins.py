@@ -9,13 +9,14 @@ from lliptools.errors import InvalidInput
 from lliptools.norms.rounding import enclosed, inflated, unit
 
 TINY = torch.finfo(torch.float64).tiny
-SAME = 1e-9  # relatively: how far outputs may differ that are added up in another order
+SAME = 1e-9  # relatively: how far a point's outputs may differ that are added up in another order
 
 
-def check_bound(found: Bound, radius: Tensor, outputs: Tensor | None = None) -> None:
+def check_bound(found: Bound, radius: Tensor, center: Tensor | None = None, outputs: Tensor | None = None) -> None:
     """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,).
 
-    outputs: (batch, classes) of the network at the centres, which a bound of other points does not have.
+    center, outputs: (batch, features) and (batch, classes), the points and what the network computes there, which a
+    bound of other points or of another network does not have.
     """
     if found.kind != "upper" or not found.arithmetic.startswith("float64"):
         raise InvalidInput(
@@ -24,16 +25,28 @@ def check_bound(found: Bound, radius: Tensor, outputs: Tensor | None = None) -> 
             cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
             next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
         )
+    cause = "one of other points or of another network"
+    step = "let the bound function compute it of the net and the x that it is given"
+    if center is not None and found.points is not None and not _same(found.points, center, 0.0):
+        raise InvalidInput("a bound of net at x", "a Bound whose points are not x", cause, step)
     if outputs is not None and found.outputs is not None:
-        near, given = SAME * outputs.abs().amax().nan_to_num().item(), found.outputs.to(outputs.dtype)
-        if given.shape != outputs.shape or not given.isclose(outputs, 0, near, equal_nan=True).all():
-            cause = "one of other points or of another network"
-            step = "let the bound function compute it of the net and the x that it is given"
+        given = outputs if found.points is not None else outputs[:1]
+        if not _same(found.outputs, given, SAME):
             raise InvalidInput("a bound of net at x", "a Bound whose outputs are not net(x)", cause, step)
     if not (found.eps >= radius).all():
         got = f"one on a ball of radius {found.eps.min().item():g}"
         why = "a bound that changed eps", "return the bound for the radius that was asked for"
         raise InvalidInput(f"a bound on the ball of radius {radius.max().item():g}", got, *why)
+
+
+def _same(given: Tensor, wanted: Tensor, near: float) -> bool:
+    """Whether two tensors agree row by row, relatively to the largest value of the row; NaN and inf in place."""
+    if given.shape != wanted.shape:
+        return False
+    given = given.to(wanted)
+    room = near * wanted.abs().amax(dim=1, keepdim=True).nan_to_num(nan=0.0, posinf=0.0)
+    equal = (given == wanted) | (given.isnan() & wanted.isnan())
+    return bool((equal | ((given - wanted).abs() <= room)).all())
 
 
 def own_class(logits: Tensor, y: Tensor) -> Tensor:

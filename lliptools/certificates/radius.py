@@ -81,8 +81,9 @@ def _marched(net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction, whole: 
     x, y = x[index], y.to(whole.device, torch.int64)[index]
     radii = shell_radii(2 * whole[index], shells)
     fall, found = falls(bound, net, x, y, radii)
-    logits = at_center(read(net, x), Center.exact(check_input(net, x)))[-1]
-    check_bound(found, radii.flatten(), logits.value.repeat_interleave(shells, dim=0))
+    center = check_input(net, x)
+    logits = at_center(read(net, x), Center.exact(center))[-1]
+    check_bound(found, radii.flatten(), *(part.repeat_interleave(shells, dim=0) for part in (center, logits.value)))
     left = sure_margins(logits, y)
     first = (fall < left[:, None]).to(torch.int64).cumprod(dim=1).sum(dim=1)  # shells that are crossed whole
     fall, radii = (torch.nn.functional.pad(part, pad) for part, pad in ((fall, (0, 0, 1, 0)), (radii, (1, 0))))

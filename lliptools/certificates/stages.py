@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from lliptools.bounds import LanczosNorm, UpperNorm, global_bound, local_bound
 from lliptools.bounds.local import passed
-from lliptools.bounds.reading import reads_once
+from lliptools.bounds.reading import read, reads_once
 from lliptools.certificates.certificate import BoundFunction, certify, worst_margins
 from lliptools.certificates.margins import own_class
 from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
-from lliptools.nets.checks import check_eps, check_tolerance
+from lliptools.nets.checks import check_eps, check_labels, check_tolerance
 from lliptools.norms.auto import whole_norm
+from lliptools.norms.rounding import outward_rounding
 
 DELTA = 1e-9  # failure probability of all stages together
 ROUGH = (5e-2,)  # relative tolerances of the norms before the last
@@ -68,7 +69,10 @@ def certify_in_stages(
     Raises InvalidInput and UnsupportedLayer.
     """
     check_tolerance(tolerance)
-    radius = check_eps(eps, check_input(net, x))
+    center = check_input(net, x)
+    radius = check_eps(eps, center)
+    with torch.no_grad(), outward_rounding():
+        y = check_labels(y, len(x), read(net, x)[-1].linear.rows, center.device)
     tolerances = [*(rough for rough in ROUGH if rough > tolerance), tolerance]
     spent = [0.0]
 

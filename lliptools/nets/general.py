@@ -74,21 +74,23 @@ def mixed(node: fx.Node, target: Any, args: tuple[Any, ...], kwargs: dict[str, A
     if target is torch.ops.aten.mean.dim:
         target, scale = torch.ops.aten.sum.dim_IntList, prod(out) / columns
 
-    def of(x: Tensor) -> Tensor:
+    def of(x: Tensor, number: Callable[[Tensor], Tensor] = Tensor.double) -> Tensor:
         def given(part: Any) -> Any:
             if isinstance(part, list | tuple):
                 return [*map(given, part)]
-            part = x if part is value else part
-            return part.double() if isinstance(part, Tensor) and part.is_floating_point() else part
+            if part is value:
+                return x.double()
+            return number(part) if isinstance(part, Tensor) and part.is_floating_point() else part
 
         return target(*map(given, args), **kwargs)
 
     try:
         unit = torch.eye(columns).reshape(columns, *value.shape)
         nothing, found = of(torch.zeros_like(unit)), of(unit)
+        summed = of(unit, lambda weights: (weights != 0).double()) > 1
     except RuntimeError:  # as of constants that are for so many samples
         return None
-    if nothing.any() or found.shape != (columns, *out):
+    if nothing.any() or summed.any() or found.shape != (columns, *out):  # sums of weights would be rounded
         return None
     mixed = product(reshaped(value, (columns,)), found.reshape(columns, -1).T.to(node.meta["val"].dtype))
     return reshaped(mixed if scale == 1 else mixed.then(Entrywise(wide(scale))), out)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.composition import SMALLEST
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.gather import Gather, selection
@@ -123,6 +123,11 @@ def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: t
     if not all(o < max(s, d) for o, s, d in zip(out_padding, layer.stride, layer.dilation, strict=True)):
         why = "a layer that torch itself refuses to run", "build it with output_padding=0, or with a larger stride"
         raise InvalidInput(f"output_padding below stride or dilation in {name}", f"{tuple(out_padding)}", *why)
+    if not all(o < s for o, s in zip(out_padding, layer.stride, strict=True)):
+        why = "no rule is known for outputs that no input reaches", "build it with output_padding below its stride"
+        raise UnsupportedLayer(
+            "output_padding below the stride", f"{name} with output_padding={tuple(out_padding)}", *why
+        )
     sizes = zip(shape[1:], kernel, layer.stride, layer.dilation, padding, out_padding, strict=True)
     size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
     pads = tuple((int(width), int(width)) for width in padding)

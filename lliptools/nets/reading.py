@@ -104,6 +104,10 @@ class _Reader:
         """A layer that guarantees a constant, from the chain that it spells out."""
         guarantee = float(layer.lipschitz_bound())
         chain = layer.chain(self.shape, self.dtype)
+        if not (guarantee >= 0 and chain.rounding >= 0):
+            got = f"{guarantee:g} with rounding {chain.rounding:g}"
+            why = "a sign that was lost, or NaN in a weight", "return the norm that the layer guarantees"
+            raise InvalidInput(f"a constant of at least 0 from lipschitz_bound of {name}", got, *why)
         # Copies, as of torch's layers: what was read must not change when the layer is trained on.
         steps = [step.to(self.device, copy=True) if isinstance(step, LinearMap) else step for step in chain.steps]
         _check_input_kept(steps, name)
@@ -119,6 +123,9 @@ class _Reader:
                 at = f"{type(step).__name__} in {name}"
                 check_layer(step, at, values=self.values)
                 inner.read(step, at)
+        if chain.skip and inner.shape != self.shape:
+            why = "a chain that changes the size", "build the chain as wide as its input"
+            raise InvalidInput(f"a chain that keeps the shape {self.shape} in {name}", f"{inner.shape}", *why)
         self.blocks.append(Block(self.current(), None, inner.finished(), chain.skip, (), guarantee, chain.rounding))
         self.shape = inner.shape
 

@@ -1,0 +1,78 @@
+"""A certificate takes a bound of this network at these points only, and labels of these points."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import lliptools as ll
+
+
+def dense(weight, bias):
+    layer = nn.Linear(len(weight[0]), len(weight)).double()
+    layer.weight.data, layer.bias.data = torch.tensor(weight).double(), torch.tensor(bias).double()
+    return layer
+
+
+def bent(slope):
+    """120 until x = 1, and from there on down by a slope, against 0."""
+    return nn.Sequential(dense([[1.0]], [-1.0]), nn.ReLU(), dense([[-slope], [0.0]], [120.0, 0.0]))
+
+
+NET, X = bent(100.0), torch.tensor([[2.0]]).double()
+Y = torch.tensor([0])
+
+
+def certified(bound, x=X):
+    return ll.certify(NET, x, torch.zeros(len(x), dtype=torch.int64), 0.5, bound=lambda *given, **options: bound)
+
+
+def test_the_point_is_false_at_this_radius():
+    assert NET(X + 0.5)[0, 0] < 0
+
+
+@pytest.mark.parametrize("name", [name for name in ll.BOUNDS if name not in ("global", "sampled")])
+def test_a_bound_of_other_points_is_refused(name):
+    others = torch.tensor([[0.0]]).double()
+    with pytest.raises(ll.InvalidInput, match="other points"):
+        certified(ll.BOUNDS[name](NET, others, 0.5))
+    assert not certified(ll.BOUNDS[name](NET, X, 0.5)).holds
+
+
+def test_a_large_point_beside_it_hides_nothing():
+    x, others = torch.tensor([[2.0], [1e12]]).double(), torch.tensor([[0.0], [1e12]]).double()
+    saved = ll.local_bound(NET, others, 0.5, centred=True)
+    with pytest.raises(ll.InvalidInput, match="other points"):
+        certified(saved, x)
+    with pytest.raises(ll.InvalidInput, match="outputs are not net"):
+        certified(replace(saved, points=x), x)
+
+
+def test_points_with_the_same_outputs_are_other_points():
+    x, others = torch.tensor([[0.9]]).double(), torch.tensor([[-9.0]]).double()
+    assert torch.equal(NET(x), NET(others))
+    with pytest.raises(ll.InvalidInput, match="points are not x"):
+        certified(ll.local_bound(NET, others, 0.5), x)
+
+
+def test_a_global_bound_of_another_network_is_refused():
+    found = replace(ll.global_bound(bent(1e-3), X), eps=torch.tensor([0.5]).double())
+    with pytest.raises(ll.InvalidInput, match="another network"):
+        certified(found)
+
+
+def test_shells_compare_their_points():
+    def bound(net, x, eps):
+        return ll.local_bound(net, x - 2, eps) if len(x) > 1 else ll.local_bound(net, x, eps)
+
+    with pytest.raises(ll.InvalidInput, match="other points"):
+        ll.certify(NET, X, Y, 0.5, bound=bound, shells=4)
+    with pytest.raises(ll.InvalidInput, match="other points"):
+        ll.certified_radius(NET, X, Y, bound=bound, shells=4)
+
+
+@pytest.mark.parametrize("y", [torch.zeros(3, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), None])
+def test_stages_refuse_labels_of_other_points(y):
+    with pytest.raises(ll.InvalidInput, match="expected y as an integer tensor"):
+        ll.certify_in_stages(NET, X, y, 0.5)
