@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import BlockBound
+from lliptools.nets.operators import Convolution
 
 # States of a unit over the ball. The first two are constant, the last two varying: linear all over it, or unstable.
 AT_ZERO, AT_THETA, ON, UNSTABLE = range(4)
@@ -87,10 +88,12 @@ def dense_weights(blocks: tuple[BlockBound, ...]) -> tuple[Tensor, ...]:
     if not 1 < len(blocks) <= AT_ONCE or any(block.inner for block in blocks):
         return ()
     whole = all(torch.equal(block.slope, block.row_slope) and (block.slope % 1 == 0).all() for block in blocks)
-    found = (getattr(block.linear, "weight", None) for block in blocks)
-    weights = [weight.detach().float().cpu() for weight in found if isinstance(weight, Tensor) and weight.dim() == 2]
-    shown = whole and len(weights) == len(blocks) and sum(weight.numel() for weight in weights) <= DRAWN
-    return tuple(weights) if shown else ()
+    linear = [block.linear for block in blocks]
+    kernels = any(len(one.operators) == 1 and isinstance(one.operators[0], Convolution) for one in linear)
+    if not whole or kernels or not all(one.operators for one in linear):
+        return ()
+    small = sum(one.rows * one.columns for one in linear) <= DRAWN
+    return tuple(one.weight.detach().float().cpu() for one in linear) if small else ()
 
 
 def hidden(blocks: tuple[BlockBound, ...]) -> tuple[Layer, ...]:

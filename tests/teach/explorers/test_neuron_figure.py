@@ -16,7 +16,7 @@ from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.explorers.neurons.weights import Weights
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON
+from lliptools.teach.shared.units import AT_THETA, AT_ZERO, DRAWN, ON
 
 RADII = torch.tensor([0.0, 0.05, 5.0]).double()
 
@@ -58,6 +58,14 @@ def test_smooth_slopes_fade_the_weights():
     masked = Weights(LinearMap.dense(weight)).masked(torch.tensor([[0.25, 1.0]]), torch.ones(1, 2))
     assert masked.cells.tolist() == [[0.5, 0.5], [1.0, 1.0]]
     assert masked.kept == (2, 2)
+
+
+def test_a_small_convolutional_network_shows_its_kernels():
+    data, net = ll.training.digits(), ll.nets.load("digits-conv")
+    view = NeuronView(net, data.x_test[3], int(data.y_test[3]), torch.tensor([0.0, 0.1]).double())
+    assert sum(block.linear.rows * block.linear.columns for block in view.local.blocks) < DRAWN
+    assert view.matrices == ()
+    assert any("K<sub>1</sub>" in title for title in titles(neurons(view, 1)))
 
 
 def test_feature_maps_and_kernels():
