@@ -145,6 +145,7 @@ torch.set_flush_denormal(False)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["", WORKERS], ids=["this thread", "a thread that was started under it"])
 def test_numbers_next_to_0_that_are_flushed(then):
     code = FLUSHED.format(then)

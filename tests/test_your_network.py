@@ -7,6 +7,7 @@ SECTIONS = sections("your_network.md")
 NAMES = {"__name__": "page"}  # a section may use the network of the one before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what torch's exporter imports warns of itself
 def test_sections_print_what_they_say():
     pytest.importorskip("onnx", reason="the extra that the tests install is not there")
