@@ -15,6 +15,7 @@ from lliptools.teach.explorers.neurons.units_figure import GAP
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.explorers.neurons.weights import Weights
 from lliptools.teach.explorers.neurons.widget import NeuronExplorer
+from lliptools.teach.shared.example import labelled
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, DRAWN, ON
 
@@ -61,8 +62,8 @@ def test_smooth_slopes_fade_the_weights():
 
 
 def test_a_small_convolutional_network_shows_its_kernels():
-    data, net = ll.training.digits(), ll.nets.load("digits-conv")
-    view = NeuronView(net, data.x_test[3], int(data.y_test[3]), torch.tensor([0.0, 0.1]).double())
+    net, x, y = labelled("digits-conv")
+    view = NeuronView(net, x[3], int(y[3]), torch.tensor([0.0, 0.1]).double())
     assert sum(block.linear.rows * block.linear.columns for block in view.local.blocks) < DRAWN
     assert view.matrices == ()
     assert any("K<sub>1</sub>" in title for title in titles(neurons(view, 1)))
