@@ -286,13 +286,15 @@ def test_attack_stays_in_the_ball_and_finds_what_is_there():
 def test_a_bound_of_other_points_is_refused():
     net, x = ll.nets.mlp(3, 8, 3).double(), torch.rand(2, 3).double()
     y = net(x).argmax(dim=1)
-    with pytest.raises(ll.InvalidInput, match="whose outputs are not net"):
+    with pytest.raises(ll.InvalidInput, match="whose points are not x"):
         ll.certify(net, x, y, 0.01, bound=lambda net, x, eps: ll.local_bound(net, x + 0.1, eps))
+    with pytest.raises(ll.InvalidInput, match="whose outputs are not net"):
+        ll.certify(net, x, y, 0.01, bound=lambda _, x, eps: ll.local_bound(ll.nets.mlp(3, 8, 3).double(), x, eps))
     assert ll.certify(net, x, y, 1e-6, bound=lambda net, x, eps: ll.local_bound(net, x, 2 * eps)).holds.all()
 
     def shifted(net, x, eps):
         return ll.local_bound(net, x + 0.1 * (len(x) > 2), eps)
 
     for ask in (ll.certify, ll.certified_radius):
-        with pytest.raises(ll.InvalidInput, match="whose outputs are not net"):
+        with pytest.raises(ll.InvalidInput, match="whose points are not x"):
             ask(net, x, y, *[0.01] * (ask is ll.certify), bound=shifted, shells=3)
