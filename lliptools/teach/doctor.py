@@ -51,20 +51,24 @@ def _packages() -> Iterator[Finding]:
     except ImportError:
         yield Finding("course", "the packages of the notebooks are not installed", _pip("lliptools[lab]"))
         return
-    for text in requires("lliptools") or []:
-        requirement = Requirement(text)
-        needed = requirement.marker is None or any(requirement.marker.evaluate({"extra": each}) for each in COURSE)
-        if not needed or requirement.name == "lliptools":
-            continue
+    listed = (Requirement(text) for text in requires("lliptools") or [])
+    needed = {  # by name, since what several extras need is listed several times
+        each.name: each
+        for each in listed
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in COURSE)
+    }
+    needed.pop("lliptools", None)
+    for requirement in needed.values():
+        fix = _pip(f"{requirement.name}{requirement.specifier}")
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
-            yield Finding(requirement.name, "is not installed", _pip(text))
+            yield Finding(requirement.name, "is not installed", fix)
             continue
         if requirement.specifier.contains(found, prereleases=True):
             yield Finding(requirement.name, found)
         else:
-            yield Finding(requirement.name, f"{found}, needed {requirement.specifier}", _pip(text))
+            yield Finding(requirement.name, f"{found}, needed {requirement.specifier}", fix)
 
 
 def _device() -> Finding:

@@ -34,7 +34,7 @@ def test_a_missing_package(capsys, monkeypatch):
     assert doctor.main() == 1
     said = capsys.readouterr().out
     assert 'pip install "anywidget>=0.9"' in said
-    assert "5.0, needed >=6" in said
+    assert "5.0, needed <8,>=6" in said
     assert "2 faults" in said
 
 
