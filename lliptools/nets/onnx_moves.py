@@ -72,9 +72,12 @@ def gathered(options: dict[str, Any], x: Tensor, index: Any) -> Tensor:
 
 
 def split(options: dict[str, Any], x: Tensor, sizes: Any = None) -> Sequence[Tensor]:
-    """Split."""
+    """Split: num_outputs parts, of the same size where none are given."""
     axis, given = options.get("axis", 0), options.get("split") if sizes is None else whole(sizes)
-    return x.split(given or -(-x.shape[axis] // options.get("num_outputs", 2)), axis)
+    parts = x.split(given or -(-x.shape[axis] // options["num_outputs"]), axis)
+    if len(parts) != options["num_outputs"]:
+        raise ValueError("another number of parts than of outputs")
+    return parts
 
 
 def unsqueezed(options: dict[str, Any], x: Tensor, axes: Any = None) -> Tensor:
@@ -96,10 +99,14 @@ def resized(options: dict[str, Any], x: Tensor, roi: Any = None, scales: Any = N
     how = [options.get(name) for name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
     if how != ["nearest", "asymmetric", "floor"]:
         raise ValueError("only repetition, from the upper left")
-    for axis in range(2, x.dim()):
-        factor = whole(sizes)[axis] / x.shape[axis] if sizes is not None else float(np.asarray(scales)[axis])
-        places = [int(place / factor) for place in range(math.floor(x.shape[axis] * factor))]
-        x = x.index_select(axis, torch.tensor(places))
+    if "axes" in options or options.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ValueError("axes, or an aspect ratio that is kept")
+    given = np.asarray(scales) if sizes is None else np.asarray(sizes) / x.shape
+    factors = whole(given)
+    if factors != given.tolist() or len(factors) != x.dim() or factors[:2] != [1, 1] or min(factors) < 1:
+        raise ValueError(f"scales {given.tolist()} that are not whole numbers, 1 for samples and channels")
+    for axis, factor in enumerate(factors):
+        x = x.index_select(axis, torch.tensor([place // factor for place in range(x.shape[axis] * factor)]))
     return x
 
 

@@ -96,11 +96,20 @@ def _clip(options: dict[str, Any], x: Tensor, low: Any = None, high: Any = None)
 
 def _reducing(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def reduced(options: dict[str, Any], x: Tensor, axes: Any = None) -> Tensor:
-        return function(
-            x, moves.axes_of(options, axes) or list(range(x.dim())), keepdim=bool(options.get("keepdims", 1))
-        )
+        named = moves.axes_of(options, axes)
+        if not named and options.get("noop_with_empty_axes", 0):
+            return x
+        return function(x, named or list(range(x.dim())), keepdim=bool(options.get("keepdims", 1)))
 
     return reduced
+
+
+def _prelu(_: dict[str, Any], x: Tensor, slope: Tensor) -> Tensor:
+    """The slope broadcasts from the last axis: one number, or one per channel where the channels' axis is its own."""
+    shape = (1,) * (x.dim() - slope.dim()) + tuple(slope.shape)
+    if slope.numel() != 1 and shape != (1, x.shape[1], *(1 for _ in x.shape[2:])):
+        raise ValueError(f"slopes {tuple(slope.shape)} for {tuple(x.shape)}, which are not one or one per channel")
+    return F.prelu(x, slope.flatten())
 
 
 def _cast(options: dict[str, Any], x: Tensor) -> Tensor:
@@ -110,8 +119,8 @@ def _cast(options: dict[str, Any], x: Tensor) -> Tensor:
 
 
 def _normalised(options: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    if options.get("training_mode", 0):
-        raise ValueError("training mode")
+    if options.get("training_mode", 0) or not options.get("spatial", 1):
+        raise ValueError("training mode, or statistics per entry")
     return F.batch_norm(x, mean, var, weight, bias, False, 0.0, options.get("epsilon", 1e-5))
 
 
@@ -154,7 +163,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Mish": lambda _, x: F.mish(x),
     "Mul": lambda _, x, y: _tensor(x) * _tensor(y),
     "Neg": lambda _, x: -x,
-    "PRelu": lambda _, x, slope: F.prelu(x, slope.flatten()),
+    "PRelu": _prelu,
     "Pad": moves.padded,
     "ReduceMean": _reducing(torch.mean),
     "ReduceSum": _reducing(torch.sum),
