@@ -39,8 +39,8 @@ class OnnxGraph(nn.Module):
             if any(isinstance(value, Tensor) for value in values):
                 results = _computed(node, values)
             else:
-                results = _referred([node], self.opsets, dict(zip(node.input, values, strict=True)))
-                results = [results[name] for name in node.output]
+                folded = _referred([node], self.opsets, dict(zip(node.input, values, strict=True)))
+                results = [folded[name] for name in node.output]
             found.update(zip(node.output, results, strict=False))
         return found
 
