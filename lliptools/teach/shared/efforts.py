@@ -63,10 +63,10 @@ class Everywhere:
             self.enclosed = global_bound(net, x[:1].double(), norm=norm)
 
     def at(self, radii: Tensor) -> Bound:
-        """The enclosed bound on balls of these radii, (radii,): all that certificates read of it."""
+        """The enclosed bound on balls of these radii, (radii,), around any point: all that certificates read of it."""
         count = len(radii)
         blocks = tuple(block.mapped(lambda part: part.expand(count, *part.shape[1:])) for block in self.enclosed.blocks)
-        return replace(self.enclosed, value=self.enclosed.value.expand(count), eps=radii, blocks=blocks)
+        return replace(self.enclosed, value=self.enclosed.value.expand(count), eps=radii, blocks=blocks, outputs=None)
 
 
 def labels(found: Bound, x: Tensor, y: Tensor) -> Tensor:
