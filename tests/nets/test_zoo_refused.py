@@ -95,6 +95,7 @@ UNFIT = {
 }
 
 
+@pytest.mark.filterwarnings("error")  # torch warns of layers without entries
 @pytest.mark.parametrize("case", UNFIT)
 def test_arguments_are_of_the_types_of_the_signature(case, tmp_path):
     with pytest.raises(ll.InvalidInput, match="arguments of their types, whole numbers to 16384"):
