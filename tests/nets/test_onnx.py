@@ -60,6 +60,8 @@ CASES = {
                                          pads=[0, 1, 1, 0], count_include_pad=1)], {}),
     "GlobalAveragePool": (IMAGE, [make("GlobalAveragePool", ["x"], ["y"])], {}),
     "MaxPool": (IMAGE, [make("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])], {}),
+    "MaxPool, padded": (IMAGE, [make("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1, 0, 1, 0])], {}),
+    "MaxPool, the same size": (IMAGE, [make("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], auto_pad="SAME_LOWER")], {}),
     "BatchNormalization": (IMAGE, [make("BatchNormalization", ["x", "a", "b", "m", "v"], ["y"], epsilon=1e-3)],
                            {"a": numbers(2), "b": numbers(2), "m": numbers(2), "v": numbers(2) ** 2}),
     "a residual": (FLAT, [make("Gemm", ["x", "w"], ["a"]), make("Relu", ["a"], ["b"]), make("Add", ["b", "x"], ["y"])],
@@ -85,7 +87,18 @@ CASES = {
 }  # fmt: skip
 
 
-OPEN = ("Gemm", "Conv", "Flatten", "Reshape", "sizes that are computed", "Transpose, Gather", "Expand, Tile")
+OPEN = (
+    "Gemm",
+    "MaxPool, padded",
+    "MaxPool, the same size",
+    "ConvTranspose, in groups",
+    "Conv",
+    "Flatten",
+    "Reshape",
+    "sizes that are computed",
+    "Transpose, Gather",
+    "Expand, Tile",
+)
 
 
 @pytest.mark.parametrize(
