@@ -20,8 +20,6 @@ def difference(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...]) -> 
         with torch.no_grad():
             found = graph.values(x)
             wanted, last = graph.referred(found), net(x)
-        if graph.wanted not in wanted:
-            return "" if last.shape == found[graph.wanted].shape else "an output that is not of the input"
         if not np.isfinite(wanted[graph.wanted]).all():
             continue
         compared += 1

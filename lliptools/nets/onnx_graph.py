@@ -54,13 +54,13 @@ class OnnxGraph(nn.Module):
         return found
 
     def referred(self, found: dict[str, Any]) -> dict[str, Any]:
-        """By name, in float64, what the reference evaluator computes of the input and the constants in values(x).
+        """By name, in float64: the input in values(x), and what the reference evaluator computes of it.
 
         What it gets wrong is taken from values(x).
         """
         nodes = [_in_float64(node) for node in self.moving() if not _beyond(node)]
         computed = {name for node in nodes for name in node.output}
-        moved = {name for node in self.moving() for name in node.output}
+        moved = {self.given} | {name for node in self.moving() for name in node.output}
         feeds = {name: _wide(value) for name, value in found.items() if name not in computed and value is not None}
         with np.errstate(all="ignore"):
             return {name: value for name, value in _referred(nodes, self.opsets, feeds).items() if name in moved}

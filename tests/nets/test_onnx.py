@@ -91,7 +91,6 @@ OPEN = (
     "Gemm",
     "MaxPool, padded",
     "MaxPool, the same size",
-    "ConvTranspose, in groups",
     "Conv",
     "Flatten",
     "Reshape",
