@@ -11,8 +11,9 @@ from forked import beside
 from typer.testing import CliRunner
 
 import lliptools as ll
-from lliptools.cli import app
+from lliptools.cli import app, networks
 from lliptools.nets import zoo
+from lliptools.training.objectives import BOUNDS, LOSSES
 
 ROOT = Path(__file__).parents[1]
 
@@ -224,3 +225,8 @@ def test_json_alone_on_the_output(tmp_path, monkeypatch):
     (row,) = json.loads(done.stdout)["radii"]
     assert f"{row['clean']:.4f}" in done.stderr
     assert not [*tmp_path.iterdir()]
+
+
+def test_train_offers_every_loss_and_bound():
+    assert {each.value for each in networks.Loss} == {*LOSSES}
+    assert {each.value for each in networks.TrainedBy} == {*BOUNDS}

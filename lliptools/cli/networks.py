@@ -12,8 +12,8 @@ import typer
 from lliptools.cli import application as cli
 from lliptools.errors import InvalidInput
 
-TrainedBy = StrEnum("TrainedBy", ["global", "local"])
-Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt"])
+TrainedBy = StrEnum("TrainedBy", ["global", "local", "centred", "shells"])
+Loss = StrEnum("Loss", ["clean", "adversarial", "gloro", "bcp", "lmt", "emma", "annealed"])
 
 
 @cli.app.command()
