@@ -105,8 +105,16 @@ def _agree(
     with outward_rounding():
         found = at_center(blocks, Center.exact(flat))[-1]
     room = ROOM * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
-    for count in {len(points), *(batches if any(map(is_own, net.modules())) else ())}:
-        wanted, value, doubt = _called(net, points[:count], dtype).flatten(1), found.value[:count], found.doubt[:count]
+    for count in (len(points), *(batches if any(map(is_own, net.modules())) else ())):
+        value, doubt = found.value[:count], found.doubt[:count]
+        try:
+            wanted = _called(net, points[:count], dtype)
+        except InvalidInput:
+            if count == len(points):
+                raise
+            continue  # so few points have no output, and no other one
+        # One point alone may lose its axis, as by squeeze().
+        wanted = wanted.flatten(1) if count > 1 else wanted.reshape(1, -1)
         if wanted.shape != value.shape:
             return False
         near = (wanted.double() - value).abs() <= room * doubt

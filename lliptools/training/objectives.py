@@ -95,7 +95,8 @@ class _ByBound:
         points, labels, radii = x.repeat(shells, *[1] * (x.dim() - 1)), y.repeat(shells), (shell + 1) / shells
         groups = torch.arange(GROUPS * shells, device=x.device)[:, None] == labels % GROUPS + GROUPS * shell
         bound = self._found(net, points, share * self.eps * radii.to(x), groups.to(x), norm)
-        logits = net(x) if bound.outputs is None else bound.outputs[: len(x)]
+        outputs = bound.outputs  # of a global bound at one point only
+        logits = net(x) if outputs is None or len(outputs) < len(x) else outputs[: len(x)]
         rise = self.rise(bound, labels).unflatten(0, (shells, -1)).mean(dim=0)
         loss = self.loss(logits, rise, share * self.eps, y, share)
         return loss + share * self.sparsity * losses.sparsity_loss(net, bound) if self.sparsity else loss

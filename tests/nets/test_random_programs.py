@@ -131,7 +131,7 @@ class Draw:
             lambda v: v.select(axis, start),
             lambda v: v[:, start::step], lambda v: v[:, index], lambda v: v.unflatten(1, (1, v.shape[1])),
             lambda v: v.flatten(1).unflatten(1, (2, -1)), lambda v: v.unsqueeze(-1).expand(*v.shape, 2).flatten(1),
-            lambda v: v.repeat(1, 2, *[1] * (v.dim() - 2)), lambda v: v.squeeze(),
+            lambda v: v.repeat(1, 2, *[1] * (v.dim() - 2)), lambda v: v.squeeze(tuple(range(1, v.dim()))),
             lambda v: v.narrow(axis, 0, size - start),
         ])  # fmt: skip
 

@@ -89,3 +89,18 @@ def test_a_chain_that_is_added_to_its_input_keeps_the_shape():
     assert net(torch.rand(1, 2).double()).shape == (1, 2)  # torch repeats the one output
     with pytest.raises(ll.InvalidInput, match="keeps the shape"):
         ll.local_bound(net, torch.rand(1, 2).double(), 0.1)
+
+
+def test_one_point_that_loses_its_axis_is_read():
+    squeezed = type("Squeezed", (Own,), {"forward": lambda self, x: self.last(x).squeeze()})
+    net = squeezed(None, torch.eye(2).tolist(), [0.0, 0.0])
+    x = torch.rand(3, 2).double()
+    assert net(x[:1]).shape == (2,)
+    assert ll.local_bound(net, x, 0.1).value.tolist() == pytest.approx([1.0] * 3)
+
+
+def test_a_forward_method_that_takes_several_points_only_is_read():
+    net = Own(lambda x: x if len(x) > 1 else x[1], torch.eye(2).tolist(), [0.0, 0.0])
+    with pytest.raises(IndexError):
+        net(torch.rand(1, 2).double())
+    assert ll.local_bound(net, torch.rand(3, 2).double(), 0.1).value.tolist() == pytest.approx([1.0] * 3)
