@@ -105,7 +105,7 @@ def _agree(
     with outward_rounding():
         found = at_center(blocks, Center.exact(flat))[-1]
     room = ROOM * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
-    for count in (len(points), *(batches if any(map(is_own, net.modules())) else ())):
+    for count in dict.fromkeys((len(points), *(batches if any(map(is_own, net.modules())) else ()))):
         value, doubt = found.value[:count], found.doubt[:count]
         try:
             wanted = _called(net, points[:count], dtype)
