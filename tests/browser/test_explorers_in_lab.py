@@ -92,6 +92,7 @@ def test_the_main_slider(explorer, lab, artefacts):
 
 def test_every_control_is_named_and_nothing_uploads(explorer):
     moved = {WALKS[explorer.name].main, *(control for control, *_ in WALKS[explorer.name].moves)}
+    moved |= {"shown"} if explorer.name == "training" else set()  # the epoch of a run, and there is none yet
     for label in explorer.box.locator(".widget-hslider > .widget-label").all():
         assert label.get_attribute("title")
         assert any((label.text_content() or "").startswith(control) for control in moved)

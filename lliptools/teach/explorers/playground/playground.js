@@ -128,19 +128,20 @@ export class Stage {
       this.found = this.net.through(this.grid);
       this.striking.setMatrices(this.net.layers);
     }
-    this.point = Math.min(point, y.length - 1);
-    let at = this.point * all;
+    let at = (this.point = Math.min(point, y.length - 1)) * all;
     this.states = units.map((n) => frame.states.subarray(y.length ? at : 0, y.length ? (at += n) : n));
     if (!y.length) this.states = units.map((n) => new Uint8Array(n).fill(3));
     this.striking.show(this.states);
-    this.radii = frame.discs.subarray(discs * y.length, (discs + 1) * y.length);
-    this.frame = frame;
+    Object.assign(this, { frame, radii: frame.discs.subarray(discs * y.length, (discs + 1) * y.length) });
     const varying = this.states.map((found) => found.filter((state) => state > 1).length).join(" + ");
-    const radius = this.radii[this.point], proved = radius ? `Certified within ${down(radius)}.` : "Its class is wrong.";
-    const [here, centred, everywhere] = [frame.local[this.point], frame.centred[this.point], frame.everywhere].map(up);
-    this.words.textContent = !y.length ? "" : `${varying} of ${all} neurons vary within ε of the point: L ≤ ${everywhere} everywhere, `
-      + `${here} there, ${centred} from the point. ${proved}`;
+    this.words.textContent = y.length ? this.sentence(varying, all) : "";
     this.draw();
+  }
+
+  sentence(varying, all) {
+    const { frame, point, radii } = this, proved = radii[point] ? `Certified within ${down(radii[point])}.` : "Its class is wrong.";
+    const [here, centred, everywhere] = [frame.local[point], frame.centred[point], frame.everywhere].map(up);
+    return `${varying} of ${all} neurons vary within ε of the point: L ≤ ${everywhere} everywhere, ${here} there, ${centred} from the point. ${proved}`;
   }
 
   clicked(across, down) {
@@ -374,9 +375,8 @@ function render({ model, el }) {
     const whole = buffers.map(({ buffer, byteOffset, byteLength }) => buffer.slice(byteOffset, byteOffset + byteLength));
     if (message.start) {
       run = { ...message.start, x: new Float32Array(whole[0]), y: new Uint8Array(whole[1]) };
-      frames.length = 0;
+      [frames.length, shown] = [0, 0];
       stage.start(run);
-      shown = 0;
     } else if (run && message.frame.number <= frames.length) {
       frames[message.frame.number] = unpacked(message.frame, whole[0], 0, run);
       if (message.frame.number === frames.length - 1) paint();
