@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lliptools.domains import BlockBound, Box, Center, Domain, Unknown
 from lliptools.nets import Activation, Block, LinearMap
-from lliptools.nets.activations import Center as Limits
+from lliptools.nets.activations import Limits
 from lliptools.nets.blocks import masks_sum
 from lliptools.norms.kinds import Norm, product_above, steepest
 from lliptools.norms.rounding import enclosed, inflated

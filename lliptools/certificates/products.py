@@ -136,7 +136,6 @@ class _Units(NamedTuple):
     greatest: Tensor
 
     def some(self, which: Tensor) -> _Units:
-        """Those of a mask."""
         return _Units(*(part[which] for part in self))
 
     def function(self, on_h: Tensor, value: Tensor, on_z: Tensor, place: Tensor) -> Function:

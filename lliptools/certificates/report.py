@@ -98,7 +98,6 @@ def report(
 
 
 def _proof(certificate: Certificate, k: int) -> dict[str, Any]:
-    """What a bound proves about point k."""
     bound = certificate.bound
     return {
         "lipschitz": _number(bound.value[k]),

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lliptools.domains.box import Box
-from lliptools.nets.activations import Activation
-from lliptools.nets.activations import Center as Limits
+from lliptools.nets.activations import Activation, Limits
 from lliptools.nets.linear import LinearMap
 
 

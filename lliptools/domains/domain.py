@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol, Self, TypeVar
@@ -26,7 +27,7 @@ class Start(Protocol):
         ...
 
 
-class _Combines(type):
+class _Combines(ABCMeta):
     """Classes of domains combine as their objects do: (Interval & Ball).start(center, eps)."""
 
     def __and__(cls, other: Any) -> Intersection:
@@ -37,29 +38,30 @@ class Domain(metaclass=_Combines):
     """What is known of the units at one place of the network, for a batch of balls around their centres.
 
     To write one: derive from it, say by the decorator lliptools.bounds.errs("upper") that its boxes contain every value
-    that the units take on the ball, and give it the methods below that raise. Combine it by `&` with others.
+    that the units take on the ball, and give it the abstract methods below. Combine it by `&` with others.
     """
 
     @classmethod
+    @abstractmethod
     def start(cls, center: Tensor, eps: Tensor) -> Domain:
         """What is known of the inputs in the ball: center (batch, features), eps (batch,)."""
-        raise NotImplementedError
+        return cls()  # which says what is missing
 
+    @abstractmethod
     def linear(self, linear: LinearMap) -> Self:
         """What is known of the units after a linear map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def box(self, center: Center) -> Box:
         """The box of the units; center: their values at the centre."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after(self, block: BlockBound, radius: Tensor) -> Self:
         """What is known after the activation of a block; radius: (batch,) of the ball of its outputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, earlier: Self) -> Self:
         """What is known of a sum: of g(h) and, earlier, of h, or of the second branch and, earlier, of the first."""
-        raise NotImplementedError
 
     def branch(self) -> Self:
         """What both arms of a residual block start from."""

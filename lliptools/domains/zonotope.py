@@ -52,7 +52,6 @@ class Zonotope(Domain):
         return cls(center, identity, center.new_zeros(batch, 0, features), torch.zeros_like(center), eps, (features,))
 
     def linear(self, linear: LinearMap) -> "Zonotope":
-        """The units after a linear map that can be written as a matrix."""
         W = linear.weight.detach()
         bias = linear.bias.detach().expand(linear.out_shape).flatten()
         error, size = self.error_of(linear.columns), self.offset.abs() + self._reach + self.error

@@ -71,7 +71,6 @@ class DenseMap(Layer):
         """Q, (out_features, in_features), in float64, with gradients to the parameters."""
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """One affine map."""
         check_shape(self, shape, (self.in_features,))
         operator = Dense(self.matrix().to(dtype), shape)
         return Chain((LinearMap.of(operator, self.bias),), rounding=self.rounding(dtype))
@@ -100,7 +99,6 @@ class DenseResidual(Layer):
         """2 T⁻¹ Wᵀ as rows, (inner, features), in float64, with gradients to the parameters."""
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """The matrix Wᵀ, the activation, and the way back, added to the input."""
         check_shape(self, shape, (self.features,))
         there = Dense(self.weight.to(dtype), shape)
         back = Dense(-self.back().T.to(dtype), (len(self.weight),))

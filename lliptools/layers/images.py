@@ -109,7 +109,6 @@ class ConvMap(Images):
         """The kernel, (out_channels, in_channels, k, k), in float64, with gradients to the parameters."""
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """One convolution."""
         operator = self.convolution(self.kernel().to(dtype), shape)
         area = self.kernel_size**2
         rounding = rounding_of(len(self.weight) * area, self.in_channels * area, dtype)
@@ -140,7 +139,6 @@ class ConvResidual(Images):
         """The kernel times 2/T, (inner, channels, k, k), in float64, with gradients to the parameters."""
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """The convolution, the activation, and the way back, added to the input."""
         there = self.convolution(self.weight.to(dtype), shape)
         turned = -self.back().to(dtype).transpose(0, 1)
         settings = (there.stride, there.dilation, there.pads)

@@ -28,7 +28,6 @@ class PadChannels(Designed):
         self.register_buffer("place", torch.zeros(()), persistent=False)
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """A convolution with a kernel of one pixel, the identity and rows of zeros."""
         check_shape(self, shape, (self.in_channels, *shape[1:]))
         weight = torch.eye(self.out_channels, self.in_channels, dtype=dtype, device=self.place.device)[:, :, None, None]
         return Chain((LinearMap.of(Convolution(weight, shape, (1, 1), (1, 1), ((0, 0), (0, 0)))),))

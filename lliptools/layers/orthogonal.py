@@ -102,7 +102,6 @@ class BROLinear(DenseMap):
         return whole[: self.out_features, : self.in_features]
 
     def rounding(self, dtype: torch.dtype) -> float:
-        """As of every map of the wider side."""
         return super().rounding(dtype) + 64 * len(self.weight) ** 1.5 * torch.finfo(torch.float64).eps
 
     def where(self) -> str:
@@ -155,7 +154,6 @@ class CayleyConv2d(ConvMap):
         return cayley(torch.fft.rfft2(rolled).conj().permute(2, 3, 0, 1))
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """The same map as a convolution with a kernel as large as the image."""
         symbols = self._checked_symbols(shape)
         kernel = torch.fft.irfft2(symbols.conj().permute(2, 3, 0, 1), s=shape[1:])
         pads = ((0, shape[1] - 1), (0, shape[2] - 1))

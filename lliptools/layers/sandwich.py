@@ -37,7 +37,6 @@ class SandwichLinear(Layer):
         self.set_activation(activation)
 
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
-        """Ψ⁻¹B, the activation, AᵀΨ."""
         check_shape(self, shape, (self.in_features,))
         rows = len(self.weight)
         check_scales("log_psi", self.log_psi, rows)

@@ -9,9 +9,9 @@ from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import without_softmax
+from lliptools.nets.network import read_blocks
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.programs import read_program
-from lliptools.nets.reading import read_blocks
 from lliptools.nets.registry import SUPPORTED
 from lliptools.nets.residual import Residual
 from lliptools.nets.zoo import available, load, provenance

@@ -1,6 +1,6 @@
 """What an activation is for the bounds: its values, the image of a box, its slopes over a box."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from lliptools.errors import InvalidInput
 
 Shape = tuple[int, ...]
-Center = tuple[Tensor, Tensor]  # ends of the intervals in which the units at the centre lie, the same tensor if exact
+Limits = tuple[Tensor, Tensor]  # ends of the intervals in which the units at the centre lie, the same tensor if exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Form(Protocol):
 F = TypeVar("F", bound=Form)
 
 
-class Activation(nn.Module):
+class Activation(nn.Module, ABC):
     """An activation that the bounds can read: a module with three methods.
 
     An own elementwise activation derives from this class (or from Monotone, which knows the image) and defines forward,
@@ -99,7 +99,7 @@ class Activation(nn.Module):
         """
         return self.slopes(lower, upper)
 
-    def ranges(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> tuple[Tensor, Tensor]:
+    def ranges(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> tuple[Tensor, Tensor]:
         """The slopes between any two points of [lower, upper], or the secants from a point in `center` to them.
 
         center: the ends of an interval in which the point lies, (batch, *units) each. A secant to a fixed point is
@@ -116,12 +116,12 @@ class Activation(nn.Module):
             torch.stack([greatest.to(lower) for _, greatest in found]).amax(dim=0),
         )
 
-    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """Largest |slope|, or |secant| from the centre, (batch, *units): what scales the next columns."""
         least, greatest = self.ranges(lower, upper, center)
         return torch.maximum(least.abs(), greatest.abs()).to(lower.dtype)
 
-    def row_slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def row_slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """What scales the rows before the activation: the same, since every input feeds one output."""
         return self.slope(lower, upper, center)
 
@@ -153,7 +153,7 @@ class Activation(nn.Module):
         """Shape of a sample behind the activation."""
         return shape
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
+    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
         """What differences of two points of [lower, upper], or of one and the centre, go through, in order."""
         least, greatest = self.ranges(lower, upper, center)
         return [Units(least.flatten(1).to(lower.dtype), greatest.flatten(1).to(lower.dtype))]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Center, Monotone, tiny, traced, ulp
+from lliptools.nets.activations import Activation, Limits, Monotone, tiny, traced, ulp
 from lliptools.nets.secants import by_places
 
 
@@ -23,7 +23,6 @@ class Clip(Monotone):
         """low and high, in z's precision; each a number or a tensor that broadcasts over the units."""
 
     def forward(self, z: Tensor) -> Tensor:
-        """min(max(z, low), high), same shape as z."""
         low, high = self._limits(z)
         return _Clipping.apply(z, low, high)
 
@@ -43,7 +42,7 @@ class Clip(Monotone):
         """Those to the ends and to the thresholds, with a gradient to them."""
         return by_places(self, z, lower, upper, self._limits(lower))
 
-    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """0 where the box lies in a flat zone, else 1, or the secant from the centre.
 
         From a flat zone it is steepest to the other threshold, or to the end of the box before it.
@@ -60,7 +59,6 @@ class Clip(Monotone):
         return found.clamp_max(1.0)
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Two bends: slopes 0, 1, 0."""
         one = torch.ones(shape, dtype=torch.float64, device="cpu")
         limits = (limit.detach().cpu() if isinstance(limit, Tensor) else limit for limit in self.thresholds(one[None]))
         low, high = ((limit * one[None])[0] for limit in limits)
@@ -207,11 +205,9 @@ class LeakyReLU(Activation):
         return torch.minimum(below, above), torch.maximum(below, above)
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Those to the ends and to the bend."""
         return by_places(self, z, lower, upper, [torch.zeros_like(lower)])
 
     def pieces(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """One bend: slopes leak, 1."""
         one = torch.ones(1, *shape, dtype=torch.float64, device="cpu")
         return 0 * one, torch.cat([self._leak(one).detach() * one, one])
 

@@ -125,7 +125,6 @@ def _bias(first: LinearMap, layer: LinearMap, operator: Operator) -> tuple[Tenso
 
 
 def _collapsed(linear: LinearMap) -> LinearMap:
-    """The one matrix of all operators."""
     size = matrix_of(linear.absolute).detach()
     _check_underflow(size, matrix_of(linear.pattern) > 0)
     terms = matrix_terms(linear.operators) + 2 * len(linear.operators)

@@ -25,7 +25,6 @@ class Gather(Operator):
 
     @property
     def terms(self) -> int:
-        """Inputs of an output at most."""
         return self.weight.shape[-1]
 
     def __call__(self, h: Tensor) -> Tensor:

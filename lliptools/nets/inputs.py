@@ -1,16 +1,18 @@
-"""The batch of points that a bound is given, and the device that it is computed on."""
+"""The batch of points that a bound is given, and the device and the arithmetic that it is computed with."""
 
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
 from lliptools.nets.layers import check_network
-from lliptools.nets.process import check_process
 
 NO_FLOAT64 = ("mps",)  # devices, by type
 PIXELS = 48  # values of a sample from which on whole numbers up to 255 may be an image
+LEAST = 5e-324  # the smallest number above 0
+PER_THREAD = 2**15  # terms of a sum that torch gives to one thread
 POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding
 
 
@@ -18,7 +20,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
     """The batch x, checked and flattened to float64: (batch, *shape) -> (batch, features).
 
     Raises InvalidInput for anything but a non-empty batch of finite floating-point samples on the network's device,
-    and in a process that does not compute as the theorems ask (process.check_process). Warns of pixels in 0 to 255.
+    and in a process that does not compute as the theorems ask (check_process). Warns of pixels in 0 to 255.
     """
     check_process()
     check_network(net)
@@ -62,3 +64,20 @@ def home(device: torch.device) -> torch.device:
 def device_of(net: nn.Module) -> torch.device:
     """The device of a network's first parameter; the CPU where it has none."""
     return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+
+
+def check_process() -> None:
+    """Raise InvalidInput where numbers next to 0 are set to 0, or sums are not rounded to the nearest number.
+
+    The setting belongs to a thread, and threads that torch has started keep the one they were started with: the sum
+    below is worked on by all of them. It takes some 20 microseconds.
+    """
+    terms = PER_THREAD * torch.get_num_threads()
+    found = float(torch.tensor(LEAST, dtype=torch.float64, device="cpu").expand(terms).sum())
+    below_half = np.float64(2.0**-60)
+    if not (found == terms * LEAST > 0 and np.float64(LEAST) + np.float64(LEAST) > 0):
+        why = "torch.set_flush_denormal(True), or a library built with -ffast-math", "leave it out, in a new process"
+        raise InvalidInput("a process that computes with numbers below 2.2e-308", "sums of them that are 0", *why)
+    if not 1 + below_half == 1 - below_half == 1:
+        why = "fesetround, called by a library", "set it back to FE_TONEAREST"
+        raise InvalidInput("rounding to nearest", f"{1 + below_half!r}, {1 - below_half!r} for 1 ± 2^-60", *why)

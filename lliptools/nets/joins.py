@@ -155,7 +155,6 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
 
 
 def _affine(node: fx.Node, bias: Any, value: Any, weight: Any, *, beta: float = 1, alpha: float = 1) -> Value | None:
-    """A value times a matrix, and a bias."""
     fits = isinstance(value, Value) and not isinstance(weight, Value) and not isinstance(bias, Value)
     if not fits or (beta, alpha) != (1, 1) or len(value.shape) != 1:
         return None

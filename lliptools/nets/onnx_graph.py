@@ -101,7 +101,7 @@ def _referred(nodes: Sequence[Any], opsets: dict[str, int], feeds: dict[str, Any
 
 
 def _beyond(node: Any) -> bool:
-    """Whether it is a padded maximum, which the evaluator may get wrong: tests/nets/test_onnx.py holds it X"""
+    """Whether it is a padded maximum, which the evaluator may get wrong (tests/nets/test_onnx.py)."""
     padded = any(each.name == "auto_pad" or (each.name == "pads" and any(each.ints)) for each in node.attribute)
     return node.op_type == "MaxPool" and padded
 

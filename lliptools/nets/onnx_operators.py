@@ -45,7 +45,6 @@ def _padded(x: Tensor, sides: list[tuple[int, int]], value: float = 0.0) -> tupl
 
 
 def _steps(options: dict[str, Any], axes: int) -> tuple[list[int], list[int]]:
-    """Strides and dilations."""
     return options.get("strides", [1] * axes), options.get("dilations", [1] * axes)
 
 

@@ -57,7 +57,6 @@ def _of_axes(kinds: Kinds, *names: str) -> Builder:
 
 
 def _normalised(node: fx.Node, weight: Any, bias: Any, mean: Tensor, variance: Tensor, *how: float) -> Layers | None:
-    """By statistics that were kept."""
     kind = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}.get(len(node.meta["val"][0].shape))
     if kind is None:
         return None
@@ -72,7 +71,6 @@ def _padded(node: fx.Node, pads: Sequence[int], mode: str = "constant", value: f
 
 
 def _mean(node: fx.Node, axes: Sequence[int], keepdim: bool = False) -> Layers | None:
-    """The mean of each channel of an image."""
     shape = argument(node).shape
     if len(shape) != 4 or sorted(axis % 4 for axis in axes) != [2, 3]:
         return None

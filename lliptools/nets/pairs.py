@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units, traced
+from lliptools.nets.activations import Activation, F, Limits, Pairs, Picked, Shape, Units, traced
 from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
 
@@ -18,11 +18,9 @@ class MaxMin(Activation):
 
     @property
     def elementwise(self) -> bool:
-        """No: each output depends on the two inputs of its pair."""
         return False
 
     def forward(self, z: Tensor) -> Tensor:
-        """[max(a, b), min(a, b)], same shape as z: (batch, 2·pairs, *rest)."""
         return _compared(z)
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,11 +32,11 @@ class MaxMin(Activation):
         resolved = (self.order(lower, upper) != 0).to(lower.dtype)
         return torch.cat([resolved] * 2, dim=1), torch.ones_like(lower)
 
-    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """1 for every output: between any two points the pair moves by an average of the two permutations."""
         return torch.ones_like(lower)
 
-    def row_slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def row_slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """The larger slope of a pair's two outputs for both its inputs, each of which feeds both."""
         larger, smaller = self.slope(lower, upper, center).chunk(2, dim=1)
         return torch.cat([torch.maximum(larger, smaller)] * 2, dim=1)
@@ -60,7 +58,7 @@ class MaxMin(Activation):
         """The box of the larger and the smaller of every pair."""
         return _compared(lower), _compared(upper)
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
+    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
         order = self.order(lower, upper)
         unknown = (order == 0).to(order.dtype)
         least, greatest = order - unknown, order + unknown
@@ -131,11 +129,11 @@ class ClippedMaxMin(Clipped, MaxMin):
         least, greatest = self._clip(lower).slopes(*self.clipped_from(lower, upper))
         return least * super().slopes(lower, upper)[0], greatest
 
-    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """0 for an output that is constant, else 1, or the secant of the clip."""
         return self._clip(lower).slope(*self.clipped_from(lower, upper), self._compared_center(center))
 
-    def _compared_center(self, center: Center | None) -> Center | None:
+    def _compared_center(self, center: Limits | None) -> Limits | None:
         if center is None:
             return None
         low = _compared(center[0])
@@ -145,7 +143,7 @@ class ClippedMaxMin(Clipped, MaxMin):
         """The order of the pair, and between which thresholds its output lies."""
         return super().piece(z) + 2 * self._clip(z).piece(_compared(z))
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
+    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
         clip = self._clip(lower).split(*self.clipped_from(lower, upper), self._compared_center(center))
         return [*super().split(lower, upper, center), *clip]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d, max_pool2d, pad
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Center, F, Pairs, Picked, Shape, Units, tiny, ulp
+from lliptools.nets.activations import Activation, F, Limits, Pairs, Picked, Shape, Units, tiny, ulp
 from lliptools.nets.pairs import MaxMin
 
 
@@ -38,7 +38,6 @@ class MaxPool(Activation):
 
     @property
     def elementwise(self) -> bool:
-        """No: each output depends on all units of its window."""
         return False
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -88,7 +87,7 @@ class MaxPool(Activation):
         slope = self.slope(lower, upper)
         return -slope, slope
 
-    def slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """The largest slope among the units that can win, times that of after: (batch, *out_shape)."""
         own, behind, wins = self._known(lower, upper, center)
         if own is None:
@@ -97,7 +96,7 @@ class MaxPool(Activation):
         among = [torch.where(win, own[place], 0.0) for place, win in zip(places, wins, strict=True)]
         return _times(torch.stack(among).amax(dim=0), behind)
 
-    def row_slope(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Tensor:
+    def row_slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """How many windows a unit can win, times its own slope and theirs: (batch, channels, *size)."""
         own, behind, wins = self._known(lower, upper, center)
         total = torch.zeros_like(self._padded(lower, 0.0))
@@ -109,7 +108,7 @@ class MaxPool(Activation):
             total = total * (1 + ulp(total) * prod(self.kernel))
         return total if own is None else _times(own, total)
 
-    def _known(self, lower: Tensor, upper: Tensor, center: Center | None) -> tuple[Tensor | None, Tensor, list[Tensor]]:
+    def _known(self, lower: Tensor, upper: Tensor, center: Limits | None) -> tuple[Tensor | None, Tensor, list[Tensor]]:
         """Slopes of before, slopes of after, and for every place in a window whether the unit there can win it."""
         own = None if self.before is None else self.before.slope(lower, upper, center)
         low, high = _image(self.before, lower, upper)
@@ -118,7 +117,7 @@ class MaxPool(Activation):
         high = self._padded(high, -torch.inf)
         return own, behind, [~(high[place] < beaten) for place in self._places(behind)]
 
-    def _center(self, center: Center | None) -> Center | None:
+    def _center(self, center: Limits | None) -> Limits | None:
         """The largest of every window at the centre."""
         if center is None:
             return None
@@ -154,7 +153,7 @@ class MaxPool(Activation):
             units = torch.arange(units.shape[0] * half, device=device).reshape(half, -1).T
         yield units.flatten()
 
-    def _compared(self, lower: Tensor, upper: Tensor, center: Center | None) -> Iterator[tuple[Any, ...]]:
+    def _compared(self, lower: Tensor, upper: Tensor, center: Limits | None) -> Iterator[tuple[Any, ...]]:
         """Round by round: which units are compared, their ends, and those at the centre; then which units are left."""
         low, high = (side.flatten(1) for side in _image(self.before, lower, upper))
         at = None if center is None else tuple(side.flatten(1) for side in _values(self.before, center))
@@ -167,7 +166,7 @@ class MaxPool(Activation):
             at = None if at is None else (_larger(at[0]), _larger(at[1]))
         yield (last,)
 
-    def split(self, lower: Tensor, upper: Tensor, center: Center | None = None) -> Sequence[Units | Pairs | Picked]:
+    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
         """What is left of every window after comparisons of two halves of it, round by round."""
         steps = [] if self.before is None else list(self.before.split(lower, upper, center))
         for index, *ends in self._compared(lower, upper, center):
@@ -209,7 +208,7 @@ def _image(activation: Activation | None, lower: Tensor, upper: Tensor) -> tuple
     return (lower, upper) if activation is None else activation.image(lower, upper)
 
 
-def _values(activation: Activation | None, center: Center) -> Center:
+def _values(activation: Activation | None, center: Limits) -> Limits:
     """Ends of the values of what lies between two ends; one tensor where that is one value."""
     low, high = center
     if activation is None:

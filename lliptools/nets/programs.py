@@ -194,7 +194,6 @@ class _Reader(fx.Interpreter):
         return None if layers is None else args[0].then(*layers)
 
     def refused(self, target: Any, why: str = "") -> UnsupportedLayer:
-        """The error that names the operation, and where in the network it stands."""
         stack = self.node.meta.get("nn_module_stack") or {}
         place = [name.removeprefix("L['self']").strip(".") for name, _ in stack.values()][-1:]
         step = next((step for name, step in HINTS.items() if name in str(target)), REPLACE_OPERATION)

@@ -1,6 +1,7 @@
 """Smooth activations: the slopes over a box are those of its points."""
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
@@ -22,9 +23,9 @@ class Smooth(Monotone):
         """As of a function that is convex below its peak, concave above, and symmetric about it."""
         return sigmoidal(self, self.derivative, z, lower, upper)
 
+    @abstractmethod
     def derivative(self, z: Tensor) -> Tensor:
         """The slope at z, same shape."""
-        raise AssertionError("every smooth activation defines its derivative")
 
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         return outward(self(lower), self(upper))
@@ -127,7 +128,6 @@ class Softplus(Smooth):
         return least, torch.where(before, greatest, 1.0)
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """As of a convex function, where it does not jump."""
         return convex(self, z, lower, upper) if self.is_smooth else self.slopes(lower, upper)
 
     def derivative(self, z: Tensor) -> Tensor:
@@ -154,7 +154,6 @@ class ELU(Monotone):
         return outward(self(lower), self(upper))
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """As of a convex function, where alpha <= 1."""
         return (convex if self.alpha <= 1 else by_parts)(self, z, lower, upper)
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:

@@ -194,7 +194,6 @@ def _check_kinds(state: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
 
 
 def _place(name: str | Path) -> tuple[Path, str]:
-    """Folder and name of a network."""
     path = Path(name)
     return (path.parent, path.stem) if path.suffix == ".safetensors" else (_shipped(), str(name))
 

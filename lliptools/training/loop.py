@@ -193,7 +193,6 @@ class _Run:
         }
 
     def store(self, folder: Path, history: History) -> None:
-        """Write the checkpoint."""
         tensors = checkpoints.packed(self.kept, self.optimizer, self.generator, self.device)
         checkpoints.write(folder, self._identity, {"history": history.epochs}, tensors)
 

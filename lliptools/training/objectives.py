@@ -1,5 +1,6 @@
 """What a training run minimises: a loss of a network, a batch and how far the run has come."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -41,7 +42,6 @@ class Clean:
     """Cross-entropy alone."""
 
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
-        """CE(f)."""
         return cross_entropy(net(x), y)
 
 
@@ -59,14 +59,13 @@ class Adversarial:
     ramp: float = 0.5
 
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
-        """CE(f at the attacked points)."""
         share = ramped(progress, self.warmup, self.ramp)
         attacked = pgd(net, x, y, share * self.eps, steps=self.steps, restarts=1) if share else x
         return cross_entropy(net(attacked.to(x.dtype)), y)
 
 
 @dataclass(frozen=True)
-class _ByBound:
+class _ByBound(ABC):
     """What the losses by a bound share: the radius that grows, the bound, and how far each logit can rise.
 
     Raises InvalidInput for another bound than those of BOUNDS, and for sparsity where there are no boxes to train.
@@ -115,9 +114,9 @@ class _ByBound:
         """Per unit of the radius, how far f_j − f_y can rise: (batch, classes)."""
         return bound.pairwise(y)
 
+    @abstractmethod
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
         """Of logits that can rise by eps · rise, both (batch, classes), where the radius has grown to share."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,6 @@ class Certified(_ByBound):
     temperature: float = 1.0
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
-        """κ·CE(f) + (1 − κ)·CE(worst logits)."""
         tau = self.temperature
         return tau * losses.bcp(logits / tau, rise / tau, eps, y, kappa=1 - share)
 
@@ -148,7 +146,6 @@ class EMMA(Certified):
     """As Certified, where each class is attacked within its own certified radius only (losses.adaptive_rise)."""
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
-        """κ·CE(f) + (1 − κ)·CE(logits that rise within their own radii)."""
         return super().loss(logits, losses.adaptive_rise(logits, rise, eps, y), eps, y, share)
 
 
@@ -159,7 +156,6 @@ class Annealed(Certified):
     beta: float = 5.0
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
-        """The annealed cross-entropy of the worst logits."""
         worst = losses.worst_logits(logits, rise, eps, y)
         return losses.annealed(worst, y, temperature=self.temperature, beta=share * self.beta)
 
@@ -169,7 +165,6 @@ class GloRo(_ByBound):
     """Cross-entropy with one class more, the best that the ball of radius eps allows another class (losses.gloro)."""
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
-        """CE([f, max worst], y)."""
         return losses.gloro(logits, rise, eps, y)
 
 
@@ -183,7 +178,6 @@ class LMT(_ByBound):
         return bound.value[:, None].expand(-1, bound.blocks[-1].linear.rows)
 
     def loss(self, logits: Tensor, rise: Tensor, eps: float, y: Tensor, share: float) -> Tensor:
-        """CE(f + √2 eps L for j ≠ y)."""
         return losses.lmt(logits, rise[:, 0], eps, y)
 
 
@@ -198,7 +192,6 @@ class Offset:
     temperature: float = 0.25
 
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
-        """The loss, the same all along."""
         return losses.offset_cross_entropy(net(x), y, offset=self.offset, temperature=self.temperature)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import lliptools as ll
 from lliptools.bounds.estimated import estimated_bound
-from lliptools.domains.light import Light
+from lliptools.domains import Light
 from lliptools.layers import lipschitz_mlp
 from lliptools.nets import ClippedReLU, Residual
 from lliptools.training import Certified, SharedNorm

@@ -8,7 +8,7 @@ from networks import random_net
 from torch import nn
 
 import lliptools as ll
-from lliptools.nets import reading
+from lliptools.nets import network
 
 Y = torch.tensor([0])
 
@@ -243,8 +243,8 @@ class Own(nn.Module):
 
 @pytest.mark.parametrize("function", [ll.certify, ll.certified_radius, ll.certify_in_stages])
 def test_one_question_reads_a_network_once(function, monkeypatch):
-    net, x, read, seen = Own(), torch.rand(4, 3), reading.read_module, []
-    monkeypatch.setattr(reading, "read_module", lambda *given: seen.append(1) or read(*given))
+    net, x, read, seen = Own(), torch.rand(4, 3), network.read_module, []
+    monkeypatch.setattr(network, "read_module", lambda *given: seen.append(1) or read(*given))
     y, radius = net(x).argmax(1), [] if function is ll.certified_radius else [0.1]
     function(net, x, y, *radius)
     assert len(seen) == 1

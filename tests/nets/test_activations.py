@@ -155,6 +155,15 @@ class Absolute(Activation):
         return torch.where(lower >= 0, 1.0, -1.0), torch.where(upper <= 0, -1.0, 1.0)
 
 
+def test_an_own_activation_without_its_rule_is_not_built():
+    class Bare(Activation):
+        def forward(self, z):
+            return z
+
+    with pytest.raises(TypeError, match=r"abstract class Bare .*image.*slopes"):
+        Bare()
+
+
 def test_an_own_activation():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), Absolute(), nn.Linear(8, 2)).double()
