@@ -12,7 +12,7 @@ from networks import NETWORKS, points, random_net
 from torch import nn
 
 import lliptools as ll
-from lliptools.nets.inputs import check_process
+from lliptools.nets.checks import check_process
 
 
 @contextmanager

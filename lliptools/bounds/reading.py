@@ -12,7 +12,7 @@ from torch.func import functional_call
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, read_blocks
-from lliptools.nets.inputs import home
+from lliptools.nets.checks import home
 from lliptools.nets.layers import is_own
 from lliptools.norms.rounding import is_outward, outward_rounding
 

@@ -3,10 +3,10 @@
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.architectures import cnn, fold, mlp
 from lliptools.nets.blocks import Block, forward
+from lliptools.nets.checks import check_input
 from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
 from lliptools.nets.entrywise import Entrywise
-from lliptools.nets.inputs import check_input
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import without_softmax
 from lliptools.nets.network import read_blocks

@@ -1,16 +1,28 @@
-"""A program held against the layers that it was read as."""
+"""What was read, held against what it was read from: a program, or the graph of an ONNX file."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from lliptools.nets.onnx_graph import OnnxGraph
 from lliptools.nets.values import Value
 
-SCALES = (1e-3, 1.0, 1e3)  # of the samples on which program and network are compared
+SCALES = (1e-3, 1.0, 1e3)  # of the samples on which both are compared
 WIDE = (None, torch.float32, torch.float64)
 ROUNDING = 1e3  # units of the last place by which they may differ, which as a rule is none
+NEAR = 2e-6  # of the largest number on the way: options of nodes are float32, and onnx rounds their defaults so
+
+
+def _samples(*shapes: tuple[int, ...]) -> Iterator[Tensor]:
+    """Samples of several scales for each of the shapes, always the same."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    for shape in shapes:
+        for scale in SCALES:
+            yield scale * torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def example_of(program: ExportedProgram) -> Any:
@@ -42,24 +54,21 @@ class _Sizes(fx.Interpreter):
         return found
 
 
-def difference(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> str:
+def program_difference(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> str:
     """What tells a program from what it was read as, on samples of several scales; "" where nothing does."""
-    example = example_of(program)
-    generator, compared = torch.Generator("cpu").manual_seed(0), 0
-    for count in _batches(program, example.shape[0]):
-        for scale in SCALES:
-            x = torch.randn(count, *example.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
-            x = (scale * x).to(example.device, dtype)
-            with torch.no_grad():
-                run = _Sizes(program)
-                tensors = [x if isinstance(each, Value) else each.to(example.device) for each in given]
-                wanted, found = run.run(*tensors)[0], net(x)
-            if not wanted.isfinite().all():
-                continue
-            compared += 1
-            near = ROUNDING * torch.finfo(wanted.dtype).eps * max(run.size, float(wanted.abs().amax()))
-            if wanted.shape != found.shape or not ((found - wanted).abs() <= near).all():
-                return "a program that computes something else than the layers it was read as"
+    example, compared = example_of(program), 0
+    for sample in _samples(*((count, *example.shape[1:]) for count in _batches(program, example.shape[0]))):
+        x = sample.to(example.device, dtype)
+        with torch.no_grad():
+            run = _Sizes(program)
+            tensors = [x if isinstance(each, Value) else each.to(example.device) for each in given]
+            wanted, found = run.run(*tensors)[0], net(x)
+        if not wanted.isfinite().all():
+            continue
+        compared += 1
+        near = ROUNDING * torch.finfo(wanted.dtype).eps * max(run.size, float(wanted.abs().amax()))
+        if wanted.shape != found.shape or not ((found - wanted).abs() <= near).all():
+            return "a program that computes something else than the layers it was read as"
     return "" if compared else "a program whose outputs are not finite"
 
 
@@ -70,3 +79,37 @@ def _batches(program: ExportedProgram, size: Any) -> list[int]:
     symbols = size.node.expr.free_symbols
     lowest = {symbol: max(2, int(program.range_constraints[symbol].lower)) for symbol in symbols}
     return [int(size.node.expr.subs({symbol: low + more for symbol, low in lowest.items()})) for more in (0, 3)]
+
+
+def graph_difference(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...]) -> str:
+    """What tells a graph, as onnx's reference evaluator runs it, from what it was read as; "" where nothing does."""
+    compared = 0
+    for x in _samples(shape):
+        with torch.no_grad():
+            found = graph.values(x)
+            wanted, last = graph.referred(found), net(x)
+        if not np.isfinite(wanted[graph.wanted]).all():
+            continue
+        compared += 1
+        sizes = [np.abs(value[np.isfinite(value)]).max(initial=0.0) for value in wanted.values() if _floating(value)]
+        near = NEAR * max(sizes)
+        for node in graph.moving():
+            for name in node.output:
+                if name in found and name in wanted and not _alike(found[name], wanted[name], near):
+                    return f"the ONNX operator {node.op_type}, whose output {name} is another one of onnx's own"
+        if not _alike(last, wanted[graph.wanted], near):
+            return "a graph that computes something else than the layers it was read as"
+    return "" if compared else "a graph whose outputs are not finite"
+
+
+def _floating(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
+
+
+def _alike(found: Any, wanted: Any, near: float) -> bool:
+    """Whether two results are of one shape, and as near each other; infinite and NaN ones agree with themselves."""
+    found = found.numpy() if isinstance(found, Tensor) else np.asarray(found)
+    if found.shape != np.shape(wanted):
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.isclose(found, wanted, rtol=0.0, atol=near, equal_nan=True).all())

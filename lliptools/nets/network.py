@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
 from lliptools.nets.blocks import Block
+from lliptools.nets.checks import device_of, home
 from lliptools.nets.composition import LARGEST_MATRIX, composed, is_sum, summed
 from lliptools.nets.designed import Designed
-from lliptools.nets.inputs import device_of, home
 from lliptools.nets.layers import changes_input, check_layer, check_network, is_own
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import read_module

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer, extra
+from lliptools.nets.difference import graph_difference
 from lliptools.nets.modules import read_module
-from lliptools.nets.onnx_difference import difference
 from lliptools.nets.onnx_graph import OnnxGraph
 from lliptools.nets.registry import READABLE
 
@@ -38,9 +38,9 @@ def load_onnx(path: str | Path) -> nn.Sequential:
     net = OnnxGraph(graph.node, opsets, constants, inputs[0].name, graph.output[0].name)
     shape = (sizes[0] or 1, *(int(size or 1) for size in sizes[1:]))
     layers = read_module(net, shape[1:], batch=shape[0])
-    if said := difference(net, layers, shape):
+    if said := graph_difference(net, layers, shape):
         why = "an operator that its definition leaves open", "export the network without it"
-        raise UnsupportedLayer(READABLE, f"{said} in {path}", *why)
+        raise UnsupportedLayer(READABLE, f"{said}, in {path}", *why)
     return layers
 
 

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
-from lliptools.nets.difference import difference, example_of
+from lliptools.nets.difference import example_of, program_difference
 from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.general import GENERAL, Open
 from lliptools.nets.joins import JOINING
@@ -94,7 +94,7 @@ def layers_of(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequent
         for layer in net.modules():
             if isinstance(layer, Entrywise) or dtype is not None:
                 layer.to(dtype or example.dtype)
-        told = difference(functional, net.to(example.device), given, dtype or example.dtype)
+        told = program_difference(functional, net.to(example.device), given, dtype or example.dtype)
         if told:
             raise _unsupported(told)
     except (InvalidInput, UnsupportedLayer):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from lliptools.nets import pixels, readers
+from lliptools.nets import readers
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.checked import Checked
 from lliptools.nets.clips import Absolute, Clip, ClippedReLU, Hardtanh, LeakyReLU
@@ -172,11 +172,11 @@ LINEAR: dict[type[nn.Module], Reading] = {
     nn.Conv1d: Reading(readers.read_convolution, "conv1d.default conv1d.padding", "Conv"),
     nn.Conv2d: Reading(readers.read_convolution, "conv2d.default conv2d.padding", "Conv"),
     nn.ConvTranspose2d: Reading(readers.read_transposed, "conv_transpose2d.input", "ConvTranspose", (GROUPS,)),
-    nn.AvgPool2d: Reading(pixels.read_average, "avg_pool2d.default", "AveragePool", (WIDE,)),
-    nn.AvgPool1d: Reading(pixels.read_average, "avg_pool1d.default", "AveragePool", (WIDE,)),
-    nn.AdaptiveAvgPool1d: Reading(pixels.read_means, "adaptive_avg_pool1d.default", "GlobalAveragePool ReduceMean"),
+    nn.AvgPool2d: Reading(readers.read_average, "avg_pool2d.default", "AveragePool", (WIDE,)),
+    nn.AvgPool1d: Reading(readers.read_average, "avg_pool1d.default", "AveragePool", (WIDE,)),
+    nn.AdaptiveAvgPool1d: Reading(readers.read_means, "adaptive_avg_pool1d.default", "GlobalAveragePool ReduceMean"),
     nn.AdaptiveAvgPool2d: Reading(
-        pixels.read_means, "adaptive_avg_pool2d.default mean.dim", "GlobalAveragePool ReduceMean"
+        readers.read_means, "adaptive_avg_pool2d.default mean.dim", "GlobalAveragePool ReduceMean"
     ),
     Entrywise: Reading(readers.read_entrywise, f"{MOVES} {ARITHMETIC}", MOVES_OF_ONNX),
     nn.BatchNorm1d: Reading(readers.read_normalisation, NORMALISE, "BatchNormalization", STATISTICS),

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def without_float64(monkeypatch):
-    monkeypatch.setattr("lliptools.nets.inputs.NO_FLOAT64", (SECOND.type,))
+    monkeypatch.setattr("lliptools.nets.checks.NO_FLOAT64", (SECOND.type,))
     with second_device():
         yield SECOND
 
