@@ -154,8 +154,7 @@ def _kept(folder: Path | None, identity: dict[str, Any]) -> Iterator[tuple[dict[
                 file.truncate(len(whole))
                 file.seek(len(whole))
                 first, *lines = whole.splitlines() or [b""]
-                if first and first != _line(head, head):
-                    raise _another(folder, first, identity)
+                _check_same(folder, _read(folder, first) if first else identity, identity)
 
                 def keep(part: int, value: Any) -> None:
                     text = _line(head, json.dumps([part, value], allow_nan=False))
@@ -163,7 +162,7 @@ def _kept(folder: Path | None, identity: dict[str, Any]) -> Iterator[tuple[dict[
                     file.write(start + text + b"\n")
                     file.flush()
 
-                yield dict(_part(folder, line, head) for line in lines), keep
+                yield dict(_read(folder, line, head) for line in lines), keep
         finally:
             if path.exists() and not path.stat().st_size:
                 path.unlink()
@@ -173,31 +172,24 @@ def _line(head: str, text: str) -> bytes:
     return f"{hashlib.sha256((head + text).encode()).hexdigest()[:16]} {text}".encode()
 
 
-def _part(folder: Path, line: bytes, head: str) -> tuple[int, Any]:
-    """Its number, and what was found."""
+def _read(folder: Path, line: bytes, head: str | None = None) -> Any:
+    """What a line says; head: of the first one, which is that one's own text."""
     try:
         text = line.decode().partition(" ")[2]
-        if line != _line(head, text):
+        if line != _line(text if head is None else head, text):
             raise ValueError("a line with another checksum")
-        part, value = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise damaged(folder, f"{FILE}: {error}") from error
-    return part, value
 
 
-def _another(folder: Path, first: bytes, identity: dict[str, Any]) -> InvalidInput:
-    """The error for parts that are not those of this run."""
-    try:
-        text = first.decode().partition(" ")[2]
-        there = json.loads(text)
-        if first != _line(text, text) or not isinstance(there, dict):
-            raise ValueError("a first line with another checksum")
-    except ValueError as error:
-        return damaged(folder, f"{FILE}: {error}")
-    differing = [key for key in identity if there.get(key) != identity[key]]
-    return InvalidInput(
-        expected=f"the parts of this run in {folder}",
-        got=f"those of a run that differs in {', '.join(differing)}",
-        cause="a run that was killed and then changed, or a library that was",
-        next_step=f"finish that run as it was begun, name another file, or remove {folder}",
-    )
+def _check_same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise InvalidInput where the parts in a folder are not those of this run."""
+    differing = [key for key in here if there.get(key) != here[key]]
+    if differing:
+        raise InvalidInput(
+            expected=f"the parts of this run in {folder}",
+            got=f"those of a run that differs in {', '.join(differing)}",
+            cause="a run that was killed and then changed, or a library that was",
+            next_step=f"finish that run as it was begun, name another file, or remove {folder}",
+        )

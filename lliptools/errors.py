@@ -4,15 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def _sentence(expected: str, got: str, cause: str, next_step: str) -> str:
-    return f"expected {expected}; got {got}. Likely cause: {cause}. Next step: {next_step}."
-
-
 class InvalidInput(ValueError):
     """An argument from which no true number can be computed."""
 
     def __init__(self, expected: str, got: str, cause: str, next_step: str) -> None:
-        super().__init__(_sentence(expected, got, cause, next_step))
+        super().__init__(f"expected {expected}; got {got}. Likely cause: {cause}. Next step: {next_step}.")
 
 
 class UnsupportedLayer(TypeError):
@@ -25,6 +21,12 @@ class UnsupportedLayer(TypeError):
     def within(self, name: str) -> "UnsupportedLayer":
         """The same of a part of the network that has a name."""
         return UnsupportedLayer(**{**self.said, "got": f"{self.said['got']} in {name}"})
+
+
+def check_whole(name: str, value: object, least: int, cause: str, next_step: str) -> None:
+    """Raise InvalidInput for anything but a whole number that is not below the least."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInput(f"{name} as a whole number >= {least}", repr(value)[:80], cause, next_step)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 from lliptools import layers
 from lliptools.errors import InvalidInput, extra
 from lliptools.nets import Activation, Residual
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.registry import OWN
+from lliptools.nets.steps import Entrywise
 
 
 def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: str | Path | None = None) -> nn.Module:

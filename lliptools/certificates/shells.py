@@ -11,17 +11,14 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound
 from lliptools.bounds.record import ANY_TWO
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_whole
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import inflated
 
 
 def shell_radii(radius: Tensor, shells: int) -> Tensor:
     """The outer radii of so many shells of equal width, (batch, shells); the last is the radius itself."""
-    if isinstance(shells, bool) or not isinstance(shells, int) or shells < 1:
-        raise InvalidInput(
-            "shells as a whole number >= 1", repr(shells)[:80], "a width in place of a count", "1 is the whole ball"
-        )
+    check_whole("shells", shells, 1, "a width in place of a count", "1 is the whole ball")
     inner = radius[:, None] * torch.arange(1, shells, dtype=radius.dtype, device=radius.device) / shells
     return torch.cat([torch.minimum(inner, radius[:, None]), radius[:, None]], dim=1)
 

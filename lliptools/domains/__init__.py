@@ -1,8 +1,7 @@
 """What is known of the units at one place of the network: domains, which combine by `&`."""
 
 from lliptools.domains.ball import Ball, Light
-from lliptools.domains.block import BlockBound
-from lliptools.domains.box import Box
+from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain, Intersection, Start, Unknown
 from lliptools.domains.interval import Interval

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lliptools.domains.block import BlockBound
-from lliptools.domains.box import Box
+from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap

@@ -1,4 +1,4 @@
-"""What one pass finds of one block of the network."""
+"""What one pass finds of one block of the network, and the box of its units."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,9 +8,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lliptools.domains.box import Box
 from lliptools.nets.activations import Activation, Limits
 from lliptools.nets.linear import LinearMap
+from lliptools.norms.rounding import unit
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Elementwise bounds lower <= value <= upper over the ball; each (batch, *unit shape)."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def outward(cls, lower: Tensor, upper: Tensor) -> "Box":
+        """The box, left open wherever overflow has left no finite number: such a number says nothing about a value."""
+        # One look at all of them is cheaper than one at each, unless a GPU has to be waited for.
+        if lower.is_cpu and (lower.detach().sum() + upper.detach().sum()).isfinite():
+            return cls(lower, upper)
+        nothing = torch.full_like(lower, torch.inf)
+        return cls(torch.where(lower.isfinite(), lower, -nothing), torch.where(upper.isfinite(), upper, nothing))
+
+    @classmethod
+    def around(cls, middle: Tensor, half_width: Tensor) -> "Box":
+        """middle ± half_width, widened by the rounding of both and of this sum."""
+        half_width = half_width * (1 + 8 * unit(middle)) + 4 * unit(middle) * middle.abs()
+        return cls.outward(middle - half_width, middle + half_width)
+
+    def intersect(self, other: "Box") -> "Box":
+        """The box of what lies in both."""
+        return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,7 @@ from typing import Any, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from lliptools.domains.block import BlockBound
-from lliptools.domains.box import Box
+from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lliptools.domains.block import BlockBound
-from lliptools.domains.box import Box
+from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain, Intersection
 from lliptools.nets.checks import check_domain

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lliptools.domains.block import BlockBound
-from lliptools.domains.box import Box
+from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.domains.merged import LOST, TINY, Merged

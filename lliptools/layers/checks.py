@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, check_whole
 from lliptools.nets import Activation
 from lliptools.nets.checked import Checked
 from lliptools.nets.layers import check_layer
@@ -19,13 +19,8 @@ COVERED = (
 def check_widths(layer: nn.Module, **widths: int) -> None:
     """Raise InvalidInput for a width that is not a whole number of at least 1."""
     for name, width in widths.items():
-        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
-            raise InvalidInput(
-                expected=f"{name} of {type(layer).__name__} as a whole number of 1 or more",
-                got=repr(width),
-                cause="a size that was computed by a division, or arguments in another order",
-                next_step=f"look at help(lliptools.layers.{type(layer).__name__})",
-            )
+        kind, cause = type(layer).__name__, "a size that was computed by a division, or arguments in another order"
+        check_whole(f"{name} of {kind}", width, 1, cause, f"look at help(lliptools.layers.{kind})")
 
 
 def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:

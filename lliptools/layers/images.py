@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, check_whole
 from lliptools.layers.bases import Layer, orthogonal, rounding_of
 from lliptools.layers.checks import check_shape, check_widths
 from lliptools.nets import Chain
@@ -44,9 +44,8 @@ class Images(Layer):
                 cause="reflect and replicate repeat pixels at the border, which can double the norm",
                 next_step='use padding_mode="zeros"',
             )
-        if not isinstance(self.padding, int) or self.padding < 0:
-            why = "a pair, or padding='same'", "pass padding=kernel_size // 2"
-            raise InvalidInput(f"padding of {name} as a whole number of 0 or more", repr(self.padding), *why)
+        why = "a pair, or padding='same'", "pass padding=kernel_size // 2"
+        check_whole(f"padding of {name}", self.padding, 0, *why)
         if "weight" in self._parameters and self.weight.shape[2:] != (self.kernel_size,) * 2:
             raise InvalidInput(
                 expected=f"a weight of {name} of shape (filters, channels, {self.kernel_size}, {self.kernel_size})",

@@ -6,14 +6,13 @@ from lliptools.nets.blocks import Block, forward
 from lliptools.nets.checks import check_input
 from lliptools.nets.clips import Absolute, ClippedReLU
 from lliptools.nets.designed import Chain, Designed, Guarantee
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import without_softmax
 from lliptools.nets.network import read_blocks
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.programs import read_program
 from lliptools.nets.registry import SUPPORTED
-from lliptools.nets.residual import Residual
+from lliptools.nets.steps import Entrywise, Residual
 from lliptools.nets.zoo import available, load, provenance
 
 __all__ = [

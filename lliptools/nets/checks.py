@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_whole
 from lliptools.nets.layers import check_network
 
 NO_FLOAT64 = ("mps",)  # devices, by type
@@ -151,9 +151,8 @@ def check_stages(domain: object, norm: object) -> None:
 
 def check_steps(steps: int) -> None:
     """Raises InvalidInput for anything but a whole number >= 0."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        why = "a radius or a tolerance in the place of the steps", "0 for the closed form, 8 or 60 for a better bound"
-        raise InvalidInput("steps as a whole number >= 0", repr(steps)[:80], *why)
+    why = "a radius or a tolerance in the place of the steps", "0 for the closed form, 8 or 60 for a better bound"
+    check_whole("steps", steps, 0, *why)
 
 
 def check_tolerance(tolerance: float) -> None:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, fx
 
 from lliptools.nets.composition import LARGEST_MATRIX
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.joins import Half
 from lliptools.nets.operators import Shape
 from lliptools.nets.registry import MOVES, PRODUCTS
+from lliptools.nets.steps import Entrywise
 from lliptools.nets.values import Value, argument, operation, places, product, rearranged, reshaped, wide
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import Absolute, ClippedReLU
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.registry import MEMORY
+from lliptools.nets.steps import Entrywise
 from lliptools.nets.values import Value, common_layers, entrywise, operation, places, product, rearranged, total, wide
 
 Limit = Tensor | float | None

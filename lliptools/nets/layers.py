@@ -10,7 +10,7 @@ from lliptools.nets.designed import Designed, states_its_guarantee
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.readers import check_width, read_shape, read_unchanged
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, READABLE, Refusal, read_activation
-from lliptools.nets.residual import Residual
+from lliptools.nets.steps import Residual
 
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
 RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)

@@ -20,7 +20,7 @@ from lliptools.nets.modules import read_module
 from lliptools.nets.operators import Shape
 from lliptools.nets.pooling import joined
 from lliptools.nets.registry import LINEAR, read_activation
-from lliptools.nets.residual import Residual
+from lliptools.nets.steps import Residual
 
 
 @dataclass

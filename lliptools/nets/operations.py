@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import Absolute
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.joins import clip
 from lliptools.nets.registry import ACTIVATIONS, ARITHMETIC, LINEAR, MEMORY, MOVES, OWN, PRODUCTS
+from lliptools.nets.steps import Entrywise
 from lliptools.nets.values import argument, filled, operation
 
 Layers = list[nn.Module]

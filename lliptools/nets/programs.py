@@ -15,12 +15,12 @@ from torch.export.graph_signature import InputKind
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.difference import example_of, program_difference
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.general import GENERAL, Open
 from lliptools.nets.joins import JOINING
 from lliptools.nets.kept import KEPT, layer_at
 from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import READABLE
+from lliptools.nets.steps import Entrywise
 from lliptools.nets.values import Value
 
 VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has

@@ -12,10 +12,10 @@ from torch.nn.functional import pad
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.composition import SMALLEST
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.gather import Gather, selection
 from lliptools.nets.linear import TINY, UNIT, LinearMap
 from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
+from lliptools.nets.steps import Entrywise
 
 
 def read_unchanged(layer: nn.Module, name: str, shape: Shape, dtype: torch.dtype) -> Shape:

@@ -14,12 +14,11 @@ from lliptools.nets import readers
 from lliptools.nets.activations import Activation, Monotone
 from lliptools.nets.checked import Checked
 from lliptools.nets.clips import Absolute, Clip, ClippedReLU, Hardtanh, LeakyReLU
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.gated import GELU, Hardswish, Mish, SiLU, TanhGELU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.pooling import MaxPool
-from lliptools.nets.residual import Residual
 from lliptools.nets.smooth import ELU, Sigmoid, Softplus, Softsign, Tanh
+from lliptools.nets.steps import Entrywise, Residual
 
 UNKNOWN = "no rule is known for it"
 NO_NUMBER = "a number for which no rule is known", "build it with its default, or with a number in that range"

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from lliptools.nets.entrywise import Entrywise
 from lliptools.nets.operators import Shape
 from lliptools.nets.registry import LINEAR
-from lliptools.nets.residual import Residual
+from lliptools.nets.steps import Entrywise, Residual
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_whole
 
 
 def as_float(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -41,9 +41,8 @@ def batches(
 
     Raises InvalidInput for a batch_size below 1, and for x and y of different lengths.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        why = "the number of batches, or a fraction", "pass the number of points in a batch"
-        raise InvalidInput("batch_size as a whole number from 1", repr(batch_size)[:80], *why)
+    why = "the number of batches, or a fraction", "pass the number of points in a batch"
+    check_whole("batch_size", batch_size, 1, *why)
     if y.shape != x.shape[:1] or x.dim() == 0:
         got, cause = f"x {tuple(x.shape)}, y {tuple(y.shape)}", "points and labels of different parts of a split"
         step = "pass x_train with y_train, x_validation with y_validation, x_test with y_test"

@@ -17,8 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from lliptools.errors import UnsupportedLayer
-from lliptools.training.devices import as_device
+from lliptools.errors import InvalidInput, UnsupportedLayer
 
 PATIENCE = timedelta(hours=24)  # of processes that are done with their part of a table, for one that is not
 T = TypeVar("T")
@@ -94,6 +93,24 @@ class Team:
                 cause = "statistics of a batch, of which each process has a share"
                 step = "train in one process, or without batch norm"
                 raise UnsupportedLayer(expected, f"layer {name} ({type(layer).__name__})", cause, step)
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """The device, after a trial; "auto" is CUDA where there is one, else the CPU.
+
+    Raises InvalidInput for a name that is none, and for one that is not here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
+        cause = str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here"
+        step = "`lliptools doctor` says which there are"
+        expected = '"auto", or a device of this machine, as "cpu" or "cuda"'
+        raise InvalidInput(expected, repr(device)[:80], cause, step) from error
+    return found
 
 
 @contextmanager

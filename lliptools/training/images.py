@@ -93,13 +93,13 @@ def tiny_imagenet() -> Split:
     return Split(_jpegs(paths), y_train, _jpegs(test_paths), y_test)
 
 
-def _require(holds: bool, path: Path, source: Source, expected: str, got: str, cause: str) -> None:
+def _require(path: Path, source: Source, holds: bool, expected: str, got: str, cause: str) -> None:
     if not holds:
         raise damaged(path, source, expected, got, cause)
 
 
 def _require_count(count: int, of: str, found: Sequence[object], path: Path, cause: str) -> None:
-    _require(len(found) == count, path, TINY_IMAGENET, f"{count} {of}", f"{len(found)}", cause)
+    _require(path, TINY_IMAGENET, len(found) == count, f"{count} {of}", f"{len(found)}", cause)
 
 
 def _idx(name: str) -> Tensor:
@@ -109,16 +109,15 @@ def _idx(name: str) -> Tensor:
     content = read(path, source)
     magic, shape = (2051, (28, 28)) if name.endswith("images") else (2049, ())
     head = struct.Struct(f">{2 + len(shape)}I")
-    require = partial(_require, path=path, source=source)
-    require(len(content) >= head.size, expected="an IDX file", got=f"{len(content)} bytes", cause=CUT_SHORT)
+    require = partial(_require, path, source)
+    require(len(content) >= head.size, "an IDX file", f"{len(content)} bytes", CUT_SHORT)
     found, samples, *rest = head.unpack_from(content)
     expected, got = f"an IDX file that starts with {magic}, sizes {shape}", f"{found}, sizes {tuple(rest)}"
-    require((found, *rest) == (magic, *shape), expected=expected, got=got, cause=OTHER)
+    require((found, *rest) == (magic, *shape), expected, got, OTHER)
     length = head.size + samples * math.prod(shape)
-    expected, got = f"{length} bytes for {samples} samples", f"{len(content)}"
-    require(len(content) == length, expected=expected, got=got, cause=CUT_SHORT)
+    require(len(content) == length, f"{length} bytes for {samples} samples", f"{len(content)}", CUT_SHORT)
     got = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    require(got == md5, expected=f"content with MD5 {md5}", got=got, cause="a file that was changed, or another set")
+    require(got == md5, f"content with MD5 {md5}", got, "a file that was changed, or another set")
     return torch.tensor(np.frombuffer(content, np.uint8, offset=head.size).reshape(-1, *shape))
 
 
@@ -131,12 +130,12 @@ def _records(paths: list[Path]) -> tuple[Tensor, Tensor]:
     x = torch.empty((len(paths) * CIFAR10_RECORDS, 3, 32, 32), dtype=torch.uint8)
     y = torch.empty(len(x), dtype=torch.int64)
     for k, path in enumerate(paths):
-        content = read(path, CIFAR10)
+        content, require = read(path, CIFAR10), partial(_require, path, CIFAR10)
         expected = f"{CIFAR10_RECORDS * size} bytes, {CIFAR10_RECORDS} records of {size}"
-        _require(len(content) == CIFAR10_RECORDS * size, path, CIFAR10, expected, f"{len(content)} bytes", CUT_SHORT)
+        require(len(content) == CIFAR10_RECORDS * size, expected, f"{len(content)} bytes", CUT_SHORT)
         records = np.frombuffer(content, np.uint8).reshape(-1, size)
         largest = records[:, 0].max()
-        _require(largest < 10, path, CIFAR10, "labels from 0 to 9", f"{largest}", "CIFAR-100, or not a binary version")
+        require(largest < 10, "labels from 0 to 9", f"{largest}", "CIFAR-100, or not a binary version")
         here = slice(k * CIFAR10_RECORDS, (k + 1) * CIFAR10_RECORDS)
         y.numpy()[here] = records[:, 0]
         x.numpy()[here] = records[:, 1:].reshape(-1, 3, 32, 32)
@@ -150,7 +149,7 @@ def _annotated(folder: Path, names: list[str]) -> tuple[list[Path], Tensor]:
     rows = [line.split("\t") for line in read(path, TINY_IMAGENET).decode(errors="replace").splitlines() if line]
     _require_count(TINY_IMAGENET_CLASSES * TINY_IMAGENET_PER_CLASS // 10, "lines", rows, path, CUT_SHORT)
     strange = next((row for row in rows if len(row) < 2 or row[1] not in numbers), None)
-    _require(strange is None, path, TINY_IMAGENET, "a name and a class of wnids.txt on every line", f"{strange}", OTHER)
+    _require(path, TINY_IMAGENET, strange is None, "a name and a class of wnids.txt on every line", f"{strange}", OTHER)
     return [folder / "images" / row[0] for row in rows], torch.tensor([numbers[row[1]] for row in rows])
 
 
@@ -179,7 +178,7 @@ def _jpeg(path: Path) -> np.ndarray:
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             size = image.size
-            _require(size == (64, 64), path, TINY_IMAGENET, "an image of 64×64 pixels", f"{size}", OTHER)
+            _require(path, TINY_IMAGENET, size == (64, 64), "an image of 64×64 pixels", f"{size}", OTHER)
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except (OSError, Image.DecompressionBombError) as error:
         raise damaged(path, TINY_IMAGENET, "a whole JPEG image", str(error), CUT_SHORT) from error

@@ -16,9 +16,8 @@ from lliptools.nets import ClippedReLU
 from lliptools.training import checkpoints
 from lliptools.training.batches import batches
 from lliptools.training.data import Split
-from lliptools.training.devices import as_device
 from lliptools.training.diagnosis import all_finite, first_not_finite, largest_weight
-from lliptools.training.distributed import Team
+from lliptools.training.distributed import Team, as_device
 from lliptools.training.history import History, are_epochs
 from lliptools.training.norms import SharedNorm
 from lliptools.training.recipes import Recipe

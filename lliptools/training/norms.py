@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import errs
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_whole
 from lliptools.nets import Block, LinearMap
 from lliptools.nets.blocks import linear_maps
 from lliptools.nets.operators import over_rows
@@ -37,9 +37,8 @@ class SharedNorm:
     """
 
     def __init__(self, steps: int = 2) -> None:
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            why = "a norm that would never look at the weights' transpose", "leave it at 2; 6 is closer"
-            raise InvalidInput("steps as a whole number >= 1", repr(steps)[:80], *why)
+        why = "a norm that would never look at the weights' transpose", "leave it at 2; 6 is closer"
+        check_whole("steps", steps, 1, *why)
         self.steps = steps
         self.total: Callable[[Tensor], Tensor] = lambda value: value
         self.vectors: dict[int, Tensor] = {}

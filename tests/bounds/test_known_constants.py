@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import lliptools as ll
-from lliptools.domains.box import Box
+from lliptools.domains.block import Box
 
 POINT = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
 

@@ -12,7 +12,7 @@ from torch import nn
 import lliptools as ll
 from lliptools.certificates.attacks import pgd
 from lliptools.certificates.margins import smallest_margin
-from lliptools.domains.box import Box
+from lliptools.domains.block import Box
 
 UPPER = [name for name in ll.BOUNDS if name not in ("exact", "sampled")]
 FINE = ("relu", "float32", "clipped maxmin", "convolutional, clipped by channel", "residual, clipped")

@@ -9,7 +9,7 @@ from second_device import SECOND, second_device
 
 import lliptools as ll
 from lliptools.teach import doctor
-from lliptools.training.devices import as_device
+from lliptools.training.distributed import as_device
 
 pytestmark = pytest.mark.slow
 

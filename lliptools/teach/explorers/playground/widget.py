@@ -16,7 +16,7 @@ from lliptools.teach.explorers.playground.view import LIVE, Epoch, Run, Settings
 from lliptools.teach.shared.explorer import running_loop
 from lliptools.teach.shared.transport import HERE as SHARED
 from lliptools.teach.shared.words import call
-from lliptools.training.devices import as_device
+from lliptools.training.distributed import as_device
 
 HERE = Path(__file__).parent
 FILES = (SHARED / "striking.js", SHARED / "keep.js", HERE / "playground.js")

@@ -16,7 +16,7 @@ from lliptools.teach.shared.controls import choice, slider
 from lliptools.teach.shared.explorer import Explorer, Look, Shown, State, running_loop
 from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
 from lliptools.training import recipe as named
-from lliptools.training.devices import as_device
+from lliptools.training.distributed import as_device
 
 MOST_EPOCHS, LAST_SEED = 200, 99
 

@@ -1,4 +1,4 @@
-"""What programs do with entries one by one: move them, scale them, shift them, as one layer."""
+"""The library's own layers for what programs do: entries moved, scaled and shifted one by one; sums of branches."""
 
 import torch
 from torch import Tensor, nn
@@ -23,3 +23,19 @@ class Entrywise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x if self.index is None else x.flatten(1)[:, self.index]) * self.weight + self.bias
+
+
+class Residual(nn.Module):
+    """x + block(x), or shortcut(x) + block(x), for two branches with samples of one shape.
+
+    block, shortcut: torch.nn.Sequentials of layers that the bounds can read; they may contain residual layers.
+    Source: He et al., "Deep residual learning for image recognition" (CVPR 2016).
+    """
+
+    def __init__(self, block: nn.Sequential, shortcut: nn.Sequential | None = None) -> None:
+        super().__init__()
+        self.block = block
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x if self.shortcut is None else self.shortcut(x)) + self.block(x)
