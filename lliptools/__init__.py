@@ -71,30 +71,19 @@ __all__ = [
 
 _ROOMS = {name: f"lliptools.{name}" for name in ("paper", "nets", "domains", "bounds", "layers", "training", "teach")}
 _ROOMS |= {"attacks": "lliptools.certificates.attacks", "check": "lliptools.teach.check"}
-_HOMES = {
-    "lliptools.errors": ("InvalidInput", "UnsupportedLayer"),
-    "lliptools.bounds": (
-        *("BOUNDS", "BlockBound", "Bound", "Box", "exact_bound", "global_bound", "local_bound", "merged_bound"),
-        *("sampled_bound", "spectral_norm", "tightest_bound"),
-    ),
-    "lliptools.exchange": ("export",),
-    "lliptools.certificates.accuracy": ("AccuracyTable", "AccuracyTables", "certified_accuracy"),
-    "lliptools.certificates.stages": ("Cascade", "certify_in_stages"),
-    "lliptools.certificates.certificate": ("Certificate", "certify"),
-    "lliptools.certificates.linear": ("linear_margins",),
-    "lliptools.certificates.radius": ("certified_radius",),
-}
+# Where the others are, in the order in which they are looked for.
+_HOMES = ("errors", "bounds", "exchange", *(f"certificates.{of}" for of in ("accuracy", "linear", "radius", "stages")))
 
 
 def __getattr__(name: str) -> Any:
     """The room or name, loaded now and kept."""
+    if name not in __all__:
+        raise AttributeError(f"module 'lliptools' has no attribute {name!r}")
     if name in _ROOMS:
         found = import_module(_ROOMS[name])
     else:
-        home = next((home for home, names in _HOMES.items() if name in names), None)
-        if home is None:
-            raise AttributeError(f"module 'lliptools' has no attribute {name!r}")
-        found = getattr(import_module(home), name)
+        homes = (import_module(f"lliptools.{home}") for home in _HOMES)
+        found = next(getattr(home, name) for home in homes if hasattr(home, name))
     globals()[name] = found
     return found
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -181,17 +180,16 @@ def pairs_by_multipliers(slopes: Slopes, y: Tensor, steps: int, needed: Tensor |
         value = torch.minimum(times_power_of_two(each.certify_each(multipliers), group.exponent, upward=True), reach)
         if needed is None:
             return value
-        own = partial(_own_multipliers, each, multipliers, group.exponent)
+
+        def own(samples: Tensor, outputs: Tensor) -> Tensor:
+            """By multipliers found for these pairs alone, (count,)."""
+            problem = each.picked(samples, outputs)
+            found = problem.certify(improve(problem, multipliers[samples], OWN_STEPS))
+            return times_power_of_two(found, group.exponent, upward=True)
+
         return _worst_first(own, value, needed[index])
 
     return by_groups(slopes, of_group)
-
-
-def _own_multipliers(each: Problem, multipliers: Tensor, exponent: int, samples: Tensor, outputs: Tensor) -> Tensor:
-    """The bounds of pairs by multipliers found for them alone, (count,)."""
-    problem = each.picked(samples, outputs)
-    value = problem.certify(improve(problem, multipliers[samples], OWN_STEPS))
-    return times_power_of_two(value, exponent, upward=True)
 
 
 def _worst_first(own: Callable[[Tensor, Tensor], Tensor], value: Tensor, needed: Tensor) -> Tensor:

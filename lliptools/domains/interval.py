@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
-from lliptools.domains.domain import Domain, Intersection
+from lliptools.domains.domain import Domain
 from lliptools.nets.checks import check_domain
 from lliptools.nets.linear import SAFE, LinearMap
 from lliptools.norms.kinds import errs
@@ -22,15 +23,19 @@ class Interval(Domain):
     """The box of the units, moved on by interval arithmetic: middle W m + b, half-width |W| d."""
 
     known: Box
+    inputs = -math.inf, math.inf  # in which every input value lies; of the class
 
     @classmethod
     def start(cls, center: Tensor, eps: Tensor) -> Interval:
-        return cls(input_box(center, eps))
+        """The smallest box around the part of the ball that is known. Raises InvalidInput for a centre outside."""
+        check_domain(cls.inputs, center)
+        box, (low, high) = input_box(center, eps), cls.inputs
+        return Interval(Box(box.lower.clamp_min(low), box.upper.clamp_max(high)))
 
     @staticmethod
-    def confined(low: float, high: float) -> Confined:
-        """A start that also knows that every input value lies in [low, high], such as [0, 1] for pixels."""
-        return Confined(low, high)
+    def confined(low: float, high: float) -> type[Interval]:
+        """Intervals of inputs in [low, high], as [0, 1] for pixels: the bound is one on that part of the ball."""
+        return errs("upper", encloses=True)(type("Confined", (Interval,), {"inputs": (low, high)}))
 
     def linear(self, linear: LinearMap) -> Interval:
         inputs = self.known
@@ -57,24 +62,6 @@ class Interval(Domain):
         shape, one, other = self.known.lower.shape, self.known, earlier.known
         lower, upper = one.lower + other.lower.reshape(shape), one.upper + other.upper.reshape(shape)
         return Interval(Box.outward(lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()))
-
-
-@errs("upper", encloses=True)
-@dataclass(frozen=True)
-class Confined:
-    """Where an Interval starts whose inputs lie in [low, high]: the bound is one on that part of the ball."""
-
-    low: float
-    high: float
-
-    def start(self, center: Tensor, eps: Tensor) -> Interval:
-        """The smallest box around that part of the ball. Raises InvalidInput where a centre lies outside."""
-        check_domain((self.low, self.high), center)
-        box = input_box(center, eps)
-        return Interval(Box(box.lower.clamp_min(self.low), box.upper.clamp_max(self.high)))
-
-    def __and__(self, other: object) -> Intersection:
-        return Intersection((self, *getattr(other, "parts", (other,))))
 
 
 def input_box(center: Tensor, radius: Tensor) -> Box:

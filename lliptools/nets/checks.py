@@ -129,10 +129,8 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     return radius.expand(len(x)).clone()
 
 
-def check_domain(domain: tuple[float, float] | None, x: Tensor) -> None:
+def check_domain(domain: tuple[float, float], x: Tensor) -> None:
     """Raises InvalidInput for a domain that is not (low, high), or that does not contain x."""
-    if domain is None:
-        return
     if not (isinstance(domain, tuple) and len(domain) == 2 and all(_is_end(end) for end in domain)):
         why = "one number, or tensors", "pass (0.0, 1.0) for pixels"
         raise InvalidInput("a domain as a tuple (low, high) of two numbers", repr(domain)[:80], *why)

@@ -152,7 +152,8 @@ def _best(linear: LinearMap, row: Tensor, column: Tensor, start: Tensor, steps: 
     # The last entry of the diagonal would take W once more. Half the mean of the others stands for it: small enough
     # that a start which has converged stays what it is.
     alpha.append((torch.stack(alpha, dim=1).sum(dim=1) / (2 * steps)).add_(torch.finfo(h.dtype).tiny))
-    weights = _leading(_tridiagonal(alpha, beta))
+    diagonal, beside = torch.stack(alpha, dim=1), torch.stack(beta, dim=1)
+    weights = _leading(diagonal.diag_embed() + beside.diag_embed(1) + beside.diag_embed(-1))
     found = basis[0].mul_(over_rows(weights[:, 0], h.dim()))
     for index, each in enumerate(basis[1:], start=1):
         found.addcmul_(over_rows(weights[:, index], h.dim()), each)
@@ -166,14 +167,6 @@ def _normalise(h: Tensor, v: Tensor, nothing: Tensor | float) -> Tensor:
     h.mul_(over_rows(inverse, h.dim()))
     v.mul_(over_rows(inverse, v.dim()))
     return squared.mul_(inverse)
-
-
-def _tridiagonal(diagonal: list[Tensor], beside: list[Tensor]) -> Tensor:
-    """Symmetric matrices (batch, n, n): n times (batch,) on the diagonal, n − 1 times (batch,) on either side."""
-    size, zero = len(diagonal), torch.zeros_like(diagonal[0])
-    bands = {0: diagonal, 1: beside}
-    entries = [bands[abs(i - j)][min(i, j)] if abs(i - j) in bands else zero for i in range(size) for j in range(size)]
-    return torch.stack(entries, dim=1).view(-1, size, size)
 
 
 def _leading(matrix: Tensor) -> Tensor:
