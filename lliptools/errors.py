@@ -30,6 +30,18 @@ def check_whole(name: str, value: object, least: int, cause: str, next_step: str
 
 
 @contextmanager
+def in_words(expected: str, cause: str, next_step: str) -> Iterator[None]:
+    """Whatever torch or Python raises inside becomes an InvalidInput that says what was expected."""
+    try:
+        yield
+    except (InvalidInput, UnsupportedLayer):
+        raise
+    except Exception as error:
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "nothing")
+        raise InvalidInput(expected, f"{type(error).__name__}: {said}", cause, next_step) from error
+
+
+@contextmanager
 def extra(name: str) -> Iterator[None]:
     """Say which optional extra to install where an import fails for the want of it."""
     try:

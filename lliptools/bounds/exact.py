@@ -16,6 +16,7 @@ from lliptools.bounds.pieces import SPACING, Array
 from lliptools.bounds.record import CENTRED, Bound
 from lliptools.digits import radius_text, round_up
 from lliptools.domains.center import Center, at_center
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_labels
 from lliptools.norms.rounding import enclosed, inflated, outward_rounding, unit
 from lliptools.norms.scaled import length, norm
@@ -41,6 +42,7 @@ class ExactBound(Bound):
         return f"exact constant {value} at eps = {eps}, from {regions:.4g} regions{many}"
 
 
+@options_checked
 def exact_bound(
     net: nn.Module,
     x: Tensor,

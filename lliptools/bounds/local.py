@@ -13,6 +13,7 @@ from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Ball, Center, Interval, Start, Unknown
 from lliptools.nets import Block, check_input
 from lliptools.nets.blocks import masked_behind
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_eps, check_stages
 from lliptools.nets.layers import check_differentiable
 from lliptools.norms.auto import UpperNorm
@@ -20,6 +21,7 @@ from lliptools.norms.kinds import Norm, mark_of, norm_by
 from lliptools.norms.rounding import is_outward
 
 
+@options_checked
 def local_bound(
     net: nn.Module,
     x: Tensor,
@@ -102,6 +104,7 @@ def _failure(blocks: tuple[Block, ...], norm: Norm, inside: Norm) -> float:
     return float(found)
 
 
+@options_checked
 def global_bound(
     net: nn.Module, x: Tensor, eps: float | Tensor = math.inf, *, norm: Norm | None = None, differentiable: bool = False
 ) -> Bound:

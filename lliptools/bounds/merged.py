@@ -13,6 +13,7 @@ from lliptools.bounds.record import Bound, by_product
 from lliptools.domains import Ball, Intersection, Interval, Slopes, Zonotope
 from lliptools.nets import Block, check_input, read_blocks
 from lliptools.nets.blocks import linear_maps
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_labels, check_steps
 from lliptools.nets.linear import or_one
 from lliptools.norms.scaled import times_power_of_two
@@ -26,6 +27,7 @@ HOPE = 1.3  # how far above what is needed a pair is worth them
 ROOM = 2**23  # and so many times the largest matrix fits in memory
 
 
+@options_checked
 @torch.no_grad()
 def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool = False) -> Bound:
     """Centre plus radius: the Jacobian with every open slope at its middle, plus what the slopes can add, path by path.
@@ -47,6 +49,7 @@ def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool 
     return replace(local, value=by_groups(slopes, lambda index, group: group.path()), pairs=pairs)
 
 
+@options_checked
 @torch.no_grad()
 def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 0, centred: bool = False) -> Bound:
     """Bound by merging: units that pass their input on all over the ball are linear, only unstable ones cost.
@@ -74,6 +77,7 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     return replace(local, value=by_multipliers(slopes, steps), pairs=pairs)
 
 
+@options_checked
 @torch.no_grad()
 def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 8, centred: bool = False) -> Bound:
     """The smallest upper bound that is affordable: the local bound, and the merged one where few units are unstable.

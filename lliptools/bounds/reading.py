@@ -1,6 +1,7 @@
 """A network read as blocks, and held against the network itself: what is bounded is what computes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lliptools.domains.center import Center, at_center
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
 from lliptools.nets import Block, read_blocks
+from lliptools.nets.calls import alone
 from lliptools.nets.checks import home
 from lliptools.nets.layers import is_own
 from lliptools.norms.rounding import is_outward, outward_rounding
@@ -42,6 +44,7 @@ def reads_once(function: Callable[Concatenate[nn.Module, P], R]) -> Callable[Con
     return called
 
 
+@alone
 def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
     """The blocks of a network in float64 (nets.read_blocks), compared with net(x) at the points and at random ones.
 
@@ -70,7 +73,7 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
 
 
 def _blocks(net: nn.Module, shape: torch.Size) -> tuple[Block, ...]:
-    kept, key = _kept.get(), (shape, torch.is_grad_enabled(), is_outward())
+    kept, key = _kept.get(), (shape, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), is_outward())
     if kept is None or kept[0] is not net:
         return read_blocks(net, shape)
     if key not in kept[1]:
@@ -99,20 +102,21 @@ def _agree(
     """Whether network and blocks have the same outputs, up to what rounding can explain; infinite ones tell nothing.
 
     dtype: in which the network computes. batches: how many of the first points a forward method is given by themselves,
-    besides all: it may look at how many there are.
+    besides all, with a graph: it may look at how many there are, and whether there is one.
     """
-    flat = points.flatten(1)
+    own, given = any(map(is_own, net.modules())), []
+    with suppress(InvalidInput), torch.set_grad_enabled(own):
+        given.append((len(points), _called(net, points, dtype).detach()))
+    if not given:  # before its blocks: torch says best what it cannot run
+        given.append((len(points), _called(net, points, dtype)))
+    for count in dict.fromkeys(batches if own else ()):
+        with suppress(InvalidInput):  # so few points may have no output, and no other one
+            given.append((count, _called(net, points[:count], dtype)))
     with outward_rounding():
-        found = at_center(blocks, Center.exact(flat))[-1]
+        found = at_center(blocks, Center.exact(points.flatten(1)))[-1]
     room = ROOM * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
-    for count in dict.fromkeys((len(points), *(batches if any(map(is_own, net.modules())) else ()))):
+    for count, wanted in given:
         value, doubt = found.value[:count], found.doubt[:count]
-        try:
-            wanted = _called(net, points[:count], dtype)
-        except InvalidInput:
-            if count == len(points):
-                raise
-            continue  # so few points have no output, and no other one
         # One point alone may lose its axis, as by squeeze().
         wanted = wanted.flatten(1) if count > 1 else wanted.reshape(1, -1)
         if wanted.shape != value.shape:
@@ -129,19 +133,16 @@ def _called(net: nn.Module, points: Tensor, dtype: torch.dtype) -> Tensor:
     tensors = {name: t.to(home(t.device)) for name, t in tensors.items()}
     doubled = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
     points = points.to(dtype, copy=True)
-    try:
+    cause = "layers on several devices, or numbers of a layer that were changed after it was built"
+    with in_words("a network that can be called with x, and returns a tensor", cause, "make net(x) work"):
         with torch.autocast(points.device.type, enabled=False), torch.random.fork_rng(devices=[]):
             try:
-                return functional_call(net, doubled, (points.clone(),))
+                found = functional_call(net, doubled, (points.clone(),))
             except RuntimeError:  # as of a network that takes one point at a time
-                return torch.cat([functional_call(net, doubled, (point,)) for point in points.clone().split(1)])
-    except Exception as error:  # whatever a forward method raises
-        raise InvalidInput(
-            expected="a network that can be called with x",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            cause="layers on several devices, or numbers of a layer that were changed after it was built",
-            next_step="make net(x) work",
-        ) from error
+                found = torch.cat([functional_call(net, doubled, (point,)) for point in points.clone().split(1)])
+        if not isinstance(found, Tensor):
+            raise TypeError(f"outputs in a {type(found).__name__}")
+        return found
 
 
 def _first_difference(net: nn.Module, points: Tensor) -> str:

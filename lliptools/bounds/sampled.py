@@ -10,6 +10,7 @@ from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import Block, check_input, forward
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_finite_eps
 from lliptools.nets.linear import TINY
 from lliptools.norms.auto import UpperNorm
@@ -24,6 +25,7 @@ FEW_OUTPUTS = 16  # up to which the whole Jacobian is computed
 ENTRIES = 2**22  # numbers in the points that are worked on together
 
 
+@options_checked
 @torch.inference_mode(False)
 def sampled_bound(
     net: nn.Module,
@@ -46,11 +48,10 @@ def sampled_bound(
     - Returns a Bound of kind "lower", which certifies nothing; its blocks are those of the local bound, for comparison.
     - Raises UnsupportedLayer and InvalidInput.
     """
-    if not (isinstance(samples, int) and isinstance(steps, int) and samples >= 1 and steps >= 0):
-        raise InvalidInput(
-            "at least one sample, steps >= 0", f"{samples} and {steps}", "a search of no point", "leave the defaults"
-        )
-    center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
+    if not (samples >= 1 and steps >= 0 and 0 <= seed < 2**63):
+        got, why = f"{samples}, {steps} and {seed}", "a search of no point, or a seed of more than 63 bits"
+        raise InvalidInput("at least one sample, steps >= 0, seed >= 0", got, why, "leave the defaults")
+    center = check_input(net, x)
     radius = check_finite_eps(eps, center)
     blocks = read(net, x)
     with torch.no_grad():

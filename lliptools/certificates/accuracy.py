@@ -14,6 +14,7 @@ from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.certificates.certificate import BoundFunction, Certificate, certify
 from lliptools.digits import radius_text
 from lliptools.errors import InvalidInput
+from lliptools.nets.calls import options_checked
 
 AT_ONCE = 256
 Certifier = Callable[..., Certificate]
@@ -55,6 +56,7 @@ def by_bound_text(tables: Mapping[str, AccuracyTables]) -> str:
     return "\n".join(lines)
 
 
+@options_checked
 def certified_accuracy(
     net: nn.Module,
     x: Tensor | Iterable[tuple[Tensor, Tensor]],

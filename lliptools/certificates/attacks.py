@@ -42,7 +42,7 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
             cause="a tensor of radii, or an attack that does nothing",
             next_step="attack at one radius at a time, and leave steps and restarts at their defaults",
         )
-    center = check_input(net, x).clone()  # no inference tensor, which knows no gradients
+    center = check_input(net, x)
     with torch.no_grad():
         blocks = read(net, x)
         logits = forward(blocks, center)

@@ -17,6 +17,7 @@ from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput
 from lliptools.nets import check_input
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_eps, check_labels
 from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
@@ -44,6 +45,7 @@ class Certificate:
     bound: Bound
 
 
+@options_checked
 @torch.inference_mode(False)  # linear bounds search by gradients
 @reads_once
 def certify(
@@ -89,12 +91,12 @@ def certify(
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
         offered = {"centred": True} if centred and "centred" in signature(bound).parameters else {}
         found = bound(net, x, eps, **offered)
-        check_bound(found, radius, center, values[-1].value)
+        check_bound(found, radius, blocks, center, values[-1].value)
         fall, radii = None, shell_radii(radius, shells)
         if shells > 1:
             fallen, each = falls(bound, net, x, y, radii)
             repeated = (part.repeat_interleave(shells, dim=0) for part in (center, values[-1].value))
-            check_bound(each, radii.flatten(), *repeated)
+            check_bound(each, radii.flatten(), blocks, *repeated)
             fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
             found = replace(found, failure_probability=spent)
         margin, worst = worst_margins(found, values, y, radius, fall)

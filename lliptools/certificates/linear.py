@@ -30,6 +30,7 @@ from lliptools.domains import Ball, BlockBound, Interval, Start
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input
 from lliptools.nets.blocks import linear_maps
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_finite_eps, check_labels, check_steps
 from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.kinds import product_above
@@ -41,6 +42,7 @@ RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
 ENTRIES = 2**23  # of the coefficients that are worked on together
 
 
+@options_checked
 @torch.inference_mode(False)  # for the gradients of the search
 def linear_margins(
     net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, steps: int = 0, domain: Start = Interval & Ball

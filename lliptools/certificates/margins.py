@@ -4,19 +4,28 @@ import torch
 from torch import Tensor
 
 from lliptools.bounds import Bound
+from lliptools.domains import BlockBound
 from lliptools.domains.center import Center
 from lliptools.errors import InvalidInput
+from lliptools.nets import Block
+from lliptools.nets.blocks import alike
 from lliptools.norms.rounding import enclosed, inflated, unit
 
 TINY = torch.finfo(torch.float64).tiny
 SAME = 1e-9  # relatively: how far a point's outputs may differ that are added up in another order
 
 
-def check_bound(found: Bound, radius: Tensor, center: Tensor | None = None, outputs: Tensor | None = None) -> None:
+def check_bound(
+    found: Bound,
+    radius: Tensor,
+    blocks: tuple[Block, ...] = (),
+    center: Tensor | None = None,
+    outputs: Tensor | None = None,
+) -> None:
     """Raises InvalidInput unless a bound is an upper one, in float64, on balls of these radii: (batch,).
 
-    center, outputs: (batch, features) and (batch, classes), the points and what the network computes there, which a
-    bound of other points or of another network does not have.
+    blocks, center, outputs: the network, the points, (batch, features), and what it computes there, (batch, classes):
+    what a bound of another network or of other points does not have.
     """
     if found.kind != "upper" or not found.arithmetic.startswith("float64"):
         raise InvalidInput(
@@ -33,10 +42,23 @@ def check_bound(found: Bound, radius: Tensor, center: Tensor | None = None, outp
         given = outputs if found.points is not None else outputs[:1]
         if not _same(found.outputs, given, SAME):
             raise InvalidInput("a bound of net at x", "a Bound whose outputs are not net(x)", cause, step)
+    if blocks and found.blocks and not _of_blocks(found.blocks, blocks):
+        raise InvalidInput("a bound of net at x", "a Bound of other weights or activations", cause, step)
     if not (found.eps >= radius).all():
         got = f"one on a ball of radius {found.eps.min().item():g}"
         why = "a bound that changed eps", "return the bound for the radius that was asked for"
         raise InvalidInput(f"a bound on the ball of radius {radius.max().item():g}", got, *why)
+
+
+def _of_blocks(found: tuple[BlockBound, ...], blocks: tuple[Block, ...]) -> bool:
+    """Whether these are the network's own maps and activations, in its order."""
+    return len(found) == len(blocks) and all(
+        alike(one.linear.operators, other.linear.operators)
+        and alike((one.linear.bias, one.activation, one.skip), (other.linear.bias, other.activation, other.skip))
+        and _of_blocks(one.inner, other.inner)
+        and _of_blocks(one.shortcut, other.shortcut)
+        for one, other in zip(found, blocks, strict=True)
+    )
 
 
 def _same(given: Tensor, wanted: Tensor, near: float) -> bool:

@@ -12,6 +12,7 @@ from lliptools.certificates.margins import check_bound, margins, own_class, sure
 from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, forward
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_tolerance
 from lliptools.norms.rounding import outward_rounding
 
@@ -21,6 +22,7 @@ ROUNDS = 200
 Holds = Callable[[Tensor, Tensor], Tensor]  # numbers of points (count,), a radius for each (count,) -> (count,) bool
 
 
+@options_checked
 @reads_once
 def certified_radius(
     net: nn.Module,
@@ -82,8 +84,10 @@ def _marched(net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction, whole: 
     radii = shell_radii(2 * whole[index], shells)
     fall, found = falls(bound, net, x, y, radii)
     center = check_input(net, x)
-    logits = at_center(read(net, x), Center.exact(center))[-1]
-    check_bound(found, radii.flatten(), *(part.repeat_interleave(shells, dim=0) for part in (center, logits.value)))
+    blocks = read(net, x)
+    logits = at_center(blocks, Center.exact(center))[-1]
+    repeated = (part.repeat_interleave(shells, dim=0) for part in (center, logits.value))
+    check_bound(found, radii.flatten(), blocks, *repeated)
     left = sure_margins(logits, y)
     first = (fall < left[:, None]).to(torch.int64).cumprod(dim=1).sum(dim=1)  # shells that are crossed whole
     fall, radii = (torch.nn.functional.pad(part, pad) for part, pad in ((fall, (0, 0, 1, 0)), (radii, (1, 0))))

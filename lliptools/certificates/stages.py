@@ -16,6 +16,7 @@ from lliptools.certificates.margins import own_class
 from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
+from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_eps, check_labels, check_tolerance
 from lliptools.norms.auto import whole_norm
 from lliptools.norms.rounding import outward_rounding
@@ -53,6 +54,7 @@ class Cascade:
         return "\n".join(lines)
 
 
+@options_checked
 @reads_once
 def certify_in_stages(
     net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, *, centred: bool = True, tolerance: float = 1e-3

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import pairwise
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from lliptools.nets.activations import Activation
 from lliptools.nets.linear import LinearMap
@@ -40,6 +42,21 @@ def forward(blocks: tuple[Block, ...], h: Tensor) -> Tensor:
             inside = forward(block.inner, h)
             h = forward(block.shortcut, h) + inside if block.skip else inside
     return h
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two objects that blocks are made of have the same numbers, to the last digit."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    if isinstance(one, Tensor):
+        return one.device == other.device and torch.equal(one, other)
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if is_dataclass(one):
+        return all(alike(getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
+    return alike(vars(one), vars(other)) if isinstance(one, nn.Module) else bool(np.all(one == other))
 
 
 def linear_maps(blocks: Iterable[Any]) -> Iterator[LinearMap]:

@@ -1,12 +1,14 @@
 """What a bound is given, checked before anything is computed: points, labels, radii, and the process itself."""
 
 import warnings
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, check_whole
+from lliptools.nets.calls import alone
 from lliptools.nets.layers import check_network
 
 NO_FLOAT64 = ("mps",)  # devices, by type
@@ -14,8 +16,10 @@ PIXELS = 48  # values of a sample from which on whole numbers up to 255 may be a
 LEAST = 5e-324  # the smallest number above 0
 PER_THREAD = 2**15  # terms of a sum that torch gives to one thread
 POINTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # each a float64 without rounding
+INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
+@alone
 def check_input(net: nn.Module, x: Tensor) -> Tensor:
     """The batch x, checked and flattened to float64: (batch, *shape) -> (batch, features).
 
@@ -24,8 +28,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
     """
     check_process()
     check_network(net)
-    plain = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_nested
-    if not plain or x.dtype not in POINTS:
+    if not is_plain(x) or x.dtype not in POINTS:
         got = (
             f"a {str(x.layout).removeprefix('torch.')} tensor of {x.dtype}"
             if isinstance(x, Tensor)
@@ -43,7 +46,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
     if x.device not in (device_of(net), home(device_of(net))):
         why = "only one of the two was moved", "x = x.to(next(net.parameters()).device)"
         raise InvalidInput(f"x on the network's device, {device_of(net)}", f"x on {x.device}", *why)
-    x = x.detach().to(home(x.device)).flatten(1).double()
+    x = x.detach().to(home(x.device), torch.float64, copy=True).flatten(1)  # what is found of x must not follow it
     if not x.isfinite().all():
         why = "a failed step before, such as a division by 0", "find them with torch.nonzero(~x.isfinite())"
         raise InvalidInput("finite values in x", f"{int((~x.isfinite()).sum())} NaN or infinite values", *why)
@@ -54,6 +57,11 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
             stacklevel=2,
         )
     return x
+
+
+def is_plain(values: Any) -> TypeGuard[Tensor]:
+    """Whether an object is a dense tensor, neither sparse nor nested."""
+    return isinstance(values, Tensor) and values.layout == torch.strided and not values.is_nested
 
 
 def home(device: torch.device) -> torch.device:
@@ -88,9 +96,8 @@ def check_labels(y: Tensor, batch: int, classes: int, device: torch.device) -> T
     if classes < 2:
         why = "a single score, which has no margin", "give the network one output per class"
         raise InvalidInput("a network with at least two outputs", f"{classes}", *why)
-    integers = isinstance(y, Tensor) and not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
     wrong = None
-    if not integers or y.layout != torch.strided:
+    if not is_plain(y) or y.is_meta or y.dtype not in INTEGERS:
         got = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         wrong = got, "labels in another form", "torch.as_tensor(y, dtype=torch.int64)"
     elif y.shape != (batch,):
@@ -177,7 +184,7 @@ def check_finite_eps(eps: float | Tensor, x: Tensor) -> Tensor:
 
 
 def _is_real(values: Tensor) -> bool:
-    return not values.is_complex() and values.dtype != torch.bool and values.layout == torch.strided
+    return is_plain(values) and not values.is_complex() and values.dtype != torch.bool
 
 
 def _is_end(end: object) -> bool:

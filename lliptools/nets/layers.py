@@ -1,10 +1,11 @@
 """Every reason to refuse a layer, before it is read."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from torch import nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
 from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed, states_its_guarantee
 from lliptools.nets.linear import LinearMap
@@ -122,12 +123,21 @@ def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
 
     values: also look at its numbers, for which a GPU is waited for.
     """
-    refusal = _refusal(layer)
-    if refusal is not None:
-        said = name + refusal.said.format(layer)
-        raise UnsupportedLayer(READABLE, said, refusal.reason, refusal.step)
-    if type(layer) not in CONTAINERS:
-        _check_tensors(layer, name, values)
+    with readable(name):
+        refusal = _refusal(layer)
+        if refusal is not None:
+            said = name + refusal.said.format(layer)
+            raise UnsupportedLayer(READABLE, said, refusal.reason, refusal.step)
+        if type(layer) not in CONTAINERS:
+            _check_tensors(layer, name, values)
+
+
+def readable(name: str) -> AbstractContextManager[None]:
+    """In which an error of torch, or of Python, becomes one that names the layer."""
+    cause = (
+        "weights that are sparse, quantised or not made yet, or an option that was changed after the layer was built"
+    )
+    return in_words(f"weights and options of {name} as torch makes them", cause, "build it anew, and make net(x) work")
 
 
 def _refusal(layer: nn.Module) -> Refusal | None:

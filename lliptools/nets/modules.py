@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.calls import alone
 from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
 from lliptools.nets.programs import code_line, layers_of
@@ -17,6 +18,7 @@ from lliptools.nets.programs import code_line, layers_of
 EXAMPLE = 2  # samples with which a module is followed
 
 
+@alone
 def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequential:
     """The layers that a module with a forward method of its own computes samples of a shape by, in float64.
 
@@ -28,8 +30,16 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
         torch.empty((), dtype=torch.float64, device="cpu"),
     )
     example = torch.zeros(batch, *shape, dtype=like.dtype, device=like.device)
+    wide = torch.autocast(like.device.type, enabled=False)  # what is read is computed in float64, and as it stands
     try:
-        with _left_as_it_was(net), torch.no_grad(), warnings.catch_warnings(), kept_in(net, example), example.device:
+        with (
+            _left_as_it_was(net),
+            torch.no_grad(),
+            warnings.catch_warnings(),
+            kept_in(net, example),
+            example.device,
+            wide,
+        ):
             warnings.simplefilter("ignore")
             with redirect_stderr(io.StringIO()):  # where torch prints the graph of what it cannot follow
                 program = torch.export.export(net, (example,))

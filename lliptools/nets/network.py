@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.activations import Activation
 from lliptools.nets.blocks import Block
+from lliptools.nets.calls import alone
 from lliptools.nets.checks import device_of, home
 from lliptools.nets.composition import LARGEST_MATRIX, composed, is_sum, summed
 from lliptools.nets.designed import Designed
-from lliptools.nets.layers import changes_input, check_layer, check_network, is_own
+from lliptools.nets.layers import changes_input, check_layer, check_network, is_own, readable
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import read_module
 from lliptools.nets.operators import Shape
@@ -163,6 +164,7 @@ class _Reader:
         return (*self.blocks, Block(self.current(), None))
 
 
+@alone
 def read_blocks(
     net: nn.Module, input_shape: torch.Size, dtype: torch.dtype = torch.float64, *, values: bool = True
 ) -> tuple[Block, ...]:
@@ -176,13 +178,19 @@ def read_blocks(
       shapes do not fit or a parameter is not finite.
     """
     check_network(net)
+    with readable("the network"):
+        return _blocks(net, input_shape, dtype, values)
+
+
+def _blocks(net: nn.Module, input_shape: torch.Size, dtype: torch.dtype, values: bool) -> tuple[Block, ...]:
     there = home(device_of(net)) if dtype == torch.float64 else device_of(net)
     if there != device_of(net) or any(map(Tensor.is_inference, (*net.parameters(), *net.buffers()))):
         with torch.inference_mode(False):  # where tensors of that mode become ordinary ones
             net = deepcopy(net).to(there)
     reader = _Reader(dtype, device_of(net), tuple(input_shape), values)
     for name, layer in _layers(net, values) if type(net) is nn.Sequential else [_whole(net, values)]:
-        reader.read(layer, name)
+        with readable(name):
+            reader.read(layer, name)
     if len(reader.shape) > 1:  # the outputs are one vector
         reader.linear = reader.current().reshaped((prod(reader.shape),))
     blocks = reader.finished()

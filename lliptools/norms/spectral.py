@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
 from lliptools.nets import LinearMap, read_blocks
 from lliptools.norms.aposteriori import AposterioriNorm
 from lliptools.norms.auto import UpperNorm
@@ -43,19 +43,23 @@ def spectral_norm(
     errs. input_shape: (channels, *size) of the images a convolution works on. steps: of an iterative method.
     Raises InvalidInput and UnsupportedLayer.
     """
-    if method not in METHODS:
+    if not (isinstance(method, str) and method in METHODS):
         why = "a spelling that differs", 'leave it at "auto"'
         raise InvalidInput(f"method as one of {', '.join(METHODS)}", repr(method), *why)
     norm = METHODS[method]
     if steps is not None:
-        if not isinstance(norm, GramNorm | LanczosNorm | PowerNorm | AposterioriNorm) or steps < 1:
+        if not isinstance(norm, GramNorm | LanczosNorm | PowerNorm | AposterioriNorm) or not (
+            isinstance(steps, int) and steps >= 1
+        ):
             why = "a method that has no steps", 'use method="gram", "lanczos", "power" or "aposteriori"'
             raise InvalidInput("steps >= 1 with an iterative method", f"steps={steps} with method={method!r}", *why)
         norm = type(norm)(steps=steps)
-    linear = _linear_of(layer, input_shape)
-    every = [linear.bias.new_ones(1, *shape, dtype=torch.float64) for shape in (linear.out_shape, linear.in_shape)]
-    with torch.set_grad_enabled(torch.is_grad_enabled() and method in {"exact", "gram", "lanczos", "power"}):
-        return norm(linear, *every)[0]
+    why = "another object, or an option that was changed after the layer was built", "pass x.shape[1:], with x it takes"
+    with in_words("a linear layer or a matrix, and the shape of a sample", *why):
+        linear = _linear_of(layer, input_shape)
+        every = [linear.bias.new_ones(1, *shape, dtype=torch.float64) for shape in (linear.out_shape, linear.in_shape)]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and method in {"exact", "gram", "lanczos", "power"}):
+            return norm(linear, *every)[0]
 
 
 def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ...] | None) -> LinearMap:

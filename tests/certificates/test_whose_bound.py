@@ -1,5 +1,6 @@
 """A certificate takes a bound of this network at these points only, and labels of these points."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,41 @@ def test_a_global_bound_of_another_network_is_refused():
     found = replace(ll.global_bound(bent(1e-3), X), eps=torch.tensor([0.5]).double())
     with pytest.raises(ll.InvalidInput, match="another network"):
         certified(found)
+
+
+def flat_at_0(slope):
+    """1 at x = 0, whatever the slope is, and 0 from x = 1/slope on."""
+    return nn.Sequential(dense([[slope]], [1.0]), nn.ReLU(), dense([[-1.0], [0.0]], [2.0, 0.0]))
+
+
+@pytest.mark.parametrize("name", [name for name in ll.BOUNDS if name != "sampled"])
+def test_a_bound_of_the_network_before_it_was_trained_is_refused(name):
+    net, x = flat_at_0(1e-3), torch.zeros(1, 1).double()
+    saved = ll.BOUNDS[name](net, x, 1.0)
+    assert ll.certify(deepcopy(net), x, Y, 1.0, bound=lambda *given: saved).holds
+    net[0].weight.data.fill_(100.0)
+    assert net(x).argmax() == 0
+    assert net(x + 1.0).argmax() == 1
+    with pytest.raises(ll.InvalidInput, match="other weights or activations"):
+        ll.certify(net, x, Y, 1.0, bound=lambda *given: saved)
+
+
+def test_a_bound_of_another_threshold_is_refused():
+    net, x = flat_at_0(1.0), torch.zeros(1, 1).double()
+    net[1] = ll.nets.ClippedReLU(1.0).double()
+    saved = ll.local_bound(net, x, 1.0)
+    net[1].theta.data.fill_(1e3)
+    with pytest.raises(ll.InvalidInput, match="other weights or activations"):
+        ll.certify(net, x, Y, 1.0, bound=lambda *given: saved)
+
+
+def test_a_bound_does_not_follow_points_that_change():
+    net, x = flat_at_0(100.0), torch.full((1, 1), -5.0).double()
+    saved = ll.local_bound(net, x, 1.0)
+    x.fill_(-0.1)  # the unit is still off at x, and not all over the ball
+    assert (net(x).argmax(), net(x + 1.0).argmax()) == (0, 1)
+    with pytest.raises(ll.InvalidInput, match="points are not x"):
+        ll.certify(net, x, Y, 1.0, bound=lambda *given: saved)
 
 
 def test_shells_compare_their_points():

@@ -43,6 +43,20 @@ def test_a_forward_method_that_looks_at_the_number_of_points_is_refused(count):
         ll.local_bound(net, torch.ones(3, 1).double(), 0.5)
 
 
+def test_a_forward_method_that_looks_for_a_graph_is_refused():
+    net = Own(lambda x: 10 * x if torch.is_grad_enabled() else x, [[1.0], [0.0]], [1.0, 0.0])
+    for x in (torch.ones(3, 1).double(), torch.ones(1, 1).double()):
+        with pytest.raises(ll.UnsupportedLayer, match="differs from what was read"):
+            ll.local_bound(net, x, 0.5)
+
+
+@pytest.mark.parametrize("pack", [lambda y: {"logits": y}, lambda y: [y], lambda y: (y,)])
+def test_outputs_that_are_packed_are_refused(pack):
+    packed = type("Packed", (Own,), {"forward": lambda self, x: pack(self.last(x))})
+    with pytest.raises(ll.InvalidInput, match=r"returns a tensor; got TypeError: outputs in a (dict|list|tuple)"):
+        ll.local_bound(packed(None, torch.eye(2).tolist(), [0.0, 0.0]), torch.ones(1, 2).double(), 0.5)
+
+
 def test_weights_that_are_summed_are_refused():
     """1e16 − 1 − 1e16 is −1, and 0 where it is rounded."""
     weight = torch.tensor([1e16, -1.0, -1e16]).double().view(1, 3, 1)
