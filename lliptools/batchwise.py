@@ -1,7 +1,6 @@
 """The parts of a table: shared over the processes that torchrun started, and kept on disk so that a killed run goes on.
 
-A part is a whole batch at one radius, the same one however many processes there are, so that every number is the one
-that a single process finds.
+A part is a whole batch at one radius, however many processes there are: every number is what a single one finds.
 """
 
 import hashlib
@@ -88,8 +87,7 @@ def in_rounds(
     In a round every process takes one part, and the process that leads keeps what all have found. A bar counts points.
     work: called with points (batch, *sample), labels (batch,) and a radius; returns what JSON can hold. settings: as of
     settings(). folder: where the parts that are done are kept; those that it contains are not done again.
-    Raises InvalidInput for the parts of another run, for damaged ones, and where another process uses the folder; and
-    what work raises in any process.
+    Raises InvalidInput for parts of another run, damaged ones, and a folder that is in use; and what work raises.
     """
     from tqdm.auto import tqdm
 

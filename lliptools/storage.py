@@ -37,8 +37,7 @@ def check_writable(path: Path) -> None:
 def locked(path: Path, wait: float) -> Iterator[None]:
     """Hold the advisory lock of that path for as long as the context lasts; its empty file stays.
 
-    wait: seconds to wait for another process. Raises InvalidInput where it holds the lock for longer, OSError where
-    the file cannot be made.
+    wait: seconds to wait for another process. Raises InvalidInput where it holds the lock for longer, and OSError.
     """
     from filelock import FileLock, Timeout
 

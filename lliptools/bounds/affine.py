@@ -39,8 +39,7 @@ class Affine:
 
     map, error: (units, features + 1). The error is a running one, for |computed − exact| (Higham 2002, section 3.3):
     with γ = (columns + 4) SPACING, twice what a sum of so many products may be off in any order of summation and with
-    or without fused steps, so that the rounding of the error itself is counted in. Products of weights that underflow
-    are refused before (exact.py).
+    or without fused steps: the rounding of the error itself is counted in. exact_search refuses underflow.
     """
 
     map: Array

@@ -14,9 +14,8 @@ as large as the number of unstable units; the features only enter through the Gr
 What is proved, in exact arithmetic: if A = [[I − KᵀK, −b/μ], [−bᵀ/μ, I − kᵀk/μ²]] ⪰ 0, then ‖[K, k/μ]‖ <= 1, and at
 w = [Δx; Dp], whatever v is, ‖D Zᵀv‖² + ‖Oᵀv‖²/μ² <= ‖w‖², which says ‖Oᵀv‖² <= μ² vᵀPv. With L Lᵀ = N − shift·I,
 h = L⁻¹b and C Cᵀ = (1 − shift)μ²I − kᵀk − hᵀh, all as computed, F = [[L, 0], [−hᵀ/μ, C/μ]] has A − FFᵀ = shift·I + R,
-and A ⪰ 0 where ‖R‖ <= shift. R is what rounding leaves in the three equations: what shows when they are multiplied
-out may be an eighth of the shift each, and the shift has room for what does not show (Problem.of). How the factors
-were found does not matter.
+and A ⪰ 0 where ‖R‖ <= shift, however the factors were found. R is what rounding leaves in the three equations: what
+shows when they are multiplied out may be an eighth of the shift each, and what does not has room too (Problem.of).
 
 Source: LipSDP-Neuron (Fazlyab et al., NeurIPS 2019) on the unstable units, in the form of a reachable ellipsoid.
 """

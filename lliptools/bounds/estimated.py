@@ -33,8 +33,7 @@ def estimated_bound(
 
     - x: (batch, *sample) of finite floats. eps: radius of the balls, a number or (batch,), in input units.
     - norm: (linear, row_slope, column_slope) -> (batch,), as training.SharedNorm.
-    - is_global: of norms of whole layers, where no unit is masked. graph: whether the local bound's boxes have a
-      gradient too, as the sparsity loss needs.
+    - is_global: of norms of whole layers. graph: whether boxes have a gradient too, as the sparsity loss needs.
     - centred: as of local_bound; boxes and slopes then have a gradient, by which a unit is masked little by little.
     - groups: (groups, batch), 1 where a sample belongs to a group and 0 elsewhere, for a norm that samples share.
     - Returns a Bound of kind "estimate", which trains and certifies nothing, with the outputs at the points. The box of

@@ -57,8 +57,7 @@ def exact_bound(
     The largest ‖J‖ over the regions of a piecewise-linear network that meet the ball: in two input dimensions the cells
     into which the units' lines cut the disc, in others the activation patterns, each ruled out only by a proof.
 
-    - x: (batch, *sample). eps: a finite number or (batch,), in the units of x; at 0 it is the limit from above, over
-      the regions that x belongs to or borders on.
+    - x: (batch, *sample). eps: a finite number or (batch,), in the units of x; at 0 over the regions that x touches.
     - max_cells and max_patterns: how many cells, or branches of the search, one point may take. Time and memory grow
       with them; a ball around the origin meets every unit of a network without biases.
     - centred: as of local_bound, in the plane at eps > 0: at most 1.3e-7 above the constant, relatively, unless a unit

@@ -33,8 +33,7 @@ def patterns(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Affi
     """The network's maps on the regions that meet the ball of radius eps around x, (features,).
 
     A branch is left only with a proof that its half-spaces, each moved outward by its slack, have no point in common
-    with the ball, or that they have no interior; where rounding leaves it open, the region is listed.
-    Raises TooManyRegions after limit branches.
+    with the ball, or no interior; what rounding leaves open is listed. Raises TooManyRegions after limit branches.
     """
     features = len(x)
 

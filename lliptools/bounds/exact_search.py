@@ -73,8 +73,7 @@ class Search:
 def _check_products(points: Array, layers: list[Layer]) -> None:
     """Raise InvalidInput unless products of numbers different from 0 stay far from underflow along every path.
 
-    A product or sum that is smaller has cancelled, and what it may lose to underflow is nothing beside the rounding
-    error that it carries (Affine).
+    A product or sum that is smaller has cancelled: underflow takes nothing beside the error that it carries (Affine).
     """
     smallest, largest = _tiniest(points), max(1.0, float(np.abs(points).max()))
     peak = largest

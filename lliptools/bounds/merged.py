@@ -32,8 +32,7 @@ ROOM = 2**23  # and so many times the largest matrix fits in memory
 def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool = False) -> Bound:
     """Centre plus radius: the Jacobian with every open slope at its middle, plus what the slopes can add, path by path.
 
-    ‖C‖ + Σ_k ‖B_k‖ ‖p_k‖ with p_k what the open slopes of layer k add (Slopes.path, where the proof stands). Cheap, and
-    above merged_bound everywhere.
+    ‖C‖ + Σ_k ‖B_k‖ ‖p_k‖, p_k what the open slopes of layer k add (Slopes.path). Cheap, never below merged_bound.
 
     - x: (batch, *sample). eps: a number or (batch,). centred: as of local_bound.
     - Returns a Bound of kind "upper"; its blocks are those of the local bound that its slopes were read from.
@@ -82,9 +81,8 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
 def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int = 8, centred: bool = False) -> Bound:
     """The smallest upper bound that is affordable: the local bound, and the merged one where few units are unstable.
 
-    No bound is below all others everywhere: merging wins at small radii, the masked product at large ones and on large
-    layers. Where layers are too large for their matrices, or too many units unstable, it is the local bound, and
-    Bound.left_out says so.
+    Merging wins at small radii, the masked product at large ones and on large layers. Where layers are too large for
+    their matrices, or too many units unstable, it is the local bound, and Bound.left_out says so.
 
     - x: (batch, *sample). eps: a number or (batch,). steps: of the multipliers (merged_bound).
     - centred: as of local_bound.
@@ -173,8 +171,7 @@ def pairs_by_multipliers(slopes: Slopes, y: Tensor, steps: int, needed: Tensor |
     """Bounds of the constants of f_y − f_j for every class j, (batch, classes); 0 for j = y.
 
     One ellipsoid, found for all outputs together, serves every pair. needed: (batch, classes), constants that would
-    decide: a pair that is not far above has multipliers of its own, the worst of every sample first, as long as there
-    is hope.
+    decide: a pair not far above has multipliers of its own, the worst of a sample first, as long as there is hope.
     """
 
     def of_group(index: Tensor, group: Slopes) -> Tensor:

@@ -30,8 +30,7 @@ class Layer:
     """h -> activation(W h + b), the activation continuous and piecewise linear, unit by unit.
 
     - weight: (rows, columns). bias: (rows,).
-    - breakpoints: (k, rows) ascending, padded with inf where a unit has fewer. slopes and intercepts: (k + 1, rows), of
-      the pieces between the breakpoints.
+    - breakpoints: (k, rows) ascending, padded with inf. slopes, intercepts: (k + 1, rows), of the pieces between.
     - weight_error, bias_error: how far rounding may have moved weight and bias from the network's own, entry by entry.
     - factors: where the weight is a rounded product of the network's own matrices, these operators, first to last; ()
       where it is the network's own; None where those numbers are not known, or too many.
@@ -57,8 +56,7 @@ class Layer:
     ) -> "Layer":
         """The layer from breakpoints (k, rows), which may be infinite or equal, and slopes (k + 1, rows).
 
-        at_zero: (rows,) the activation's value at 0, from which the intercepts follow; 0 unless given.
-        Without breakpoints the activation is the identity.
+        at_zero: (rows,) the activation's values at 0, 0 unless given. Without breakpoints it is the identity.
         """
         rows = len(bias)
         if breakpoints is None or slopes is None:

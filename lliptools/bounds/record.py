@@ -42,12 +42,10 @@ class Bound:
     - blocks: what one pass has found of every block.
     - failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
       deterministic. arithmetic: whether rounding is enclosed.
-    - norm: the method that found the norms of the blocks. inputs: box of the inputs. known: what its domain knows of
-      the outputs.
+    - norm: the method that found the blocks' norms. inputs: their box. known: what its domain knows of the outputs.
     - points: (batch, features), the centres of the balls; None of a bound of the whole space.
     - outputs: (batch, outputs), what the network computes there; of the whole space at the first point, (1, outputs).
-    - between: "any two points" of the ball, of a Lipschitz constant, or "the centre and any point", of a centred one,
-      which is all that a certificate needs.
+    - between: "any two points" of the ball, or "the centre and any point", which is all that a certificate needs.
     - left_out: what a bound that chooses by cost did not do, and why; empty where it did all.
     - pairs: (bound, y, needed) -> (batch, classes), how `pairwise` is found.
     """

@@ -1,8 +1,7 @@
 """On which side of a hyperplane a region lies, where the sides that made the region prove it.
 
 Two units may break along one plane, as in x = relu(x) − relu(−x): nothing lies between them. Rounded coefficients do
-not tell such planes from two with a sliver between them, so that planes which agree to within rounding are computed
-again, in integers.
+not tell such planes from two with a sliver between them: planes that agree to within rounding are computed in integers.
 """
 
 from dataclasses import dataclass
@@ -82,8 +81,7 @@ class Sides:
         return Sides(np.concatenate([self.rows, row]), (*self.planes, (plane, sign)))
 
     def prove(self, plane: Plane) -> int:
-        """1 if no point of the region lies strictly below a plane, −1 if none lies strictly above, 0 if neither is
-        proved.
+        """1 if it is proved that no point of the region lies strictly below a plane, −1 if none above, 0 if neither.
 
         A proof is a side whose plane is exactly parallel and no further on, or a unit that is constant. Only planes
         that agree to within rounding are looked at: two numbers that differ by more are not equal.

@@ -75,10 +75,8 @@ def certified_accuracy(
       certified_accuracy(net, loader, eps).
     * eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
     * centred, shells, linear: as of certify.
-    * The attack is PGD with restarts (attacks.pgd), an upper bound of the robust accuracy on the whole ball, whatever
-      domain the bound has. progress: show a bar.
-
-    Raises InvalidInput.
+    * The attack is PGD with restarts (attacks.pgd) on the whole ball, whatever domain the bound has.
+    * progress: show a bar. Raises InvalidInput.
     """
     labels: Any = None if eps is None else y
     asked: Any = y if eps is None else eps

@@ -28,8 +28,7 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
     """Projected gradient descent on the smallest margin, in the L2 ball of radius eps around each point.
 
     * x: (batch, *sample), y: (batch,), eps: one finite number.
-    * Returns points of the ball, in float64 and of x's shape: the one of smallest margin that was seen, so that a point
-      which is misclassified already stays as it is.
+    * Returns points of the ball, in float64 and of x's shape: of the least margin seen; a misclassified point stays.
 
     Raises InvalidInput. Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
     (ICLR 2018), with steps measured in L2.

@@ -63,8 +63,7 @@ class Chord:
 class Bend:
     """An elementwise, piecewise linear activation: what a ball and a box leave of its unstable units.
 
-    - slope: (batch, units), of all units; that of an unstable one is chosen. before, doubt: (batch, units), how far ẑ
-      and σ(ẑ) may be from the exact ones.
+    - slope: (batch, units); that of an unstable one is chosen. before, doubt: how far ẑ and σ(ẑ) may be off.
     - index: (batch, unstable), which units may be unstable in a sample; the rest is about these.
     - z, value: ẑ and σ(ẑ). weight: R. places, values: (ends, batch, unstable), where the pieces meet, and σ there.
     - pieces: (ends − 1, batch, unstable), slopes between. rho: (batch,), of the ball.

@@ -72,8 +72,7 @@ def certify(
     * linear: also bound undecided margins by linear functions, backwards through the network (linear_margins).
     * quadratic: then also by products of what the boxes say of every unstable unit, a semidefinite program for each
       margin; for dense layers and few unstable units, and without effect elsewhere (certificates.quadratic).
-    * outward: enclose what float64 rounding can cost, in boxes, norms and margins, with every bound;
-      Certificate.bound.arithmetic says so.
+    * outward: enclose what float64 rounding can cost in boxes, norms and margins (Certificate.bound.arithmetic).
     * What the ball can take of a margin is the smaller of eps times the constant of f_y − f_j and the largest change of
       the last layer over the hidden units' ball cut by their box (margins.largest_change).
 

@@ -49,8 +49,7 @@ def linear_margins(
 ) -> Tensor:
     """Lower bounds of f_y − f_j over the ball for every class j: (batch, classes); 0 for j = y.
 
-    - x: (batch, *sample), y: (batch,), eps: a number or (batch,). domain: as of local_bound, whose boxes and balls
-      serve here.
+    - x: (batch, *sample), y: (batch,), eps: a number or (batch,). domain: of the local bound whose boxes serve here.
     - steps: of a search for better slopes and weights of the balls, for margins that are not above 0 without it.
     - Float64, rounding enclosed; it fails as seldom as local_bound. −inf where nothing is known.
     - Raises InvalidInput and UnsupportedLayer.
@@ -201,8 +200,7 @@ def _underflow(linear: LinearMap, far: Tensor) -> Tensor:
 class _Way:
     """The way back through a network, for some of the points of a bound.
 
-    eps: (batch,). below, above: (batch, features), how far the inputs can move down and up; None where only the ball
-    holds them.
+    eps: (batch,). sides: how far the inputs can move down and up, (batch, features) each; None: as far as in the ball.
     """
 
     steps: tuple[_Step, ...]

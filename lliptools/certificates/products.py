@@ -117,8 +117,7 @@ class Layer:
 class _Units(NamedTuple):
     """Unstable units: Δz and Δσ as rows (units, variables), and (units,) each of the others.
 
-    off, size: of Δz. scale: of Δσ. z, h: the values at the centre, with their doubts. lower, upper: the box. least,
-    greatest: secants from the centre.
+    off, size: of Δz. scale: of Δσ. z, h: values at the centre. lower, upper: box. least, greatest: secants from it.
     """
 
     z_rows: Tensor

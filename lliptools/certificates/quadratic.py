@@ -41,8 +41,7 @@ def raised_by_products(worst: Tensor, asked: Tensor, found: Bound, center: Tenso
 
     worst: what is known of them. asked: (batch, classes) bool, of which margins more is wanted; the worst of a sample
     first, until one cannot be decided. found: an upper bound on the balls. center, logits: inputs, (batch, features),
-    and outputs at the points. Nothing is raised where blocks are residual, units are compared, layers are too large for
-    their matrices, or too many units are unstable.
+    and outputs. Nothing is raised for residual blocks, compared units, large layers, or many unstable units.
     """
     worst, blocks = worst.clone(), found.blocks
     if blocks[-1].activation is not None or not all(map(_fits, blocks)):

@@ -41,8 +41,7 @@ def certified_radius(
       probabilistic norm), or is 1e300, beyond which none is tried.
     * It is 0 where class y does not strictly win at the point, inf where the global bound of every f_y − f_j is 0.
     * With a probabilistic norm each of some 20 trials fails with the probability of one certificate.
-    * centred, linear: as of certify. shells: then march outwards to twice that radius, shell by shell, as long as
-      something is left of every margin.
+    * centred, linear: as of certify. shells: then march outwards to twice that radius, as long as margins are left.
 
     Raises InvalidInput for a bound that is not of kind "upper" and for a tolerance out of range.
     """
@@ -103,8 +102,7 @@ def _marched(net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction, whole: 
 def _bracketed(holds: Holds, certified: Tensor, trial: Tensor, then: Tensor) -> tuple[Tensor, Tensor]:
     """A radius that holds and one that does not, (points,) each, by steps outward that grow.
 
-    trial: the first radius; where it is not finite and above 0 nothing is searched, and both are equal. then: the
-    second, if it is larger than the first.
+    trial: the first radius; nothing is searched unless it is finite and above 0. then: the second, if it is larger.
     """
     searched = (certified < LARGEST) & trial.isfinite() & (trial > 0)
     refuted, growth = torch.where(searched, torch.inf, certified), torch.full_like(certified, 2.0)
@@ -122,8 +120,7 @@ def narrowed(
 ) -> Tensor:
     """The largest radius that holds between two, (points,) each, to the relative tolerance; it was itself tried.
 
-    refuted: inf where nothing is to be searched. trials: how many radii of a point are tried at once. least: what is
-    refuted down to this radius is searched no further.
+    refuted: inf where nothing is sought. trials: of a point at once. least: what is refuted down to it is left.
     """
     certified, refuted = certified.clone(), refuted.clone()
     share = torch.arange(1, trials + 1, dtype=certified.dtype, device=certified.device) / (trials + 1)

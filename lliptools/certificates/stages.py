@@ -31,8 +31,7 @@ class Cascade:
     """Which points are certified, and what decided them.
 
     * holds: (batch,) bool. eps: (batch,). failure_probability: of all stages together.
-    * stage: (batch,) index into stages of what decided a point. A point that no stage decides is not certified, and
-      counts for the last.
+    * stage: (batch,) index into stages of what decided a point; one that none decides counts for the last.
     * seconds: of each stage.
     """
 
@@ -67,8 +66,7 @@ def certify_in_stages(
     4. In between, upper norms of masked layers, first rough, then as tight as tolerance, certify point by point.
 
     x: (batch, *sample), y: (batch,), eps: a number or (batch,). centred: as of certify. All stages together fail with
-    probability 1e-9 at most.
-    Raises InvalidInput and UnsupportedLayer.
+    probability 1e-9 at most. Raises InvalidInput and UnsupportedLayer.
     """
     check_tolerance(tolerance)
     center = check_input(net, x)
@@ -113,8 +111,7 @@ def certify_in_stages(
 def _could_hold(net: nn.Module, x: Tensor, y: Tensor, radius: Tensor, steps: int, *, centred: bool) -> Tensor:
     """Whether a local bound that is too small certifies: (batch,). Where it does not, no larger one can.
 
-    Norms from below make smaller balls, so smaller boxes, fewer varying units, flatter secants and a smaller bound. In
-    float32, with room for its rounding.
+    Smaller norms make smaller balls and boxes, flatter secants, a smaller bound. In float32, with room for rounding.
     """
     center, blocks = check_input(net, x).float(), read_blocks(net, x.shape[1:], torch.float32)
     found = passed(blocks, center, radius.float(), Interval & Ball, LanczosNorm(steps), centred=centred)

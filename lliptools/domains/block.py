@@ -54,8 +54,7 @@ class BlockBound:
     - radius: (batch,) radius of the ball around the centre that contains the block's input.
     - inner: of a residual block h + inner(h), or of inner(h) where skip is False, the blocks inside; its norm is that
       of the whole. shortcut: of shortcut(h) + inner(h), those of the other branch.
-    - center: ends of the pre-activations at the centre, from which the slopes are secants; None of slopes between any
-      two points.
+    - center: ends of the pre-activations at the centre, from which slopes are secants; None: between any two points.
     """
 
     linear: LinearMap

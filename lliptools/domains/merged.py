@@ -6,8 +6,7 @@ variable p = rad·e·Δz, so |p| <= rad·|Δz|, and all else is linear: every Δ
 Inside bounds.outward_rounding() every unit knows how far its column of the state, times v = [Δx; p], may be from its
 true difference. With S = ‖s_x‖ ‖Δx‖ + Σ |s_k| |p_k| >= |sᵀv| for every column s, the rounding of a sum of n columns,
 w_1 s_1 + … + w_n s_n, moves it by at most γ_n Σ |w_i| S_i (Cauchy and Schwarz). The variable of an unstable unit is
-e times its column, as rounded, times v: no more than that column allows, and what it lacks of the true p is added to
-the unit's error. Outside, these errors are 0.
+e times its column, as rounded, times v; what it lacks of the true p is added to the unit's error. Outside these are 0.
 """
 
 from __future__ import annotations
@@ -65,10 +64,7 @@ class Merged:
         return replace(self, state=chosen - state, error=error, alive=alive, fresh=False)
 
     def select(self, index: Tensor) -> Self:
-        """The state of some of the samples, without the variables and layers that only others need.
-
-        index: (count,), on the CPU.
-        """
+        """Some of the samples, index (count,) on the CPU, without the variables and layers that only others need."""
         most = [int(count[index].max()) for count in self.counts]
         there = index.to(self.lost.device)
         layers = [k for k, count in enumerate(most) if count]

@@ -24,8 +24,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
     are; it does not follow when the network is trained on. Residual layers become lliptools.nets.Residual, the one
     layer that torch has no name for. input_shape: (channels, height, width) of a sample, needed where the plain layer
     depends on it: by CayleyConv2d, and by residual convolutions whose stride is not 1.
-    Raises InvalidInput where it is needed and missing, UnsupportedLayer for a layer inside a module that is neither a
-    Sequential nor a Residual.
+    Raises InvalidInput where it is needed and missing, UnsupportedLayer for a layer inside a module of another kind.
     """
     if isinstance(net, Designed):
         return _plain(net, input_shape)

@@ -34,8 +34,7 @@ def lipschitz_mlp(kind: str, features: int, classes: int, *, depth: int, inner: 
     """Layers of one kind that keep the number of features, `depth` of them, and rows of length 1 at the end.
 
     kind: "sll" or "cpl", residual layers with `inner` units (as many as features unless given); "spectral", "aol",
-    "cayley" or "bro", each followed by MaxMin; or "sandwich", which has its activation inside.
-    Raises InvalidInput for another kind.
+    "cayley" or "bro", each followed by MaxMin; or "sandwich", with its activation inside. Raises InvalidInput.
     """
     _check("kind", kind, LAYERS)
     layers = [part for _ in range(depth) for part in _dense(kind, features, inner)]

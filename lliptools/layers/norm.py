@@ -59,8 +59,7 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     For zero padding of any width, and circular padding where the output is no larger than the input. The symbol K̂(θ) is
     a matrix of trigonometric polynomials; the norm is at most its largest norm over all frequencies θ. Where θ* is the
     largest, p(θ) = ‖K̂(θ)v‖² is a polynomial of degree d = k − 1 an axis, and lies above cos(d·|θ − θ*|) p(θ*) near by,
-    so that on a grid of N points an axis no more than a factor 1/cos(πd/N) is missed. The gradient is that of the
-    largest frequency, with its vectors held.
+    so that on a grid of N points an axis no more than a factor 1/cos(πd/N) is missed. The gradient holds its vectors.
     Source: Ehlich and Zeller, "Schwankung von Polynomen zwischen Gitterpunkten" (Math. Z., 1964), as in Delattre et al.
     (ICML 2023).
     """

@@ -88,8 +88,7 @@ class BROLinear(DenseMap):
         """The reflection, cut to (out_features, in_features).
 
         V = QR is found with √ε I below V, so that columns that depend on each other leave R invertible: their share of
-        the projection is cut, its eigenvalues stay in [0, 1], and those of the layer in [−1, 1]. A step p ↦ 3p² − 2p³
-        brings eigenvalues next to 0 and 1 there.
+        the projection is cut, its eigenvalues stay in [0, 1]; a step p ↦ 3p² − 2p³ brings those next to 0 and 1 there.
         """
         V = self.weight.double()
         largest = V.detach().abs().amax()

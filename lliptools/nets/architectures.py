@@ -115,10 +115,8 @@ def _activation(name: str, shape: tuple[int, ...], theta: float | tuple[float, f
 def fold(size: int, depth: int) -> nn.Sequential:
     """The identity, written depth times as x = relu(x) − relu(−x): every coordinate is split and folded back.
 
-    * A float64 network of size inputs and outputs. Its true Lipschitz constant is 1, the product of the norms of its
-      layers is 2^depth.
-    * The local bound is 1 near a point whose coordinates are all further than eps from 0, and 2^depth as soon as one
-      of them is not.
+    * A float64 network of size inputs and outputs: its Lipschitz constant is 1, the product of its norms is 2^depth.
+    * The local bound is 1 where all coordinates are further than eps from 0, and 2^depth as soon as one is not.
     """
     split = torch.cat([torch.eye(size), -torch.eye(size)]).double()
     layers: list[nn.Module] = []

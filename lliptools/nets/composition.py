@@ -17,8 +17,7 @@ def composed(first: LinearMap, layer: LinearMap) -> LinearMap:
     """The first map followed by a layer of one operator: never a product of two norms.
 
     Both become one matrix where it has at most LARGEST_MATRIX entries; a scale of channels goes into the layer before
-    it, and a bias alone, a map without operators, is added to the one before. Raises InvalidInput where the weights are
-    so small that their products underflow.
+    it, and a bias alone, a map without operators, is added to the one before. Raises InvalidInput on underflow.
     """
     if not layer.operators and layer.bias.dim():
         return _shifted(first, layer)

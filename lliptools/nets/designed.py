@@ -53,8 +53,7 @@ class Designed(nn.Module, ABC):
     def chain(self, shape: Shape, dtype: torch.dtype) -> Chain:
         """What the layer does to samples of a shape, with the weights as they are now, in a precision.
 
-        Weights are derived in float64, whatever the precision, and with gradients to the parameters.
-        Raises InvalidInput where the shape does not fit.
+        Weights are derived in float64, with gradients to the parameters. Raises InvalidInput for another shape.
         """
 
     @abstractmethod

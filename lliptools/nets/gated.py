@@ -77,8 +77,7 @@ class GELU(Gated):
 class TanhGELU(Gated):
     """z · (1 + tanh u)/2, u = √(2/π)(z + κz³): torch's GELU(approximate="tanh").
 
-    The sign of the second derivative is that of 1 − z u′² tanh(u) / (u′ + zu″/2), whose last term is even and grows
-    with |z|.
+    The sign of the second derivative is that of 1 − z u′² tanh(u) / (u′ + zu″/2), even and falling with |z|.
     """
 
     function = staticmethod(partial(gelu, approximate="tanh"))

@@ -26,8 +26,7 @@ class LinearMap:
     How far rounding may have moved them from the network's own: relative_error of the entries of the operators, in
     relation to their size; matrix_error (rows, columns) of the matrix of several layers; bias_error of the bias.
     layers: the operators that a matrix of several layers was made of.
-    lipschitz: an upper bound of the norm of W that the layers guarantee in exact arithmetic; lipschitz_error: what
-    rounding may have added to it, relatively.
+    lipschitz: of W, as the layers guarantee in exact arithmetic; lipschitz_error: what rounding may add, relatively.
     """
 
     operators: tuple[Operator, ...]

@@ -174,8 +174,7 @@ def read_blocks(
       followed by the identity, so that the outputs are always a linear map of hidden units.
     * A network on a device without float64 is read on the CPU, in that precision.
     * values: False leaves out whether parameters are finite, for training only.
-    * Raises UnsupportedLayer, naming the layer, for anything but the layers in SUPPORTED, and InvalidInput where
-      shapes do not fit or a parameter is not finite.
+    * Raises UnsupportedLayer, naming the layer, and InvalidInput for shapes that do not fit and what is not finite.
     """
     check_network(net)
     with readable("the network"):

@@ -104,8 +104,7 @@ class Scale(Operator):
 class Convolution(Operator):
     """A convolution over one or two axes: weight (out, in/groups, *kernel), samples (channels, *size).
 
-    pads: (before, after) for every axis; one below 0 cuts pixels off. circular: whether they repeat the other end, or
-    are 0.
+    pads: (before, after) for every axis; one below 0 cuts pixels off. circular: they repeat the other end, or are 0.
     """
 
     stride: Shape
@@ -181,8 +180,7 @@ class Convolution(Operator):
 class Transposed(Operator):
     """The adjoint of a convolution: weight (out, in, *kernel), of which every input spreads one copy.
 
-    result: shape of one output sample, which stride, dilation and pads leave open. stride, dilation, pads, circular:
-    those of the convolution whose adjoint it is.
+    result: shape of one output sample, which the others leave open: those of the convolution whose adjoint it is.
     """
 
     result: Shape

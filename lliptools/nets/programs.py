@@ -68,8 +68,7 @@ def read_program(program: ExportedProgram) -> nn.Sequential:
     """The network that a program of torch.export computes, in layers that the bounds can read, in evaluation mode.
 
     * program: one input whose first axis is the batch, one output, and in between the operations in docs/supported.md.
-      The module that it was made from may be any, with a forward method of its own. Weights are copied, their precision
-      is kept.
+      The module that it was made from may have a forward method of its own. Weights are copied in their precision.
     * Raises UnsupportedLayer, naming the operation, for all else, and for what changes from call to call or with the
       size of the batch. InvalidInput for several inputs or outputs; a changed buffer counts as an output.
     """

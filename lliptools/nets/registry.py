@@ -42,8 +42,7 @@ class Reading:
     """How a kind of layer is read.
 
     read: layer -> Activation; of a linear layer (layer, name, shape, dtype) -> LinearMap, or the new shape alone.
-    functions: the operations of torch.ops.aten that a program of torch.export has for it. onnx: operators of ONNX.
-    Both by name, with spaces between several.
+    functions: operations of torch.ops.aten in a program of torch.export; onnx: operators of ONNX; with spaces between.
     """
 
     read: Callable[..., Any]

@@ -109,8 +109,7 @@ def sigmoidal(
 def by_parts(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """Least and greatest secant from z of any activation, from its slopes over parts of [lower, z] and of [z, upper].
 
-    The secant to a point beyond a place p is a mean of the secant to p and of a slope between p and the point, the
-    latter by the share of the way that lies beyond p.
+    The secant to a point beyond p is a mean of that to p and of a slope behind p, by the share of the way behind p.
     """
     found, here = [tuple(end.to(z) for end in activation.slopes(z, z))], activation.image(z, z)
     for end in (lower, upper):

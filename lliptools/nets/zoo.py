@@ -42,8 +42,7 @@ def available() -> list[str]:
 def provenance(name: str | Path) -> dict[str, Any]:
     """How a network was made: function and arguments, data, command, seed, versions, measured accuracies.
 
-    * name: of a shipped network, or the path of a .safetensors file that `lliptools train` wrote, with provenance.json
-      beside it.
+    * name: of a shipped network, or a .safetensors file of `lliptools train`, with provenance.json beside it.
     * Raises InvalidInput for a name that is not shipped, and for a file that has no line there.
     """
     folder, name = _place(name)

@@ -53,8 +53,7 @@ def bound_above(
 
     - diagonal, beside: (batch, steps) of the tridiagonal, the last of beside leading out of the space; 0 in it says
       that the space was exhausted, up to rounding, and what comes later is not looked at.
-    - dimension: (batch,) of the space of the start. delta: a number, or several, (levels,). epsilon: spacing of the
-      numbers it was computed in.
+    - dimension: (batch,) of the start's space. delta: a number, or (levels,). epsilon: spacing of the numbers used.
     - Returns (batch,), or (batch, levels), found on grids that close in, from above.
     """
     levels = np.atleast_1d(delta)
@@ -86,8 +85,7 @@ def _target(dimension: np.ndarray, delta: Any) -> np.ndarray:
 def _log_sum(diagonal: np.ndarray, beside: np.ndarray, value: np.ndarray, epsilon: float) -> np.ndarray:
     """log Σ_j p_j(value)² by the three-term recurrence, −inf where the value is not above all Ritz values.
 
-    diagonal, beside, epsilon: as of bound_above; value: (batch, tried). Ratios p_j/p_{j−1} and sums relative to the
-    last p_j² keep it finite.
+    As of bound_above; value: (batch, tried). Ratios p_j/p_{j−1} and sums relative to the last p_j² keep it finite.
     """
     scale = np.maximum((diagonal + 2 * beside).max(axis=1, keepdims=True), np.finfo(float).tiny)
     a, value = diagonal / scale, value / scale
@@ -115,8 +113,7 @@ class AposterioriNorm:
     """Upper bound of the norm that fails with probability at most delta for the whole batch of one layer.
 
     Golub–Kahan from a start of each sample's own (krylov.fresh_start); a sample is done when the bound is within the
-    relative tolerance of the largest Ritz value, or after so many steps. The probability is over the start, as if the
-    hash that it comes from were a random function.
+    relative tolerance of the largest Ritz value, or after so many steps. The hash counts as a random function.
     """
 
     delta: float = 1e-9

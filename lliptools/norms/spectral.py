@@ -40,8 +40,7 @@ def spectral_norm(
 
     method: "exact"; "gram", "fft", "cholesky", "sums" (upper bounds); "aposteriori" (upper with probability 1 − 1e-9);
     "lanczos", "power" (lower bounds); "auto", the cheapest that is an upper bound. METHODS[method].kind says how each
-    errs. input_shape: (channels, *size) of the images a convolution works on. steps: of an iterative method.
-    Raises InvalidInput and UnsupportedLayer.
+    errs. input_shape: of a convolution's images. steps: of an iterative method. Raises InvalidInput, UnsupportedLayer.
     """
     if not (isinstance(method, str) and method in METHODS):
         why = "a spelling that differs", 'leave it at "auto"'

@@ -36,8 +36,7 @@ def batches(
 
     * The last batch is smaller where batch_size does not divide the number of points.
     * augment: called as augment(x, generator=generator) with the batch as it is stored, so on uint8 pixels of images.
-    * generator: what order and augmentation are drawn from; torch's own by default, a CPU generator for the same
-      order on every device.
+    * generator: of order and augmentation, by default torch's own; one of the CPU draws the same on every device.
 
     Raises InvalidInput for a batch_size below 1, and for x and y of different lengths.
     """

@@ -1,7 +1,6 @@
 """Where a run stands, on disk: tensors in one file, and a JSON file that names it with its checksum.
 
-The JSON file is put in place last and at once. Whenever the process is killed, it names either the tensors of before or
-the new ones, and both are whole.
+The JSON file is put in place last and at once: at any moment it names whole tensors, those of before or the new ones.
 """
 
 import hashlib

@@ -44,12 +44,10 @@ def fit(
     * device: where to train; by default where the network is.
     * seed: of order and augmentation, which are then the same on every device. By default they are drawn from torch's
       random numbers: with torch.manual_seed before the network is built, weights and batches are the same each time.
-    * progress: show a bar. callback: called with the history after each epoch, the network in evaluation mode; True
-      ends the run.
+    * progress: show a bar. callback: called with the history after each epoch, in evaluation mode; True ends the run.
     * checkpoint: a folder of its own, which after every epoch contains where the run stands; the same call resumes
       there, and on a CPU ends, bit by bit, as a run that was not interrupted.
-    * recipe.hold_out training points are held out first. A validation part is measured after every epoch, with the
-      local bound at recipe.radii[0].
+    * recipe.hold_out points are held out first, and measured by the local bound at recipe.radii[0] every epoch.
     * Where torch.distributed is initialised all its processes have to call; see training.distributed.
 
     Raises FloatingPointError where the loss or a weight stops being finite, and InvalidInput for the checkpoint of

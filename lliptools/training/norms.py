@@ -23,13 +23,10 @@ class SharedNorm:
     * steps: how often W and its transpose are applied before the norm is read off as ‖A v‖.
     * Without classes every sample has its own slopes; it starts from the one vector of the layer, which moves once in a
       pass over the network to the mean of what the samples found.
-    * In groups (as of estimated_bound) the samples share slopes, the root mean square of their group, and a norm, which
-      is then above the norm of some of them.
+    * In groups (as of estimated_bound) the samples share a norm, by the root mean square of their slopes.
     * First vectors are the same in every run and process.
-    * The gradient flows to W and to the slopes, with h held where A = R^½ W C^½ is applied to C^½ h: exact where h has
-      converged.
-    * Layers are told apart by their place in the network that a bound reads. A map of no network starts from a random
-      vector and leaves nothing behind.
+    * The gradient flows to W and to the slopes, with h held in ‖R^½ W C h‖/‖C^½ h‖: exact where h has converged.
+    * Layers are told apart by their place in the network. A map of none starts at random and leaves nothing behind.
     * Where several processes share a batch, assign `total` a function that sums a tensor over them.
 
     Raises InvalidInput for fewer steps than 1, and for another network than the one whose vectors are kept.

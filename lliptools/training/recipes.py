@@ -29,8 +29,7 @@ class Recipe:
     is minimised. radii: at which the result is measured on the test points, in input units. learning_rate: at its
     peak; schedule says how it changes. betas and weight_decay: of AdamW. augment: as of training.batches.
     dtype: in which it is trained. hold_out: how many training points are kept from training, as a validation part.
-    norm_steps: of training.SharedNorm, which estimates norms; None for exact norms. measured: the result is measured on
-    so many test points, the first ones; None for all.
+    norm_steps: of training.SharedNorm; None for exact norms. measured: how many test points are; None for all.
     """
 
     name: str
