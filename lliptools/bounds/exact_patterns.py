@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from lliptools.bounds.affine import Affine, Planes
 from lliptools.bounds.pieces import SPACING, Array, Integers, Layer, TooManyRegions, as_integers
@@ -101,6 +100,8 @@ def point_in(normals: Array, offsets: Array, otherwise: Array) -> Array | None:
     inequalities asks of u what no point of the ball can give, however y was found.
     Source: Lawson and Hanson, "Solving Least Squares Problems" (1974), least-distance programming.
     """
+    from scipy.optimize import nnls  # half a second that only the exact constant needs
+
     target = np.zeros(normals.shape[1] + 1)
     target[-1] = 1.0
     try:

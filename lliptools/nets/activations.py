@@ -166,12 +166,12 @@ class Activation(nn.Module, ABC):
         """Raise InvalidInput, naming the layer, unless the activation applies to samples of this shape."""
         for which, tensor in (*self.named_parameters(), *self.named_buffers()):
             try:
-                fits = torch.broadcast_shapes(tensor.shape, shape) == torch.Size(shape)
-            except RuntimeError:
-                fits = False
-            if not fits:
+                tensor.expand(shape)
+            except RuntimeError as error:
                 why = "a layer of another width", "one number, one per unit, or (channels, 1, 1)"
-                raise InvalidInput(f"{which} of {name} that broadcasts over {shape}", f"{tuple(tensor.shape)}", *why)
+                raise InvalidInput(
+                    f"{which} of {name} that broadcasts over {shape}", f"{tuple(tensor.shape)}", *why
+                ) from error
 
     def plain(self) -> nn.Module:
         """The same in torch's own operations, for lliptools.export: itself, unless a class says otherwise."""

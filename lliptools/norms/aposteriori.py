@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import eigvalsh_tridiagonal
 from torch import Tensor
 
 from lliptools.errors import InvalidInput
@@ -40,6 +39,8 @@ def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
     0 for one with NaN or infinity, of which nothing is known.
     """
+    from scipy.linalg import eigvalsh_tridiagonal  # only norms of large layers need it, and wait for it
+
     last = diagonal.shape[1] - 1
     known = np.isfinite(diagonal + beside).all(axis=1, keepdims=True)
     rows = zip(np.where(known, diagonal, 0.0), np.where(known, beside, 0.0), strict=True)
