@@ -35,10 +35,7 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, wait: float) -> Iterator[None]:
-    """Hold the advisory lock of that path for as long as the context lasts; its empty file stays.
-
-    wait: seconds to wait for another process. Raises InvalidInput where it holds the lock for longer, and OSError.
-    """
+    """Hold a path's advisory lock, waiting so many seconds, while the context lasts. Raises InvalidInput, OSError."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
@@ -59,10 +56,7 @@ def locked(path: Path, wait: float) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, whose file takes the place of the one at `path` when the context ends.
-
-    Where the context raises, the file at `path` stays as it was.
-    """
+    """A path to write to; its file takes the place of that at `path` when the context ends, unless that raises."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield unfinished

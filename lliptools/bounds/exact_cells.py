@@ -30,10 +30,7 @@ class Cell:
 
 
 def cells(layers: list[Layer], x: Array, eps: float, limit: int) -> list[Cell]:
-    """The regions that meet the ball of radius eps around x, (2,).
-
-    Where rounding leaves it open whether a region meets the ball, it is listed. Raises TooManyRegions.
-    """
+    """The regions that meet, as far as rounding tells, the ball of radius eps around x, (2,). Raises TooManyRegions."""
     square = [(-RIM, -RIM), (RIM, -RIM), (RIM, RIM), (-RIM, RIM)]
     center = as_integers(np.append(x, 1.0))[0]
     found = [Cell(square, Sides.none(2), (), Affine.start(x))]

@@ -48,10 +48,7 @@ def adversarial_distance(
 
 
 def _nearest_loss(cell: Cell, label: int, radius: float) -> tuple[float, Point]:
-    """The point of a cell nearest to the centre at which a class does not strictly win, and at most how far it is.
-
-    Both in units of the radius; inf where there is none.
-    """
+    """The point of a cell nearest to the centre where a class does not win, and at most how far, in radii, or inf."""
     margins = cell.affine.against(label)  # f_j − f_y, whose unit breaks where the classes tie
     planes = margins.planes(np.zeros((1, len(margins.map))), radius)
     extra = clip_error(len(cell.sides))

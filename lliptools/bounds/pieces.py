@@ -139,10 +139,7 @@ def _reachable(breakpoints: list[float], slopes: list[float]) -> tuple[list[floa
 
 @outward_rounding()  # whether regions meet is proved, whatever the rounding of their Jacobians
 def read_layers(blocks: tuple[Block, ...]) -> list[Layer]:
-    """The blocks as plain layers.
-
-    Raises UnsupportedLayer for an activation that is not piecewise linear, unit by unit.
-    """
+    """The blocks as plain layers. Raises UnsupportedLayer unless activations are piecewise linear, unit by unit."""
     return [_read(block) for block in blocks]
 
 

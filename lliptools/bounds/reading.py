@@ -27,10 +27,7 @@ _kept: ContextVar[tuple[nn.Module, dict[Any, tuple[Block, ...]]] | None] = Conte
 
 
 def reads_once(function: Callable[Concatenate[nn.Module, P], R]) -> Callable[Concatenate[nn.Module, P], R]:
-    """A function that asks for many bounds of a network: the blocks of samples of a shape are kept until it ends.
-
-    What is kept is compared with the network at every call all the same.
-    """
+    """A function of many bounds of a network: its blocks are kept until it ends, and compared with it at every call."""
 
     @wraps(function)
     def called(net: nn.Module, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -19,10 +19,7 @@ ANY_TWO, CENTRED = "any two points", "the centre and any point"
 
 
 def by_product(bound: "Bound", y: Tensor, needed: Tensor | None = None) -> Tensor:
-    """The hidden blocks' norms times ‖(w_y − w_j) D^½‖, with D the slopes of the last hidden layer: (batch, classes).
-
-    It is never more than √2 times the bound itself.
-    """
+    """The hidden norms times ‖(w_y − w_j) D^½‖, D the last slopes, (batch, classes): at most √2 times the bound."""
     last = bound.blocks[-1].linear
     y = check_labels(y, len(bound.value), last.rows, bound.value.device)
     if len(bound.blocks) > 1:

@@ -33,10 +33,7 @@ class Plane:
 
     @cached_property
     def exact(self) -> Integers | None:
-        """The unit minus its breakpoint at x + d, times a positive number: a·d + c as integers (a, c).
-
-        None where the network's own numbers are not known exactly.
-        """
+        """The unit minus its breakpoint at x + d, times a positive number: integers (a, c) of a·d + c, or None."""
         depth = len(self.pieces)
         layers = self.layers[: depth + 1]
         if any(layer.factors is None for layer in layers):

@@ -133,10 +133,7 @@ class _At:
 
 
 def _first_line(at: _At, places: Tensor, values: Tensor, pieces: Tensor) -> Line:
-    """Slopes by a rule, and λ by golden section.
-
-    Where a·σ has one bend that points down, the slope of the piece at the middle of the box; else that of the chord.
-    """
+    """λ by golden section; slopes of the piece at the middle where a·σ has one bend that points down, else chords."""
     low, high = places[0], places[-1]
     there = places[1:] > places[:-1]
     first = pieces.gather(0, there.byte().argmax(dim=0, keepdim=True))[0]

@@ -55,10 +55,7 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
 
 
 def is_network_of(text: str | bytes, net: nn.Module) -> bool:
-    """Whether the network in a certificate file that was checked has exactly the weights of net.
-
-    Raises UnsupportedLayer and InvalidInput where net is not a chain of dense layers on inputs of that size.
-    """
+    """Whether a checked certificate file has net's weights exactly. Raises UnsupportedLayer and InvalidInput."""
     file = json.loads(text, parse_float=Decimal, parse_int=Decimal)
     x = torch.tensor([[float(value) for value in point["x"]] for point in file["points"]], dtype=torch.float64)
     return file["network"] == _network(read(net, x))

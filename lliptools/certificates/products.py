@@ -92,10 +92,7 @@ class Layer:
         return Layer(weight @ self.state, inflated(off, len(size)), self.ball)
 
     def after(self, block: BlockBound, before: Center, after: Center, known: Known) -> Layer:
-        """Behind an activation, with a variable for every unstable unit; what is known of these is added.
-
-        before, after: the values at the centre on both sides of it.
-        """
+        """Behind an activation, with a variable per unstable unit; known is added to. before, after: at the centre."""
         activation, box = block.activation, block.box
         if activation is None:
             return self

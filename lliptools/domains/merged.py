@@ -131,10 +131,7 @@ class Merged:
 
     @cached_property
     def _sizes(self) -> tuple[Tensor, Tensor]:
-        """Bounds of |stateᵀ[Δx; p]| / ‖Δx‖, and of what its products add up to whatever their signs are.
-
-        Both (batch or 1, units), and not widened by their own rounding.
-        """
+        """Bounds of |stateᵀ[Δx; p]| / ‖Δx‖, and whatever signs are, (batch or 1, units); own rounding left out."""
         first, *others = self._parts(self.state)
         total = size = length(first, dim=1)
         for part, own, joint in zip(others, self.own, self.joint, strict=True):

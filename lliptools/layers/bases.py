@@ -40,10 +40,7 @@ class Layer(Designed):
         return Guarantee(value, self.where())
 
     def lipschitz_bound(self) -> Guarantee:
-        """1, whatever finite numbers the parameters are.
-
-        Raises UnsupportedLayer and InvalidInput for what was set since the layer was built, and was not covered.
-        """
+        """1, for any finite parameters. Raises UnsupportedLayer, InvalidInput for what was set and is not covered."""
         return self.guaranteed(1.0)
 
 

@@ -71,10 +71,7 @@ def conv_gershgorin_scale(K: Tensor, q: Tensor) -> Tensor:
 
 
 def slack(W: Tensor, T: Tensor) -> Tensor:
-    """λ_min(T − WᵀW): at least 0 where the condition holds. W (features, inner), T (inner,) or diagonal -> 0-dim.
-
-    Raises InvalidInput where T does not fit.
-    """
+    """λ_min(T − WᵀW), >= 0 where T ⪰ WᵀW: W (features, inner), T (inner,) or diagonal -> 0-dim. Raises InvalidInput."""
     check_matrix(W, "W", 2, finite=True)
     T = torch.diag(T) if T.dim() == 1 else T
     if T.shape != (W.shape[1], W.shape[1]):

@@ -10,10 +10,7 @@ from lliptools.nets.operators import Convolution, Shape
 
 
 class PadChannels(Designed):
-    """Append channels of zeros: (batch, in_channels, h, w) -> (batch, out_channels, h, w). Distances stay as they are.
-
-    Raises InvalidInput for fewer channels out than in.
-    """
+    """Append channels of zeros, an isometry: (batch, in, h, w) -> (batch, out, h, w). Raises InvalidInput for fewer."""
 
     axes = 3
     place: torch.Tensor  # says in which precision and where

@@ -93,10 +93,7 @@ class Activation(nn.Module, ABC):
         """
 
     def secants(self, z: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Least and greatest secant from z to any point of [lower, upper], each (batch, *units).
-
-        By default the slopes between any two points, which contain them.
-        """
+        """Least and greatest secant from z into [lower, upper], (batch, *units); by default slopes: these and more."""
         return self.slopes(lower, upper)
 
     def ranges(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> tuple[Tensor, Tensor]:
@@ -139,10 +136,7 @@ class Activation(nn.Module, ABC):
         return (z > bends[:, None]).sum(dim=0, dtype=torch.uint8)
 
     def thresholds(self, z: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """Where every unit is clipped from below and from above, in z's precision; infinite where it is not.
-
-        Numbers, or tensors that broadcast over the units of z, (batch, *units).
-        """
+        """Where units are clipped from below and above, ±inf if not: numbers, or tensors that broadcast over them."""
         return -torch.inf, torch.inf
 
     def clipped_from(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,10 +66,7 @@ class Clip(Monotone):
 
 
 def _share(rise: Tensor, flat: Tensor) -> Tensor:
-    """The secant over a flat piece, if it is above 0, and a rise of slope 1; an end that is infinite leaves 1, or NaN.
-
-    Never 0 above a rise.
-    """
+    """The secant over a flat piece, if above 0, and a rise of slope 1: never 0 above a rise; 1, or NaN, at infinity."""
     flat = flat.relu()
     return 1 - flat / (rise.relu() + flat).clamp_min(tiny(flat)) + ulp(flat)
 

@@ -54,10 +54,7 @@ class OnnxGraph(nn.Module):
         return found
 
     def referred(self, found: dict[str, Any]) -> dict[str, Any]:
-        """By name, in float64: the input in values(x), and what the reference evaluator computes of it.
-
-        What it gets wrong is taken from values(x).
-        """
+        """By name, in float64: the input, what the reference evaluator computes, what it gets wrong from values(x)."""
         nodes = [_in_float64(node) for node in self.moving() if not _beyond(node)]
         computed = {name for node in nodes for name in node.output}
         moved = {self.given} | {name for node in self.moving() for name in node.output}

@@ -42,10 +42,7 @@ class MaxMin(Activation):
         return torch.cat([torch.maximum(larger, smaller)] * 2, dim=1)
 
     def order(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """1 where a >= b all over the box, −1 where b >= a, 0 where the boxes overlap: (batch, pairs, *rest).
-
-        A resolved pair is a fixed permutation, a linear map.
-        """
+        """1 where a >= b all over the box, −1 where b >= a, fixed permutations; else 0: (batch, pairs, *rest)."""
         (lower_a, lower_b), (upper_a, upper_b) = lower.chunk(2, dim=1), upper.chunk(2, dim=1)
         return (lower_a >= upper_b).to(lower.dtype) - ((lower_b >= upper_a) & (lower_a < upper_b)).to(lower.dtype)
 

@@ -135,10 +135,7 @@ class MaxPool(Activation):
             yield (..., *(slice(start, start + s * (n - 1) + 1, s) for start, s, n in axes))
 
     def _windows(self, shape: Shape) -> Tensor:
-        """Which units are in every window, (windows, places): numbers of the flattened units, padding left out.
-
-        A place outside of the sample is filled with another one of its window.
-        """
+        """Which units are in every window, (windows, places), as numbers; for padding another one of the window."""
         numbers = torch.arange(1.0, 1 + torch.Size(shape).numel(), dtype=torch.float64, device="cpu").reshape(1, *shape)
         padded, like = self._padded(numbers, 0.0), self._pooled(numbers)
         found = torch.stack([padded[place].flatten() for place in self._places(like)], dim=1).long()

@@ -122,10 +122,7 @@ def _copy(tensor: Any, dtype: torch.dtype | None) -> Any:
 
 
 class _Reader(fx.Interpreter):
-    """Runs a program on what stands for its values; what does not depend on the input is computed.
-
-    wide: the precision to which the program's numbers were converted, if any.
-    """
+    """Runs a program on what stands for its values, and computes the rest; wide: the precision of its numbers then."""
 
     wide: torch.dtype | None = None
 

@@ -26,10 +26,7 @@ REPLACE = "replace it by a layer that is read"
 
 
 class Refusal(NamedTuple):
-    """An option of a layer that is not read: a test of the layer, and what the error says of it.
-
-    said: completed by str.format with the layer, after its name.
-    """
+    """An option that is not read: a test of the layer, and what the error says; said: for str.format(layer)."""
 
     wrong: Callable[[Any], bool] = bool
     said: str = ""

@@ -14,10 +14,7 @@ HALVINGS, PARTS = 40, 8
 
 
 def quotient(rise: Tensor, step: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds of rise / step, where rise is a difference of numbers whose absolute values add up to size.
-
-    NaN where the step is 0 or not finite.
-    """
+    """Bounds of rise / step, rise a difference of numbers whose sizes add up to size; NaN for no finite step."""
     usable = (step != 0) & step.isfinite()
     step = torch.where(usable, step, 1.0)
     found = torch.where(usable, rise / step, torch.nan)
@@ -127,10 +124,7 @@ def by_parts(activation: Activation, z: Tensor, lower: Tensor, upper: Tensor) ->
 
 
 def _within(hull: Sequence[Tensor], found: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
-    """The range of all that was found, within the slopes between any two points; those where a number is none.
-
-    Never 0 for a unit that varies.
-    """
+    """The range of all that was found, within the hull, which stands in for NaN; never 0 for a unit that varies."""
     least, greatest = (end.to(found[-1][0].dtype) for end in hull)
     low = torch.stack([each[0].to(least) for each in found]).amin(dim=0)
     high = torch.stack([each[1].to(least) for each in found]).amax(dim=0)

@@ -35,10 +35,7 @@ FIRST_LOOK = 8  # steps before the first look at the bound; then one after every
 
 
 def largest_ritz(diagonal: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """The largest eigenvalue of each tridiagonal, the last of beside left out: (batch, steps) twice -> (batch,).
-
-    0 for one with NaN or infinity, of which nothing is known.
-    """
+    """The largest eigenvalue of each tridiagonal, (batch, steps) twice -> (batch,), or 0; beside ends one earlier."""
     from scipy.linalg import eigvalsh_tridiagonal  # only norms of large layers need it, and wait for it
 
     last = diagonal.shape[1] - 1

@@ -15,10 +15,7 @@ from lliptools.norms.rounding import inflated
 @errs("upper", encloses=True)
 @dataclass(frozen=True)
 class CholeskyNorm:
-    """A number s just above an estimate, by the relative margin, for which s²I − WWᵀ has a Cholesky factor.
-
-    That proves ‖W‖ <= s (eigenvalues.proved_above).
-    """
+    """A number s just above an estimate, by the margin, for which s²I − WWᵀ has a Cholesky factor: then ‖W‖ <= s."""
 
     margin: float = 1e-9
 

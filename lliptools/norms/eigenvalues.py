@@ -7,10 +7,7 @@ from lliptools.norms.rounding import gamma, inflated, outward_rounding, unit
 
 
 def root_of_largest_eigenvalue(gram: Tensor, terms: int) -> Tensor:
-    """Norms by the Gram matrices of matrices whose largest entry is about 1: (batch, rows, rows) -> (batch,).
-
-    terms: number of products in the sums that the entries are.
-    """
+    """Norms by Gram matrices, (batch, rows, rows) -> (batch,), of entries up to about 1, sums of so many products."""
     squared = squared_above(torch.linalg.eigvalsh(gram)[:, -1], gram, terms)
     alive = ~(squared <= 0)  # NaN stays NaN
     return inflated(torch.where(alive, squared, 1.0).sqrt() * alive)

@@ -99,10 +99,7 @@ def matrix_slack(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> 
 
 
 def entry_error(linear: LinearMap) -> Tensor | None:
-    """How far rounding may have moved the entries of the matrix, (rows, columns).
-
-    None where they are the network's own numbers, and where rounding is not enclosed.
-    """
+    """How far rounding may have moved the entries, (rows, columns); None: not at all, or rounding is not enclosed."""
     if not is_outward():
         return None
     if linear.matrix_error is not None:

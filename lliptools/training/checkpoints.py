@@ -29,10 +29,7 @@ Kept = nn.Module | SharedNorm  # what a checkpoint keeps: whatever learns along 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process's checkpoint as long as the context lasts; an empty one is removed then.
-
-    Raises InvalidInput where another process has locked it, and for a folder that cannot be written to.
-    """
+    """Lock a folder for this process, and remove it if it is empty then. Raises InvalidInput if it cannot be used."""
     check_writable(folder / RECORD)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, wait=0):
@@ -106,10 +103,7 @@ def _parts(value: Any) -> Any:
 
 
 def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Replace the checkpoint in a folder.
-
-    identity: what the run is, compared when it is read again. progress: how far it has come. Both as JSON has them.
-    """
+    """Replace a folder's checkpoint. identity: what the run is, as read compares it; progress: how far it has come."""
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / "checkpoint.part"
     # On the CPU a tensor and its neighbour can share memory, which the format refuses: copies do not.
@@ -127,10 +121,7 @@ def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tens
 
 
 def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """The record and the tensors of the checkpoint in a folder, None where there is none.
-
-    Raises InvalidInput for the checkpoint of another run, saying what differs, and for one that is damaged.
-    """
+    """Record and tensors of a folder's checkpoint, or None. Raises InvalidInput for another run's or a damaged one."""
     path = folder / RECORD
     if not path.exists():
         return None

@@ -71,10 +71,7 @@ class Team:
 
     @torch.no_grad()
     def total_gradients(self, parameters: Sequence[nn.Parameter], weight: float) -> None:
-        """Replace every gradient by the sum over the team of weight · gradient.
-
-        A parameter without gradient in every process keeps none, so that the optimizer passes it over.
-        """
+        """Replace each gradient by the team's sum of weight · gradient; one that no process has stays away."""
         if self.size == 1:
             return
         parts = [torch.zeros_like(p) if p.grad is None else weight * p.grad for p in parameters]
@@ -96,10 +93,7 @@ class Team:
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """The device, after a trial; "auto" is CUDA where there is one, else the CPU.
-
-    Raises InvalidInput for a name that is none, and for one that is not here.
-    """
+    """The device, after a trial; "auto" is CUDA if there is one, else the CPU. Raises InvalidInput for one not here."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -20,10 +20,7 @@ AT_ONCE = 1 << 16  # bytes between two steps of the progress bar
 
 @dataclass(frozen=True)
 class Source:
-    """A download: where it belongs in the data folder, its MD5, its addresses.
-
-    place: the path of the file itself, or, for an archive, of the one folder in it that is wanted.
-    """
+    """A download: its place in the data folder, for an archive that of the one folder wanted in it; MD5; addresses."""
 
     place: str
     md5: str
@@ -41,10 +38,7 @@ class Source:
 
 
 def folder() -> Path:
-    """Where data sets lie: the folder LLIPTOOLS_DATA names, else the user's cache.
-
-    Raises InvalidInput where the variable names something that is not a folder.
-    """
+    """Where data sets lie: the folder LLIPTOOLS_DATA names, else the user's cache. Raises InvalidInput."""
     named = os.environ.get("LLIPTOOLS_DATA", "")
     if not named:
         with extra("data"):
@@ -82,10 +76,7 @@ def find(source: Source) -> Path:
 
 
 def unpack(archive: Path, wanted: str, to: Path) -> None:
-    """Write the archive's files that lie in its folder of the wanted name beneath to; nothing else, nowhere else.
-
-    Raises InvalidInput for a file that is no whole .tar.gz or .zip.
-    """
+    """Write an archive's files in its folder `wanted` beneath to, no others. Raises InvalidInput for a damaged one."""
     inside = (to / wanted).resolve()
 
     def is_wanted(name: str) -> bool:  # not "..", an absolute path, or simply something else

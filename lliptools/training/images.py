@@ -122,10 +122,7 @@ def _idx(name: str) -> Tensor:
 
 
 def _records(paths: list[Path]) -> tuple[Tensor, Tensor]:
-    """Images and labels of CIFAR-10's binary files.
-
-    A record is the label's byte, then the red, the green and the blue plane, each row by row.
-    """
+    """Images and labels of CIFAR-10's binary files: a byte for the label, then red, green and blue, each row by row."""
     size = 1 + 3 * 32 * 32
     x = torch.empty((len(paths) * CIFAR10_RECORDS, 3, 32, 32), dtype=torch.uint8)
     y = torch.empty(len(x), dtype=torch.int64)

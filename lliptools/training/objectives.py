@@ -21,10 +21,7 @@ GROUPS = 10  # of classes, whose points share estimated norms
 
 
 class Objective(Protocol):
-    """(net, x, y, progress, norm) -> 0-dim loss of a batch; progress runs from 0 to 1 over the epochs.
-
-    norm: how norms are estimated, in the network's precision; None for exact norms in float64.
-    """
+    """(net, x, y, progress from 0 to 1, norm) -> 0-dim loss; norm: how norms are estimated, None: exact, in float64."""
 
     def __call__(self, net: Net, x: Tensor, y: Tensor, progress: float, norm: SharedNorm | None = None) -> Tensor:
         """The loss of a batch."""

@@ -20,10 +20,7 @@ def same_random_numbers(device: torch.device) -> AbstractContextManager[None]:
 
 
 def validated(net: nn.Sequential, data: Split, eps: float, team: Team) -> dict[str, float]:
-    """Clean and certified accuracy on the validation part, by the local bound; nothing where there is none.
-
-    net: in evaluation mode. eps: in input units. Every process of the team measures its share.
-    """
+    """Clean and certified accuracy on the validation part, by the local bound at eps; each of a team has its share."""
     if data.y_validation is None:
         return {}
     x, y = map(team.share, data.stored("validation"))
