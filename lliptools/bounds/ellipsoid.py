@@ -132,10 +132,7 @@ class Problem:
         return Solved(feasible, torch.where(feasible[:, None, None], shape, 0.0), N, factor, border, half, between, out)
 
     def certify(self, multipliers: Tensor) -> Tensor:
-        """The bound that t gives for the norm of all outputs together, (batch,); inf where t proves nothing.
-
-        The Cholesky of N − shift·I, bordered by the outputs, has to succeed at the value returned.
-        """
+        """The bound that t gives for all outputs together, (batch,), if the bordered Cholesky succeeds; else inf."""
         solved = self.solve(multipliers)
         squared = torch.linalg.eigvalsh(solved.shape)[:, -1] / (1 - self.shift)
         value = torch.full_like(squared, torch.inf)
@@ -169,10 +166,7 @@ class Problem:
         return solved.feasible[:, None] & right & squared.isfinite()
 
     def worst(self, multipliers: Tensor, sharpness: float) -> tuple[Tensor, Tensor, Tensor]:
-        """λ_max (inf where infeasible), and t_j (z_jᵀv)² and t_j p_j² at the v that attains it.
-
-        Outputs that are nearly as bad count too, by (their eigenvalue / λ_max)^sharpness: the maximum is often shared.
-        """
+        """λ_max, or inf, and t_j (z_jᵀv)², t_j p_j² at its v; outputs nearly as bad count by share^sharpness."""
         solved = self.solve(multipliers)
         values, vectors = torch.linalg.eigh(solved.shape)
         largest = values[:, -1:]

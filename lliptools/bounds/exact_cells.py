@@ -18,10 +18,7 @@ RIM = 1 + 1e-12  # half the side of the square that is cut, around the disc
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A region: its polygon, the sides that made it, the pieces of the units layer by layer, the network's map there.
-
-    The polygon is in units of eps from the centre, counter-clockwise, and may extend beyond the disc.
-    """
+    """A region: its polygon in units of eps, counter-clockwise, beyond the disc too; sides; pieces by layer; map."""
 
     polygon: Polygon
     sides: Sides

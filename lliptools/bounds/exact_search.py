@@ -32,10 +32,7 @@ class Search:
 
     @classmethod
     def of(cls, net: nn.Module, x: Tensor, eps: float | Tensor) -> "Search":
-        """The search of the balls of radius eps, a number or (batch,), around x, (batch, *sample).
-
-        Raises UnsupportedLayer, and InvalidInput also for weights that are too small or too large.
-        """
+        """The search of balls of radius eps, a number or (batch,), around x. Raises UnsupportedLayer, InvalidInput."""
         center = check_input(net, x)
         radius = check_finite_eps(eps, center)
         blocks = read(net, x)

@@ -166,10 +166,7 @@ def _slope_gradient(blocks: Blocks, points: Tensor, scattered: Tensor, half: Ten
 
 
 def _largest(blocks: Blocks, points: Tensor, rounds: int = 6) -> tuple[Tensor, Tensor]:
-    """Norm of the Jacobian, from below, and the unit vector it stretches most: (points, features) -> (points,), same.
-
-    Rounds of power iteration, where the outputs are too many for the whole Jacobian.
-    """
+    """The Jacobian's norm, from below, and where it is met: (points, features) -> (points,), same; in rounds."""
     with torch.enable_grad():
         points = points.detach().requires_grad_(True)
         outputs = forward(blocks, points).flatten(1)

@@ -116,10 +116,7 @@ def moves(center: Center, box: Box) -> Tensor:
 
 
 def stages(block: BlockBound, before: Center) -> tuple[Stage, ...]:
-    """What the activation of a block does, one stage after the other; before: its inputs at the centre.
-
-    The inputs are in a ball by the block's norm, its rows scaled by their slopes, and in its box.
-    """
+    """What a block's activation does to inputs in its box and in the ball of its norm; before: at the centre."""
     if block.activation is None:
         return ()
     rho = inflated(product_above(block.radius, block.growth))

@@ -23,10 +23,7 @@ SHOWN = 20  # rows of the table
 
 
 def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
-    """The numbers in an .npy file, exactly: points, floats of 64 bits at most, as float64; labels, integers, as int64.
-
-    Raises InvalidInput for any other file, of whole numbers as points too: nobody knows whether they are pixels.
-    """
+    """The numbers of an .npy file: floats as float64 points, integers as int64 labels. Raises InvalidInput."""
     points = what == "points"
     try:
         with path.open("rb") as file:

@@ -142,10 +142,7 @@ class Slopes(Merged, Domain):
         return inflated(error, len(weight.T))
 
     def _with(self, read: Slopes, radius: Tensor, *signs: int) -> Slopes:
-        """The state with a variable more for each unit of another state whose radius, (batch, units), is not 0.
-
-        The variable keeps to that unit times its radius, and feeds one unit here for each sign.
-        """
+        """The state with a variable per unit of `read` with a radius, (batch, units); it feeds one unit per sign."""
         which, kept = kept_first(radius != 0)
         if not which.shape[1]:
             return replace(self, fresh=False)

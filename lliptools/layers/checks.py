@@ -44,10 +44,7 @@ def check_numbers(layer: nn.Module) -> None:
 
 
 def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
-    """Raise UnsupportedLayer unless an activation is elementwise with slopes in [0, 1]: the theorem needs both.
-
-    shape: of the units that it is applied to; an activation of one's own is looked at for so many.
-    """
+    """Raise UnsupportedLayer unless an activation, of units of this shape, is elementwise with slopes in [0, 1]."""
     found = read_activation(activation)
     if found is not None:
         check_layer(activation, f"{type(activation).__name__} in {layer}")

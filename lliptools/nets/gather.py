@@ -12,10 +12,7 @@ from lliptools.nets.operators import Operator, Shape
 
 @dataclass(frozen=True, eq=False)
 class Gather(Operator):
-    """Every output is a sum of a few inputs: weight (*out_shape, terms), index (outputs, terms) of flattened inputs.
-
-    The inputs of one output are different ones, but for those with weight 0.
-    """
+    """Sums of a few inputs, different ones but for weights of 0: weight (*out_shape, terms), index (outputs, terms)."""
 
     index: Tensor
 
@@ -38,10 +35,7 @@ class Gather(Operator):
 
 
 def selection(move: Callable[[Tensor], Tensor], shape: Shape, dtype: torch.dtype) -> Gather:
-    """What moves, repeats or leaves out inputs, and fills with 0: read off what it does to their numbers.
-
-    Raises RuntimeError where move does not take samples of this shape, ValueError where what it fills in is no input.
-    """
+    """What moves, repeats or drops inputs and fills with 0, by what it does to numbers. Raises if it cannot."""
     numbers = torch.arange(1.0, prod(shape) + 1, dtype=torch.float64, device="cpu").reshape(1, *shape)
     moved, again = move(numbers)[0], move(-numbers)[0]
     if not ((moved == -again) & (moved == moved.round()) & (moved >= 0) & (moved <= prod(shape))).all():

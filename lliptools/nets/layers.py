@@ -43,10 +43,7 @@ INHERITED = _always(
 
 
 def changes_input(layers: Iterable[nn.Module | LinearMap]) -> nn.Module | None:
-    """The layer of a chain that writes its outputs over the chain's own input, directly or through a view of it.
-
-    What reads that input once more, as x + block(x) does, then reads something else.
-    """
+    """The layer of a chain that writes over the chain's own input, or a view of it, which x + block(x) reads again."""
     for layer in layers:
         first = layer
         if isinstance(layer, Residual):

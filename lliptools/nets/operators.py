@@ -15,10 +15,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Operator(ABC):
-    """A linear map of samples of one shape to samples of another, given by the entries of `weight`.
-
-    Axis 0 of weight belongs to the outputs: one row, or one channel, of the matrix each.
-    """
+    """A linear map of samples of in_shape, given by the entries of `weight`; axis 0: output rows, or channels."""
 
     weight: Tensor
     in_shape: Shape

@@ -81,10 +81,7 @@ def _target(dimension: np.ndarray, delta: Any) -> np.ndarray:
 
 
 def _log_sum(diagonal: np.ndarray, beside: np.ndarray, value: np.ndarray, epsilon: float) -> np.ndarray:
-    """log Σ_j p_j(value)² by the three-term recurrence, −inf where the value is not above all Ritz values.
-
-    As of bound_above; value: (batch, tried). Ratios p_j/p_{j−1} and sums relative to the last p_j² keep it finite.
-    """
+    """log Σ_j p_j(value)², (batch, tried), by the recurrence in ratios, which stay finite; −inf below a Ritz value."""
     scale = np.maximum((diagonal + 2 * beside).max(axis=1, keepdims=True), np.finfo(float).tiny)
     a, value = diagonal / scale, value / scale
     # Of a space that is exhausted only so much is known: what leads out of it is below the noise.

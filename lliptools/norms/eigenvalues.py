@@ -14,10 +14,7 @@ def root_of_largest_eigenvalue(gram: Tensor, terms: int) -> Tensor:
 
 
 def squared_above(squared: Tensor, gram: Tensor, terms: int) -> Tensor:
-    """Largest eigenvalues (…,) of Gram matrices (…, n, n), real or complex, with the rounding of solver and entries.
-
-    The eigenvalue solver is backward stable, and the entries are sums of so many rounded products.
-    """
+    """Largest eigenvalues (…,) of Gram matrices (…, n, n), with the rounding of a stable solver and of entries."""
     trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(dim=-1)
     products = (8 if gram.is_complex() else 2) * gamma(terms, squared)
     return squared * (1 + 32 * gram.shape[-1] * unit(squared)) + products * trace

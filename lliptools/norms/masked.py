@@ -76,10 +76,7 @@ def _norms(
 
 
 def kept_first(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the units that a mask keeps, before others, for as many as the sample with most of them keeps.
-
-    mask: (batch, units) bool. Returns the indices and whether the mask keeps each of them, both (batch, most).
-    """
+    """Indices of the units that a mask, (batch, units), keeps, before others: (batch, most), and whether it does."""
     most = int(mask.count_nonzero(dim=1).max()) if mask.numel() else 0
     which = mask.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
     return which, mask.gather(1, which)

@@ -109,10 +109,7 @@ def as_device(device: str | torch.device) -> torch.device:
 
 @contextmanager
 def joined(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun started, if it did, for as long as the context lasts; yields the own device.
-
-    device: "cpu" (gloo) or "cuda" (nccl, one GPU a process). Raises InvalidInput for a device that is not here.
-    """
+    """Join the processes of torchrun, if any (cpu: gloo, cuda: nccl); yields the own device. Raises InvalidInput."""
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield as_device(device)
         return

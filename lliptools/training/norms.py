@@ -79,10 +79,7 @@ class SharedNorm:
         return found if groups is None else groups.T.to(found.dtype) @ found
 
     def _mean(self, groups: Tensor, slopes: Tensor) -> Tensor:
-        """The root mean square of the slopes of every group, (groups, units); once for rows and next columns.
-
-        The norm is then the mean norm of the samples, to a few in a hundred; with the mean it would be low.
-        """
+        """The root mean square of slopes per group, (groups, units), kept for the next columns."""
         if self._last[0] is not slopes:
             self._last = slopes, root(self.total(groups.to(slopes.dtype) @ slopes.flatten(1).square()) / self._sizes)
         return self._last[1]

@@ -180,10 +180,7 @@ class LMT(_ByBound):
 
 @dataclass(frozen=True)
 class Offset:
-    """Cross-entropy with an offset and a temperature: margins are asked for, since the network cannot stretch.
-
-    For networks whose Lipschitz constant is fixed by design. Source: as of losses.offset_cross_entropy.
-    """
+    """Cross-entropy with an offset and a temperature (losses.offset_cross_entropy), for networks of known constants."""
 
     offset: float
     temperature: float = 0.25
