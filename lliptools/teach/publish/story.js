@@ -5,7 +5,7 @@ const whole = await new Response(new Blob([packed]).stream().pipeThrough(new Dec
 const length = new DataView(whole).getUint32(0, true);
 const { colors, runs } = JSON.parse(new TextDecoder().decode(new Uint8Array(whole, 4, length)));
 let at = 4 + length, timer = null;
-const PAUSE = 90, percent = (share) => `${share} %`;  // milliseconds at an epoch
+const PAUSE = 90;  // milliseconds at an epoch
 
 for (const run of runs) {
   run.x = new Float32Array(whole.slice(at, (at += 8 * run.points)));
@@ -30,7 +30,7 @@ function show() {
   for (const { stage, frames, discs, said } of runs) {
     stage.show(frames[epoch], point, discs);
     const [, clean, ...certified] = frames[epoch].curves;
-    said.replaceChildren(make("b", { textContent: percent(Math.floor(100 * certified[discs])) }), ` certified, ${percent(Math.round(100 * clean))} right`);
+    said.replaceChildren(make("b", { textContent: percent(certified[discs]) }), ` certified, ${percent(clean)} right`);
   }
   of("value").textContent = epoch;
   slider.setAttribute("aria-valuetext", `epoch ${epoch}`);

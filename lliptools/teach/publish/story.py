@@ -7,7 +7,7 @@ from typing import Any
 
 from lliptools.digits import radius_text
 from lliptools.teach.explorers.playground.figure import beginning, frame, palette
-from lliptools.teach.explorers.playground.view import Run, Settings
+from lliptools.teach.explorers.playground.view import Run, Settings, percent
 from lliptools.teach.explorers.playground.widget import SCRIPT
 from lliptools.teach.publish import pages
 from lliptools.teach.shared.example import Example
@@ -39,7 +39,7 @@ def page(example: Example) -> tuple[str, str]:
         heads = [{**head, "size": len(numbers)} for head, numbers in frames]
         about = {"title": title, "discs": int(local), "points": len(run.y), "point": POINT}
         runs.append({**told, **about, "frames": heads})
-        ends.append(f"{title}: {100 * run.epochs[-1].curves[2 + local] // 1:.0f} % certified")
+        ends.append(f"{title}: {percent(run.epochs[-1].curves[2 + local])} certified")
         parcel += b"".join(buffers) + b"".join(numbers for _, numbers in frames)
     head = json.dumps({"colors": palette(), "runs": runs}).encode()
     packed = zlib.compress(len(head).to_bytes(4, "little") + head + bytes(parcel), 9)

@@ -9,8 +9,9 @@ const GLYPHS = {
 const DASHES = { dash: "╌", dot: "┈", dashdot: "╌·", longdash: "╌╌", longdashdot: "╌╌·" };
 
 // A colour #RRGGBB for a dark page: greys and tints change sides, full colours get a little lighter.
-const DARKEST = 0.09;
+const DARKEST = 0.09, OWN = { "#002B45": "#D7EAF7" };  // what varies is darkest on a light page, and brightest here
 export function darkColor(color) {
+  if (OWN[color]) return OWN[color];
   const [r, g, b] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16) / 255);
   const top = Math.max(r, g, b), low = Math.min(r, g, b), span = top - low;
   let light = (top + low) / 2, full = span && span / (1 - Math.abs(2 * light - 1));
@@ -147,10 +148,10 @@ export class Board {
   #paint(panels) {
     const { layout } = this.figure, wide = this.field.clientWidth;
     if (!wide) return;
-    const { l = 0, r = 0, t = 0, b = 0 } = layout.margin ?? {}, narrow = wide < NARROW;
+    const { l = 0, r = 0, t = 0, b = 0 } = layout.margin ?? {}, narrow = wide < NARROW, dark = (this.dark = isDark(this.element));
     this.element.classList.toggle("ll-narrow", narrow);
     this.field.style.height = narrow ? "auto" : `${layout.height}px`;
-    const dark = isDark(this.element), tall = layout.height - t - b;
+    const tall = layout.height - t - b;
     for (const { key, box, title, plot, traces } of panels) {
       const [[left, right], [low, high]] = this.#area(key), across = layout[`xaxis${key}`], up = layout[`yaxis${key}`];
       const bare = (axis) => axis.visible === false || axis.showticklabels === false;
@@ -158,14 +159,12 @@ export class Board {
       const margin = { l: bare(up) ? 4 : Math.max(40, 12 + 7 * Math.max(0, ...names)), r: 10, t: 6, b: bare(across) ? 4 : 22, pad: 0 };
       if (up.title?.text && up.visible !== false) margin.l += 18;
       if (across.title?.text && across.visible !== false) margin.b += 16;
-      const share = right - left < ALONE ? (narrow ? 0.49 : 1) : 1;
-      let width = narrow ? share * wide - margin.l - margin.r : (right - left) * (wide - l - r);
-      width = Math.max(width, 20);
+      const share = narrow && right - left < ALONE ? 0.49 : 1;
+      const start = narrow ? 0 : l + left * (wide - l - r) - margin.l;  // where names are long, the panel gives way
+      const width = Math.max(20, narrow ? share * wide - margin.l - margin.r : (right - left) * (wide - l - r) + Math.min(start, 0));
       const height = narrow && up.scaleanchor ? Math.min((high - low) * tall, width) : (high - low) * tall;
-      if (!narrow) {
-        box.style.left = `${l + left * (wide - l - r) - margin.l}px`;
-        box.style.top = `${t + (1 - high) * tall - margin.t}px`;
-      }
+      box.style.left = `${Math.max(start, 0)}px`;
+      box.style.top = narrow ? 0 : `${t + (1 - high) * tall - margin.t}px`;
       const head = layout.annotations?.find(({ name, ...text }) => name === "title" && this.#home(text) === key);
       title.innerHTML = head ? head.text : "";
       title.style.left = `${margin.l}px`;
@@ -251,9 +250,7 @@ export class Board {
   }
 
   turn = () => {
-    const dark = this.figure && isDark(this.element);
-    if (dark !== this.dark && this.figure) this.#paint(this.panels);
-    this.dark = dark;
+    if (this.figure && isDark(this.element) !== this.dark) this.#paint(this.panels);
   };
 }
 

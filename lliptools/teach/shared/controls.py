@@ -8,7 +8,7 @@ import ipywidgets
 
 from lliptools.errors import InvalidInput
 
-MOST_BUTTONS = 6
+MOST_BUTTONS, LONG = 6, 9  # options; letters of a name that need more room than a number
 
 
 def slider(
@@ -22,7 +22,8 @@ def slider(
     if all(isinstance(number, int) for number in (low, high, step, value)):
         kind, more = ipywidgets.IntSlider, {}
     else:
-        kind, more = ipywidgets.FloatSlider, {"readout_format": f".{max(0, -math.floor(math.log10(step) + 1e-9))}f"}
+        digits = max(0, -math.floor(math.log10(step) + 1e-9))
+        kind, more = ipywidgets.FloatSlider, {"readout_format": f".{digits}f" if digits < 6 else ".2e"}
     look = {**more, **_place()}
     return kind(description=description, tooltip=tooltip, min=low, max=high, step=step, value=value, **look)
 
@@ -50,7 +51,9 @@ def choice(
         raise InvalidInput(expected=wanted, got=repr(value)[:80], cause=cause, next_step=mend)
     look: dict[str, Any] = {"options": options, "value": value, **_place()}
     if len(options) > MOST_BUTTONS:
-        return ipywidgets.SelectionSlider(description=description, tooltip=tooltip, **look)
+        picked = ipywidgets.SelectionSlider(description=description, tooltip=tooltip, **look)
+        names = [option[0] if isinstance(option, tuple) else option for option in options]
+        return picked.add_class("ll-long") if max(len(str(name)) for name in names) > LONG else picked
     look["style"]["button_width"], look["layout"]["flex"] = "auto", "0 1 auto"
     return ipywidgets.ToggleButtons(description=description, tooltip=tooltip, **look)
 

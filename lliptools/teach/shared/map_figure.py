@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lliptools.teach.shared.panels import BARE, Panels, Span, array
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.style import INK, TINTS
+from lliptools.teach.shared.style import GREYS, INK, TINTS
 
 
 def decision_map(
@@ -51,7 +51,7 @@ def picture(panels: Panels, across: Span, up: Span, title: str, point: Tensor, s
         colors = (255 * (pixels - low) / (high - low)).round().astype(np.uint8)
         panels.add("image", "pixel %{y}, %{x}: %{z}", z=colors)
     else:
-        panels.heat(pixels, "Greys", hover="pixel %{y}, %{x}: %{z:.3f}")
+        panels.heat(pixels, GREYS, hover="pixel %{y}, %{x}: %{z:.3f}")
 
 
 def _pixels(point: np.ndarray) -> np.ndarray:

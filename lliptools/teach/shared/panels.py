@@ -68,8 +68,9 @@ class Panels:
     def texts(
         self, x: Any, y: Any, text: Any, hover: str = "", *, size: int = 13, color: str = INK, **more: Any
     ) -> None:
-        """Add texts at points of the panel."""
-        self.add("scatter", hover, mode="text", x=x, y=y, text=text, textfont={"size": size, "color": color}, **more)
+        """Add texts at points of the panel; an empty one is a space, for plotly does not write where nothing was."""
+        said, look = [each or " " for each in text], {"size": size, "color": color}
+        self.add("scatter", hover, mode="text", x=x, y=y, text=said, textfont=look, **more)
 
     def bars(
         self,

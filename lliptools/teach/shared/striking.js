@@ -20,9 +20,10 @@ export function isDark(element) {
   return night.matches && getComputedStyle(document.documentElement).colorScheme !== "normal";
 }
 
-// Calls when the page turns dark or light; returns what ends that.
+// Calls when the page turns dark or light, in the next frame: JupyterLab hides all of itself until then. Returns what
+// ends that.
 export function onTheme(call) {
-  const watch = new MutationObserver(call);
+  const watch = new MutationObserver(() => requestAnimationFrame(call));
   for (const root of [document.documentElement, document.body]) watch.observe(root, { attributes: true, attributeFilter: LOOKS });
   night.addEventListener("change", call);
   return () => (watch.disconnect(), night.removeEventListener("change", call));

@@ -43,7 +43,7 @@ STEPS = (0.0, 0.3, 0.6, 0.8, WEIGHT_KEPT / 255, WEIGHT_KEPT / 255 + 1e-6, 1.0)
 SHADES = ("#00224E", "#35456C", "#666970", "#948E77", "#C8B866", "#E6E6E6", "#E6E6E6")
 WEIGHTS = [[at, shade] for at, shade in zip(STEPS, SHADES, strict=True)]
 
-GREY = "#888888"
+GREY, GREYS = "#888888", [[0, "#FFFFFF"], [1, "#111111"]]  # the latter of pictures
 AXIS: dict[str, Any] = {"showgrid": False, "zeroline": False, "ticks": "outside", "ticklen": 3, "showline": True}
 AXIS["linecolor"] = GREY
 

@@ -109,7 +109,7 @@ def test_controls_change_figure_and_text(explorer):
     assert "∞: nothing is clipped" in explorer.summary
     explorer.network.value = "standard"
     assert ", 0 at θ" in explorer.summary
-    assert "standard" in str(explorer.figure.data[-1].x)
+    assert list(explorer.figure.data[-1].customdata) == ["standard", "clipped", "sparse"]
     explorer.eps.value = 0.5
     assert "ε = 0.5" in explorer.summary
     explorer.reset.click()

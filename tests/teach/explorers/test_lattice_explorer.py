@@ -146,6 +146,8 @@ def digits():
 def test_controls_change_figure_and_text(digits):
     explorer = LatticeExplorer(*digits, index=3, eps=0.05, eps_max=0.2)
     text, figure = explorer.summary, go.Figure(explorer.figure)
+    upper = sum(row.kind == "upper" for row in explorer.view.rows.values())  # a sampled one certifies nothing
+    assert f" of {upper} upper bounds certify the label." in text
     assert "not computed yet" not in text
     explorer.eps.value = 0.1
     assert "ε = 0.1 ·" in explorer.summary

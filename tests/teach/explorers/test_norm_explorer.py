@@ -92,6 +92,16 @@ def test_iterates_lie_on_the_circle_and_the_ellipse():
     assert view.after.norm(dim=2) == pytest.approx(view.power / view.norm)
 
 
+def test_what_is_known_lies_in_view():
+    """Of a matrix of zeros too, and of a start from which power iteration stays below the norm."""
+    for view in (NormView(torch.zeros(2, 2).double(), torch.ones(1, 2).double()), NormExplorer(angle=90).view):
+        figure = norms(view, 0, 3)
+        low, high = figure.layout.yaxis2.range
+        (sigma,) = {*next(trace for trace in figure.data if trace.yaxis == "y2").y}
+        assert sigma == (1 if view.norm else 0)
+        assert all(low < value < high for value in (sigma, view.power[0, -1].item() / (view.norm or 1.0)))
+
+
 def test_a_start_at_a_right_angle_never_finds_the_norm():
     for ratio in (0.9, 0.1, 0.0):
         explorer = NormExplorer(ratio=ratio, angle=90, iteration=40)

@@ -1,6 +1,7 @@
 """The Playground without a browser: what is certified, that a run is the same again, and what the page is told."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import lliptools as ll
 from lliptools.teach.explorers.playground import widget
 from lliptools.teach.explorers.playground.figure import beginning, frame, palette
 from lliptools.teach.explorers.playground.points import SHAPES, points
-from lliptools.teach.explorers.playground.view import ACTIVATIONS, BOUNDS, Run, Settings
+from lliptools.teach.explorers.playground.view import ACTIVATIONS, BOUNDS, Run, Settings, percent
 from lliptools.teach.explorers.playground.widget import Playground
 from lliptools.teach.shared.units import ON
 
@@ -40,6 +41,8 @@ def test_discs_and_shares_are_what_the_engine_certifies(activation, bound):
     run = trained(activation=activation, bound=bound, sparsity=0.1)
     last, (by_global, by_local) = run.epochs[-1], run.epochs[-1].discs
     assert (by_local >= by_global).all()
+    assert (by_local >= 0.2).double().mean() == last.curves[3]  # the discs that are green are the share that is said
+    assert (by_global >= 0.2).double().mean() == last.curves[2]
     assert ((by_local > 0) == (run.net(run.x).argmax(dim=1) == run.y)).all()
     for discs, engine in ((by_global, ll.global_bound), (by_local, ll.local_bound)):
         some = discs > 0
@@ -56,6 +59,10 @@ def test_discs_and_shares_are_what_the_engine_certifies(activation, bound):
     step = normalize(torch.randn(500, *run.x.shape, dtype=torch.float64), dim=2) * by_local[:, None]
     right = run.net((run.x + step).flatten(0, 1)).argmax(dim=1).view(500, -1) == run.y
     assert (right | (by_local == 0)).all()
+
+
+def test_a_share_is_never_more_than_it_is():
+    assert [percent(k / 200) for k in (0, 58, 114, 199, 200)] == ["0 %", "29 %", "57 %", "99 %", "100 %"]
 
 
 def test_discs_close_in_on_the_certified_radius():
@@ -135,6 +142,9 @@ def test_a_frame_holds_the_epoch():
     assert (centred >= last.centred.numpy()).all()
     assert len(parameters) == sum(value.numel() for value in run.net.state_dict().values())
     assert (local >= last.local.numpy()).all()
+    flat = replace(last, local=torch.zeros_like(last.local))
+    assert not np.frombuffer(frame(flat)[1], np.float32, count, 4 * head["count"]).any()  # 0 is a float32 itself
+    assert head["eps"] == np.nextafter(np.float32(0.2), np.float32(0))  # green is told by float32 too
     assert (discs <= last.discs.flatten().numpy()).all()
     assert np.allclose(discs, last.discs.flatten())
     assert list(numbers[-last.states.numel() :]) == last.states.flatten().tolist()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from networks import NETWORKS, VARIED, points, random_mlp
@@ -111,6 +112,15 @@ def test_a_deep_network_shows_a_part_of_its_chain():
     for depth, shown in ((0, "ball"), (12, "depth 12"), (6, "depth 6")):
         assert any(f">{shown}<" in title for title in titles(products(view, depth)))
     assert len({len(products(view, depth).data) for depth in range(13)}) == 1
+
+
+def test_a_product_of_nothing_allows_no_circle():
+    layer = torch.nn.Linear(2, 2).double()
+    layer.weight.data.zero_()
+    drawn = products(ProductView(torch.nn.Sequential(layer), torch.ones(2).double(), 0.5), 1)
+    first, second = (np.array([*trace.x, *trace.y], dtype=float) for trace in (drawn.data[0], drawn.data[2]))
+    assert np.abs(first).max() == 1
+    assert not second.any()
 
 
 def test_bad_input_is_refused():

@@ -245,6 +245,7 @@ def test_every_epoch_that_is_done_can_be_looked_at():
     assert "after epoch 5 " in last
     explorer.shown.value = 2
     assert "after epoch 2 " in explorer.summary
+    assert explorer.summary.startswith("Epoch 2 of 5, clean ")
     drawn = explorer.figure.layout.meta["weights"]
     assert drawn["shapes"] == [[8, 2], [2, 8]]
     near = explorer._run.near[1]

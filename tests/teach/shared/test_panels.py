@@ -7,6 +7,7 @@ import numpy as np
 
 import lliptools as ll
 from lliptools.teach.shared.panels import Panels
+from lliptools.teach.shared.words import shortened
 
 
 def test_what_is_not_finite_becomes_none():
@@ -25,6 +26,23 @@ def test_the_state_of_an_explorer_is_json():
     nets = {"mine": ll.nets.load("digits-0.5-sparse")}
     explorer = ll.teach.AccuracyExplorer(nets, digits.x_test[:5], digits.y_test[:5], eps_max=1.0)
     json.dumps(explorer.figure.to_plotly_json(), allow_nan=False, default=lambda array: array.tolist())
+
+
+def test_no_text_at_a_point_is_empty():
+    """Plotly leaves out what is empty, and does not write there when it is redrawn with a text."""
+    panels = Panels(100)
+    panels.open((0, 1), (0, 1), "", {}, {})
+    panels.texts([0, 1], [0, 1], ["", "here"])
+    assert panels.figure().data[0].text == (" ", "here")
+
+
+def test_a_name_that_is_long_loses_its_middle():
+    assert [shortened(name, 6) for name in ("short", "longer", "network 1", "network 2")] == [
+        "short",
+        "longer",
+        "net… 1",
+        "net… 2",
+    ]
 
 
 def test_a_hatch_lies_over_the_colour_of_its_bar():

@@ -16,14 +16,16 @@ from lliptools.teach.explorers.accuracy.view import (
     AccuracyView,
 )
 from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, array, categories
-from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, UNPROVED
+from lliptools.teach.shared.style import CERTIFIED, GREYS, INK, REFUTED, UNPROVED
+from lliptools.teach.shared.words import shortened
 
 HEIGHT, LEFT, WALL = 470, (0.0, 0.42), (0.5, 1.0)
 CURVES, BARS = (0.52, 1.0), (0.0, 0.31)
 # Of the networks: none that says what is proved or refuted.
 COLORS = ("#000000", "#E69F00", "#0072B2", "#56B4E9", "#8C6D31")
 DASHES = ("solid", "dash", "dashdot", "longdash", "longdashdot")  # and none is dotted, as what is attacked
-ACROSS = 7  # pictures a row of the wall
+ACROSS, DOWN = 7, 6  # pictures a row of the wall, and rows that it has room for
+NAMED = 12  # letters of a name that find room beside its curve
 # What is known of a point: word, sign, frame.
 FRAMES: dict[int, tuple[str, str, Spec]] = {
     CERTIFIED_POINT: ("certified", "✔", {"color": CERTIFIED, "width": 3.5, "dash": "solid"}),
@@ -68,7 +70,7 @@ def _curves(panels: Panels, view: AccuracyView, name: str, eps: float, eps_max: 
     places = _apart([curve[1][-1] if curve else 0.0 for curve in curves])
     for each, curve, line, place in zip(names, curves, looks, places, strict=True):
         panels.add("scatter", f"{each}: %{{y:.3f}}", mode="lines", name=each, line=line, **_points_of(curve))
-        bold = f"<b>{each}</b>" if each == name else each
+        bold = f"<b>{shortened(each, NAMED)}</b>" if each == name else shortened(each, NAMED)
         style: Spec = {"textposition": "middle right", "cliponaxis": False}
         panels.texts([1.02 * eps_max], [place], [bold if curve else ""], size=11, color=line["color"], **style)
     panels.line([eps, eps], [0, 1.02], color=INK, width=1, dash="dot")
@@ -80,14 +82,15 @@ def _points_of(curve: tuple[list[float], list[float]] | None) -> Spec:
 
 def _apart(heights: list[float], gap: float = 0.075) -> list[float]:
     """The heights, moved up where names would lie on each other."""
-    places, below = list(heights), -1.0
+    places, below = list(heights), 0.04 - gap  # above the axis
     for k in sorted(range(len(heights)), key=lambda k: heights[k]):
         places[k] = below = max(heights[k], below + gap)
     return places
 
 
 def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
-    down = categories([f"<b>{each}</b>" if each == name else each for each in view.names], down=True, ticks="")
+    short = {each: shortened(each, NAMED) for each in view.names}
+    down = categories([f"<b>{short[each]}</b>" if each == name else short[each] for each in short], down=True, ticks="")
     title = "■ certified  ▨ attacked  □ clean"
     across = {"range": [0, 1.02], "nticks": 6, "title": f"fraction at ε = {radius_text(eps, 3)}"}
     panels.open(LEFT, BARS, title, across, down)
@@ -101,8 +104,9 @@ def _bars(panels: Panels, view: AccuracyView, name: str, eps: float) -> None:
 
 def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tensor, plane: Tensor | None) -> None:
     states = array(view.states(name, eps))
-    counts = [(word, sign, int((states == code).sum())) for code, (word, sign, _) in FRAMES.items()]
-    title = f"{name}: " + " · ".join(f"{many} {sign}" for _, sign, many in counts if many) + f" of {len(states)}"
+    counts = [(sign, int((states == code).sum())) for code, (_, sign, _) in FRAMES.items()]
+    found = " · ".join(f"{many} {sign}" for sign, many in counts if many)
+    title = f"{shortened(name, 2 * NAMED)}: {found} of {len(states)}"
     shown = len(wall) if plane is None else len(plane)
     states = states[:shown]
     places = _pictures(panels, title, wall) if plane is None else _points(panels, title, array(plane))
@@ -144,16 +148,17 @@ def _pictures(panels: Panels, title: str, wall: Tensor) -> list[tuple[float, flo
     """All pictures as one, row by row; the places of their centres."""
     corners, size, (pitch_x, pitch_y) = _grid(wall)
     mosaic, (_, tall, wide) = np.full(size, np.nan), wall.shape
+    low = max(mosaic.shape[0], DOWN * (tall + max(2, tall // 2))) - 0.5
     for (top, left), shown in zip(corners, array(wall), strict=True):
         mosaic[top : top + tall, left : left + wide] = shown
     across = {**HIDDEN, "range": [-1.2 * pitch_x - 0.04, (mosaic.shape[1] - 0.5) * pitch_x]}
-    panels.open(WALL, (0.0, 1.0), title, across, {**HIDDEN, "range": [(mosaic.shape[0] - 0.5) * pitch_y, -0.12]})
-    panels.heat(mosaic, [[0, "#FFFFFF"], [1, "#111111"]], 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
+    panels.open(WALL, (0.0, 1.0), title, across, {**HIDDEN, "range": [low * pitch_y, -0.12]})
+    panels.heat(mosaic, GREYS, 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
     return _centers(wall)
 
 
 def _points(panels: Panels, title: str, plane: np.ndarray) -> list[tuple[float, float]]:
     down = {"scaleanchor": "x3", "constrain": "domain", "nticks": 5}
     panels.open(WALL, (0.0, 1.0), title, {"nticks": 8}, down)
-    panels.heat([[None]], [[0, "#FFFFFF"], [1, "#111111"]], 1)
+    panels.heat([[None]], GREYS, 1)
     return [(float(x), float(y)) for x, y in plane]

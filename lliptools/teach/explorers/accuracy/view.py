@@ -10,6 +10,7 @@ from lliptools.bounds import BOUNDS
 from lliptools.certificates.attacks import is_correct, pgd
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
+from lliptools.teach.shared.words import shortened
 
 # What is known of a point at a radius. Unknown is what has not been computed yet.
 CERTIFIED_POINT, UNPROVED_POINT, REFUTED_POINT, MISCLASSIFIED, UNKNOWN = range(5)
@@ -78,8 +79,8 @@ class AccuracyView:
         words = ("certified", "not certified", "refuted", "misclassified", "not computed yet")
         counts = [f"{int((states == code).sum())} {word}" for code, word in enumerate(words) if (states == code).any()]
         clean, attacked, certified = shares[name]
-        verdict = f"ε = {radius_text(eps)}: {name} has {clean} right, keeps {certified} for certain ({method} bound)"
-        verdict += f", {attacked} under attack."
+        verdict = f"ε = {radius_text(eps)}: {shortened(name, 24)} has {clean} right, "
+        verdict += f"keeps {certified} for certain ({method} bound), {attacked} under attack."
         return verdict, *lines, f"the points of {name}: {', '.join(counts)}"
 
 

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from lliptools.digits import round_up
 from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, Strips
-from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, colored, columns, named
+from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, categories, colored, columns, named
 from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, LOCAL, STATES
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, ON, UNSTABLE
+from lliptools.teach.shared.words import shortened
 
 TOP, BOTTOM = (0.5, 1.0), (0.0, 0.3)
-CURVE, NETWORKS = (0.0, 0.52), (0.61, 1.0)
+CURVE, NETWORKS, LETTERS = (0.0, 0.52), (0.61, 1.0), 40  # the last: of all names below the bars
 GREY = "#5A5A5A"  # of what is constant at 0, on the grey of its zone
 
 
@@ -62,7 +63,7 @@ def _strips(panels: Panels, strips: Strips, span: Span, axis: Span, *, first: bo
     parts: list[tuple[str, str]] = [(f"{at_low} ○ at {low_name}", GREY), (f"{varying} ● varying", LOCAL)]
     if np.isfinite(high).any():
         parts.append((f"{at_high} ▲ at {high_name}", STATES[AT_THETA].color))
-    counts = " ".join(colored(text, color) for text, color in parts)
+    counts = " · ".join(colored(text, color) for text, color in parts)
     across = {"range": [-1, count], "title": f"units, sorted{thinned}", **BARE}
     upward = {"range": [down, up], "title": "pre-activation" if first else "", "nticks": 6}
     panels.open(span, TOP, f"layer {strips.name}: {counts}", across, upward)
@@ -129,15 +130,16 @@ def _bounds(panels: Panels, view: ClipView, curve: tuple[Sequence[float], Tensor
 
 def _family(panels: Panels, members: Sequence[Member], name: str) -> None:
     """Three bars per network: how much of the global bound is left, how many units vary, how many points certify."""
-    names = [f"<b>{one.name}</b>" if one.name == name else one.name for one in members]
-    names = ["this network"] if len(members) == 1 else names
+    short = {one.name: shortened(one.name, LETTERS // len(members)) for one in members}
+    names = [f"<b>{short[each]}</b>" if each == name else short[each] for each in short]
+    across = categories(["this network"] if len(members) == 1 else names, tickangle=0, showline=True)
     title = f"mean of {members[0].count}" if members else "mean"
-    panels.open(NETWORKS, BOTTOM, title, {"type": "category"}, {"range": [0, 1.15], "tickformat": ".0%"})
+    panels.open(NETWORKS, BOTTOM, title, across, {"range": [0, 1.15], "tickformat": ".0%"})
     for label, color, hatch, values in (
         ("L ÷ global", LOCAL, "", [one.ratio for one in members]),
         ("varying", GLOBAL, ".", [one.varying for one in members]),
         ("certified", CERTIFIED, "/", [one.certified for one in members]),
     ):
         text = [f"{value:.0%}" for value in values] if len(members) <= 2 else [""] * len(members)
-        hover, look = f"%{{x}}, {label}: %{{y:.1%}}", named(label)
-        panels.bars(names or [None], values or [None], color, hatch, hover, text=text, **look)
+        hover, look = f"%{{customdata}}, {label}: %{{y:.1%}}", {**named(label), "customdata": [m.name for m in members]}
+        panels.bars(across["tickvals"] or [None], values or [None], color, hatch, hover, text=text, **look)

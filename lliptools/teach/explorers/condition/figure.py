@@ -42,7 +42,7 @@ def condition(view: ConditionView, reach: tuple[float, float, float]) -> go.Figu
 
 def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> None:
     i, j = view.columns
-    what = "T ⪰ WᵀW above" if view.whole else f"scales {i + 1} and {j + 1}, the others as they are"
+    what = "T ⪰ WᵀW above" if view.whole else f"scales {i + 1} and {j + 1} of {len(view.radii)}"
     across = {"range": [0, reach[0]], "title": f"t<sub>{i + 1}</sub>", "nticks": 6}
     up = {"range": [0, reach[1]], "title": f"t<sub>{j + 1}</sub>", "nticks": 6}
     panels.open(LEFT, ALL, what, across, up)
@@ -87,20 +87,21 @@ def _discs(panels: Panels, view: ConditionView, right: float) -> None:
     i, j = view.columns
     order = [i, j, *(k for k in range(len(radii)) if k not in view.columns)][:MOST_DISCS]
     tall, ends = 0.55 * right, [-0.4 * right, 1.5 * right]
-    of = "" if len(order) == len(radii) else f", {len(order)} of {len(radii)}"
-    title = f"T − Q⁻¹WᵀWQ: discs{of} touch 0; eigenvalues ✕"
+    discs = "discs touch 0" if len(order) == len(radii) else f"{len(order)} of {len(radii)} discs"
+    title = f"T − Q⁻¹WᵀWQ: {discs}; eigenvalues ✕"
     frame: Spec = {**HIDDEN, "range": [-tall, tall]}
     panels.open(RIGHT, BOTTOM, title, {"range": ends, "nticks": 6}, {**frame, "scaleanchor": "x3"})
     panels.line(ends, [0, 0], color="#888888", width=1)
     panels.line([0, 0], [-tall, tall], color=INK, width=1.5, dash="dash")
     for row in range(MOST_DISCS):  # always as many traces: another matrix has other columns
         k = order[row] if row < len(order) else None
-        radius = math.nan if k is None else float(radii[k])
+        radius, centre = (math.nan, math.nan) if k is None else (float(radii[k]), float(view.centres[k]))
         look = {"color": LOCAL, "dash": "solid"} if k in view.columns else {"color": GLOBAL_LINE, "dash": "dot"}
-        panels.line(radius + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
+        panels.line(centre + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
         named_by = f"T<sub>{k + 1}</sub> − g<sub>{k + 1}{k + 1}</sub>" if k in view.columns else ""
-        panels.marks([radius], [0], "centre and radius %{x:.4g}", symbol="circle", size=7, color=look["color"])
-        panels.texts([radius], [(0.22 if k == j else -0.22) * tall], [named_by], size=12, textposition="middle right")
+        said = f"centre %{{x:.4g}}, radius {radius:.4g}"
+        panels.marks([centre], [0], said, symbol="circle", size=7, color=look["color"])
+        panels.texts([centre], [(0.22 if k == j else -0.22) * tall], [named_by], size=12, textposition="middle right")
     values = array(view.eigenvalues)
     cross: Spec = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2.5}}
     panels.marks(values, np.zeros(len(values)), "eigenvalue of T − WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)

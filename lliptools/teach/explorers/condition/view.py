@@ -40,8 +40,8 @@ class ConditionView:
     * slack: the smallest eigenvalue of T − WᵀW
     * singular: the singular values of W T^(−½), largest first; none is above 1
     * eigenvalues: of T − WᵀW, with T of SLL
-    * radii: T_i − (WᵀW)_ii, of the Gershgorin discs of T − Q⁻¹ WᵀW Q, which has these eigenvalues; a disc's centre is
-      the same number, so that all of them touch 0 from the right, which proves T ⪰ WᵀW
+    * centres, radii: of the Gershgorin discs of T − Q⁻¹ WᵀW Q, which has these eigenvalues: both T_i − (WᵀW)_ii, so
+      that all discs touch 0 from the right, which proves T ⪰ WᵀW; where a column of W is 0, T_i is 1 and the radius 0
     * section: the plane of the two columns
 
     Raises InvalidInput.
@@ -63,6 +63,7 @@ class ConditionView:
         self.singular = {name: torch.linalg.svdvals(W / T.sqrt()) for name, T in self.scales.items()}
         self.eigenvalues = torch.linalg.eigvalsh(self.scales["SLL"].diag() - gram)
         q = (log_q - log_q.max()).exp()
+        self.centres = self.scales["SLL"] - gram.diagonal()
         self.radii = ((gram - gram.diagonal().diag()).abs() @ q) / q
         self.section = Section(gram, self.scales["SLL"], columns)
 
@@ -79,11 +80,10 @@ class ConditionView:
         """What the scales cost in a sentence; then all that the layers make of the matrix."""
         i, j = self.columns
         traces = {name: scale.sum().item() for name, scale in self.scales.items()}
-        least, good = min(traces, key=lambda name: traces[name]), all(map(self.holds, self.scales))
-        shares = ", ".join(f"{name} {trace:.4g}" for name, trace in traces.items())
-        verdict = (
-            f"{'All three scales' if good else 'Not all scales'} fulfil T ⪰ WᵀW. Trace of T: {shares}; least: {least}."
-        )
+        few, good = min(traces.values()) * (1 + ROUNDING), all(map(self.holds, self.scales))
+        least = " and ".join(name for name, trace in traces.items() if trace <= few)
+        shares = ", ".join(f"{name} {trace:.3g}" for name, trace in traces.items())
+        verdict = f"{'All three' if good else 'Not all'} scales fulfil T ⪰ WᵀW. Trace of T: {shares}; least: {least}."
         ratio = (self.log_q[j] - self.log_q[i]).exp().item()
         first = f"q{_index(j)}/q{_index(i)} = {ratio:.4g} · T by SLL {_numbers(self.scales['SLL'])}"
         second = [

@@ -8,9 +8,10 @@ from lliptools.digits import radius_text
 from lliptools.teach.explorers.lattice.view import LatticeView
 from lliptools.teach.shared.panels import HIDDEN, Panels, Spec, categories, colored
 from lliptools.teach.shared.style import CERTIFIED, INK, LOCAL, REFUTED, UNPROVED
+from lliptools.teach.shared.words import shortened
 
 SMALL: Spec = {"font": {"size": 11.5}}
-HEIGHT, ROWS = 440, (0.0, 1.0)
+HEIGHT, ROWS, NAMED = 440, (0.0, 1.0), 14  # pixels; fractions; letters of a name
 DIAGRAM, BARS, COSTS = (0.0, 0.32), (0.43, 0.82), (0.88, 1.0)
 # Where the bounds of the library stand; larger is higher. Others stand beside them.
 PLACES = {
@@ -61,7 +62,8 @@ def _diagram(panels: Panels, view: LatticeView, index: int) -> None:
     places = _places(view)
     widest = max(x for x, _ in places.values())
     title = "order: solid a theorem, dashed ▸ here"
-    panels.open(DIAGRAM, ROWS, title, {**HIDDEN, "range": [0, widest + 0.5]}, {**HIDDEN, "range": [0.2, 6.6]})
+    across = [-0.12, widest + (0.95 if len(places) > len(PLACES) else 0.55)]  # with room for names
+    panels.open(DIAGRAM, ROWS, title, {**HIDDEN, "range": across}, {**HIDDEN, "range": [0.2, 6.6]})
     theorems, seen = view.edges(index)
     _lines(panels, [(places[a], places[b]) for a, b in sorted(theorems)], color=INK, width=2.5)
     _lines(panels, [(places[a], places[b]) for a, b in sorted(seen)], color="#666666", width=1.5, dash="dash")
@@ -72,7 +74,8 @@ def _diagram(panels: Panels, view: LatticeView, index: int) -> None:
         panels.marks([x], [y], f"{name}: {what}", **look)
         side = "right" if x < 0.8 else "left"
         place = {"xref": "x", "yref": "y", "xanchor": side, "align": side, "xshift": -11 if x < 0.8 else 11}
-        panels.write(f"{name}<br><b>{view.written(name, index)}</b>", x, y, **place, **SMALL, bgcolor="#FFFFFF")
+        said = f"{shortened(name, NAMED)}<br><b>{view.written(name, index)}</b>"
+        panels.write(said, x, y, **place, **SMALL, bgcolor="#FFFFFF")
 
 
 def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, float]]], **line: object) -> None:
@@ -89,8 +92,10 @@ def _lines(panels: Panels, pairs: list[tuple[tuple[float, float], tuple[float, f
 
 
 def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
-    down = categories(view.names, down=True, ticks="")
-    title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}; the line is the truth"
+    down = categories([shortened(name, NAMED) for name in view.names], down=True, ticks="")
+    truth = view.value("exact", index)
+    line = "; the line is the truth" if math.isfinite(truth) else ""
+    title = f"constants at ε = {radius_text(float(view.radii[index]), 3)}{line}"
     panels.open(BARS, ROWS, title, {"range": [0, 1.7 * most], "nticks": 5, "title": "output over input units"}, down)
     for row, name in enumerate(view.names):
         color, hatch, _, what = LOOKS[view.kind(name)]
@@ -99,7 +104,6 @@ def _bars(panels: Panels, view: LatticeView, index: int, most: float) -> None:
         at = min(value, most) if math.isfinite(value) else 0.0
         axes = {"xref": "x2", "yref": "y2", "xanchor": "left", "xshift": 6, "bgcolor": "#FFFFFF"}
         panels.write(_verdict(view, name, index), at, row, **SMALL, **axes)
-    truth = view.value("exact", index)
     panels.line([truth, truth], [-0.6, len(view.names) - 0.4], "the truth: %{x:.6g}", color=CERTIFIED, width=2.5)
 
 

@@ -198,9 +198,10 @@ class LatticeView:
         truth, least = self.value("exact", index), self.value("sampled", index)
         base, what = (truth, "the truth") if truth == truth else (least, "the steepest slope that was found")
         eps, loose = radius_text(self.radii[index].item()), self.value("local", index) / base if base > 0 else math.nan
+        upper = sum(row.kind == "upper" for row in self.rows.values())
         verdict = f"ε = {eps}: the local bound is {loose:.3g} times {what}" if loose == loose else f"ε = {eps}"
         verdict += (
-            f"; {len(proved)} of {len(self.rows)} certify the label." if proved else "; none certifies the label."
+            f"; {len(proved)} of {upper} upper bounds certify the label." if proved else "; none certifies the label."
         )
         return verdict, " · ".join(values), " · ".join(more)
 

@@ -26,6 +26,7 @@ RIGHT = (0.56, 1.0)
 FEW = 5  # classes beside which there is room for every number
 ROOM, BEYOND = 0.28, 3.0  # of the bars, for numbers at them; end of the distances, over what the global bound certifies
 
+Said = Callable[[float, int], str]  # a number in so many digits
 Spans = tuple[Span, Span, Span]  # of the bars of logits, margins and distances
 
 
@@ -52,8 +53,8 @@ def margins(view: MarginView, axes: Spans | None = None) -> go.Figure:
     panels = Panels(430, margin={"l": 52, "r": 12, "t": 22, "b": 42})
     color, _, words = LOOKS[view.status]
     assumed = view.reach.name == ASSUMED
-    said: Callable[[float], str] = round_down if view.status == "certified" or not assumed else "{:.4g}".format
-    radius = "" if view.status == "misclassified" else f", radius {said(view.reach.radius)}"
+    said: Said = round_down if view.status == "certified" or not assumed else _nearest
+    radius = "" if view.status == "misclassified" else f", radius {said(view.reach.radius, 4)}"
     title = f"class {view.label}: {colored(words, color)}{radius}"
     if view.plane is None:
         picture(panels, LEFT, (BOTTOM, TOP), title, view.point, strip=(0.75, TOP))
@@ -100,6 +101,10 @@ def _plane(panels: Panels, title: str, view: MarginView, plane: Plane) -> None:
     panels.write(words, LEFT[0] + 0.01, 0.01, xanchor="left", yanchor="bottom", bgcolor="#FFFFFF", font={"size": 11})
 
 
+def _nearest(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}"
+
+
 def _picked(view: MarginView, values: Tensor) -> np.ndarray:
     return array(values.double())[list(view.shown)]
 
@@ -112,7 +117,7 @@ def _bars(
     groups: Sequence[tuple[str, np.ndarray, str | list[str], str]],
     axis: Span,
     ink: str = INK,
-    said: Callable[[float], str] = "{:.4g}".format,
+    said: Said = _nearest,
 ) -> None:
     """Bars by class, side by side where there are several groups (name, heights, colours, hatch); said: a height."""
     low, high = axis
@@ -122,8 +127,9 @@ def _bars(
     panels.open(RIGHT, span, title, across, look)
     for name, heights, colors, hatch in groups:
         shown, written = finite(heights), len(names) <= FEW or not hatch
+        digits = 4 if len(names) <= FEW else 2
         long = ["↑ " if height > 1.001 * high else "↓ " if height < 1.001 * low else "" for height in shown.tolist()]
-        numbers = ["" if math.isnan(height) or not written else said(height) for height in shown.tolist()]
+        numbers = ["" if math.isnan(height) or not written else said(height, digits) for height in shown.tolist()]
         text = [arrow + number for arrow, number in zip(long, numbers, strict=True)]
         more: Spec = {"text": text, "ink": ink, "customdata": list(zip(names, shown.tolist(), strict=True))}
         hover = f"class %{{customdata[0]}}, {name}: %{{customdata[1]:.6g}}"

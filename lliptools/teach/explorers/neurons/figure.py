@@ -19,7 +19,7 @@ from lliptools.teach.shared.units import ON
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
 
-FAINT = "#8FB8D4"
+FAINT, LETTERS = "#8FB8D4", 5  # the latter above a bar
 # Height of the figure in pixels, and its three rows of panels as fractions of it.
 PICTURE_ROWS = 520, (0.74, 0.95), (0.35, 0.62), (0.0, 0.22)
 MAPS_ROWS = 524, (0.68, 0.95), (0.32, 0.58), (0.0, 0.19)
@@ -44,7 +44,8 @@ def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
     rows = DENSE_ROWS if dense else PLANE_ROWS if view.plane else MAPS_ROWS if maps else PICTURE_ROWS
     height, top, middle, bottom = rows
     panels = Panels(height, margin={"l": 48, "r": 10, "t": 30, "b": 36}, showlegend=True, legend=legend(0.27, 1.0))
-    title = f"label {view.label}, predicted {view.predicted}{'' if view.predicted == view.label else ' (wrong)'}"
+    wins = f"predicted {view.predicted}" if view.predicted == view.label else f"{view.predicted} wins (wrong)"
+    title = f"label {view.label}, {wins}"
     if view.plane is None:
         picture(panels, (0.0, 0.2), top, title, view.point)
     else:
@@ -106,18 +107,24 @@ def _norms(panels: Panels, row: Span, view: NeuronView, index: int) -> None:
         ((0.45, 0.61), "their product L", ["bound"], product),
     ):
         top = max((value for value in values[0] if math.isfinite(value)), default=0.0) or 1.0
-        panels.open(span, row, title, {}, {"range": [0, 1.2 * top], "nticks": 4})
+        panels.open(span, row, title, {"tickangle": 0}, {"range": [0, 1.2 * top], "nticks": 4})
         for heights, name, color, hatch in ((values[0], "global", GLOBAL, "/"), (values[1], "local", LOCAL, "")):
             digits = 3 if len(heights) <= 3 else 2
-            text = [round_up(height, digits) if len(heights) <= 5 else "" for height in heights]
+            text = [_above(height, digits) if len(heights) <= 5 else "" for height in heights]
             panels.bars(ticks, heights, color, hatch, f"{name} %{{x}}: %{{y:.6g}}", text=text)
 
 
+def _above(bound: float, digits: int) -> str:
+    """An upper bound, by one digit where more would not fit above its bar."""
+    return text if len(text := round_up(bound, digits)) <= LETTERS else round_up(bound, 1)
+
+
 def _norm_name(number: int, block: "BlockBound", many: int) -> str:
-    """How a block is called under its bar: by its matrix, or by what it is."""
-    if not block.inner:
-        return f"W<sub>{number}</sub>"
-    return f"{'h + g' if block.skip else 'g'}<sub>{number}</sub>" if many <= 8 else str(number)
+    """How a block is called under its bar: by its matrix, or by what it is; where many stand there, by its number."""
+    if many > 8:
+        return str(number)
+    kind = "W" if not block.inner else "h + g" if block.skip else "g"
+    return f"{kind}<sub>{number}</sub>"
 
 
 def _reach(panels: Panels, row: Span, view: NeuronView, index: int) -> None:

@@ -145,7 +145,7 @@ class NeuronView:
         varying = (" + ".join(map(str, counts)) if few else sum(counts)) or 0
         everywhere, local = round_up(self.everywhere.value.item(), 3), round_up(self.local.value[index].item(), 3)
         proved = "certified" if self.certified(index) else "not certified"
-        end = proved if self.predicted == self.label else "but its label is wrong"
+        end = proved if self.predicted == self.label else "misclassified"
         return f"{varying} of {total} neurons can vary within ε: L is {local} there, {everywhere} everywhere; {end}."
 
     def summary(self, index: int) -> tuple[str, str, str]:

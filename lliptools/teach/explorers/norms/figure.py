@@ -38,8 +38,7 @@ def norms(view: NormView, start: int, step: int) -> go.Figure:
 def _plane(panels: Panels, view: NormView, start: int, step: int) -> None:
     """A circle, what becomes of it, and the way that the iterate has come."""
     frame = {"range": [-LIMIT, LIMIT], "tickvals": [-1, 0, 1], "mirror": True}
-    shadow = "" if max(view.shape) <= 2 else ", their shadows"
-    title = f"v on the circle, Wv/σ on the ellipse{shadow}"
+    title = "v on the circle, Wv/σ on the ellipse" if max(view.shape) <= 2 else "shadows of v and of Wv/σ"
     panels.square(PLANE, ROWS, title, {**frame, "title": "stretched most"}, frame)
     panels.line([-LIMIT, LIMIT], [0, 0], color="#BBBBBB", width=1)
     circle, ratio = disc(np.zeros(2)), view.second / (view.norm or 1.0)
@@ -69,14 +68,15 @@ def _methods(view: NormView, start: int) -> dict[str, tuple[np.ndarray, np.ndarr
 def _sides(panels: Panels, view: NormView, start: int, step: int) -> None:
     """The values in units of σ, from both sides."""
     unit, most = view.norm or 1.0, min(view.gram[0].item() / (view.norm or 1.0), 2.0)
-    room = max(most - 1.0, 0.05)
+    sigma, room = view.norm / unit, max(most - 1.0, 0.05)
+    low = min(sigma - 2.2 * room, view.power[start, -1].item() / unit - room)  # where power iteration may stay for ever
     across = {"range": [-0.6, 12.6], "title": "iteration", "nticks": 6}
     title = "in units of σ"
-    panels.open(SIDES, ROWS, title, across, {"range": [max(1 - 2.2 * room, 0.0), 1 + 1.25 * room], "nticks": 6})
-    panels.line([-0.6, 12.6], [1, 1], color=LOCAL, width=2.5)
+    panels.open(SIDES, ROWS, title, across, {"range": [max(low, -room / 5), sigma + 1.25 * room], "nticks": 6})
+    panels.line([-0.6, 12.6], [sigma, sigma], color=LOCAL, width=2.5)
     for name, (steps, values) in _methods(view, start).items():
         _curve(panels, name, steps, values / unit, step, "%{y:.6f} σ")
-    panels.write("σ", SIDES[1], 1.0, yref="y2", xanchor="right", yanchor="bottom", xshift=-4)
+    panels.write("σ", SIDES[1], sigma, yref="y2", xanchor="right", yanchor="bottom", xshift=-4)
 
 
 def _gaps(panels: Panels, view: NormView, start: int, step: int) -> None:

@@ -68,7 +68,7 @@ class NormView:
         below, above = round_down(self.power[start, step].item(), 6), round_up(self.gram[squarings].item(), 6)
         ritz = f" · Lanczos ≥ {round_down(self.lanczos[start, step - 1].item(), 6)}" if step else ""
         return (
-            f"Iteration {step}: {below} ≤ σ ≤ {above}; only the upper one, of Gram iteration, can carry a certificate.",
+            f"Iteration {step}: {below} ≤ σ ≤ {above}; only the upper one, of Gram iteration, can certify.",
             f"{rows}×{columns} matrix: σ = {self.norm:.6g}, σ₂ = {self.second:.6g}, "
             f"σ₂/σ = {self.second / (self.norm or 1.0):.4g}",
             f"iteration {step}: power ≥ {below} (from below){ritz} · "

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lliptools.teach.explorers.playground.view import Epoch, Run
 from lliptools.teach.shared.style import CERTIFIED, KINK, LOCAL, STATES, TINTS, UNPROVED, canvas_colors
@@ -28,11 +29,18 @@ def beginning(run: Run) -> tuple[dict[str, Any], list[bytes]]:
     return told, [run.x.cpu().float().numpy().tobytes(), run.y.cpu().byte().numpy().tobytes()]
 
 
+def _float32(values: Tensor, towards: float) -> Tensor:
+    """The values in float32, those that it does not have rounded to one side."""
+    near = values.float()
+    wrong = near.double() < values if towards else near.double() > values
+    return torch.where(wrong, near.nextafter(torch.full_like(near, towards)), near)
+
+
 def frame(epoch: Epoch) -> tuple[dict[str, Any], bytes]:
     """An epoch: what can be said in words, and its numbers in float32, upper bounds rounded up and radii down."""
     parameters = torch.cat([value.flatten() for value in epoch.state.values()]).float()
-    bounds, low = torch.stack([epoch.local, epoch.centred]).float(), torch.zeros_like(epoch.discs).float()
-    bounds, discs = bounds.nextafter(torch.full_like(bounds, torch.inf)), epoch.discs.float().nextafter(low)
-    head = {"number": epoch.number, "eps": epoch.eps, "everywhere": epoch.everywhere, "curves": list(epoch.curves)}
+    bounds = _float32(torch.stack([epoch.local, epoch.centred]), torch.inf)
+    discs, eps = (_float32(radii, 0.0) for radii in (epoch.discs, torch.tensor(epoch.eps, dtype=torch.float64)))
+    head = {"number": epoch.number, "eps": eps.item(), "everywhere": epoch.everywhere, "curves": list(epoch.curves)}
     numbers = (parameters, bounds, discs, epoch.states)
     return {**head, "words": epoch.words(), "count": len(parameters)}, b"".join(n.numpy().tobytes() for n in numbers)

@@ -28,6 +28,7 @@ const make = (tag, more = {}, ...inside) => {
 const spelled = (value) => Number(value.toPrecision(3)).toString();
 const up = (value) => (Number(spelled(value)) >= value ? spelled(value) : spelled(value * 1.005));
 const down = (value) => (Number(spelled(value)) <= value ? spelled(value) : spelled(value * 0.995));
+export const percent = (share) => `${Math.floor(100 * share + 1e-9)} %`;
 const rgb = (color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
 
 // The network of a frame: what its units and outputs are over many points at once.
@@ -177,7 +178,7 @@ export class Stage {
       stroke(scaled, ...look);
     };
     line(still, colors.kink, 0.8);
-    this.discs(pen, colors, place, scale, dot);
+    this.discs(pen, colors, place, scale, stroke);
     line(moving, colors.local, 1.6);
     line(border, colors.ink, 2.2);
     line(picked, colors.lit, 3);
@@ -200,8 +201,8 @@ export class Stage {
     stroke(ring, colors.ink, 2);
   }
 
-  // Discs that reach ε are green with an edge; the others are faint.
-  discs(pen, colors, place, scale, dot) {
+  // Discs that reach ε are green with an edge; the others are fainter, and their edges dashed.
+  discs(pen, colors, place, scale, stroke) {
     for (const reaches of [false, true]) {
       const all = new Path2D(), color = reaches ? colors.certified : colors.unproved;
       this.radii.forEach((radius, i) => {
@@ -210,8 +211,10 @@ export class Stage {
         all.moveTo(across + radius * scale, down);
         all.arc(across, down, radius * scale, 0, 7);
       });
-      Object.assign(pen, { fillStyle: color, strokeStyle: color, lineWidth: dot, globalAlpha: 0.35 }).setLineDash([]);
-      pen.fill(all), pen.stroke(all);
+      Object.assign(pen, { fillStyle: color, strokeStyle: color, lineWidth: dot, globalAlpha: reaches ? 0.35 : 0.15 });
+      pen.fill(all);
+      pen.globalAlpha = reaches ? 0.35 : 0.8;
+      stroke(all, color, 1, reaches ? [] : [2, 2]);
       pen.globalAlpha = 1;
     }
   }
@@ -244,7 +247,7 @@ function curves(canvas, frames, shown, colors) {
   }
   pen.fillText("0", left, tall - 5);
   pen.fillText(`epoch ${last}`, right - 44, tall - 5);
-  let free = -Infinity;
+  let free = -Infinity, after = 3;
   const now = frames[shown].curves, lines = [
     [1, "right", colors.ink, [2, 2]], [3, "certified, local", colors.certified, []], [2, "certified, global", colors.quiet, [6, 3]],
   ];
@@ -255,9 +258,9 @@ function curves(canvas, frames, shown, colors) {
     pen.stroke(line);
   }
   for (const [which, text, color] of lines.sort((one, other) => now[other[0]] - now[one[0]])) {
-    free = Math.max(free + 12, y(now[which]) + 4, top + 4);
+    free = Math.max(free + 12, Math.min(y(now[which]), low - 12 * --after) + 4, top + 4);
     pen.fillStyle = color;
-    pen.fillText(text, right + 4, Math.min(free, tall - 2));
+    pen.fillText(text, right + 4, free);
   }
   Object.assign(pen, { strokeStyle: colors.lit }).setLineDash([]);
   pen.strokeRect(x(shown), top, 0, low - top);

@@ -1,5 +1,6 @@
 """A small network that is trained in the plane, and after every epoch what is certified of it."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,12 +102,16 @@ class Epoch:
 
     def words(self) -> str:
         """The epoch in a sentence."""
-        _, clean, by_global, by_local = (100 * value for value in self.curves)
+        _, clean, by_global, by_local = (percent(share) for share in self.curves)
         at = f"certified at ε = {radius_text(self.eps)}"
         return (
-            f"Epoch {self.number}: {clean:.0f} % right; {at}: {by_local // 1:.0f} % by the local bound, "
-            f"{by_global // 1:.0f} % by the global one."
+            f"Epoch {self.number}: {clean} right; {at}: {by_local} by the local bound, {by_global} by the global one."
         )
+
+
+def percent(share: float) -> str:
+    """A share of the points, never more than it is: 199 of 200 are not all."""
+    return f"{math.floor(100 * share + 1e-9)} %"
 
 
 @dataclass(eq=False)
@@ -118,7 +123,7 @@ class Run:
 
     A disc is a theorem: where L bounds f_y − f_j on the ball of some radius R, rounding enclosed, no point within
     min(R, margin/L) of the centre has another class. R is a little above the disc of the epoch before, so that one pass
-    over all points gives every disc. The same pass certifies the radius eps.
+    over all points gives every disc. The same pass certifies the radius eps: where that holds, the disc is no smaller.
     """
 
     settings: Settings
@@ -135,7 +140,7 @@ class Run:
         self.net.to(self.device)
         self._order, self._norm = torch.Generator().manual_seed(first.seed), SharedNorm(steps=3)
         self._optimizer = torch.optim.Adam(self.net.parameters(), lr=first.rate)
-        self._trial = torch.zeros_like(self.x[:, 0])
+        self._trial = self._tried = torch.zeros_like(self.x[:, 0])  # of the next measurement, and of the last one
         self.epochs: list[Epoch] = []
         self.epochs.append(self._measured(0.0))
 
@@ -159,9 +164,8 @@ class Run:
             self.changes.setdefault(last.number, {}).update(given)
         else:
             self.settings = replace(self.settings, **given)
-        trial = self._trial
-        self.epochs.append(replace(self._measured(last.curves[0]), discs=last.discs))
-        self._trial = trial
+        self._trial = self._tried
+        self.epochs.append(self._measured(last.curves[0]))
 
     def epoch(self) -> Epoch:
         """Train one more epoch. Raises FloatingPointError where the run has left the numbers, and stays where it is."""
@@ -194,7 +198,7 @@ class Run:
             if not len(self.x):
                 none, no_units = torch.zeros(2, 0).double(), torch.zeros(0, sum(self.settings.hidden)).byte()
                 return Epoch(number, state, eps, L, none[0], none[0], no_units, none, (loss, 0.0, 0.0, 0.0))
-            trial = self._trial
+            trial = self._tried = self._trial
             radii = torch.cat([torch.zeros_like(trial), torch.full_like(trial, eps), trial])
             y = self.y.repeat(3)
             found = certify(self.net, self.x.repeat(3, 1), y, radii, centred=False)
@@ -204,6 +208,7 @@ class Run:
             constant = found.bound.pairwise(y).amax(dim=1).chunk(3)[2]
         by_global = torch.where(right, (margin / slope * BELOW).clamp(max=FAR), 0.0)
         within = torch.where(held, trial, torch.minimum(trial, margin / constant * BELOW))
+        within = torch.where(certified, within.clamp_min(eps), within)
         by_local = torch.where(right, torch.maximum(within, by_global), 0.0)
         self._trial = torch.where(by_local >= trial, WIDER, CLOSE) * by_local
         units = [layer.states(slice(len(trial), 2 * len(trial))).flatten(1) for layer in hidden(found.bound.blocks)]

@@ -6,10 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.products.view import ProductView
-from lliptools.teach.shared.panels import BARE, Panels, Spec, array, colored, columns, disc, named
+from lliptools.teach.shared.panels import BARE, Panels, Span, Spec, array, colored, columns, disc, named
 from lliptools.teach.shared.style import GLOBAL_LINE, INK, LOCAL, UNPROVED
 
-CHAIN, LOWER = (0.68, 1.0), (0.0, 0.52)
+HEIGHT, WIDE = 366, 782  # of all panels, in pixels
 PICTURE, CURVES = (0.0, 0.34), (0.42, 1.0)
 SHOWN = 9  # depths that find room side by side
 ROOM = 1.6  # how much wider than what becomes of the ball the pictures are
@@ -28,15 +28,17 @@ def products(view: ProductView, depth: int) -> go.Figure:
     shown = range(first, min(view.depths + 1, first + SHOWN))
     limit = _limit(view)
     spans = columns(max(len(shown), 5), 0.0, 1.0, gap=0.02)
+    under = 1 - min(0.32, (spans[0][1] - spans[0][0]) * WIDE / HEIGHT)
+    chain, lower = (under, 1.0), (0.0, under - 0.15)
     for span, number in zip(spans, shown, strict=False):
         there, frame = number <= depth, {"range": [-limit, limit], **BARE, "mirror": True}
         title = colored("ball" if number == 0 else f"depth {number}", INK if there else GLOBAL_LINE)
-        panels.square(span, CHAIN, title, frame, frame)
+        panels.square(span, chain, title, frame, frame)
         _made(panels, view, number, limit, there=there)
     frame = {"range": [-limit, limit], "nticks": 5, "mirror": True}
-    panels.square(PICTURE, LOWER, f"depth {depth}, in radii of the ball", frame, frame)
+    panels.square(PICTURE, lower, f"depth {depth}, in radii of the ball", frame, frame)
     _made(panels, view, depth, limit, jacobian=True)
-    _curves(panels, view, depth)
+    _curves(panels, view, depth, lower)
     return panels.figure()
 
 
@@ -56,8 +58,8 @@ def _made(
     panels: Panels, view: ProductView, depth: int, limit: float, *, there: bool = True, jacobian: bool = False
 ) -> None:
     """What a depth makes of the ball, and the circle that is allowed, which may lie out of view."""
-    unit = _unit(view, depth)
-    allowed = disc(np.zeros(2), unit) if there and unit < 1.5 * limit else NOTHING
+    unit, most = _unit(view, depth), view.product[depth].item()
+    allowed = disc(np.zeros(2), most) if there and most < 1.5 * limit else NOTHING
     panels.line(*allowed, color=GLOBAL_LINE, width=1.5 + jacobian, simplify=False)
     points = unit * array(view.image[depth]).T if there else NOTHING
     look = {"fill": "toself", "fillcolor": "rgba(0, 114, 178, 0.25)"}
@@ -67,7 +69,7 @@ def _made(
         panels.line(*(unit * array(view.ellipse[depth]).T), color=INK, width=1.5, dash="dot", simplify=False)
 
 
-def _curves(panels: Panels, view: ProductView, depth: int) -> None:
+def _curves(panels: Panels, view: ProductView, depth: int, up_to: Span) -> None:
     curves = (
         ("product of norms", view.product, GLOBAL_LINE, "solid", "square"),
         ("exact", view.exact, LOCAL, "solid", "circle"),
@@ -76,9 +78,9 @@ def _curves(panels: Panels, view: ProductView, depth: int) -> None:
     known = np.log10(np.concatenate([_positive(array(part)) for _, part, *_ in curves]))
     low, high = math.floor(np.nanmin(known)), np.nanmax(known)
     across = {"range": [-0.4, view.depths + 0.4], "title": "depth", "dtick": 1 if view.depths <= 12 else 5}
-    up = {"type": "log", "range": [low - 0.1, high + 0.1 * (high - low + 1)], "exponentformat": "power"}
-    up["dtick"] = max(1, round((high - low) / 4))
-    panels.open(CURVES, LOWER, "L by depth", across, up)
+    up: Spec = {"type": "log", "range": [low - 0.1, high + 0.1 * (high - low + 1)], "exponentformat": "power"}
+    up |= {"dtick": max(1, round((high - low) / 4)), "tickfont": {"size": 10}}  # plotly makes powers larger
+    panels.open(CURVES, up_to, "L by depth", across, up)
     for name, part, color, dash, symbol in curves:
         values = _positive(array(part))
         line = {"color": color, "width": 2, "dash": dash}

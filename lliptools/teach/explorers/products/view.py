@@ -44,7 +44,7 @@ class ProductView:
             sampled = sampled_bound(prefix, batch, eps, samples=32, steps=6).value.item()
             exact = _exact(prefix, batch, eps) if math.isfinite(known[-1][2]) else math.nan  # deeper takes longer
             moved, stretched, slope, outputs = _images(read_blocks(prefix, x.shape), batch.double(), eps)
-            scale = eps * bound if 0 < bound < math.inf else 1.0
+            scale = eps * (bound if 0 < bound < math.inf else 1.0)
             images.append(moved / scale)
             ellipses.append(stretched / scale)
             whole.append(flat and outputs == 2)

@@ -12,12 +12,19 @@ from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, GREY, INK, STAT
 from lliptools.teach.shared.units import ON
 from lliptools.training import History
 
-ROWS = (0.0, 1.0)
+ROWS, LINE = (0.0, 1.0), 0.055  # the latter: between names, in units of accuracy
 TWO, THREE = ((0.0, 0.33), (0.41, 1.0)), ((0.0, 0.19), (0.27, 0.62))  # panels; beside them the matrices
 CURVES = (
     ("clean", "clean, training batches", GLOBAL_LINE, "dot"),
     ("validation_clean", "clean, held out", INK, "dash"),
     ("validation_certified", "certified, held out", CERTIFIED, "solid"),
+)
+
+# The shipped network of the recipe.
+GHOSTS = (
+    ("clean", INK, "clean, the shipped network"),
+    ("certified", CERTIFIED, "certified, the shipped network"),
+    ("global", GLOBAL_LINE, "certified, its twin with the global bound"),
 )
 
 
@@ -51,18 +58,16 @@ def training(
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
         _curve(panels, numbers if there else [], y, color, dash, size=4, **named(label, shown=there))
-    right, left = (last, "right", "top"), (0.5, "left", "top")
-    for what, color, name, (x, side, under) in (
-        ("clean", INK, "clean, the shipped network", right),
-        ("certified", CERTIFIED, "certified, the shipped network", right),
-        ("global", GLOBAL_LINE, "certified, its twin with the global bound", left),
-    ):
-        level = (ghost or {}).get(what, math.nan)
+    known, below = dict(ghost or {}), math.inf
+    order = sorted(known, key=lambda what: -known[what])
+    written = {what: (below := min(known[what], below - LINE)) for what in order}
+    for what, color, name in GHOSTS:
+        level = known.get(what, math.nan)
         hover, look = f"{name}: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
         panels.add("scatter", hover, mode="lines", x=[0.5, last], y=[level, level], **look)
-        place: dict[str, Any] = {"xref": "x2", "yref": "y2", "xanchor": side, "yanchor": under}
+        place: dict[str, Any] = {"xref": "x2", "yref": "y2", "xanchor": "right", "yanchor": "top"}
         place["font"] = {"size": 11, "color": "#777777"}
-        panels.write(name if level == level else "", x, level if level == level else 0, **place)
+        panels.write(name if what in written else "", last, written.get(what, 0), **place)
     for number, top in (("", max(history["loss"], default=1.0) if numbers else 1.0), ("2", 1.0)):
         line = {"color": GREY, "width": 1, "dash": "dot"}
         marked: Spec = {"x": [epoch, epoch] if epoch else [None], "y": [0, top] if epoch else [None]}

@@ -81,20 +81,21 @@ class Run:
         done = min(epoch, len(self.near))
         return done, self.near[done - 1] if done else None
 
-    def summary(self, device: torch.device) -> tuple[str, ...]:
-        """How far the run is, in a sentence; then its state, and the numbers of its last epoch."""
+    def summary(self, device: torch.device, shown: int) -> tuple[str, ...]:
+        """An epoch in a sentence, at most the last one; then how far the run is, and the numbers of the epoch."""
         state = self.words or ("stopping after this epoch" if self.stop.is_set() else "training")
         done = f"{self.recipe.name}: epoch {len(self.history)} of {self.recipe.epochs} · {state} · on {device}"
         if not len(self.history):
             return (done,)
-        last = self.history.epochs[-1]
-        numbers, verdict = [f"loss {last['loss']:.4g}", f"clean {last['clean']:.3f} on training batches"], ""
-        if "validation_clean" in last:
-            clean, certified = (f"{last[f'validation_{name}']:.3f}" for name in ("clean", "certified"))
+        number = min(max(shown, 1), len(self.history))
+        epoch = self.history.epochs[number - 1]
+        numbers, verdict = [f"loss {epoch['loss']:.4g}", f"clean {epoch['clean']:.3f} on training batches"], ""
+        if "validation_clean" in epoch:
+            clean, certified = (f"{epoch[f'validation_{name}']:.3f}" for name in ("clean", "certified"))
             eps = radius_text(self.recipe.radii[0])
             numbers += [f"held out: clean {clean}", f"certified {certified} at ε = {eps}"]
             verdict = f", clean {clean}, certified {certified} at ε = {eps} on held out points"
-        at = f"Epoch {len(self.history)} of {self.recipe.epochs}{verdict or f', loss {numbers[0][5:]}'}"
+        at = f"Epoch {number} of {self.recipe.epochs}{verdict or f', loss {numbers[0][5:]}'}"
         return f"{at} · {state.split(':')[0]}.", done, " · ".join(numbers)
 
     def _near(self, net: nn.Module, device: torch.device) -> Near | None:

@@ -146,7 +146,7 @@ class TrainingExplorer(Explorer):
         epoch, near = shown = run.at(at["shown"])
         said = (near.words(epoch),) if near else ()
         draw = partial(training, run.history, run.recipe.epochs, ghost, shown)
-        return run, draw, (*run.summary(self.device), *said)
+        return run, draw, (*run.summary(self.device, at["shown"]), *said)
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, show: Callable[[], None]) -> Callable[[], None]:
