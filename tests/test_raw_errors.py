@@ -149,3 +149,47 @@ def test_accuracy_with_linear_bounds_in_inference_mode():
     expected = ll.certified_accuracy(NET, X + 1, Y, 0.1, linear=True)
     with torch.inference_mode():
         assert ll.certified_accuracy(NET, X + 1, Y, 0.1, linear=True) == expected
+
+
+JUNK = [None, "a", 2.5, [], {}, object(), torch.empty(0), torch.tensor(torch.nan), lambda *given: None, nn.ReLU(), True]
+JUNK += [2**70, [(X,)], [{"x": X}], torch.zeros(3, 2, dtype=torch.int64)]
+IN_PLACE = {
+    "certify": (ll.certify, NET, X, Y, 0.1, ll.local_bound),
+    "radius": (ll.certified_radius, NET, X, Y, ll.local_bound),
+    "accuracy": (ll.certified_accuracy, NET, X, Y, 0.1, ll.local_bound),
+    "accuracy of a loader": (ll.certified_accuracy, NET, [(X, Y)], 0.1),
+    "stages": (ll.certify_in_stages, NET, X, Y, 0.1),
+    "linear": (ll.linear_margins, NET, X, Y, 0.1),
+    "local": (ll.local_bound, NET, X, 0.1),
+    "merged": (ll.merged_bound, NET, X, 0.1),
+    "exact": (ll.exact_bound, NET, X, 0.1),
+    "distance": (ll.bounds.adversarial_distance, NET, X, Y, 0.1),
+    "sampled": (ll.sampled_bound, NET, X, 0.1),
+    "spectral norm": (ll.spectral_norm, NET[0]),
+    "attack": (ll.attacks.pgd, NET, X, Y, 0.1),
+    "pairs": (ll.local_bound(NET, X, 0.1).pairwise, Y),
+    "a norm": (lambda norm: ll.local_bound(NET, X, 0.1, norm=norm), ll.bounds.exact_norm),
+    "a domain": (lambda domain: ll.local_bound(NET, X, 0.1, domain=domain), ll.domains.Ball),
+    "a chance": (ll.bounds.AposterioriNorm, 1e-9, 1e-3, 50),
+    "without softmax": (ll.nets.without_softmax, nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)), X.float()),
+    "mlp": (ll.nets.mlp, 2, 3, 4),
+    "cnn": (ll.nets.cnn, "2C1F", (1, 8, 8)),
+    "load": (ll.nets.load, "digits-relu"),
+    "a threshold": (ll.nets.ClippedReLU, 1.0),
+    "slack": (ll.layers.condition.slack, torch.eye(2), torch.ones(2)),
+    "kernel norm": (ll.layers.kernel_norm, torch.rand(2, 2, 3, 3), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("what", IN_PLACE)
+def test_anything_in_the_place_of_an_argument(what):
+    """A number where it means one, or an error of the library: any other error fails here."""
+    call, *arguments = IN_PLACE[what]
+    for place in range(len(arguments)):
+        refused = 0
+        for other in JUNK:
+            try:
+                call(*arguments[:place], other, *arguments[place + 1 :])
+            except (ll.InvalidInput, ll.UnsupportedLayer):
+                refused += 1
+        assert refused > len(JUNK) / 2

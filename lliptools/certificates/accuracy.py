@@ -142,7 +142,11 @@ def _batches(x: Tensor | Iterable[tuple[Tensor, Tensor]], y: Tensor | None) -> I
                 cause="a list of points, or labels that the loader gives already",
                 next_step="torch.stack the points, or leave y out: certified_accuracy(net, loader, eps)",
             )
-        yield from x
+        for pair in x if isinstance(x, Iterable) else [x]:
+            if not (isinstance(pair, tuple | list) and len(pair) == 2):
+                why = "points alone, or batches with more in them", "certified_accuracy(net, [(x, y)], eps)"
+                raise InvalidInput("a loader of (x, y) pairs", type(pair).__name__, *why)
+            yield pair[0], pair[1]
     elif isinstance(y, Tensor) and y.shape == x.shape[:1] and len(x):
         yield from zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True)
     else:

@@ -1,6 +1,6 @@
 """Attacks: what an adversary finds inside the ball. They only ever break a point; they certify nothing."""
 
-import math
+import sys
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
     Raises InvalidInput. Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
     (ICLR 2018), with steps measured in L2.
     """
-    is_radius = isinstance(eps, int | float) and not isinstance(eps, bool) and 0 <= eps < math.inf
+    is_radius = isinstance(eps, int | float) and not isinstance(eps, bool) and 0 <= eps <= sys.float_info.max
     if not (is_radius and isinstance(steps, int) and isinstance(restarts, int) and steps >= 1 and restarts >= 1):
         raise InvalidInput(
             expected="eps as one finite number >= 0, at least one step and one restart",
@@ -41,7 +41,7 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
             cause="a tensor of radii, or an attack that does nothing",
             next_step="attack at one radius at a time, and leave steps and restarts at their defaults",
         )
-    center = check_input(net, x)
+    center, eps = check_input(net, x), float(eps)
     with torch.no_grad():
         blocks = read(net, x)
         logits = forward(blocks, center)

@@ -78,7 +78,7 @@ def certify(
 
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
-    if not callable(bound):
+    if not callable(bound) or isinstance(bound, nn.Module):
         raise InvalidInput(
             "bound as a function", type(bound).__name__, "a name, or a Bound", "pass lliptools.local_bound itself"
         )

@@ -1,5 +1,7 @@
 """Margins: by how much the logit of a label beats the others, and what the last layer can take of it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ SAME = 1e-9  # relatively: how far a point's outputs may differ that are added u
 
 
 def check_bound(
-    found: Bound,
+    found: Any,
     radius: Tensor,
     blocks: tuple[Block, ...] = (),
     center: Tensor | None = None,
@@ -27,6 +29,9 @@ def check_bound(
     blocks, center, outputs: the network, the points, (batch, features), and what it computes there, (batch, classes):
     what a bound of another network or of other points does not have.
     """
+    if not isinstance(found, Bound):
+        why = "a function that returns a number, or nothing", "return what lliptools.local_bound returns"
+        raise InvalidInput("a bound function that returns a Bound", type(found).__name__, *why)
     if found.kind != "upper" or not found.arithmetic.startswith("float64"):
         raise InvalidInput(
             expected='a bound of kind "upper", computed in float64',

@@ -71,12 +71,12 @@ def conv_gershgorin_scale(K: Tensor, q: Tensor) -> Tensor:
 
 
 def slack(W: Tensor, T: Tensor) -> Tensor:
-    """λ_min(T − WᵀW), >= 0 where T ⪰ WᵀW: W (features, inner), T (inner,) or diagonal -> 0-dim. Raises InvalidInput."""
+    """λ_min(T − WᵀW), but for rounding >= 0 where T ⪰ WᵀW: W (features, inner), T (inner,) or diagonal -> 0-dim."""
     check_matrix(W, "W", 2, finite=True)
-    T = torch.diag(T) if T.dim() == 1 else T
+    T = torch.diag(T) if isinstance(T, Tensor) and T.dim() == 1 else T
+    check_matrix(T, "T", 2, finite=True)
     if T.shape != (W.shape[1], W.shape[1]):
         raise _misfit("T", (W.shape[1],), T)
-    check_matrix(T, "T", 2, finite=True)
     return _smallest_eigenvalue(T - W.T @ W)
 
 
@@ -106,7 +106,7 @@ def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Ten
 
 
 def lmi_slack(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Tensor) -> Tensor:
-    """λ_min of lmi(...): at least 0 proves that h(x) = Hx + Gσ(Wᵀx + b) is √γ-Lipschitz, for slopes in [0, 1]."""
+    """λ_min of lmi(...): above its rounding it proves h(x) = Hx + Gσ(Wᵀx + b) √γ-Lipschitz, for slopes in [0, 1]."""
     return _smallest_eigenvalue(lmi(H, G, W, multipliers, gamma))
 
 
@@ -161,11 +161,11 @@ def check_scales(name: str, found: Tensor, count: int) -> None:
 
 def check_matrix(found: Tensor, name: str, axes: int, *, finite: bool = False) -> None:
     """Raise InvalidInput for anything but real numbers, at least one, on so many axes; finite ones if asked for."""
-    if found.dim() != axes or not found.numel() or not found.is_floating_point():
+    real = isinstance(found, Tensor) and found.dim() == axes and found.numel() and found.is_floating_point()
+    if not real:
+        got = f"shape {tuple(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else repr(found)[:80]
         why = "an axis that was dropped, or integers", "look at it with print(tensor)"
-        raise InvalidInput(
-            f"{name} as a tensor of {axes} axes of real numbers", f"shape {tuple(found.shape)} of {found.dtype}", *why
-        )
+        raise InvalidInput(f"{name} as a tensor of {axes} axes of real numbers", got, *why)
     if finite and not found.isfinite().all():
         why = "weights that have exploded", "load an earlier checkpoint"
         raise InvalidInput(f"{name} of finite numbers", "NaN or infinite values", *why)

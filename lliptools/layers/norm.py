@@ -64,7 +64,7 @@ def kernel_norm(kernel: Tensor, stride: tuple[int, int]) -> Tensor:
     (ICML 2023).
     """
     check_matrix(kernel, "kernel", 4)
-    if len({*stride}) > 1 or min(stride) < 1:
+    if not (isinstance(stride, tuple) and len({*stride}) == 1 and isinstance(stride[0], int) and stride[0] >= 1):
         why = "a stride that differs from axis to axis", "bounds.torus_norm knows them"
         raise InvalidInput("one stride of at least 1 for both axes", repr(stride), *why)
     largest = kernel.detach().double().abs().amax()

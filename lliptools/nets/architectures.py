@@ -36,7 +36,7 @@ def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool
     * flatten: begin with torch.nn.Flatten, for images.
     * Raises InvalidInput for fewer than two sizes, a size below 1 or another activation.
     """
-    if len(sizes) < 2 or min(sizes) < 1:
+    if len(sizes) < 2 or not all(map(_is_size, sizes)):
         why = "the input or output size was left out", "for example mlp(64, 128, 10)"
         raise InvalidInput("at least two layer sizes, each 1 or more", f"{sizes}", *why)
     _check_activation(activation)
@@ -60,12 +60,15 @@ def cnn(
     * activation, theta: as of mlp; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) per activation.
     * Raises InvalidInput for another name or activation, and for another number of pairs.
     """
-    if name not in CONVOLUTIONAL:
+    if not (isinstance(name, str) and name in CONVOLUTIONAL):
         why = "a spelling that differs", 'cnn("6C2F", (3, 32, 32))'
         raise InvalidInput(f"a network of {', '.join(CONVOLUTIONAL)}", repr(name), *why)
     _check_activation(activation)
     convolutions, widths = CONVOLUTIONAL[name]
     thetas = _one_each(theta, len(convolutions) + len(widths), activation)
+    if not (isinstance(shape, tuple) and len(shape) == 3 and all(map(_is_size, shape))):
+        why = "the shape of a batch, or an image as a number", "shape=(3, 32, 32), or tuple(x.shape[1:])"
+        raise InvalidInput("shape as (channels, height, width)", repr(shape)[:80], *why)
     channels, *size = shape
     layers: list[nn.Module] = []
     for following, kernel, stride, padding in convolutions:
@@ -80,6 +83,10 @@ def cnn(
         layers += [nn.Linear(columns, width), _activation(activation, (width,), next(thetas))]
         columns = width
     return nn.Sequential(*layers, nn.Linear(columns, classes))
+
+
+def _is_size(size: object) -> bool:
+    return type(size) is int and 1 <= size < 2**31
 
 
 def _check_activation(activation: str) -> None:

@@ -149,7 +149,11 @@ def check_domain(domain: tuple[float, float], x: Tensor) -> None:
 
 def check_stages(domain: object, norm: object) -> None:
     """Raises InvalidInput unless a domain can start and a norm can be called."""
-    if not callable(getattr(domain, "start", None)) or not (norm is None or callable(norm)):
+    if (
+        not callable(getattr(domain, "start", None))
+        or not (norm is None or callable(norm))
+        or isinstance(norm, nn.Module)
+    ):
         why = "a name, or a pair (low, high)", "pass Interval.confined(low, high), or bounds.exact_norm itself"
         raise InvalidInput("a domain as Interval & Ball, norm as a function", f"{domain!r:.40}, {norm!r:.40}", *why)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, in_words
 from lliptools.nets.activations import Activation, Limits, Monotone, tiny, traced, ulp
 from lliptools.nets.secants import by_places
 
@@ -111,7 +111,8 @@ class Clipped(Activation):
     def __init__(self, learnable: bool, **thresholds: float | Tensor) -> None:
         super().__init__()
         for name, value in thresholds.items():
-            threshold = torch.as_tensor(value)
+            with in_words(f"{name} as a number, or a tensor of thresholds", "text, or nothing", "leave it out for 1.0"):
+                threshold = torch.as_tensor(value)
             if threshold.is_complex():
                 raise InvalidInput(
                     f"{name} as a real number or tensor", str(threshold.dtype), "a complex tensor", "pass its real part"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
 from lliptools.nets.calls import alone
 from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
@@ -61,7 +61,8 @@ def without_softmax(net: nn.Module, x: Tensor) -> nn.Sequential:
     * net: any module that can be read. x: a batch, of which the shape counts. Returns copies, in float64.
     * Raises InvalidInput where it ends in something else, UnsupportedLayer for operations that cannot be read.
     """
-    layers = list(read_module(net, tuple(x.shape[1:])))
+    with in_words("a network, and a batch that it takes", "no torch.nn.Module, or no tensor", "make net(x) work"):
+        layers = list(read_module(net, tuple(x.shape[1:])))
     if not (layers and isinstance(layers[-1], nn.Softmax | nn.LogSoftmax)):
         why = "none, or one over other axes", "bound net itself"
         raise InvalidInput("a network that ends in a softmax", f"{layers[-1:]}", *why)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, in_words
 from lliptools.nets.onnx_files import load_onnx
 from lliptools.nets.programs import load_program
 from lliptools.storage import check_writable, locked, read_json, replacing, write_tensors
@@ -76,7 +76,8 @@ def load(name: str | Path, architecture: nn.Module | None = None, *, trust: bool
     * Raises InvalidInput as provenance does, for weights that do not fit, and for a provenance.json that names other
       functions than those of lliptools.nets and lliptools.layers that build networks.
     """
-    path = Path(name)
+    with in_words("a name of available(), or the path of a file", "a network in its place", "load('digits-relu')"):
+        path = Path(name)
     suffix = path.suffix.lower()
     _check_file(path, suffix)
     if architecture is None and suffix in NETWORKS:

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_whole
+from lliptools.nets.checks import check_probability, check_tolerance
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import largest_size
 from lliptools.norms.joint import LEAST, Joint
@@ -114,6 +115,11 @@ class AposterioriNorm:
     delta: float = 1e-9
     tolerance: float = 1e-3
     steps: int = 120
+
+    def __post_init__(self) -> None:
+        check_probability(self.delta)
+        check_tolerance(self.tolerance)
+        check_whole("steps", self.steps, 1, "a norm instead of a number of steps", "leave it at its default")
 
     def failure_probability(self, linear: LinearMap) -> float:
         """That of one call."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.errors import check_whole
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs
 from lliptools.norms.masked import scaled_matrices
@@ -21,6 +22,9 @@ class GramNorm:
     """
 
     steps: int = 6
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1, "a norm instead of a number of steps", "leave it at its default")
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
         return scaled_matrices(linear, row_slope, column_slope, self._of)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.errors import check_whole
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs, product_above
 from lliptools.norms.krylov import GolubKahan, ScaledMap, fresh_start
@@ -19,6 +20,9 @@ class LanczosNorm:
     """
 
     steps: int = 10
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1, "a norm instead of a number of steps", "leave it at its default")
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
         scaled = ScaledMap(linear, row_slope.detach(), column_slope.detach())

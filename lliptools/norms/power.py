@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.errors import check_whole
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs
 from lliptools.norms.scaled import unit_vectors
@@ -16,6 +17,9 @@ class PowerNorm:
     """Power iteration from a random start: never above the norm, and how far below it cannot be told. For teaching."""
 
     steps: int = 20
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1, "a norm instead of a number of steps", "leave it at its default")
 
     def __call__(self, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
         row, column = row_slope.sqrt(), column_slope.sqrt().reshape(len(column_slope), *linear.in_shape)
