@@ -79,9 +79,7 @@ def _parts(path: Path) -> Path:
     return path.with_name(f"{path.name}.parts")
 
 
-def in_rounds(
-    work: Work, parts: Iterable[Part], *, settings: Mapping[str, Any], folder: Path | None = None
-) -> list[Any]:
+def in_rounds(work: Work, parts: Iterable[Part], *, settings: dict[str, Any], folder: Path | None = None) -> list[Any]:
     """What work returns for every part, in order; the same list in every process.
 
     In a round every process takes one part, and the process that leads keeps what all have found. A bar counts points.

@@ -21,8 +21,6 @@ from lliptools.nets.checks import check_labels
 from lliptools.norms.rounding import enclosed, inflated, outward_rounding, unit
 from lliptools.norms.scaled import length, norm
 
-KIND = "upper"  # it is the constant itself, and so what certificates take
-
 
 @dataclass(frozen=True, eq=False)
 class ExactBound(Bound):
@@ -91,7 +89,7 @@ def exact_bound(
     masks = search.masks  # certificates may use the boxes of its blocks: it fails as seldom
     of_blocks = masks.blocks, masks.failure_probability, masks.arithmetic
     pairs = partial(_pairs, jacobians, errors)
-    exact = ExactBound(value, KIND, search.radius, *of_blocks, jacobians=jacobians, pairs=pairs)
+    exact = ExactBound(value, "upper", search.radius, *of_blocks, jacobians=jacobians, pairs=pairs)
     exact = replace(exact, points=masks.points, outputs=masks.outputs)
     return _centred(exact, search, found) if centred and in_plane and (search.radius > 0).all() else exact
 

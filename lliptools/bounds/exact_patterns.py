@@ -68,19 +68,17 @@ def _branches(node: _Node, layers: list[Layer], center: Integers) -> Iterator[_N
     offset = node.planes.offset[:, unit]
     lowest = int((offset == np.inf).sum())
     highest = lowest + int(np.isfinite(offset).sum())
-    crossing = {
-        k: Plane(layers, center, node.passed, unit, k, *node.planes.at(k, unit)) for k in range(lowest, highest)
-    }
-    proved = {k: node.sides.prove(plane) for k, plane in crossing.items()}
+    cuts = {k: Plane(layers, center, node.passed, unit, k, *node.planes.at(k, unit)) for k in range(lowest, highest)}
+    proved = {k: node.sides.prove(plane) for k, plane in cuts.items()}
     for number in range(lowest, highest + 1):
         # The region lies above the breakpoint before the piece and below the one after it.
-        around = [(k, sign) for k, sign in ((number - 1, 1), (number, -1)) if k in crossing]
+        around = [(k, sign) for k, sign in ((number - 1, 1), (number, -1)) if k in cuts]
         if any(proved[k] == -sign for k, sign in around):
             continue
         sides = node.sides
         for k, sign in around:
             if not proved[k]:
-                sides = sides.plus(crossing[k], sign)
+                sides = sides.plus(cuts[k], sign)
         witness: Array | None = node.witness
         normals, offsets, slack = sides.rows[:, :-2], sides.rows[:, -2], sides.rows[:, -1]
         new = slice(len(node.sides), None)

@@ -33,9 +33,8 @@ class Compared:
         mean, difference = (larger + smaller) / 2, (larger - smaller) / 2
         g, lost = self.apart.back(difference, pair, lines)
         size = torch.cat([larger.abs() + smaller.abs() + g.abs()] * 2, dim=1)
-        return torch.cat([mean + g, mean - g], dim=1), lost + total(
-            (8 * unit(a) * size + 8 * enclosed(TINY)) * self.moves[pair]
-        )
+        rounding = (8 * unit(a) * size + 8 * enclosed(TINY)) * self.moves[pair]
+        return torch.cat([mean + g, mean - g], dim=1), lost + total(rounding)
 
 
 @dataclass(frozen=True, eq=False)

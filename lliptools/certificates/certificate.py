@@ -80,7 +80,7 @@ def certify(
     """
     if not callable(bound) or isinstance(bound, nn.Module):
         raise InvalidInput(
-            "bound as a function", type(bound).__name__, "a name, or a Bound", "pass lliptools.local_bound itself"
+            "bound as a function", type(bound).__name__, "a name, or a Bound", "pass ll.local_bound itself"
         )
     center = check_input(net, x)
     radius = check_eps(eps, center)

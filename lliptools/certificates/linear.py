@@ -212,10 +212,8 @@ class _Way:
         """Of the points with these numbers; center: (batch, features) of all."""
         center, eps = center[which], found.eps[which]
         far, sides = eps[:, None].expand_as(center), None
-        if found.inputs is not None:
-            below, above = (
-                inflated(side) for side in (center - found.inputs.lower[which], found.inputs.upper[which] - center)
-            )
+        if (box := found.inputs) is not None:
+            below, above = (inflated(side) for side in (center - box.lower[which], box.upper[which] - center))
             if not ((below >= far) & (above >= far)).all():
                 sides = below, above
         blocks = tuple(block.mapped(itemgetter(which)) for block in found.blocks)

@@ -73,9 +73,8 @@ class Layer:
         found = Slopes.start(center, eps).linear(linear)
         state = times_power_of_two(found.state[0].mT, found.exponent) * eps
         off = times_power_of_two(found.error_of(0)[0], found.exponent, upward=True) * eps
-        off = torch.where(
-            found.lost, torch.nan, off + 4 * unit(off) * length(state, dim=1) + enclosed(TINY * state.shape[1])
-        )
+        off = off + 4 * unit(off) * length(state, dim=1) + enclosed(TINY * state.shape[1])
+        off = torch.where(found.lost, torch.nan, off)
         return cls(state, inflated(off, len(state.T)), len(state.T))
 
     def size(self) -> Tensor:

@@ -94,9 +94,8 @@ class Sample:
         """A lower bound of f_y − f_other over the ball, which is at least `left` at the centre; −inf for none."""
         hidden, beside, size = self.hidden, entry_error(last), self.hidden.size()
         direction = last.weight[y] - last.weight[other]
-        off = direction.abs() @ (hidden.off + (gamma(len(size), size) + 4 * unit(size)) * size) + enclosed(
-            TINY * hidden.state.numel()
-        )
+        off = direction.abs() @ (hidden.off + (gamma(len(size), size) + 4 * unit(size)) * size)
+        off = off + enclosed(TINY * hidden.state.numel())
         if beside is not None:
             off = off + (beside[y] + beside[other]) @ (size + hidden.off)
         objective = self.objective(direction, left)

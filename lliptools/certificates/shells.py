@@ -32,9 +32,8 @@ def falls(bound: object, net: nn.Module, x: Tensor, y: Tensor, radii: Tensor) ->
     batch, shells = radii.shape
     found: Bound = bound(net, x.repeat_interleave(shells, dim=0), radii.flatten())  # type: ignore[operator]
     if found.between != ANY_TWO:
-        raise InvalidInput(
-            "a bound between any two points", f"one of {found.between}", "centred=True in the bound", "pass it without"
-        )
+        why = "centred=True in the bound", "pass it without"
+        raise InvalidInput("a bound between any two points", f"one of {found.between}", *why)
     pairs = found.pairwise(y.repeat_interleave(shells)).reshape(batch, shells, -1)
     pairs = pairs.nan_to_num(nan=torch.inf).flip(1).cummin(dim=1).values.flip(1)
     widths = inflated(radii.diff(dim=1, prepend=torch.zeros_like(radii[:, :1])))

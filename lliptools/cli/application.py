@@ -100,9 +100,7 @@ Proofs = Annotated[
     ),
 ]
 Architecture = Annotated[str | None, typer.Option(help="The recipe of the network, for weights without provenance.")]
-Shells = Annotated[
-    int, typer.Option(help="Cut each ball into so many shells; pays where clips were trained in.", min=1)
-]
+Shells = Annotated[int, typer.Option(help="Cut balls into so many shells; pays where clips were trained in.", min=1)]
 Linear = Annotated[bool, typer.Option("--linear", help="Also bound undecided margins by linear functions.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Open a .pt2 file, which can run any command while it is read.")]
 

@@ -99,10 +99,8 @@ class DenseResidual(Layer):
         check_shape(self, shape, (self.features,))
         there = Dense(self.weight.to(dtype), shape)
         back = Dense(-self.back().T.to(dtype), (len(self.weight),))
-        rounding = rounding_of(self.features, len(self.weight), dtype)
-        return Chain(
-            (LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)), skip=True, rounding=rounding
-        )
+        steps = LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)
+        return Chain(steps, skip=True, rounding=rounding_of(self.features, len(self.weight), dtype))
 
     def extra_repr(self) -> str:
         return f"{self.features}, {self.inner}"

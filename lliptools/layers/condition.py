@@ -100,9 +100,8 @@ def lmi(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Ten
         raise InvalidInput("gamma, the square of a Lipschitz constant, as a finite number", f"{gamma}", *why)
     corner = gamma * torch.eye(features, dtype=H.dtype, device=H.device) - H.T @ H
     side = -H.T @ G - W * multipliers
-    return torch.cat(
-        [torch.cat([corner, side], dim=1), torch.cat([side.T, 2 * torch.diag(multipliers) - G.T @ G], dim=1)]
-    )
+    rest = 2 * torch.diag(multipliers) - G.T @ G
+    return torch.cat([torch.cat([corner, side], dim=1), torch.cat([side.T, rest], dim=1)])
 
 
 def lmi_slack(H: Tensor, G: Tensor, W: Tensor, multipliers: Tensor, gamma: float | Tensor) -> Tensor:

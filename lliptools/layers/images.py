@@ -144,6 +144,5 @@ class ConvResidual(Images):
         back = Transposed(turned, there.out_shape, shape, *settings, circular=there.circular)
         terms = self.channels * self.kernel_size**2
         rounding = rounding_of(terms, len(self.weight) * (2 * self.kernel_size - 1) ** 2, dtype)
-        return Chain(
-            (LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)), skip=True, rounding=rounding
-        )
+        steps = LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)
+        return Chain(steps, skip=True, rounding=rounding)

@@ -60,9 +60,8 @@ class ScaledAvgPool2d(Designed):
             raise InvalidInput(f"images of at least {k} × {k} before ScaledAvgPool2d", f"shape {shape}", *why)
         weight = torch.full((shape[0], 1, k, k), 1 / k, dtype=dtype, device=self.place.device)
         operator = Convolution(weight, shape, (k, k), (1, 1), ((0, 0), (0, 0)), shape[0])
-        return Chain(
-            (LinearMap.of(operator, relative_error=torch.finfo(dtype).eps),), rounding=4 * torch.finfo(dtype).eps
-        )
+        eps = torch.finfo(dtype).eps
+        return Chain((LinearMap.of(operator, relative_error=eps),), rounding=4 * eps)
 
     def lipschitz_bound(self) -> Guarantee:
         """1, reached where the pixels of a window are equal."""

@@ -28,9 +28,8 @@ class Clip(Monotone):
 
     def _limits(self, like: Tensor) -> list[Tensor]:
         """The thresholds as tensors, numbers filled in on the device: to copy them there would make a GPU wait."""
-        return [
-            limit.to(like) if isinstance(limit, Tensor) else like.new_full((), limit) for limit in self.thresholds(like)
-        ]
+        limits = self.thresholds(like)
+        return [limit.to(like) if isinstance(limit, Tensor) else like.new_full((), limit) for limit in limits]
 
     def slopes(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """0 and 0 where the box lies in a flat zone, 1 and 1 where it lies between the thresholds, else 0 and 1."""
@@ -114,9 +113,7 @@ class Clipped(Activation):
             with in_words(f"{name} as a number, or a tensor of thresholds", "text, or nothing", "leave it out for 1.0"):
                 threshold = torch.as_tensor(value)
             if threshold.is_complex():
-                raise InvalidInput(
-                    f"{name} as a real number or tensor", str(threshold.dtype), "a complex tensor", "pass its real part"
-                )
+                raise InvalidInput(f"a real {name}", str(threshold.dtype), "a complex tensor", "pass its real part")
             if not threshold.is_floating_point():
                 threshold = threshold.to(torch.get_default_dtype())
             threshold = threshold.detach().clone()

@@ -145,9 +145,7 @@ def _times(node: fx.Node, one: Any, other: Any) -> Value | None:
         if kinds == (nn.Sigmoid,):
             return value.then(nn.SiLU())
         if kinds == (nn.Softplus, nn.Tanh):
-            softplus: Any = gate.layers[
-                -2
-            ]  # it jumps at its threshold; from 20 on tanh is 1 in float64 behind the jump
+            softplus: Any = gate.layers[-2]  # it jumps at its threshold; from 20 on tanh is 1 in float64 behind it
             return value.then(nn.Mish()) if softplus.beta == 1 and softplus.threshold >= 20 else None
         return None
     value, factor = (one, other) if isinstance(one, Value) else (other, one)

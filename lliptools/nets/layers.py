@@ -131,9 +131,7 @@ def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
 
 def readable(name: str) -> AbstractContextManager[None]:
     """In which an error of torch, or of Python, becomes one that names the layer."""
-    cause = (
-        "weights that are sparse, quantised or not made yet, or an option that was changed after the layer was built"
-    )
+    cause = "weights that are sparse, quantised or not made yet, or an option changed after the layer was built"
     return in_words(f"weights and options of {name} as torch makes them", cause, "build it anew, and make net(x) work")
 
 

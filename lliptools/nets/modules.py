@@ -50,9 +50,8 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
         _check_runs(net, example)
         got = f"{type(net).__name__}{code_line(str(error))}, of which it says: {_first_line(error)}"
         why = "steps that depend on values, or are not of torch", "make net(x) work, by operations of torch"
-        raise UnsupportedLayer(
-            "a forward method that torch.export can follow (docs/supported.md)", got, *why
-        ) from error
+        wanted = "a forward method that torch.export can follow (docs/supported.md)"
+        raise UnsupportedLayer(wanted, got, *why) from error
 
 
 def without_softmax(net: nn.Module, x: Tensor) -> nn.Sequential:

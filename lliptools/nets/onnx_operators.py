@@ -69,9 +69,8 @@ def _average(options: dict[str, Any], x: Tensor) -> Tensor:
     if set(options.get("dilations", [1])) != {1} or (not counted and any(a != b for a, b in sides)):
         raise ValueError("dilated windows, or paddings that are not counted")
     x, padding = _padded(x, sides)
-    return AVERAGE[x.dim()](
-        x, kernel, _steps(options, len(kernel))[0], padding, bool(options.get("ceil_mode", 0)), counted
-    )
+    strides, ceil = _steps(options, len(kernel))[0], bool(options.get("ceil_mode", 0))
+    return AVERAGE[x.dim()](x, kernel, strides, padding, ceil, counted)
 
 
 def _largest(options: dict[str, Any], x: Tensor) -> Tensor:

@@ -126,9 +126,7 @@ def read_transposed(layer: nn.ConvTranspose2d, name: str, shape: Shape, dtype: t
         raise InvalidInput(f"output_padding below stride or dilation in {name}", f"{tuple(out_padding)}", *why)
     if not all(o < s for o, s in zip(out_padding, layer.stride, strict=True)):
         why = "no rule is known for outputs that no input reaches", "build it with output_padding below its stride"
-        raise UnsupportedLayer(
-            "output_padding below the stride", f"{name} with output_padding={tuple(out_padding)}", *why
-        )
+        raise UnsupportedLayer("output_padding below the stride", f"{name} with {tuple(out_padding)}", *why)
     sizes = zip(shape[1:], kernel, layer.stride, layer.dilation, padding, out_padding, strict=True)
     size = tuple((n - 1) * s - 2 * int(p) + d * (k - 1) + o + 1 for n, k, s, d, p, o in sizes)
     pads = tuple((int(width), int(width)) for width in padding)
@@ -233,6 +231,5 @@ def check_images(name: str, shape: Shape, axes: int, channels: int) -> None:
 def _other_shape(name: str, channels: int, axes: int, shape: Shape) -> InvalidInput:
     cause = "flat samples, a point without its batch axis, or other channels"
     step = "torch.nn.Unflatten(1, …) before it, or pass x with its channel axis"
-    return InvalidInput(
-        f"samples of shape ({channels}, {', '.join(['size'] * axes)}) before {name}", f"{shape}", cause, step
-    )
+    sizes = ", ".join(["size"] * axes)
+    return InvalidInput(f"samples of shape ({channels}, {sizes}) before {name}", f"{shape}", cause, step)

@@ -157,8 +157,8 @@ GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
 VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)
 NEAREST = _option("mode", "no rule is known for means of neighbours", 'use mode="nearest"', "nearest")
 UPSAMPLE = "upsample_nearest1d.vec upsample_nearest2d.vec"
-FIRST_AXIS = _option("start_dim", UNKNOWN, REPLACE, 1)
-LAST_AXIS = _option("end_dim", UNKNOWN, REPLACE, -1)
+FIRST = _option("start_dim", UNKNOWN, REPLACE, 1)
+LAST = _option("end_dim", UNKNOWN, REPLACE, -1)
 PADDING = Reading(readers.read_selection, "pad.default", "Pad")
 ZEROS = Reading(readers.read_selection, "pad.default", "Pad", (VALUE,))
 
@@ -184,9 +184,7 @@ LINEAR: dict[type[nn.Module], Reading] = {
     nn.Upsample: Reading(readers.read_selection, UPSAMPLE, "Resize", (NEAREST,)),
     nn.PixelShuffle: Reading(readers.read_selection, "pixel_shuffle.default", "DepthToSpace"),
     nn.PixelUnshuffle: Reading(readers.read_selection, "pixel_unshuffle.default", "SpaceToDepth"),
-    nn.Flatten: Reading(
-        readers.read_shape, "view.default _unsafe_view.default", "Flatten Reshape", (FIRST_AXIS, LAST_AXIS)
-    ),
+    nn.Flatten: Reading(readers.read_shape, "view.default _unsafe_view.default", "Flatten Reshape", (FIRST, LAST)),
     nn.Unflatten: Reading(readers.read_shape, "view.default", "Reshape", (_option("dim", UNKNOWN, REPLACE, 1),)),
     nn.Identity: Reading(readers.read_unchanged, MEMORY, "Identity"),
     **dict.fromkeys(

@@ -102,9 +102,8 @@ def _check_file(path: Path, suffix: str) -> None:
     known = suffix in NETWORKS or suffix in STATES
     if not known and (path.is_file() or path.parent != Path()):
         why = "another kind of file", 'lliptools.export(net, shape, to="net.onnx") writes one'
-        raise InvalidInput(
-            f"a file that ends in {', '.join((*NETWORKS, *STATES))}, or a shipped network", f"{path}", *why
-        )
+        endings = ", ".join((*NETWORKS, *STATES))
+        raise InvalidInput(f"a file that ends in {endings}, or a shipped network", f"{path}", *why)
     if known and not path.exists():
         why = "a spelling that differs, or another folder", "give the whole path"
         raise InvalidInput(f"a file {path}", f"no such file, seen from {Path.cwd()}", *why)

@@ -49,6 +49,5 @@ def _of_rows(gram: Tensor, root: Tensor, terms: int) -> Tensor:
     if not rows.shape[1]:
         return root.new_zeros(len(root))
     scale = root.gather(1, rows)
-    return root_of_largest_eigenvalue(
-        gram[rows[:, :, None], rows[:, None, :]] * scale[:, :, None] * scale[:, None, :], terms
-    )
+    kept = gram[rows[:, :, None], rows[:, None, :]]
+    return root_of_largest_eigenvalue(kept * scale[:, :, None] * scale[:, None, :], terms)

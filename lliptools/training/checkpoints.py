@@ -111,9 +111,8 @@ def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tens
     checksum = _checksum(unfinished)
     file = f"checkpoint-{checksum[:16]}.safetensors"
     put(unfinished, folder / file)
-    unfinished.write_text(
-        json.dumps({**identity, **progress, "tensors": file, "sha256": checksum}, indent=2, allow_nan=False) + "\n"
-    )
+    record = {**identity, **progress, "tensors": file, "sha256": checksum}
+    unfinished.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
     put(unfinished, folder / RECORD)
     for other in folder.glob("checkpoint-*.safetensors"):
         if other.name != file:

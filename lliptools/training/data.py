@@ -45,9 +45,8 @@ class Split:
         """
         if self.y_validation is not None:
             why = "a second call of hold_out", "call it once, on what the loader returned"
-            raise InvalidInput(
-                "a split without validation part", f"one with {len(self.y_validation)} points held out", *why
-            )
+            got = f"one with {len(self.y_validation)} points held out"
+            raise InvalidInput("a split without validation part", got, *why)
         samples = len(self.y_train)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count < samples:
             why = "a fraction, or more points than there are", f"for a tenth pass count={max(1, samples // 10)}"

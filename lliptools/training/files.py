@@ -137,6 +137,5 @@ def _download(source: Source, to: Path) -> None:
             return
         except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
             failures.append(f"{address}: {error}")
-    raise _not_got(
-        folder() / source.place, source, "; ".join(failures), "no connection, or a download that was cut short"
-    )
+    cause = "no connection, or a download that was cut short"
+    raise _not_got(folder() / source.place, source, "; ".join(failures), cause)

@@ -79,7 +79,7 @@ class SharedNorm:
         return found if groups is None else groups.T.to(found.dtype) @ found
 
     def _mean(self, groups: Tensor, slopes: Tensor) -> Tensor:
-        """The root mean square of slopes per group, (groups, units), kept for the next columns."""
+        """Root mean squares of slopes per group, (groups, units), for rows and next columns; norms of means are low."""
         if self._last[0] is not slopes:
             self._last = slopes, root(self.total(groups.to(slopes.dtype) @ slopes.flatten(1).square()) / self._sizes)
         return self._last[1]

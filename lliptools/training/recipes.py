@@ -162,9 +162,8 @@ def _papers() -> Iterator[Recipe]:
     yield _published("mnist-4c3f", mnist, network, GloRo(1.75, ramp=150 / 300), **on_mnist)
     for name, theta, kind in (("4C3F", 1.0, CLIPPED), ("6C2F", 2.0, CLIPPED), ("6C2F", CIFAR_PAIRS, PAIRS)):
         network = partial(cnn, name, CIFAR, theta=theta, **kind)
-        yield _published(
-            f"cifar10-{name.lower()}{'-maxmin' if kind is PAIRS else ''}", cifar10, network, ON_CIFAR, **CIFAR_RUN
-        )
+        own = f"cifar10-{name.lower()}{'-maxmin' if kind is PAIRS else ''}"
+        yield _published(own, cifar10, network, ON_CIFAR, **CIFAR_RUN)
     network = partial(cnn, "8C2F", TINY, 200, theta=1.0, **CLIPPED)
     yield _published(
         "tinyimagenet-8c2f", tiny_imagenet, network, ON_TINY, learning_rate=2.5e-4, norm_steps=1, **TINY_RUN
