@@ -23,8 +23,9 @@ class Clip(Monotone):
         """low and high, in z's precision; each a number or a tensor that broadcasts over the units."""
 
     def forward(self, z: Tensor) -> Tensor:
-        low, high = self._limits(z)
-        return _Clipping.apply(z, low, high)
+        # What prepares a backward pass takes longer than the forward pass of a small layer.
+        clipped = _Clipping.apply if torch.is_grad_enabled() else _Clipping.forward
+        return clipped(z, *self._limits(z))
 
     def _limits(self, like: Tensor) -> list[Tensor]:
         """The thresholds as tensors, numbers filled in on the device: to copy them there would make a GPU wait."""
