@@ -1,7 +1,7 @@
 """A network read as blocks, and held against the network itself: what is bounded is what computes."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from lliptools.nets import Block, read_blocks
 from lliptools.nets.calls import alone
 from lliptools.nets.checks import home
 from lliptools.nets.layers import is_own
+from lliptools.nets.modules import left_as_it_was
 from lliptools.norms.rounding import is_outward, outward_rounding
 
 SCALES = (1e-3, 1.0, 1e3)  # of the random points, in units of the largest value of x
@@ -49,7 +50,7 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
     Raises UnsupportedLayer, naming the first layer behind which the two differ by more than rounding can explain.
     """
     blocks = _blocks(net, x.shape[1:])
-    with torch.no_grad():
+    with torch.no_grad(), left_as_it_was(net) if any(map(is_own, net.modules())) else nullcontext():
         points = _points(x)
         try:
             same = _agree(net, blocks, points, batches=(1, len(x)))

@@ -33,7 +33,7 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
     wide = torch.autocast(like.device.type, enabled=False)  # what is read is computed in float64, and as it stands
     try:
         with (
-            _left_as_it_was(net),
+            left_as_it_was(net),
             torch.no_grad(),
             warnings.catch_warnings(),
             kept_in(net, example),
@@ -73,7 +73,7 @@ def _check_runs(net: nn.Module, example: Tensor) -> None:
     if net.training:  # it might keep statistics
         return
     try:
-        with _left_as_it_was(net), torch.no_grad():
+        with left_as_it_was(net), torch.no_grad():
             net(example)
     except Exception as error:  # whatever a forward method raises
         got = f"shape {tuple(example.shape[1:])}, of which it says: {_first_line(error)}"
@@ -82,7 +82,7 @@ def _check_runs(net: nn.Module, example: Tensor) -> None:
 
 
 @contextmanager
-def _left_as_it_was(net: nn.Module) -> Iterator[None]:
+def left_as_it_was(net: nn.Module) -> Iterator[None]:
     """What a forward method sets besides tensors' values is set back, and the random stream of the CPU is kept."""
     modules = [(module, dict(vars(module))) for module in net.modules()]
     tensors = [(module, dict(module._parameters), dict(module._buffers)) for module, _ in modules]

@@ -50,6 +50,27 @@ def test_a_forward_method_that_looks_for_a_graph_is_refused():
             ll.local_bound(net, x, 0.5)
 
 
+class Remembers(nn.Module):
+    """Computes twice the weight at the first call, and keeps it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.kept = nn.Linear(2, 2), None
+
+    def forward(self, x):
+        self.kept = 2 * self.linear.weight if self.kept is None else self.kept
+        return x @ self.kept.T
+
+
+@pytest.mark.parametrize("build", [Remembers, lambda: nn.Sequential(Remembers(), nn.Linear(2, 2))])
+def test_what_a_forward_method_keeps_is_taken_away(build):
+    net, x = build(), torch.rand(3, 2)
+    ll.local_bound(net, x, 0.1)
+    (part,) = (part for part in net.modules() if isinstance(part, Remembers))
+    assert part.kept is None
+    assert net(x).dtype == torch.float32
+
+
 @pytest.mark.parametrize("pack", [lambda y: {"logits": y}, lambda y: [y], lambda y: (y,)])
 def test_outputs_that_are_packed_are_refused(pack):
     packed = type("Packed", (Own,), {"forward": lambda self, x: pack(self.last(x))})
