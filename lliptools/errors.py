@@ -37,8 +37,12 @@ def in_words(expected: str, cause: str, next_step: str) -> Iterator[None]:
     except (InvalidInput, UnsupportedLayer):
         raise
     except Exception as error:
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "nothing")
-        raise InvalidInput(expected, f"{type(error).__name__}: {said}", cause, next_step) from error
+        raise InvalidInput(expected, f"{type(error).__name__}: {first_line(error)}", cause, next_step) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, up to its first line; "nothing" where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "nothing")
 
 
 @contextmanager

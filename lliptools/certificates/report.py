@@ -14,7 +14,7 @@ from lliptools.bounds import BOUNDS, round_down, round_up
 from lliptools.bounds.reading import read
 from lliptools.certificates.accuracy import Certifier, Over
 from lliptools.certificates.certificate import Certificate, certify
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, in_words
 from lliptools.nets import check_input, forward
 from lliptools.nets.checks import check_labels
 
@@ -25,7 +25,11 @@ SHOWN = 20  # rows of the table
 def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
     """The numbers of an .npy file: floats as float64 points, integers as int64 labels. Raises InvalidInput."""
     points = what == "points"
-    try:
+    expected = f"{what} as an .npy file of {'floats of 64 bits at most' if points else 'integers'} at {path}"
+    cause = "a path that does not exist, another kind of file, or numbers of another kind"
+    pixels = "for whole numbers x = pixels / 255 where the network was trained on values from 0 to 1, then "
+    step = f"{pixels if points else ''}numpy.save(path, {'x' if points else 'y.astype(numpy.int64)'})"
+    with in_words(expected, cause, step):
         with path.open("rb") as file:
             found = np.lib.format.read_array(file, allow_pickle=False)
         fits = found.dtype.kind == "f" and found.itemsize <= 8 if points else found.dtype.kind in "iu"
@@ -33,14 +37,6 @@ def read_array(path: Path, what: Literal["points", "labels"]) -> Tensor:
             raise ValueError(f"an array of {found.dtype}, shape {found.shape}")
         if found.dtype.kind == "u" and found.max(initial=0) > np.iinfo("int64").max:
             raise ValueError(f"labels up to {found.max()}")
-    except Exception as error:  # a damaged header ends in whatever Python's own reader makes of it
-        pixels = "for whole numbers x = pixels / 255 where the network was trained on values from 0 to 1, then "
-        raise InvalidInput(
-            expected=f"{what} as an .npy file of {'floats of 64 bits at most' if points else 'integers'}",
-            got=f"{path}: {error}",
-            cause="a path that does not exist, another kind of file, or numbers of another kind",
-            next_step=f"{pixels if points else ''}numpy.save(path, {'x' if points else 'y.astype(numpy.int64)'})",
-        ) from error
     return torch.from_numpy(found.astype("float64" if points else "int64"))
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
+from lliptools.errors import InvalidInput, UnsupportedLayer, first_line, in_words
 from lliptools.nets.calls import alone
 from lliptools.nets.kept import kept_in
 from lliptools.nets.operators import Shape
@@ -48,7 +48,7 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
         raise
     except Exception as error:  # whatever torch meets in a forward method
         _check_runs(net, example)
-        got = f"{type(net).__name__}{code_line(str(error))}, of which it says: {_first_line(error)}"
+        got = f"{type(net).__name__}{code_line(str(error))}, of which it says: {first_line(error)}"
         why = "steps that depend on values, or are not of torch", "make net(x) work, by operations of torch"
         wanted = "a forward method that torch.export can follow (docs/supported.md)"
         raise UnsupportedLayer(wanted, got, *why) from error
@@ -72,13 +72,10 @@ def _check_runs(net: nn.Module, example: Tensor) -> None:
     """Raise InvalidInput for a module that does not take samples of this shape."""
     if net.training:  # it might keep statistics
         return
-    try:
-        with left_as_it_was(net), torch.no_grad():
-            net(example)
-    except Exception as error:  # whatever a forward method raises
-        got = f"shape {tuple(example.shape[1:])}, of which it says: {_first_line(error)}"
-        why = "points of another data set, or without their batch axis", "make net(x) work"
-        raise InvalidInput(f"samples that {type(net).__name__} takes", got, *why) from error
+    takes = f"samples that {type(net).__name__} takes, not of shape {tuple(example.shape[1:])}"
+    why = "points of another data set, or without their batch axis", "make net(x) work"
+    with in_words(takes, *why), left_as_it_was(net), torch.no_grad():
+        net(example)
 
 
 @contextmanager
@@ -98,7 +95,3 @@ def left_as_it_was(net: nn.Module) -> Iterator[None]:
             vars(module).update(attributes)
         for module, parameters, buffers in tensors:
             module._parameters, module._buffers = parameters, buffers
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer, extra
+from lliptools.errors import InvalidInput, UnsupportedLayer, extra, in_words
 from lliptools.nets.difference import graph_difference
 from lliptools.nets.modules import read_module
 from lliptools.nets.onnx_graph import OnnxGraph
@@ -48,15 +48,13 @@ def _opened(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """The model in a file, and its constants by name."""
     with extra("onnx"):
         import onnx
-    try:
+    why = "another kind of file, or one cut short", 'lliptools.export(net, input_shape, to="net.onnx") writes one'
+    with in_words(f"an ONNX file at {path}", *why):
         model = onnx.load(path, load_external_data=False)
         for node in model.graph.node:
             node.domain = "" if node.domain in DOMAIN else node.domain
         outside = [each.name for each in _tensors(model.graph) if each.data_location == each.EXTERNAL]
         constants = {} if outside else {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-    except Exception as error:  # whatever a file that is none ends in
-        why = "another kind of file, or one cut short", 'lliptools.export(net, input_shape, to="net.onnx") writes one'
-        raise InvalidInput("an ONNX file", f"{path}: {type(error).__name__}: {error}", *why) from error
     if outside:
         why = "data saved beside the model", "onnx.save(onnx.load(path), path) puts all in one file"
         raise InvalidInput("all numbers in the ONNX file", f"numbers outside of the file {path}: {outside[0]}", *why)

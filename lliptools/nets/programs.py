@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
 from lliptools.nets.difference import example_of, program_difference
 from lliptools.nets.general import GENERAL, Open
 from lliptools.nets.joins import JOINING
@@ -48,16 +48,14 @@ def load_program(path: str | Path, *, trust: bool) -> nn.Sequential:
       that it finds in the file, and has no safe mode: a file made for harm runs any command.
     * Raises InvalidInput without trust, and for a file that is missing or that torch cannot read.
     """
-    try:
+    why = "no such file, another kind, or another torch", 'lliptools.export(net, shape, to="net.pt2") writes one'
+    with in_words(f"a file of torch.export.save at {path}", *why):
         if not zipfile.is_zipfile(path):
             raise OSError("no such file" if not Path(path).exists() else "not an archive")
         if trust:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # some versions say that they do not copy what they read
                 program = torch.export.load(Path(path))
-    except Exception as error:  # whatever torch meets in a file that is none of its own
-        why = "no such file, another kind, or another torch", 'lliptools.export(net, shape, to="net.pt2") writes one'
-        raise InvalidInput("a file of torch.export.save", f"{path}: {type(error).__name__}: {error}", *why) from error
     if not trust:
         why = "while torch reads it, it can run any command as you", "add it if you trust whoever made the file"
         raise InvalidInput("trust=True, or --trust, for a file of torch.export", f"{path} without it", *why)
