@@ -73,8 +73,8 @@ class Net {
   }
 }
 
-// Adds the line along which values on a square grid are 0 to a path, in units of the grid.
-function trace(path, values, side) {
+// Adds the line along which values on a square grid are 0 to a path; unit: pixels from one to the next.
+function trace(path, values, side, unit) {
   for (let r = 0; r < side - 1; r++) {
     for (let c = 0; c < side - 1; c++) {
       const k = r * side + c, a = values[k], b = values[k + 1], d = values[k + side], e = values[k + side + 1];
@@ -84,7 +84,7 @@ function trace(path, values, side) {
       if (b > 0 !== e > 0) ends.push([c + 1, r + b / (b - e)]);
       if (d > 0 !== e > 0) ends.push([c + d / (d - e), r + 1]);
       if (a > 0 !== d > 0) ends.push([c, r + a / (a - d)]);
-      for (let n = 0; n + 1 < ends.length; n += 2) path.moveTo(...ends[n]), path.lineTo(...ends[n + 1]);
+      for (let n = 0; n + 1 < ends.length; n += 2) path.moveTo(...ends[n].map((at) => at * unit)), path.lineTo(...ends[n + 1].map((at) => at * unit));
     }
   }
 }
@@ -165,23 +165,18 @@ export class Stage {
       Object.assign(pen, { strokeStyle: color, lineWidth: width * dot }).setLineDash(dash.map((part) => part * dot));
       pen.stroke(path);
     };
-    const [still, moving, picked, border] = [new Path2D(), new Path2D(), new Path2D(), new Path2D()];
+    const unit = size / (this.side - 1), [still, moving, picked, border] = [new Path2D(), new Path2D(), new Path2D(), new Path2D()];
     this.states.forEach((states, layer) => states.forEach((state, unit) => {
       const isLit = this.lit?.[0] === layer && this.lit[1] === unit;
       const path = isLit ? picked : state === 3 && y.length ? moving : still;
-      for (const line of this.net.bends(this.found, layer, unit)) trace(path, line, this.side);
+      for (const line of this.net.bends(this.found, layer, unit)) trace(path, line, this.side, unit);
     }));
-    trace(border, margin, this.side);
-    const line = (path, ...look) => {
-      const scaled = new Path2D();
-      scaled.addPath(path, new DOMMatrix().scale(size / (this.side - 1)));
-      stroke(scaled, ...look);
-    };
-    line(still, colors.kink, 0.8);
+    trace(border, margin, this.side, unit);
+    stroke(still, colors.kink, 0.8);
     this.discs(pen, colors, place, scale, stroke);
-    line(moving, colors.local, 1.6);
-    line(border, colors.ink, 2.2);
-    line(picked, colors.lit, 3);
+    stroke(moving, colors.local, 1.6);
+    stroke(border, colors.ink, 2.2);
+    stroke(picked, colors.lit, 3);
     for (let i = 0; i < y.length; i++) {
       const [across, down] = place(i), r = 3 * dot, shape = new Path2D();
       y[i] ? shape.rect(across - 0.87 * r, down - 0.87 * r, 1.74 * r, 1.74 * r) : shape.arc(across, down, r, 0, 7);
@@ -211,8 +206,7 @@ export class Stage {
         all.moveTo(across + radius * scale, down);
         all.arc(across, down, radius * scale, 0, 7);
       });
-      Object.assign(pen, { fillStyle: color, strokeStyle: color, lineWidth: dot, globalAlpha: reaches ? 0.35 : 0.15 });
-      pen.fill(all);
+      Object.assign(pen, { fillStyle: color, globalAlpha: reaches ? 0.35 : 0.15 }).fill(all);
       pen.globalAlpha = reaches ? 0.35 : 0.8;
       stroke(all, color, 1, reaches ? [] : [2, 2]);
       pen.globalAlpha = 1;
