@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from lliptools.errors import UnsupportedLayer
 from lliptools.nets.onnx_graph import OnnxGraph
 from lliptools.nets.values import Value
 
@@ -91,8 +92,7 @@ def graph_difference(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...
         if not np.isfinite(wanted[graph.wanted]).all():
             continue
         compared += 1
-        sizes = [np.abs(value[np.isfinite(value)]).max(initial=0.0) for value in wanted.values() if _floating(value)]
-        near = NEAR * max(sizes)
+        near = _near(wanted)
         for node in graph.moving():
             for name in node.output:
                 if name in found and name in wanted and not _alike(found[name], wanted[name], near):
@@ -100,6 +100,22 @@ def graph_difference(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...
         if not _alike(last, wanted[graph.wanted], near):
             return "a graph that computes something else than the layers it was read as"
     return "" if compared else "a graph whose outputs are not finite"
+
+
+@torch.no_grad()
+def mixes_samples(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...]) -> bool:
+    """Whether a graph has other outputs of three samples than net; no where it takes, or returns, another number."""
+    _, x, _ = _samples((3, *shape[1:]))
+    try:
+        wanted = graph.referred(graph.values(x))
+    except UnsupportedLayer:
+        return False
+    return len(wanted[graph.wanted]) == len(x) and not _alike(net(x), wanted[graph.wanted], _near(wanted))
+
+
+def _near(wanted: dict[str, Any]) -> float:
+    sizes = [np.abs(value[np.isfinite(value)]).max(initial=0.0) for value in wanted.values() if _floating(value)]
+    return float(NEAR * max(sizes))
 
 
 def _floating(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from lliptools.errors import InvalidInput, UnsupportedLayer, extra, in_words
-from lliptools.nets.difference import graph_difference
+from lliptools.nets.difference import graph_difference, mixes_samples
 from lliptools.nets.modules import read_module
 from lliptools.nets.onnx_graph import OnnxGraph
 from lliptools.nets.registry import READABLE
@@ -41,6 +41,9 @@ def load_onnx(path: str | Path) -> nn.Sequential:
     if said := graph_difference(net, layers, shape):
         why = "an operator that its definition leaves open", "export the network without it"
         raise UnsupportedLayer(READABLE, f"{said}, in {path}", *why)
+    if sizes[0] is None and mixes_samples(net, layers, shape):
+        why = "an operator over the axis of the batch", "export the network with a batch of one"
+        raise UnsupportedLayer(READABLE, f"a graph that mixes the samples of a batch, in {path}", *why)
     return layers
 
 

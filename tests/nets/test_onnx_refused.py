@@ -34,6 +34,21 @@ def test_slopes_of_prelu_that_are_of_places_are_refused(shape, tmp_path):
             {"s": np.abs(numbers(*shape))}, "PRelu.*not one or one per channel")  # fmt: skip
 
 
+@pytest.mark.parametrize("batch", [1, None])
+def test_samples_that_are_mixed(batch, tmp_path):
+    """The first sample is added to all: to one sample itself, which is read where the file takes no more."""
+    nodes = [make("Gather", ["x", "first"], ["a"], axis=0), make("Add", ["x", "a"], ["y"])]
+    if batch is None:
+        refused(tmp_path, nodes, (3,), {"first": whole(0)}, "mixes the samples of a batch", batch=batch)
+    else:
+        read(tmp_path, nodes, (3,), {"first": whole(0)}, batch=batch)
+
+
+def test_an_open_batch_that_takes_one_sample_is_read(tmp_path):
+    nodes = [make("Reshape", ["x", "one"], ["a"]), make("MatMul", ["a", "W"], ["y"])]
+    read(tmp_path, nodes, (2, 3), {"one": whole(1, 6), "W": numbers(6, 2)}, batch=None)
+
+
 def test_a_split_without_sizes_has_as_many_parts_as_outputs(tmp_path):
     nodes = [make("Split", ["x"], ["a", "b", "c"], axis=1), make("Concat", ["c", "b"], ["y"], axis=1)]
     read(tmp_path, nodes, (6,), {}, opset=13)
