@@ -30,7 +30,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
         raise InvalidInput(
             expected="a network, and input_shape as a tuple of whole numbers",
             got=f"{type(net).__name__}, input_shape={input_shape!r}",
-            cause="a number or a tensor in the place of its shape",
+            cause="a number or a tensor instead of its shape",
             next_step="export(net, x.shape[1:])",
         )
     path = None if to is None else Path(to)

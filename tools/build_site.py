@@ -54,7 +54,7 @@ def main(site: Path) -> None:
 
 NAV = [
     {"Pages": ["docs/overview.md", "docs/your_network.md", "docs/supported.md", "docs/soundness.md"]},
-    {"Words": ["docs/notation.md", "docs/glossary.md"]},
+    {"Words": ["docs/notation.md", "docs/glossary.md", "docs/statements.md"]},
     {"Results": ["benchmarks/RESULTS.md"]},
     {"Reference": "reference/lliptools.html"},
 ]

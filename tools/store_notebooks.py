@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import plotly.graph_objects as go
@@ -27,12 +28,18 @@ from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.publish import gallery, solutions, story
 from lliptools.teach.shared.example import Example
 from lliptools.teach.shared.shown import PLOTLY
-from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, STATES, UNPROVED
+from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, REFUTED, STATES, UNPROVED
 from lliptools.teach.shared.transport import SCRIPTS, STYLE
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 EXPLORER = re.compile(r"ll\.teach\.(\w+Explorer|Playground)\(")
 PLOT = re.compile(r"ll\.teach\.(plot|show_attack)\(")  # what draws and cannot be moved
+PREDICTION = "ll.teach.Prediction("
+# Run last: figure and words of each prediction, by the count of its cell, as they stand before there is an answer.
+ASKED = """\
+import json as _json
+_asked = {k: one.explorer.screen for k, one in Out.items() if isinstance(one, ll.teach.Prediction)}
+print(_json.dumps({k: [one.figure.to_json(), one.lines] for k, one in _asked.items()}))"""
 LARGEST = 60_000  # bytes of a picture
 
 
@@ -63,7 +70,7 @@ def still(name: str, example: Example) -> list[tuple[go.Figure, tuple[str, ...]]
 def smallest(shoot: Callable[[float], Image.Image]) -> bytes:
     """What is shot as a PNG of at most LARGEST bytes, as sharp as that allows."""
     found = b""
-    for sharpness, colors in ((2.0, 128), (2.0, 48), (1.5, 48), (1.0, 64), (0.8, 48)):
+    for sharpness, colors in ((2.0, 192), (1.5, 192), (2.0, 96), (1.5, 96), (1.0, 96), (0.8, 64)):
         file = io.BytesIO()
         few_colors(shoot(sharpness), colors).save(file, "PNG", optimize=True)
         if len(found := file.getvalue()) <= LARGEST:
@@ -100,8 +107,13 @@ def runs(browser: Browser, path: Path, epoch: int, sharpness: float) -> Image.Im
 
 
 def few_colors(picture: Image.Image, count: int) -> Image.Image:
-    """The picture in so many colours, a third of the bytes, with those of the colour convention exact."""
-    fixed = [*(state.color for state in STATES), CERTIFIED, UNPROVED, INK, "#FFFFFF"]
+    """The picture in so many colours, a third of the bytes: those of the colour convention and a scale of greys exact.
+
+    So no pixel of a digit has a tint.
+    """
+    greys = ["#" + 3 * f"{round(17 + k * 238 / 32):02X}" for k in range(32)]
+    states = [color for state in STATES for color in (state.color, state.fill)]
+    fixed = dict.fromkeys([*states, CERTIFIED, UNPROVED, REFUTED, INK, "#FFFFFF", *greys])
     exact = [tuple(int(color[k : k + 2], 16) for k in (1, 3, 5)) for color in fixed]
     chosen = picture.quantize(count - len(exact)).getpalette() or []
     others = [tuple(chosen[k : k + 3]) for k in range(0, len(chosen), 3)]
@@ -115,10 +127,12 @@ def few_colors(picture: Image.Image, count: int) -> Image.Image:
 def store(path: Path) -> None:
     """Run a notebook where it lies and keep counts everywhere, outputs only in the cells tagged keep_output."""
     notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(ASKED))
     NotebookClient(
         notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": path.parent}}
     ).execute()
-    plots = pictures_of_plots(notebook)
+    asked = json.loads(notebook.cells.pop().outputs[0].text)
+    plots = pictures(notebook, asked)
     nbformat.write(notebook, path)
     subprocess.run([Path(sys.executable).with_name("nbstripout"), "--keep-count", path], check=True)
     stored = with_pictures(nbformat.read(path, as_version=4))
@@ -127,18 +141,24 @@ def store(path: Path) -> None:
     nbformat.write(stored, path)
 
 
-def pictures_of_plots(notebook: nbformat.NotebookNode) -> dict[int, list[nbformat.NotebookNode]]:
-    """What is drawn and cannot be moved, as pictures, by the number of its cell."""
-    shown = [k for k, cell in enumerate(notebook.cells) if cell.cell_type == "code" and PLOT.search(cell.source)]
-    if not shown:
-        return {}
+def pictures(notebook: nbformat.NotebookNode, asked: dict[str, Any]) -> dict[int, list[nbformat.NotebookNode]]:
+    """Of what cannot be moved, or not yet, a picture each, by the number of its cell."""
     found = {}
     with open_browser() as browser:
-        for k in shown:
-            (data,) = (output.data for output in notebook.cells[k].outputs if PLOTLY in output.get("data", {}))
-            parts = {name: data[PLOTLY][name] for name in ("data", "layout")}
-            picture = base64.b64encode(smallest(partial(screenshot, browser, go.Figure(parts), ("",)))).decode()
-            found[k] = [output_of(picture, data["text/plain"])]
+        for k, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code":
+                continue
+            said, lines = "run the cell to move it", ("",)
+            if PREDICTION in cell.source:
+                shown, lines = asked[str(cell.execution_count)]
+                figure = go.Figure(json.loads(shown))
+            elif PLOT.search(cell.source):
+                (data,) = (output.data for output in cell.outputs if PLOTLY in output.get("data", {}))
+                figure, said = go.Figure({name: data[PLOTLY][name] for name in ("data", "layout")}), data["text/plain"]
+            else:
+                continue
+            picture = base64.b64encode(smallest(partial(screenshot, browser, figure, tuple(lines)))).decode()
+            found[k] = [output_of(picture, said)]
     return found
 
 
@@ -148,7 +168,7 @@ def output_of(picture: str, said: str) -> nbformat.NotebookNode:
 
 
 def with_pictures(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with the middle picture of every explorer as its output, for those who read it without a kernel."""
+    """The notebook with the middle picture of each other explorer as its output, for reading without a kernel."""
     for cell, after in pairwise(notebook.cells):
         named = re.search(r"\]\((?:\.\./)?(pictures/[\w-]+_middle\.png)\)", after.source)
         if cell.cell_type == "code" and EXPLORER.search(cell.source) and named:

@@ -63,7 +63,7 @@ def report(
     x = x.to(torch.float64)
     if not (radii and names and all(map(math.isfinite, radii))):
         raise InvalidInput(
-            expected="one finite radius and one bound at least",
+            expected="at least one finite radius and one bound",
             got=f"radii {[*radii]}, bounds {[*names]}",
             cause="an empty list, or the whole space, in which nothing is certified",
             next_step="pass a radius in the units of the points, and the name of an upper bound",

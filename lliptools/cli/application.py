@@ -34,7 +34,7 @@ class _Commands(TyperGroup):
             said = InvalidInput(
                 expected="files and folders that can be read and written",
                 got=f"{error}",
-                cause="a full disk, a path that does not exist or may not be used, or a file in the place of a folder",
+                cause="a full disk, a path that does not exist or may not be used, or a file where a folder should be",
                 next_step="make room or name another path, then run the same command again",
             )
             raise _exit(error, f"{said}") from error

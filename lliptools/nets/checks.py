@@ -160,7 +160,7 @@ def check_stages(domain: object, norm: object) -> None:
 
 def check_steps(steps: int) -> None:
     """Raises InvalidInput for anything but a whole number >= 0."""
-    why = "a radius or a tolerance in the place of the steps", "0 for the closed form, 8 or 60 for a better bound"
+    why = "a radius or a tolerance instead of the steps", "0 for the closed form, 8 or 60 for a better bound"
     check_whole("steps", steps, 0, *why)
 
 

@@ -118,7 +118,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
         found = found.get("state_dict", found) if isinstance(found, dict) else found
         if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-            raise RuntimeError("no dictionary of tensors, as torch.save(net.state_dict(), path) writes")
+            raise RuntimeError("not a dictionary of tensors, as torch.save(net.state_dict(), path) writes")
         return found
     return load_file(path)
 
@@ -209,7 +209,7 @@ def _records(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         records = read_json(path)
         if not (isinstance(records, dict) and all(isinstance(each, dict) for each in records.values())):
-            raise ValueError("no object of objects")
+            raise ValueError("not an object of objects")
     except ValueError as error:
         why = "a file that was edited, or cut short", "move it away, and use load(path, architecture=net)"
         raise InvalidInput(f"one JSON object for each network in {path}", str(error), *why) from error

@@ -88,6 +88,6 @@ def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ..
             )
     blocks = read_blocks(net, torch.Size(input_shape))
     if len(blocks) != 1 or blocks[0].activation is not None:
-        why = "a norm is of a linear map", "use lliptools.global_bound for a network"
+        why = "only linear maps have a norm", "use lliptools.global_bound for a network"
         raise UnsupportedLayer("linear layers only", "a network with an activation", *why)
     return blocks[0].linear

@@ -17,7 +17,7 @@ def as_float(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     if x.dtype == torch.uint8:
         return x.to(dtype or torch.float32) / 255
     if not x.is_floating_point():
-        why = "labels in the place of the points", "pass x_train, x_validation or x_test of a split"
+        why = "labels instead of the points", "pass x_train, x_validation or x_test of a split"
         raise InvalidInput("x as uint8 pixels or as floats", f"a tensor of {x.dtype}", *why)
     return x.to(dtype or x.dtype)
 

@@ -129,7 +129,7 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     except ValueError as error:
         raise damaged(folder, f"a {RECORD} that is not JSON: {error}") from error
     if not isinstance(record, dict):
-        raise damaged(folder, f"a {RECORD} that is no object")
+        raise damaged(folder, f"a {RECORD} that is not an object")
     differing = list(_differences(identity, {key: record.get(key) for key in identity}))
     if differing:
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""

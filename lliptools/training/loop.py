@@ -93,7 +93,7 @@ class _Run:
         self.team.check(net)
         if self.team.size > 1 and getattr(recipe.objective, "bound", "") == "centred":
             why = "slopes that a class shares, whose gradient would stay in its process", "train in one process"
-            raise InvalidInput("another bound than the centred one, with several processes", recipe.name, *why)
+            raise InvalidInput("a bound other than the centred one, with several processes", recipe.name, *why)
         self.net = net if device is None else net.to(as_device(device))
         self.recipe = recipe
         self.parameters = list(net.parameters())
@@ -201,7 +201,7 @@ class _Run:
         record, tensors = found
         epochs: Any = record.get("history")
         if not are_epochs(epochs):
-            raise checkpoints.damaged(folder, "a history that is none")
+            raise checkpoints.damaged(folder, "a history of another form")
         try:
             checkpoints.unpack(tensors, self.kept, self.optimizer, self.generator, self.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -94,7 +94,7 @@ def sparsity_loss(net: nn.Sequential, bound: Bound) -> Tensor:
     clipped = [layer for layer in net.modules() if isinstance(layer, Clipped)]
     if len(clipped) != len(bound.blocks) - 1:
         got = f"{len(clipped)} clipped activations for {len(bound.blocks) - 1} hidden blocks"
-        why = "a plain ReLU, which has one flat zone only", 'build it with mlp(..., activation="clipped_relu")'
+        why = "a plain ReLU, which has only one flat zone", 'build it with mlp(..., activation="clipped_relu")'
         raise InvalidInput("a network whose activations are all clipped", got, *why)
     total = bound.value.new_zeros(())
     for block, layer in zip(bound.blocks[:-1], clipped, strict=True):

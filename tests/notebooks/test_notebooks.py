@@ -135,3 +135,16 @@ def test_folded_solutions_are_right(notebook):
     outcomes += [eval(call, scope) for call in checks]
     assert len(outcomes) == len(solutions) >= 1
     assert [outcome.status for outcome in outcomes] == ["right"] * len(solutions)
+
+
+def test_the_lecturers_table_is_counted(notebook, request):
+    """The seconds of processor time, its last column, are measured by hand."""
+    stem = request.node.callspec.id
+    first = next(k for k, cell in enumerate(notebook.cells) if EXPLORER.search(cell.source))
+    before = notebook.cells[: first + 1]
+    words = sum(len(cell.source.split()) for cell in before if cell.cell_type == "markdown")
+    lines = sum(len(cell.source.splitlines()) for cell in before if cell.cell_type == "code")
+    headers = re.findall(r"\*\*Exercise.*?(\d+) minutes", "\n".join(cell.source for cell in notebook.cells))
+    page = (FOLDER.parent / "docs" / "for_lecturers.md").read_text(encoding="utf-8")
+    row = f"| {stem[:2]} | {words} | {lines} | {len(headers)} | {sum(map(int, headers))} |"
+    assert row in page, row

@@ -1,4 +1,7 @@
-"""Statements of the notebooks that are easily said too strongly, each where it holds and where it stops to hold."""
+"""Statements of the notebooks that are easily said too strongly, each where it holds and where it stops holding."""
+
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,6 +47,23 @@ def test_04_the_jacobian_at_x_is_the_limit_except_on_a_kink():
     kink = torch.zeros(1, 1).double()
     assert torch.autograd.functional.jacobian(relu, kink).item() == 0
     assert ll.exact_bound(relu, kink, 1e-9).value.item() == pytest.approx(1)
+
+
+def test_05_the_global_bound_knows_no_threshold_and_the_first_layer_never_varies_more_as_they_fall():
+    """On digits, the weights fixed: margin and L fall together, and far down the margin falls faster."""
+    net, digits = ll.nets.load("digits-0.1-clipped"), ll.training.digits()
+    x, y = digits.x_test[:120], digits.y_test[:120]
+    everywhere, before, share = ll.global_bound(net, x[:1]).value, None, {}
+    for factor in (float("inf"), 1.0, 0.5, 0.25):
+        other = ll.teach.scale_thresholds(net, factor)
+        assert torch.equal(ll.global_bound(other, x[:1]).value, everywhere)
+        found = ll.certify(other, x, y, 0.1, centred=False)
+        varies = found.bound.blocks[0].slope > 0
+        assert before is None or (varies <= before).all()
+        before, share[factor] = varies, (found.margin / found.bound.value)
+    assert share[1.0].mean() > 1.05 * share[float("inf")].mean()
+    assert share[1.0].median() < 1.05 * share[float("inf")].median()
+    assert share[0.25].mean() < share[0.5].mean() < share[1.0].mean()
 
 
 def test_06_both_forms_of_gloro_agree_where_the_prediction_is_right():
@@ -92,6 +112,20 @@ def test_08_multipliers_bound_only_where_the_matrix_is_positive_definite():
     assert squared[1.5] < 1
 
 
+def test_08_tightest_takes_eight_steps_and_merged_none():
+    """More steps of merged_bound are never above fewer; tightest is below local and merged, whatever they are."""
+    moons, net = ll.training.moons(), ll.nets.load("moons")
+    x = moons.x_test[:20]
+    merged, tightest = ll.merged_bound(net, x, 0.3).value, ll.tightest_bound(net, x, 0.3).value
+    assert torch.equal(merged, ll.merged_bound(net, x, 0.3, steps=0).value)
+    assert torch.equal(tightest, ll.tightest_bound(net, x, 0.3, steps=8).value)
+    eight, local = ll.merged_bound(net, x, 0.3, steps=8).value, ll.local_bound(net, x, 0.3).value
+    assert (eight <= merged).all()
+    assert (eight < merged).any()
+    assert (tightest <= torch.minimum(merged, local)).all()
+    assert (ll.exact_bound(net, x, 0.3).value <= tightest * (1 + 1e-9)).all()
+
+
 def test_08_global_and_path_are_in_no_order():
     """On the moons path is smaller, on the network of 1-Lipschitz layers global."""
     moons, digits = ll.training.moons(), ll.training.digits()
@@ -99,3 +133,32 @@ def test_08_global_and_path_are_in_no_order():
         net = ll.nets.load(name)
         values = {kind: ll.BOUNDS[kind](net, x, 0.1).value for kind in ("path", "global")}
         assert (values[smaller] <= torch.minimum(*values.values())).all()
+
+
+def test_09_a_smaller_share_of_feature_maps_is_constant():
+    """At the three radii whose pictures stand in the notebook, for the 7 of the figure and on average."""
+    dense, maps = ll.nets.load("digits-clipped"), ll.nets.load("digits-conv")
+    flat, images = ll.training.digits().x_test[:60], ll.training.digit_images().x_test[:60]
+    for eps in (0.02, 0.1, 0.4):
+        shares = [_constant(net, x, eps) for net, x in ((maps, images), (dense, flat))]
+        assert shares[0][3] < shares[1][3]
+        assert shares[0].mean() < shares[1].mean()
+
+
+def _constant(net, x, eps):
+    blocks = ll.local_bound(net, x, eps).blocks[:-1]
+    return torch.cat([(block.slope == 0).flatten(1) for block in blocks], dim=1).double().mean(dim=1)
+
+
+def test_every_test_that_the_page_of_statements_names_is_there():
+    tests = Path(__file__).parents[1]
+    page = (tests.parent / "docs" / "statements.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 20
+    for file, name in named:
+        (path,) = tests.rglob(file)
+        assert f"\ndef {name}(" in path.read_text(encoding="utf-8"), name
+    rows = [line for line in page.splitlines() if re.match(r"\| 0\d", line)]
+    assert all("proof" in row or "cell" in row or "test_" in row or "exercise" in row for row in rows)
+    own = re.findall(r"\ndef (test_0\d_\w+)", Path(__file__).read_text(encoding="utf-8"))
+    assert set(own) <= {name for _, name in named}

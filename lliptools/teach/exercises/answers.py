@@ -81,6 +81,11 @@ def ask_numbers(function: Answer, described: str, shape: tuple[int, ...], *argum
     return numbers(ask(function, described, *arguments), shape, described)
 
 
+def sides(answer: Any) -> list[Tensor]:
+    """The tensors of an answer, in float64."""
+    return [torch.as_tensor(side, dtype=torch.float64) for side in answer]
+
+
 def first(where: Tensor) -> int:
     """The number of the first True, where there is one: (count,) -> int."""
     return int(where.nonzero()[0, 0])

@@ -129,7 +129,7 @@ class WorstPair(Exercise):
     wrong = (
         (_far_pairs, "There is a steeper one"),
         (_near_the_center, "f(x) = relu(x₀) + 3 relu(−x₀)"),
-        (lambda f, x, eps: (x, x), "your two points are one"),
+        (lambda f, x, eps: (x, x), "your two points are the same"),
         (lambda f, x, eps: WorstPair.reference(f, x, 5 * eps), "outside of the ball"),
         (lambda f, x, eps: WorstPair.reference(f, x, eps, short=1e-15), "is rounding"),
     )
@@ -170,7 +170,7 @@ class WorstPair(Exercise):
         if outside > eps * (1 + 1e-9):
             raise Wrong(f"on {case} one of your points is {outside:.4g} from x, outside of the ball")
         if not pair.distance:
-            raise Wrong(f"on {case} your two points are one: {show(one)}; 0 / 0 is no slope")
+            raise Wrong(f"on {case} your two points are the same: {show(one)}; 0 / 0 is no slope")
         if pair.slope > exact * (1 + 1e-6):
             raise Wrong(
                 f"on {case} your points are {pair.distance:.2g} apart and seem to have slope {pair.slope:.4g}, more "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lliptools.bounds import local_bound
 from lliptools.nets import fold
-from lliptools.teach.exercises.answers import ask, ask_number, differs, first, from_below, given, norm
+from lliptools.teach.exercises.answers import ask, ask_number, differs, first, from_below, given, norm, sides
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["BallBox", "IntervalBox", "LocalProduct", "OneUnstableUnit"]
@@ -23,7 +23,7 @@ class _Box(Exercise):
 
     def check(self, answer: Answer, *layer: Tensor) -> None:
         case, (lower, upper) = self.described(*layer), self.reference(*layer)
-        got = ask(answer, case, *layer, read=_sides, wanted="(lower, upper)")
+        got = ask(answer, case, *layer, read=sides, wanted="(lower, upper)")
         if len(got) != 2 or any(side.shape != lower.shape for side in got):
             shapes = [tuple(side.shape) for side in got]
             raise Wrong(f"on {case} expected (lower, upper), each of shape {tuple(lower.shape)}; got shapes {shapes}")
@@ -42,10 +42,6 @@ class _Box(Exercise):
                     f"{said}. On {case} unit {k}{only} reaches from {lower[k]:.4g} to {upper[k]:.4g}{but} your box is "
                     f"[{got[0][k]:.4g}, {got[1][k]:.4g}]{swapped}"
                 )
-
-
-def _sides(value: Any) -> list[Tensor]:
-    return [torch.as_tensor(side, dtype=torch.float64) for side in value]
 
 
 def _layers(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:

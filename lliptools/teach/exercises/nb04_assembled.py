@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lliptools import paper
-from lliptools.teach.exercises.answers import ask, ask_number, differs, first
+from lliptools.teach.exercises.answers import ask, ask_number, differs, first, sides
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["BisectedRadius", "MyLocalBound", "Secants"]
@@ -48,7 +48,7 @@ class Secants(Exercise):
 
     def check(self, answer: Answer, *case: Tensor) -> None:
         where, truth = self.described(*case), self.reference(*case)
-        got = ask(answer, where, *case, read=_sides, wanted="(least, greatest)")
+        got = ask(answer, where, *case, read=sides, wanted="(least, greatest)")
         if len(got) != 2 or any(side.shape != truth[0].shape or not side.isfinite().all() for side in got):
             raise Wrong(f"on {where} expected (least, greatest), finite and of shape {tuple(truth[0].shape)}")
         narrow = (got[0] > truth[0] + 1e-9) | (got[1] < truth[1] - 1e-9)
@@ -61,10 +61,6 @@ class Secants(Exercise):
                     f"{said}. From z = {z:.4g} to points of [{low:.4g}, {high:.4g}] secants run from {least:.4g} to "
                     f"{greatest:.4g}; yours from {yours[0]:.4g} to {yours[1]:.4g}"
                 )
-
-
-def _sides(value: Any) -> list[Tensor]:
-    return [torch.as_tensor(side, dtype=torch.float64) for side in value]
 
 
 def _assembled(

@@ -68,7 +68,7 @@ def _training() -> Iterator[Picture]:
     for done in range(1, len(history) + 1):
         until = replace(history, epochs=history.epochs[:done])
         loss, clean, certified = (until[name][-1] for name in ("loss", "validation_clean", "validation_certified"))
-        said = f"epoch {done}: loss {loss:.3g} · of held out points {clean:.3g} clean, {certified:.3g} certified"
+        said = f"epoch {done}: loss {loss:.3g} · of the held-out points {clean:.3g} clean, {certified:.3g} certified"
         yield done, training(until, ghost=level).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
 
 

@@ -18,6 +18,7 @@ from lliptools.teach.shared.made import ROW
 from lliptools.teach.shared.style import INK
 
 RECORD = Path("predictions.json")  # in the folder of the notebook
+LARGE = 4000  # pixels: more than a panel has
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,15 @@ class Prediction(ipywidgets.VBox):
     * explorer: whose controls are locked
     * key: under which the answers are kept in predictions.json; where they are there already, nothing is locked
     * questions: by their text, a Number or the names to choose from
+    * covers: panels, counted from 1, that would tell the answers, and are covered until they are committed
 
     answers: as they were committed, by question; empty before.
     """
 
-    def __init__(self, explorer: Explorer, key: str, questions: Mapping[str, Number | Sequence[str]]) -> None:
-        self.explorer, self.questions, self._key = explorer, dict(questions), key
+    def __init__(
+        self, explorer: Explorer, key: str, questions: Mapping[str, Number | Sequence[str]], covers: Sequence[int] = ()
+    ) -> None:
+        self.explorer, self.questions, self._key, self._covers = explorer, dict(questions), key, covers
         self.answers: dict[str, Any] = {}
         self.fields = [_field(each) for each in questions.values()]
         self.says = ipywidgets.HTML()
@@ -108,8 +112,8 @@ class Prediction(ipywidgets.VBox):
         self.says.value = f"<span style='line-height: 1.3'>{html.escape(text)}</span>"
 
     def _marks(self) -> list[dict[str, Any]]:
-        """A text per number that has a panel: ◆ at the answer, nothing before there is one."""
-        marks = []
+        """A cover per panel that has one, and ◆ at each answer that has a panel; covers go when ◆ comes."""
+        marks = [_cover(panel, shown=not self.answers) for panel in self._covers]
         for question, each in self.questions.items():
             if not isinstance(each, Number) or not each.panel:
                 continue
@@ -126,6 +130,15 @@ class Prediction(ipywidgets.VBox):
             }
             marks.append({"text": "◆" if self.answers else " ", **place, **look})
         return marks
+
+
+def _cover(panel: int, *, shown: bool) -> dict[str, Any]:
+    """A text over a panel; not shown, it is a blank, for a figure keeps the number of its texts."""
+    number = "" if panel == 1 else str(panel)
+    top = {"xref": f"x{number} domain", "yref": f"y{number} domain", "x": 0.5, "y": 1, "yanchor": "top"}
+    size = {"bgcolor": "#F2F2F2", "width": LARGE, "height": LARGE, "valign": "top"} if shown else {}
+    text = "predict first" if shown else " "
+    return {"text": text, "showarrow": False, "captureevents": shown, "font": {"size": 13, "color": INK}, **top, **size}
 
 
 def _field(question: Number | Sequence[str]) -> Any:

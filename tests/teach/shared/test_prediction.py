@@ -79,3 +79,18 @@ def test_on_a_logarithmic_axis_it_stands_where_its_logarithm_is(monkeypatch):
     made.explorer.figure.layout.yaxis.type = "log"
     made.answers = {"the product": 100.0, "the truth": "1"}
     assert made._marks()[0]["y"] == 2
+
+
+def test_a_panel_that_would_tell_is_covered_until_there_is_an_answer():
+    made = ll.teach.Prediction(ll.teach.NormExplorer(), "03", ASKED, covers=[2])
+    made.explorer.controls["iteration"].value = 3
+    (cover,) = (text for text in made.explorer.figure.layout.annotations if text.xref == "x2 domain")
+    assert (cover.text, cover.yref) == ("predict first", "y2 domain")
+    assert min(cover.width, cover.height) > 1000
+    count = len(made.explorer.figure.layout.annotations)
+    made.answer("256", "1")
+    (cover,) = (text for text in made.explorer.figure.layout.annotations if text.xref == "x2 domain")
+    assert (cover.text, cover.width, cover.bgcolor) == (" ", None, None)
+    assert len(made.explorer.figure.layout.annotations) == count
+    (mark,) = marks(made)
+    assert mark.text == "◆"

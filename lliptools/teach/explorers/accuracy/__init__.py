@@ -4,7 +4,7 @@ from lliptools import nets, training
 from lliptools.teach.explorers.accuracy.widget import AccuracyExplorer
 from lliptools.teach.shared.example import Example
 
-QUESTION = "How many points does each network have right, and keep right however they are moved by ε?"
+QUESTION = "How many points does each network classify correctly, and keep correct however they are moved by ε?"
 
 
 def _digits() -> AccuracyExplorer:

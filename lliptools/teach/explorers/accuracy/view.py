@@ -79,8 +79,8 @@ class AccuracyView:
         words = ("certified", "not certified", "refuted", "misclassified", "not computed yet")
         counts = [f"{int((states == code).sum())} {word}" for code, word in enumerate(words) if (states == code).any()]
         clean, attacked, certified = shares[name]
-        verdict = f"ε = {radius_text(eps)}: {shortened(name, 24)} has {clean} right, "
-        verdict += f"keeps {certified} for certain ({method} bound), {attacked} under attack."
+        verdict = f"ε = {radius_text(eps)}, {shortened(name, 24)}: clean {clean}, attacked {attacked}, "
+        verdict += f"certified {certified} ({method} bound)."
         return verdict, *lines, f"the points of {name}: {', '.join(counts)}"
 
 

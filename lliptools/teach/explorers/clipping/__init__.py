@@ -9,10 +9,10 @@ QUESTION = "What happens to the intervals, and to the bounds, when the second fl
 
 def _digits() -> ClipExplorer:
     """Digits with no clipping, with it, and with the sparsity loss at two weights."""
-    names = {"ReLU": "0.5-local", "clipped": "0.5-clipped", "sparse": "0.5-sparse", "sparser": "clipped"}
+    names = {"ReLU": "0.5-local", "ReLU-θ": "0.5-clipped", "λ = 1": "0.5-sparse", "λ = 3": "clipped"}
     known = {name: nets.load(f"digits-{of}") for name, of in names.items()}
     data = training.digits()
-    return ClipExplorer(known, data.x_test, data.y_test, network="sparser", index=3, eps=0.1, eps_max=0.4)
+    return ClipExplorer(known, data.x_test, data.y_test, network="λ = 3", index=3, eps=0.1, eps_max=0.4)
 
 
 EXAMPLES = {"clipping": Example(5, "Clipping", QUESTION, _digits, "theta_scale", ("0.25", "1", "∞"))}

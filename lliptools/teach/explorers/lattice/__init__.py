@@ -10,4 +10,4 @@ def _moons() -> LatticeExplorer:
     return LatticeExplorer(*labelled("moons", by_margin=True), index=90, eps_max=0.4)
 
 
-EXAMPLES = {"lattice": Example(8, "The lattice of bounds", QUESTION, _moons, "eps", (0.02, 0.1, 0.4))}
+EXAMPLES = {"lattice": Example(8, "The order of bounds", QUESTION, _moons, "eps", (0.02, 0.1, 0.4))}

@@ -1,4 +1,4 @@
-"""The lattice of bounds: which lies below which, what they are worth, and what they cost."""
+"""The order of bounds: which lies below which, what they are worth, and what they cost."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The lattice of bounds, from a lower bound by way of the truth to the product of norms."""
+"""The order of bounds, from a lower bound by way of the truth to the product of norms."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -101,7 +101,7 @@ class MarginView:
 
     @property
     def status(self) -> str:
-        """One of "certified", "not certified", "refuted" (the disc holds a point of another class), "misclassified"."""
+        """One of "certified", "not certified", "refuted" (another class has a point in the disc), "misclassified"."""
         if not self.margin > 0:
             return "misclassified"
         if self.reach.certified:
@@ -125,7 +125,7 @@ class MarginView:
         words = {
             "certified": f"certified radius {radius}",
             "not certified": f"not certified: a disc of radius {self.reach.radius:.4g} that nothing proves",
-            "refuted": f"refuted: the disc of radius {self.reach.radius:.4g} holds a point of another class",
+            "refuted": f"refuted: the disc of radius {self.reach.radius:.4g} contains a point of another class",
             "misclassified": f"class {self.label} does not win here: nothing to certify",
         }
         far.append(words[self.status])
@@ -140,7 +140,7 @@ class MarginView:
         truth = f"; the truth is {self.distance:.4g}" if math.isfinite(self.distance) else ""
         loses = "ties" if self.predicted == self.label else f"loses to class {self.predicted}"
         return {
-            "certified": f"Class {self.label} is certain within {radius} by {by}{truth}.",
+            "certified": f"Class {self.label} is certified within {radius} by {by}{truth}.",
             "not certified": f"Nothing proves class {self.label} {far}{truth}.",
             "refuted": f"Another class lies {far}{truth}: refuted.",
             "misclassified": f"Class {self.label} {loses} here: nothing to certify.",

@@ -94,7 +94,7 @@ class Run:
             clean, certified = (f"{epoch[f'validation_{name}']:.3f}" for name in ("clean", "certified"))
             eps = radius_text(self.recipe.radii[0])
             numbers += [f"held out: clean {clean}", f"certified {certified} at ε = {eps}"]
-            verdict = f", clean {clean}, certified {certified} at ε = {eps} on held out points"
+            verdict = f", clean {clean}, certified {certified} at ε = {eps} on held-out points"
         at = f"Epoch {number} of {self.recipe.epochs}{verdict or f', loss {numbers[0][5:]}'}"
         return f"{at} · {state.split(':')[0]}.", done, " · ".join(numbers)
 
