@@ -38,8 +38,9 @@ PREDICTION = "ll.teach.Prediction("
 # Run last: figure and words of each prediction, by the count of its cell, as they stand before there is an answer.
 ASKED = """\
 import json as _json
-_asked = {k: one.explorer.screen for k, one in Out.items() if isinstance(one, ll.teach.Prediction)}
-print(_json.dumps({k: [one.figure.to_json(), one.lines] for k, one in _asked.items()}))"""
+_asked = {k: one.explorer for k, one in Out.items() if isinstance(one, ll.teach.Prediction)}
+_ = [each.finish() for each in _asked.values()]
+print(_json.dumps({k: [one.screen.figure.to_json(), one.screen.lines] for k, one in _asked.items()}))"""
 LARGEST = 60_000  # bytes of a picture
 
 
