@@ -234,7 +234,7 @@ def test_what_is_certified_is_counted_at_the_radius_that_is_trained_for():
     assert module.reached(sparse)["global"] == rows[0.5]
     assert "global" not in module.reached(ll.training.recipe("digits-0.5-global"))
     figure = TrainingExplorer("digits-0.5-sparse").figure
-    assert "certified, its global twin" in [text.text for text in figure.layout.annotations]
+    assert "certified, its twin with the global bound" in [text.text for text in figure.layout.annotations]
 
 
 def test_every_epoch_that_is_done_can_be_looked_at():
