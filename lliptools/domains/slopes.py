@@ -175,9 +175,7 @@ def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
         return weight.T[None], inflated(length(beside, dim=1))[None]
     Q, R = torch.linalg.qr(weight.T)
     square, rows = length(Q.flatten(), dim=0).square(), length(R, dim=0)
-    tilt = (
-        length((Q.T @ Q - torch.eye(len(R), dtype=Q.dtype, device=Q.device)).flatten(), dim=0)
-        + gamma(len(Q), Q) * square
-    )
+    eye = torch.eye(len(R), dtype=Q.dtype, device=Q.device)
+    tilt = length((Q.T @ Q - eye).flatten(), dim=0) + gamma(len(Q), Q) * square
     missed = length(weight.T - Q @ R, dim=0) + gamma(len(R), Q) * square.sqrt() * rows
     return R[None], inflated(enclosed(missed + tilt * rows) + length(beside, dim=1))[None]

@@ -139,7 +139,7 @@ TRAINING = Refusal(
 BY_BATCH = "it normalises by the batch it is given", "build it with track_running_stats=True"
 STATISTICS = (
     TRAINING,
-    Refusal(lambda layer: layer.running_mean is None, " without running statistics", *BY_BATCH),
+    Refusal(lambda it: it.running_mean is None, " without running statistics", *BY_BATCH),
     _positive("eps"),
 )
 MOVES = (

@@ -56,8 +56,7 @@ def _convolution(operator: Convolution) -> Tensor:
     """Norm on a torus of each group, the kernel split into the phases of the stride."""
     if operator.circular:
         copies = math.prod(
-            max(-(-(size + sum(pads)) // size), 1)
-            for size, pads in zip(operator.in_shape[1:], operator.pads, strict=True)
+            max(-(-(n + sum(pads)) // n), 1) for n, pads in zip(operator.in_shape[1:], operator.pads, strict=True)
         )
         total = tuple(d * (k - 1) for d, k in zip(operator.dilation, operator.weight.shape[2:], strict=True))
         whole = all(sum(pads) == t for pads, t in zip(operator.pads, total, strict=True))

@@ -25,6 +25,7 @@ from lliptools.training.norms import SharedNorm
 
 RECORD, LOCK = "checkpoint.json", ".lock"
 Kept = nn.Module | SharedNorm  # what a checkpoint keeps: whatever learns along the way
+Drawn = torch.Generator | None  # of order and augmentation; None: torch's own
 
 
 @contextmanager
@@ -52,9 +53,7 @@ def digest(*tensors: Tensor | None) -> str:
     return total.hexdigest()
 
 
-def packed(
-    kept: dict[str, Kept], optimizer: Optimizer, generator: torch.Generator | None, device: torch.device
-) -> dict[str, Tensor]:
+def packed(kept: dict[str, Kept], optimizer: Optimizer, generator: Drawn, device: torch.device) -> dict[str, Tensor]:
     """All that the next step depends on: what is kept, the optimizer, torch's random numbers and one's own."""
     parts = {part: it.state_dict() for part, it in kept.items()}
     steps = optimizer.state_dict()["state"].items()
@@ -68,11 +67,7 @@ def packed(
 
 
 def unpack(
-    tensors: dict[str, Tensor],
-    kept: dict[str, Kept],
-    optimizer: Optimizer,
-    generator: torch.Generator | None,
-    device: torch.device,
+    tensors: dict[str, Tensor], kept: dict[str, Kept], optimizer: Optimizer, generator: Drawn, device: torch.device
 ) -> None:
     """Put back what packed() took, in place. A run that moved to or from a GPU draws that device's numbers afresh."""
     parts = _by_part(tensors)
