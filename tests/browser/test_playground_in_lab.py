@@ -17,6 +17,23 @@ shown
 SAID = "number => new RegExp(`^Epoch ${number}:`).test(document.querySelector('.ll-play [role=status]')?.textContent)"
 EPOCH = "Number(document.querySelector('.ll-play .bar output').textContent.replace('epoch ', ''))"
 PIXELS = "canvas => canvas.toDataURL()"
+# Along the edges of the plane, where no disc is: how often the class changes, and how often the border is not drawn there.
+BORDER = """
+canvas => {
+  const { width: n } = canvas, { data } = canvas.getContext("2d").getImageData(0, 0, n, n), found = [0, 0];
+  for (const at of [(k) => 3 * n + k, (k) => (n - 4) * n + k, (k) => k * n + 3, (k) => k * n + n - 4]) {
+    const color = (k) => data.slice(4 * at(k), 4 * at(k) + 3), warm = (k) => Math.sign(color(k)[0] - color(k)[2]);
+    const sure = [...Array(n).keys()].filter((k) => Math.abs(color(k)[0] - color(k)[2]) > 6);
+    sure.slice(1).forEach((k, i) => {
+      if (warm(k) === warm(sure[i])) return;
+      found[0] += 1;
+      const between = Array.from({ length: k - sure[i] + 5 }, (_, j) => sure[i] - 2 + j);
+      if (!between.some((j) => color(j)[0] + color(j)[1] + color(j)[2] < 300)) found[1] += 1;
+    });
+  }
+  return found;
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +74,9 @@ def test_play_pause_step_and_the_scrubber(lab, page):
     expect(call).to_contain_text(f"epochs={last})")
     page.wait_for_timeout(500)
     assert (epoch(page), plane.evaluate(PIXELS)) == (last, drawn)
+    changes, without = plane.evaluate(BORDER)
+    assert changes > 0
+    assert without == 0
     press(page, "step")
     page.wait_for_function(SAID, arg=last + 1)
     scrubber = page.get_by_role("slider", name="epoch")

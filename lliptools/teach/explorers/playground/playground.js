@@ -165,13 +165,13 @@ export class Stage {
       Object.assign(pen, { strokeStyle: color, lineWidth: width * dot }).setLineDash(dash.map((part) => part * dot));
       pen.stroke(path);
     };
-    const unit = size / (this.side - 1), [still, moving, picked, border] = [new Path2D(), new Path2D(), new Path2D(), new Path2D()];
+    const cell = size / (this.side - 1), [still, moving, picked, border] = [new Path2D(), new Path2D(), new Path2D(), new Path2D()];
     this.states.forEach((states, layer) => states.forEach((state, unit) => {
       const isLit = this.lit?.[0] === layer && this.lit[1] === unit;
       const path = isLit ? picked : state === 3 && y.length ? moving : still;
-      for (const line of this.net.bends(this.found, layer, unit)) trace(path, line, this.side, unit);
+      for (const line of this.net.bends(this.found, layer, unit)) trace(path, line, this.side, cell);
     }));
-    trace(border, margin, this.side, unit);
+    trace(border, margin, this.side, cell);
     stroke(still, colors.kink, 0.8);
     this.discs(pen, colors, place, scale, stroke);
     stroke(moving, colors.local, 1.6);
