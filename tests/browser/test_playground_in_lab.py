@@ -17,7 +17,7 @@ shown
 SAID = "number => new RegExp(`^Epoch ${number}:`).test(document.querySelector('.ll-play [role=status]')?.textContent)"
 EPOCH = "Number(document.querySelector('.ll-play .bar output').textContent.replace('epoch ', ''))"
 PIXELS = "canvas => canvas.toDataURL()"
-# Along the edges of the plane, where no disc is: how often the class changes, and how often the border is not drawn there.
+# Along the edges of the plane, where no disc is: how often the class changes, and how often no border is drawn there.
 BORDER = """
 canvas => {
   const { width: n } = canvas, { data } = canvas.getContext("2d").getImageData(0, 0, n, n), found = [0, 0];
