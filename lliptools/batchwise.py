@@ -133,9 +133,8 @@ def remove(folder: Path) -> None:
 def _kept(folder: Path | None, identity: dict[str, Any]) -> Iterator[tuple[dict[int, Any], Callable[[int, Any], None]]]:
     """The parts that a folder contains, and a function that adds one; the folder is this process's for so long.
 
-    Without a folder there are none, and none is kept.
-    Every line starts with a checksum of itself and of the first line, which says what the run is. The last one is left
-    out where the process was killed in the middle of it.
+    Without a folder there are none, and none is kept. Every line starts with a checksum of itself and of the first one,
+    which says what the run is. The last one is left out where the process was killed in the middle of it.
     """
     if folder is None:
         yield {}, lambda part, value: None

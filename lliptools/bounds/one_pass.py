@@ -39,9 +39,8 @@ class Place:
 class Pass:
     """How a pass finds norms and multiplies them.
 
-    norm: of a layer. inside: of the parts of a layer that guarantees a constant for the whole, where it only serves
-    the boxes between the parts. graph: whether boxes keep their graph to the parameters.
-    centred: whether slopes are secants from the centre.
+    norm: of a layer. inside: of the parts of a layer that guarantees a constant for the whole, which serves boxes only.
+    graph: whether boxes keep their graph to the parameters. centred: whether slopes are secants from the centre.
     growth: of the norm of a block, how much the product grows by it.
     """
 

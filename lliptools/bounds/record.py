@@ -37,8 +37,7 @@ class Bound:
     - kind: "upper" (a theorem), "lower" or "estimate"; certificates take only "upper".
     - eps: (batch,) radius of the ball, in the network's input units.
     - blocks: what one pass has found of every block.
-    - failure_probability: with which the bound may be false at some point of the batch; 0.0 where every norm is
-      deterministic. arithmetic: whether rounding is enclosed.
+    - failure_probability: of the whole batch; 0.0 for deterministic norms. arithmetic: whether rounding is enclosed.
     - norm: the method that found the blocks' norms. inputs: their box. known: what its domain knows of the outputs.
     - points: (batch, features), the centres of the balls; None of a bound of the whole space.
     - outputs: (batch, outputs), what the network computes there; of the whole space at the first point, (1, outputs).

@@ -19,8 +19,7 @@ Pieces = tuple[NDArray[np.int64], ...]  # of the units, layer by layer
 class Plane:
     """Where a unit meets one of its breakpoints, in the regions with these pieces of the layers before it.
 
-    center: the centre and 1, (features + 1,), times a power of two. row: (features + 1,), n·u + t = 0 in units of eps
-    from the centre; off by at most slack where |u| <= 1.
+    center: the centre and 1 times a power of two. row: n·u + t = 0 in units of eps, off by at most slack in the ball.
     """
 
     layers: list[Layer]
@@ -57,8 +56,7 @@ class Plane:
 class Sides:
     """Half-spaces that contain a region: sign · (n·u + t) >= −slack.
 
-    rows: (sides, features + 2) of sign · (n, t), and slack. planes: the plane and the sign of each: 1 where the region
-    lies where the unit is above its breakpoint, −1 where below.
+    rows: (sides, features + 2) of sign · (n, t), and slack. planes: each with its sign: 1 above the breakpoint, or −1.
     """
 
     rows: Array

@@ -31,8 +31,7 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
 
     * net: a chain of dense layers and ReLU or ClippedReLU. name: of the network, for the reader.
     * x: (batch, *sample), y: (batch,) integers, eps: the radius, in the units of x.
-    * Returns the text and (batch,) bool. The proof is that of the local bound with norms 1e-6 larger: where that takes
-      the rest of a margin, a point that certifies is left out.
+    * Returns the text and (batch,) bool. The proof has norms 1e-6 larger, which may take the rest of a margin.
 
     Raises UnsupportedLayer for other networks, and InvalidInput where no point is left.
     Source: Huang et al. (NeurIPS 2021); lliptools/checker.py says what is proved and how.

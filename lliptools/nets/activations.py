@@ -29,8 +29,7 @@ class Units:
 class Pairs:
     """[a, b] -> [max(a, b), min(a, b)], elementwise on the two halves of the units.
 
-    least, greatest: (batch, pairs), slopes of |a − b| as a function of a − b: 1 and 1 where a >= b all over the ball,
-    −1 and −1 where b >= a, −1 and 1 where nothing is known.
+    least, greatest: (batch, pairs), slopes of |a − b| in a − b: both 1 where a >= b, −1 where b >= a; else −1 and 1.
     """
 
     least: Tensor

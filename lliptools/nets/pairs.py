@@ -93,9 +93,8 @@ class ClippedMaxMin(Clipped, MaxMin):
     """MaxMin with flat zones: [min(max(a, b), theta_max), max(min(a, b), theta_min)].
 
     theta_max, theta_min: floats or tensors that broadcast over the pairs of one sample, learnable parameters of these
-    names, or buffers with learnable=False; as a rule theta_max > 0 > theta_min. An output that is constant masks a
-    column of the next matrix; the two rows before a pair are masked where both its outputs are constant, since each
-    input feeds both. Source: Huang et al. (NeurIPS 2021).
+    names, or buffers with learnable=False; as a rule theta_max > 0 > theta_min. A constant output masks a column of the
+    next matrix; a pair of them also masks the two rows before it, which feed both. Source: Huang et al. (NeurIPS 2021).
     """
 
     theta_max: Tensor

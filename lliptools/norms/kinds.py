@@ -18,8 +18,7 @@ Stage = TypeVar("Stage", bound=Callable[..., object])
 def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
     """Mark a stage of the bound, a function or a class, with the way it errs: "exact", "upper", "lower" or "estimate".
 
-    A stage without the mark counts as an estimate, and no certificate is issued on one. encloses: whether it widens by
-    what rounding can cost inside bounds.outward_rounding().
+    A stage without it counts as an estimate, which certifies nothing. encloses: rounding in bounds.outward_rounding().
     """
 
     def mark(stage: Stage) -> Stage:

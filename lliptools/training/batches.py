@@ -11,8 +11,7 @@ from lliptools.errors import InvalidInput, check_whole
 def as_float(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Points as floats: uint8 pixels divided by 255, so in [0, 1], floats as they are.
 
-    x: any shape, kept. dtype: by default float32 for pixels and x's own otherwise.
-    Raises InvalidInput for other whole numbers, whose range is not known.
+    x: any shape, kept. dtype: by default float32 for pixels, else x's own. Raises InvalidInput for other whole numbers.
     """
     if x.dtype == torch.uint8:
         return x.to(dtype or torch.float32) / 255

@@ -1,7 +1,6 @@
 """Data sets in their standard files: where they lie, how they get there, and what is wrong with one that is not right.
 
-They lie in the folder that the environment variable LLIPTOOLS_DATA names. Without it, or where that folder lacks a set,
-they are downloaded: into that folder, or into the user's cache.
+They lie in the folder that LLIPTOOLS_DATA names, or in the user's cache, and are downloaded where they are missing.
 """
 
 import gzip

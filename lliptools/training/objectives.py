@@ -125,8 +125,7 @@ class Certified(_ByBound):
     * bound: "local"; "global" for norms of whole layers; "centred" for slopes from the centre, through which gradients
       flow; "shells" for the mean of the local bounds at eps/2 and eps, what the margin loses on the way to the edge.
     * sparsity: weight of the sparsity loss, which needs boxes: no global bound.
-    * temperature: τ > 0 in τ · CE(logits/τ); the smaller it is, the less points count that are certified by a wide
-      margin, and at 0 it would be the hinge of the worst margin.
+    * temperature: τ > 0 in τ · CE(logits/τ): the smaller, the less wide margins count; at 0 the worst margin's hinge.
 
     Source: Huang et al. (NeurIPS 2021), the loss that is there combined with BCP.
     """
