@@ -172,6 +172,19 @@ def test_a_drag_ends_on_the_exact_value(explorer):
     explorer.wait_call(f"t={float(value):.6g},")
 
 
+def test_a_notebook_that_turns_dark(explorer, lab):
+    """All at once, though JupyterLab hides itself meanwhile."""
+    ticks, theme = (
+        explorer.figure.locator(".xtick text"),
+        "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
+    )
+    for name, color in (("Dark", "rgb(224, 224, 224)"), ("Light", "rgb(34, 34, 34)")):
+        explorer.page.evaluate(theme, f"JupyterLab {name}")
+        for tick in (ticks.first, ticks.last):
+            expect(tick).to_have_css("fill", color)
+    assert lab.complaints_of(explorer.page) == []
+
+
 def test_a_cell_that_is_run_again(explorer, lab):
     """The pictures of the explorer before come when it is gone from the page: none is shown, and none complains."""
     lab.run(explorer.page, 0)

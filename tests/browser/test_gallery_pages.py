@@ -127,6 +127,19 @@ def test_by_drag(opened, artefacts):
     assert not opened.complaints
 
 
+def test_a_window_that_becomes_narrow_scrolls_down_only(opened):
+    """Panels go below each other, and none stays where it stood on a wide page."""
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    opened.page.wait_for_selector(".ll-narrow")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+    for panel in opened.page.locator(".ll-panel").all():
+        box = panel.bounding_box()
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 390
+    opened.page.set_viewport_size({"width": 900, "height": 1000})
+    opened.page.wait_for_selector(".ll-board:not(.ll-narrow)")
+    assert not opened.complaints
+
+
 def test_there_and_back_is_the_same(opened):
     """What is sent from one picture to the next leaves nothing of it behind."""
     opened.slider.focus()

@@ -89,16 +89,16 @@ def _gaps(panels: Panels, view: NormView, start: int, step: int) -> None:
         panels.line(np.arange(len(other)), other, color="#BBBBBB", width=1, dash="dot")
     for name, (steps, values) in _methods(view, start).items():
         gap = np.maximum(np.abs(values - view.norm) / (view.norm or 1.0), FLOOR)
-        _curve(panels, name, steps, gap, step, "gap %{y:.2g}", shown=False)
+        _curve(panels, name, steps, gap, step, "gap %{y:.2g}", marked=False)
     panels.line([step, step], [10**-16.5, 10], color="#888888", width=1)
 
 
 def _curve(
-    panels: Panels, name: str, steps: np.ndarray, values: np.ndarray, step: int, said: str, *, shown: bool = True
+    panels: Panels, name: str, steps: np.ndarray, values: np.ndarray, step: int, said: str, *, marked: bool = True
 ) -> None:
     """The values of a method, and where it stands after a step."""
     color, dash, symbol = LOOKS[name]
-    more: Spec = {**named(name, shown=shown), "mode": "lines+markers"}
+    more: Spec = {**named(name, shown=marked), "mode": "lines+markers" if marked else "lines"}
     more["line"] = {"color": color, "width": 2, "dash": dash}
     panels.marks(steps, values, f"{name}, step %{{x}}: {said}", more=more, symbol=symbol, size=5, color=color)
     at = min(step - int(steps[0]), len(steps) - 1)
