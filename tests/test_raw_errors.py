@@ -152,7 +152,7 @@ def test_accuracy_with_linear_bounds_in_inference_mode():
 
 
 JUNK = [None, "a", 2.5, [], {}, object(), torch.empty(0), torch.tensor(torch.nan), lambda *given: None, nn.ReLU(), True]
-JUNK += [2**70, [(X,)], [{"x": X}], torch.zeros(3, 2, dtype=torch.int64)]
+JUNK += [max, lambda net: net, 2**70, [(X,)], [{"x": X}], torch.zeros(3, 2, dtype=torch.int64)]
 IN_PLACE = {
     "certify": (ll.certify, NET, X, Y, 0.1, ll.local_bound),
     "radius": (ll.certified_radius, NET, X, Y, ll.local_bound),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,8 @@ from lliptools.certificates.margins import check_bound, largest_change, margin_e
 from lliptools.certificates.quadratic import raised_by_products
 from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
-from lliptools.errors import InvalidInput
 from lliptools.nets import check_input
-from lliptools.nets.calls import options_checked
+from lliptools.nets.calls import check_function, options_checked
 from lliptools.nets.checks import check_eps, check_labels
 from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
@@ -78,17 +76,14 @@ def certify(
 
     A tie, a NaN or an overflow does not certify. Raises InvalidInput for a bound that is not of kind "upper".
     """
-    if not callable(bound) or isinstance(bound, nn.Module):
-        raise InvalidInput(
-            "bound as a function", type(bound).__name__, "a name, or a Bound", "pass ll.local_bound itself"
-        )
+    names = check_function("bound", bound, "net, x, eps", "pass ll.local_bound itself")
     center = check_input(net, x)
     radius = check_eps(eps, center)
     with torch.no_grad(), outward_rounding(outward):
         blocks = read(net, x)
         values = at_center(blocks, Center.exact(center))
         y = check_labels(y, len(x), values[-1].value.shape[1], center.device)
-        offered = {"centred": True} if centred and "centred" in signature(bound).parameters else {}
+        offered = {"centred": True} if centred and "centred" in names else {}
         found = bound(net, x, eps, **offered)
         check_bound(found, radius, blocks, center, values[-1].value)
         fall, radii = None, shell_radii(radius, shells)

@@ -1,12 +1,14 @@
 """How public functions are called: with options of their types, and by one thread at a time while a network is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from inspect import signature
 from threading import RLock
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from lliptools.errors import InvalidInput
+from torch import nn
+
+from lliptools.errors import InvalidInput, in_words
 
 LOCK = RLock()
 P = ParamSpec("P")
@@ -28,6 +30,16 @@ def options_checked(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return called
+
+
+def check_function(name: str, function: Any, takes: str, next_step: str) -> Collection[str]:
+    """The names of a function's parameters. Raises InvalidInput for one that does not take so many arguments."""
+    with in_words(f"{name} as a function of ({takes})", "a name, a network, or what it would return", next_step):
+        if isinstance(function, nn.Module):
+            raise TypeError("a torch.nn.Module")
+        parameters = signature(function)
+        parameters.bind(*takes.split(", "))
+    return parameters.parameters
 
 
 def alone(function: Callable[P, R]) -> Callable[P, R]:

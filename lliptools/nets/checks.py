@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput, check_whole
-from lliptools.nets.calls import alone
+from lliptools.nets.calls import alone, check_function
 from lliptools.nets.layers import check_network
 
 NO_FLOAT64 = ("mps",)  # devices, by type
@@ -149,13 +149,11 @@ def check_domain(domain: tuple[float, float], x: Tensor) -> None:
 
 def check_stages(domain: object, norm: object) -> None:
     """Raises InvalidInput unless a domain can start and a norm can be called."""
-    if (
-        not callable(getattr(domain, "start", None))
-        or not (norm is None or callable(norm))
-        or isinstance(norm, nn.Module)
-    ):
-        why = "a name, or a pair (low, high)", "pass Interval.confined(low, high), or bounds.exact_norm itself"
-        raise InvalidInput("a domain as Interval & Ball, norm as a function", f"{domain!r:.40}, {norm!r:.40}", *why)
+    if not callable(getattr(domain, "start", None)):
+        why = "a name, or a pair (low, high)", "pass Interval.confined(low, high) & Ball"
+        raise InvalidInput("a domain as Interval & Ball", f"{domain!r:.40}", *why)
+    if norm is not None:
+        check_function("norm", norm, "linear, row_slope, column_slope", "pass bounds.exact_norm itself")
 
 
 def check_steps(steps: int) -> None:
