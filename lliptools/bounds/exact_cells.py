@@ -63,10 +63,8 @@ def _cut(
     parts: list[Part] = [(cell.polygon, cell.sides, {})]
     open_ = ~(above | below)
     for unit in np.flatnonzero(open_.any(axis=0)).tolist():
-        crossing = [
-            Plane(layers, center, cell.pieces, unit, k, *planes.at(k, unit))
-            for k in np.flatnonzero(open_[:, unit]).tolist()
-        ]
+        numbers = np.flatnonzero(open_[:, unit]).tolist()
+        crossing = [Plane(layers, center, cell.pieces, unit, k, *planes.at(k, unit)) for k in numbers]
         parts = [part for whole in parts for part in _cut_by_unit(whole, crossing)]
         if len(parts) > limit:
             raise TooManyRegions

@@ -29,11 +29,7 @@ def check_input(net: nn.Module, x: Tensor) -> Tensor:
     check_process()
     check_network(net)
     if not is_plain(x) or x.dtype not in POINTS:
-        got = (
-            f"a {str(x.layout).removeprefix('torch.')} tensor of {x.dtype}"
-            if isinstance(x, Tensor)
-            else type(x).__name__
-        )
+        got = f"a {x.layout} tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         cause = "an array, integer pixels, or a sparse or nested tensor"
         step = "torch.as_tensor(x).double() / 255, where pixels were from 0 to 1 in training"
         raise InvalidInput("x as a floating-point torch tensor of shape (batch, *sample)", got, cause, step)

@@ -104,10 +104,8 @@ def layers_of(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequent
 def _inputs(program: ExportedProgram, dtype: torch.dtype | None) -> list[Any]:
     """What stands for the inputs of the graph: copies of its tensors, and the value nothing was done to."""
     signature, tensors = program.graph_signature, {**program.constants, **program.state_dict}
-    given = [
-        Value() if each.kind is InputKind.USER_INPUT else _copy(tensors[str(each.target)], dtype)
-        for each in signature.input_specs
-    ]
+    specs, user = signature.input_specs, InputKind.USER_INPUT
+    given = [Value() if each.kind is user else _copy(tensors[str(each.target)], dtype) for each in specs]
     inputs, outputs = sum(isinstance(each, Value) for each in given), len(signature.output_specs)
     if (inputs, outputs) != (1, 1):
         why = "training mode, or several tensors", "call net.eval(), and bound the part from a batch to its logits"

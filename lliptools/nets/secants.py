@@ -65,11 +65,7 @@ def sigmoidal(
     """
     hull = activation.slopes(lower, upper)
     mirrored = z > 0
-    z, lower, upper = (
-        torch.where(mirrored, -z, z),
-        torch.where(mirrored, -upper, lower),
-        torch.where(mirrored, -lower, upper),
-    )
+    z, lower, upper = (torch.where(mirrored, -one, other) for one, other in ((z, z), (upper, lower), (lower, upper)))
     value = activation(z)
 
     def secant(place: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,10 +73,8 @@ def sigmoidal(
         low, high = quotient(there - value, place - z, there.abs() + value.abs())
         slope = derivative(z)
         at_z = place == z
-        return (
-            torch.where(at_z, slope * (1 - ulp(slope)), low),
-            torch.where(at_z, slope * (1 + ulp(slope)) + tiny(slope), high),
-        )
+        steep = slope * (1 + ulp(slope)) + tiny(slope)
+        return torch.where(at_z, slope * (1 - ulp(slope)), low), torch.where(at_z, steep, high)
 
     ends = [secant(lower), secant(upper)]
     least = torch.minimum(ends[0][0], ends[1][0])
@@ -90,14 +84,13 @@ def sigmoidal(
         beyond = activation(middle) - value > derivative(middle) * (middle - z)
         low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
     touch = torch.minimum(high, upper)
-    at, slope = activation(touch), derivative(touch)
-    tangent = [
-        quotient(
-            at + slope * (place - touch) - value, place - z, at.abs() + slope * (place - touch).abs() + value.abs()
-        )
-        for place in (torch.zeros_like(z), upper)
-    ]
-    steepest = torch.stack([secant(torch.zeros_like(z))[1], tangent[0][1], tangent[1][1]]).amax(dim=0)
+    at, slope, zero = activation(touch), derivative(touch), torch.zeros_like(z)
+
+    def to_tangent(place: Tensor) -> Tensor:
+        rise = slope * (place - touch)
+        return quotient(at + rise - value, place - z, at.abs() + rise.abs() + value.abs())[1]
+
+    steepest = torch.stack([secant(zero)[1], to_tangent(zero), to_tangent(upper)]).amax(dim=0)
     greatest = torch.where(upper <= 0, ends[1][1], steepest)
     greatest = torch.maximum(greatest, torch.where(lower <= z, secant(z)[1], 0.0))
     return _within(hull, [(least, greatest)])
