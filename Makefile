@@ -14,7 +14,8 @@ PORT ?= 8888
 BROWSER ?= yes
 
 BIN := .venv/bin
-WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Files whose tests are slow come first (tests/conftest.py), so that no core waits for them in the end.
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 # What is imported is compiled then: pip would compile fifteen thousand files.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
@@ -24,7 +25,7 @@ UV_INSTALL = $(UV) pip install --quiet $(if $(TORCH),--torch-backend=$(TORCH)) -
 INSTALL = $(if $(UV),$(UV_INSTALL) $(BIN)/python --constraint constraints.txt,$(PIP))
 OWN_UV := $(filter $(BIN)/uv,$(UV))
 
-.PHONY: lab check lint test test-oldest test-newest notebooks reference site clean
+.PHONY: lab check lint test run-browser run-notebooks test-oldest test-newest notebooks reference site clean
 
 lab: .venv/installed
 	@$(BIN)/lliptools lab . --port $(PORT) $(if $(filter no,$(BROWSER)),--no-browser)
@@ -37,15 +38,20 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two processes share the cores already, and the networks of the tests are small. A test in the browser that fails is run
-# once more, for the machine may have been slow; then the last line of all says so.
+# Two processes share the cores already, and the networks of the tests are small. The browser waits half of its time, and
+# the notebooks run meanwhile. A test in the browser that fails is run once more, for the machine may have been slow; then
+# a line in capitals says so.
 test: export OMP_NUM_THREADS := 1
 test: lint
 	@sh tools/ensure_chromium.sh
 	$(BIN)/pytest -m 'not browser' $(WORKERS)
-	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default \
-		$(WORKERS) notebooks
+	@$(MAKE) --no-print-directory --jobs=2 run-browser run-notebooks
+
+run-browser:
 	$(BIN)/pytest -m browser --reruns=1 -rR --numprocesses=auto --maxprocesses=2 --dist=loadfile
+
+run-notebooks:
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default notebooks
 
 test-oldest: RESOLUTION := lowest-direct
 test-newest: RESOLUTION := highest

@@ -13,3 +13,8 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests first: where files are shared out to processes in this order, what comes last is short."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
