@@ -21,6 +21,11 @@ from lliptools.norms.rounding import is_outward, outward_rounding
 
 SCALES = (1e-3, 1.0, 1e3)  # of the random points, in units of the largest value of x
 POINTS = 2  # random ones of each scale
+CALLED = (
+    "a network that can be called with x, and returns a tensor",
+    "layers on several devices, or numbers of a layer that were changed after it was built",
+    "make net(x) work",
+)
 ROOM = 4.0  # times the running error, since the network adds up in another order than its blocks
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,16 +107,16 @@ def _agree(
     dtype: in which the network computes. batches: how many of the first points a forward method is given by themselves,
     besides all, with a graph: it may look at how many there are, and whether there is one.
     """
+    with in_words(*CALLED), outward_rounding():
+        found = at_center(blocks, Center.exact(points.flatten(1)))[-1]
     own, given = any(map(is_own, net.modules())), []
     with suppress(InvalidInput), torch.set_grad_enabled(own):
         given.append((len(points), _called(net, points, dtype).detach()))
-    if not given:  # before its blocks: torch says best what it cannot run
+    if not given:
         given.append((len(points), _called(net, points, dtype)))
     for count in dict.fromkeys(batches if own else ()):
         with suppress(InvalidInput):  # so few points may have no output, and no other one
             given.append((count, _called(net, points[:count], dtype)))
-    with outward_rounding():
-        found = at_center(blocks, Center.exact(points.flatten(1)))[-1]
     room = ROOM * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
     for count, wanted in given:
         value, doubt = found.value[:count], found.doubt[:count]
@@ -131,8 +136,7 @@ def _called(net: nn.Module, points: Tensor, dtype: torch.dtype) -> Tensor:
     tensors = {name: t.to(home(t.device)) for name, t in tensors.items()}
     doubled = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
     points = points.to(dtype, copy=True)
-    cause = "layers on several devices, or numbers of a layer that were changed after it was built"
-    with in_words("a network that can be called with x, and returns a tensor", cause, "make net(x) work"):
+    with in_words(*CALLED):
         with torch.autocast(points.device.type, enabled=False), torch.random.fork_rng(devices=[]):
             try:
                 found = functional_call(net, doubled, (points.clone(),))

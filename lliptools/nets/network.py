@@ -48,9 +48,10 @@ class _Reader:
         activation = read_activation(layer)
         if activation is not None:
             activation.check_shape(name, self.shape)
-            if not torch.is_grad_enabled():  # later training must not change what was read
-                activation = deepcopy(activation)
-            self.activate(activation.to(self.device))
+            if self.values:  # later training must not change what was read; copies keep their graph
+                tensors = (*activation.parameters(), *activation.buffers())
+                activation = deepcopy(activation, {id(each): each.to(self.device, copy=True) for each in tensors})
+            self.activate(activation)
         elif isinstance(layer, Residual):
             self.read_residual(layer, name)
         elif isinstance(layer, Designed):

@@ -80,10 +80,12 @@ def test_a_bound_of_the_network_before_it_was_trained_is_refused(name):
         ll.certify(net, x, Y, 1.0, bound=lambda *given: saved)
 
 
-def test_a_bound_of_another_threshold_is_refused():
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_a_bound_of_another_threshold_is_refused(differentiable):
     net, x = flat_at_0(1.0), torch.zeros(1, 1).double()
     net[1] = ll.nets.ClippedReLU(1.0).double()
-    saved = ll.local_bound(net, x, 1.0)
+    saved = ll.local_bound(net, x, 1.0, differentiable=differentiable)
+    assert ll.certify(net, x, Y, 0.5, bound=lambda *given: saved).holds
     net[1].theta.data.fill_(1e3)
     with pytest.raises(ll.InvalidInput, match="other weights or activations"):
         ll.certify(net, x, Y, 1.0, bound=lambda *given: saved)
