@@ -51,7 +51,7 @@ run-browser:
 	$(BIN)/pytest -m browser --reruns=1 -rR --numprocesses=auto --maxprocesses=2 --dist=loadfile
 
 run-notebooks:
-	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --override-ini filterwarnings=default notebooks
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --override-ini filterwarnings=default notebooks
 
 test-oldest: RESOLUTION := lowest-direct
 test-newest: RESOLUTION := highest
