@@ -186,7 +186,7 @@ def test_what_the_disk_refuses_is_one_message(tmp_path):
     done = run("gallery", tmp_path / "file" / "pages")
     assert done.exit_code == 2
     assert "NotADirectoryError: expected files and folders" in done.stderr
-    assert "a file in the place of a folder" in done.stderr
+    assert "a file where a folder should be" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_is_one_message(tmp_path, monkeypatch):
