@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -201,6 +202,8 @@ class Explorer(Made):
 
     def _update(self, change: Any) -> None:
         with self._turn:
+            if change and _stays(change):
+                return
             if change and change.owner in self.screen.others:
                 self.screen.drop()
             if self._held:
@@ -251,6 +254,12 @@ class Explorer(Made):
 
     def _tell_call(self) -> None:
         self.call.value = f"<code style='font-size: 11px; white-space: nowrap'>{html.escape(self.reproduce())}</code>"
+
+
+def _stays(change: Any) -> bool:
+    """Whether a number is only spelled otherwise: the view of a slider brings 1.0 to 0.9999999999999996."""
+    step = getattr(change.owner, "step", None)
+    return isinstance(step, float) and math.isclose(change.old, change.new, rel_tol=1e-9, abs_tol=1e-9 * step)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

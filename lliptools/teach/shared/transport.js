@@ -36,6 +36,9 @@ function nearest(positions, value) {
   return far.indexOf(Math.min(...far));
 }
 
+// Whether a control stands elsewhere: its view brings 1 to 0.9999999999999996, a whole number of steps from its end.
+const apart = (one, other) => (typeof one === "number" ? !(Math.abs(one - other) <= 1e-9 * Math.max(1, Math.abs(one))) : one !== other);
+
 // Puts values at places, [trace or null, path, value], into a figure {data, layout}.
 export function fill(figure, entries) {
   for (const [trace, path, value] of entries) {
@@ -127,7 +130,7 @@ export const screen = () => {
 
     // What the controls do not stand at is grey until the kernel has drawn it.
     function grey() {
-      const packed = pictures(), stale = !packed && controls.some((control, k) => control.get(keys[k]) !== at[k]);
+      const packed = pictures(), stale = !packed && controls.some((control, k) => apart(control.get(keys[k]), at[k]));
       for (const { element } of boards) {
         element.classList.toggle("ll-stale", stale);
         element.closest(".ll-explorer")?.classList.toggle("ll-packed", packed !== null);
@@ -184,6 +187,7 @@ async function follow(model, controls, keys, draw, changed) {
   let pictures = null, newest = 0;
   const journey = new Journey((from, to) => draw(changes(pictures, from, to), pictures.texts[to]));
   const picks = (k) => k === model.get("framed");
+  const moved = (k, { given }) => !picks(k) && apart(controls[k].get(keys[k]), given[k]);
   const at = () => {
     const k = model.get("framed"), here = controls[k].get(keys[k]);
     return keys[k] === "index" ? here : nearest(pictures.positions, here);
@@ -205,12 +209,15 @@ async function follow(model, controls, keys, draw, changed) {
     const unpacked = await unpack(bundle);
     if (mine !== newest) return;
     drop();
-    if (controls.every((control, k) => picks(k) || control.get(keys[k]) === unpacked.given[k])) pictures = unpacked;
+    if (!controls.some((_, k) => moved(k, unpacked))) pictures = unpacked;
     pick();
     changed();
   }
 
-  controls.forEach((control, k) => control.on("change:value change:index", () => (picks(k) ? pick() : drop())));
+  controls.forEach((control, k) => control.on("change:value change:index", () => {
+    if (picks(k)) pick();
+    else if (pictures && moved(k, pictures)) drop();
+  }));
   model.on("change:bundle", load);
   await load();
   return () => pictures;
