@@ -224,7 +224,10 @@ def test_a_click_on_a_picture_shows_it_attacked_until_a_control_moves():
     made.controls["eps"].value = 0.8
     wall = np.array(next(trace for trace in made.figure.data if trace.type == "heatmap").z, dtype=float)
     left, top = _centers(made._wall)[8]
+    made._broken["net"][8] = inf  # as if the search at six radii had found nothing
     made._pick(left + 0.3, top - 0.3)
+    assert f"says {int(digits.y_test[8])}." not in made.summary
+    assert made.view.states("net", 0.8)[8] == REFUTED_POINT
     shown = np.array(next(trace for trace in made.figure.data if trace.type == "heatmap").z, dtype=float)
     changed = np.argwhere(~np.isclose(shown, wall, equal_nan=True))
     assert len(changed)

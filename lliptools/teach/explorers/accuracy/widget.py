@@ -83,6 +83,11 @@ class AccuracyExplorer(RadiusExplorer):
         """The wall with one picture attacked, and what has become of its label."""
         net, x, label = self._nets[at["net"]], self._x.detach().clone(), self._y[number : number + 1]
         found, wins = attacked(net, x[number], label, self._radius(at))
+        if wins != int(label) and (broken := self._broken.get(at["net"])) is not None:
+            # Nearer than the six radii have found it.
+            self._broken[at["net"]] = broken.index_fill(
+                0, torch.tensor(number), min(broken[number].item(), self._radius(at))
+            )
         x[number] = found.clamp(x.min().item(), x.max().item())  # the other pictures keep their greys
         eps = radius_text(self._radius(at), 3)
         said = f"Point {number}, a {int(label)}, attacked within ε = {eps}: {at['net']} says {wins}."
@@ -116,10 +121,10 @@ class AccuracyExplorer(RadiusExplorer):
         self._certified[method][name] = found.cpu()
 
     def _show(self, at: State, coarse: bool) -> Shown:
+        wall, said = self._wall, list[str]()
+        if self._picked and self._picked[1] == at:
+            wall, *said = self._attacked(self._picked[0], at)
         known = dict(self._broken), dict(self._certified[at["method"]])
         view, net, radius = AccuracyView(tuple(self._nets), self._y.cpu(), *known), at["net"], self._radius(at)
-        wall, lines = self._wall, view.summary(net, radius, at["method"])
-        if self._picked and self._picked[1] == at:
-            wall, said = self._attacked(self._picked[0], at)
-            lines = (said, *lines)
+        lines = (*said, *view.summary(net, radius, at["method"]))
         return view, partial(accuracy, view, net, radius, self._eps_max, wall, self._plane), lines
