@@ -35,13 +35,14 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 EXPLORER = re.compile(r"ll\.teach\.(\w+Explorer|Playground)\(")
 PLOT = re.compile(r"ll\.teach\.(plot|show_attack)\(")  # what draws and cannot be moved
 PREDICTION = "ll.teach.Prediction("
-# Run last: figure and words of each prediction, by the count of its cell, as they stand before there is an answer.
+FIRST = {"lattice": "low", "neurons-conv": "low"}  # what a prediction shows where the middle picture tells the answer
+# Run last: figure and words of each prediction with covers, by the count of its cell, before there is an answer.
 ASKED = """\
 import json as _json
-_asked = {k: one.explorer for k, one in Out.items() if isinstance(one, ll.teach.Prediction)}
+_asked = {k: one.explorer for k, one in Out.items() if getattr(one, "covers", ())}
 _ = [each.finish() for each in _asked.values()]
 print(_json.dumps({k: [one.screen.figure.to_json(), one.screen.lines] for k, one in _asked.items()}))"""
-LARGEST = 60_000  # bytes of a picture
+LARGEST = 50_000  # bytes of a picture
 
 
 def draw(browser: Browser) -> None:
@@ -133,7 +134,7 @@ def store(path: Path) -> None:
         notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": path.parent}}
     ).execute()
     asked = json.loads(notebook.cells.pop().outputs[0].text)
-    plots = pictures(notebook, asked)
+    plots = pictures(notebook, asked if path.parent == NOTEBOOKS else {})
     nbformat.write(notebook, path)
     subprocess.run([Path(sys.executable).with_name("nbstripout"), "--keep-count", path], check=True)
     stored = with_pictures(nbformat.read(path, as_version=4))
@@ -150,7 +151,7 @@ def pictures(notebook: nbformat.NotebookNode, asked: dict[str, Any]) -> dict[int
             if cell.cell_type != "code":
                 continue
             said, lines = "run the cell to move it", ("",)
-            if PREDICTION in cell.source:
+            if str(cell.execution_count) in asked:
                 shown, lines = asked[str(cell.execution_count)]
                 figure = go.Figure(json.loads(shown))
             elif PLOT.search(cell.source):
@@ -169,11 +170,13 @@ def output_of(picture: str, said: str) -> nbformat.NotebookNode:
 
 
 def with_pictures(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with the middle picture of each other explorer as its output, for reading without a kernel."""
+    """The notebook with the middle picture of each explorer as its output, for reading without a kernel."""
     for cell, after in pairwise(notebook.cells):
         named = re.search(r"\]\((?:\.\./)?(pictures/[\w-]+_middle\.png)\)", after.source)
         if cell.cell_type == "code" and EXPLORER.search(cell.source) and named:
-            picture = base64.b64encode((NOTEBOOKS / named[1]).read_bytes()).decode()
+            name = named[1].removeprefix("pictures/").removesuffix("_middle.png")
+            where = FIRST.get(name, "middle") if PREDICTION in cell.source else "middle"
+            picture = base64.b64encode((NOTEBOOKS / "pictures" / f"{name}_{where}.png").read_bytes()).decode()
             cell.outputs = [output_of(picture, "run the cell to move it")]
     return notebook
 

@@ -51,7 +51,7 @@ class Prediction(ipywidgets.VBox):
     def __init__(
         self, explorer: Explorer, key: str, questions: Mapping[str, Number | Sequence[str]], covers: Sequence[int] = ()
     ) -> None:
-        self.explorer, self.questions, self._key, self._covers = explorer, dict(questions), key, covers
+        self.explorer, self.questions, self.covers, self._key = explorer, dict(questions), covers, key
         self.answers: dict[str, Any] = {}
         self.fields = [_field(each) for each in questions.values()]
         self.says = ipywidgets.HTML()
@@ -113,7 +113,7 @@ class Prediction(ipywidgets.VBox):
 
     def _marks(self) -> list[dict[str, Any]]:
         """A cover per panel that has one, and ◆ at each answer that has a panel; covers go when ◆ comes."""
-        marks = [_cover(panel, shown=not self.answers) for panel in self._covers]
+        marks = [_cover(panel, shown=not self.answers) for panel in self.covers]
         for question, each in self.questions.items():
             if not isinstance(each, Number) or not each.panel:
                 continue
