@@ -1,4 +1,4 @@
-"""The course in the wheel: each picture once, though it lies beside the notebooks and in two of them as an output."""
+"""The course in the wheel, with the pages that it links to: each picture once, though two notebooks have it as well."""
 
 from base64 import b64encode
 from pathlib import Path
@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class Course(BuildHookInterface):
-    """Puts notebooks/ into the package, with the names of pictures for their content; `lliptools lab` puts it back."""
+    """Puts the course into the package, with the names of pictures for their content; `lliptools lab` puts it back."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
@@ -28,3 +28,6 @@ class Course(BuildHookInterface):
             short.write_bytes(content)
             build_data["force_include"][str(short)] = f"lliptools/course/notebooks/{path.relative_to(folder)}"
         build_data["force_include"][str(folder / "pictures")] = "lliptools/course/notebooks/pictures"
+        for part in ("docs/*.md", "benchmarks/results/*.md"):
+            for page in Path(self.root).glob(part):
+                build_data["force_include"][str(page)] = f"lliptools/course/{page.relative_to(self.root).as_posix()}"
