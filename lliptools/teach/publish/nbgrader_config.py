@@ -32,16 +32,16 @@ def require_packages(assignment: str) -> None:
 
 
 class HideTests(NbGraderPreprocessor):
-    """Feedback without hidden tests: of a cell that gives marks, its first line and what the check says."""
+    """Feedback without hidden tests: of a cell that gives marks, its first line and what the check finds wrong."""
 
     def preprocess_cell(
         self, cell: nbformat.NotebookNode, resources: dict[str, Any], index: int
     ) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
         if cell.metadata.get("nbgrader", {}).get("grade_id", "").endswith("_marks"):
             cell.source = cell.source.partition("\n")[0]
+            cell.outputs = [output for output in cell.outputs if output.output_type == "error"]
             for output in cell.outputs:
-                if output.output_type == "error":
-                    output.traceback = [output.evalue]
+                output.traceback = [output.evalue]
         return cell, resources
 
 
