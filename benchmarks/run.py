@@ -37,7 +37,9 @@ def summary(name: str) -> str:
     text, shown = opening.split("\n", 1)[1].strip(), PAGES[name][0]
     if shown:
         text += "\n\n### " + next(section for section in sections if section.startswith(shown)).strip()
-    text = re.sub(rf"((?:^\|.*\n){{{ROWS + 2}}})(?:^\|.*\n?)+", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(
+        rf"((?:^\|.*\n){{{ROWS + 2}}})(?:^\|.*\n?)+", r"\1\n(More rows on that page.)\n", text, flags=re.MULTILINE
+    )
     return re.sub(r"\]\(([\w.-]+\.md)", r"](results/\1", text).strip()
 
 

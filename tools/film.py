@@ -35,8 +35,9 @@ class is certified: by the global bound in the middle, by the local one on both 
 point. `ll.teach.Playground()` trains such networks live; `lliptools gallery DEST` writes these runs with their slider.
 
 A disc is a theorem: where L bounds how steeply the difference of the two logits changes on the ball of some radius R,
-rounding enclosed, no point within min(R, margin / L) has the other class. R is a little above the disc of the epoch
-before, so that one pass over all points gives every disc; it may be smaller than the largest that could be certified.
+rounding enclosed, no point nearer than min(R, margin / L) has the other class. R is a little above the disc of the
+epoch before, so that one pass over all points gives every disc; it may be smaller than the largest that could be
+certified.
 
 | epoch | {titles} |
 | --- | --- | --- | --- |

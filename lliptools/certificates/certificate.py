@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, local_bound
+from lliptools.bounds import Bound, local_bound, round_down
 from lliptools.bounds.reading import read, reads_once
 from lliptools.bounds.record import CENTRED
 from lliptools.certificates.linear import raised
@@ -26,7 +26,7 @@ ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 BoundFunction = Callable[..., Bound]  # (net, x, eps), and perhaps centred, as lliptools.local_bound
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificate:
     """Whether the label is proved constant on the ball of radius eps, point by point.
 
@@ -41,6 +41,12 @@ class Certificate:
     worst_margin: Tensor
     eps: Tensor
     bound: Bound
+
+    def __repr__(self) -> str:
+        """In one line: how many points, what is least of their worst margins, and what that rests on."""
+        many, least = f"{int(self.holds.sum())} of {len(self.holds)} points certified", self.worst_margin.min().item()
+        rests = f"{self.bound.kind} bound, {self.bound.arithmetic}, {self.bound.failure_probability:.1g} to fail"
+        return f"{many}, at eps up to {self.eps.max().item():.4g}; least margin {round_down(least)} ({rests})"
 
 
 @options_checked

@@ -137,7 +137,7 @@ def test_a_killed_run_of_two_processes_goes_on_in_one(tmp_path):
     assert not killed.stdout
     assert not to.exists()
     kept = (tmp_path / "killed.json.parts" / "parts.jsonl").read_text().splitlines()
-    assert len(kept) == 1 + 2 * 2  # what the run is, and two rounds of two parts
+    assert 1 + 2 <= len(kept) <= 1 + 2 * 2  # what the run is, a round of two parts, what was kept of a second
     np.save(tmp_path / "x.npy", x[:, ::-1])
     refused = alone("-m", "lliptools", "bounds", *options, "--json", to)
     assert refused.returncode == 2
