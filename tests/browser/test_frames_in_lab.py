@@ -182,6 +182,9 @@ def test_a_notebook_that_turns_dark(explorer, lab):
         explorer.page.evaluate(theme, f"JupyterLab {name}")
         for tick in (ticks.first, ticks.last):
             expect(tick).to_have_css("fill", color)
+        # Lab takes the sheet of the theme before away, and stumbles where the next one comes meanwhile.
+        explorer.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=f"JupyterLab {name}")
+        explorer.page.wait_for_timeout(2000)
     assert lab.complaints_of(explorer.page) == []
 
 
