@@ -3,6 +3,7 @@
 import json
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import date
@@ -110,8 +111,10 @@ def write_sections(name: str, sections: list[str]) -> None:
 
 
 def machine() -> str:
-    """One line: what the numbers were measured with, and when."""
+    """One line: what the numbers were measured with, of which commit, and when."""
+    git = ["git", "-C", str(RESULTS), "describe", "--always", "--exclude=*"]
+    commit = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
     return (
         f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, Python {platform.python_version()}, "
-        f"lliptools {ll.__version__}, on {date.today()}"
+        f"lliptools {ll.__version__} at {commit}, on {date.today()}"
     )
