@@ -23,9 +23,10 @@ from nbclient import NotebookClient
 from PIL import Image
 from playwright.sync_api import Browser
 from plotly.offline import get_plotlyjs
+from solved import solved
 
 from lliptools.teach.explorers import EXAMPLES
-from lliptools.teach.publish import gallery, solutions, story
+from lliptools.teach.publish import gallery, story
 from lliptools.teach.shared.example import Example
 from lliptools.teach.shared.shown import PLOTLY
 from lliptools.teach.shared.style import CERTIFIED, CONFIG, INK, REFUTED, STATES, UNPROVED
@@ -185,7 +186,7 @@ def write_solved(path: Path) -> Path:
     """Write the solved notebook of a tutorial; returns where it is."""
     to = path.parent / "solutions" / path.name
     to.parent.mkdir(exist_ok=True)
-    nbformat.write(solutions.solved(nbformat.read(path, as_version=4)), to)
+    nbformat.write(solved(nbformat.read(path, as_version=4)), to)
     return to
 
 

@@ -1,11 +1,10 @@
-"""Tutorials and solved notebooks from one source: each solution is folded beneath its exercise.
+"""The exercises of a tutorial and their solutions: each is folded beneath its exercise.
 
 An exercise is a code cell that calls `ll.check.NAME(...)`. Its solution is the first Python block of the fold
 `<details><summary>Solution</summary> … </details>` that comes after it, before the next exercise.
 """
 
 import ast
-import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from nbformat import NotebookNode
 
 from lliptools.errors import InvalidInput
 
-MARK = "# NBVAL_CHECK_OUTPUT"
 _FOLD = re.compile(r"<details>\s*<summary>Solution[^<]*</summary>(.*?)</details>\s*(?:<br>\s*)?", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _TEXT = r"(?:[^\[\]]|\[[^\[\]]*\])*"
@@ -33,25 +31,13 @@ class Task:
     @property
     def calls(self) -> list[ast.Call]:
         """The calls of `ll.check` in the cell."""
-        return list(_calls(self.source))
+        return list(calls(self.source))
 
     @property
     def names(self) -> set[str]:
         """What the cell asks for: the functions and values that it defines and the solution defines anew."""
-        wanted = set().union(*(_defined(each) for each in ast.parse(self.source).body))
-        return wanted & set().union(*(_defined(each) for each in ast.parse(self.solution).body))
-
-    def solved(self) -> str:
-        """The cell's source with the solution in the place of what it answers."""
-        lines = self.source.splitlines()
-        answered = set().union(*map(_answers, ast.parse(self.solution).body))
-        spans = [_span(each) for each in ast.parse(self.source).body if _answers(each) & answered]
-        if not spans:
-            raise _misplaced("that defines what its cell asks for", f"{self.solution}\nfor the cell\n{self.source}")
-        for first, last in reversed(spans):
-            del lines[first:last]
-        lines[spans[0][0] : spans[0][0]] = self.solution.splitlines()
-        return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines))  # where several answers stood apart
+        wanted = set().union(*(defined(each) for each in ast.parse(self.source).body))
+        return wanted & set().union(*(defined(each) for each in ast.parse(self.solution).body))
 
 
 def tasks(notebook: NotebookNode) -> list[Task]:
@@ -60,40 +46,22 @@ def tasks(notebook: NotebookNode) -> list[Task]:
     waiting: tuple[int, str, int] | None = None
     difficulty = 1
     for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code" and list(_calls(cell.source)):
+        if cell.cell_type == "code" and list(calls(cell.source)):
             if waiting:
-                raise _misplaced("before the next exercise", f"none after\n{waiting[1]}")
+                raise misplaced("before the next exercise", f"none after\n{waiting[1]}")
             waiting = index, cell.source, difficulty
         elif cell.cell_type == "markdown":
             for fold in _FOLD.findall(cell.source):
                 code = _CODE.search(fold)
                 if waiting is None or code is None:
-                    raise _misplaced("with a Python block, after its exercise", fold)
+                    raise misplaced("with a Python block, after its exercise", fold)
                 found.append(Task(waiting[0], waiting[1], code[1].rstrip(), waiting[2]))
                 waiting = None
             if headers := re.findall(r"\*\*Exercise.*?difficulty (●*)", cell.source):
                 difficulty = len(headers[-1])
     if waiting:
-        raise _misplaced("after the last exercise", f"none after\n{waiting[1]}")
+        raise misplaced("after the last exercise", f"none after\n{waiting[1]}")
     return found
-
-
-def solved(notebook: NotebookNode) -> NotebookNode:
-    """The solved notebook, to lie one folder below: solutions in the cells, folds gone, outcomes of checks compared."""
-    result = copy.deepcopy(notebook)
-    for task in tasks(notebook):
-        cell = result.cells[task.index]
-        cell.source = f"{MARK}\n{task.solved()}"
-        cell.metadata["tags"] = [*cell.metadata.get("tags", []), "keep_output"]
-    for cell in result.cells:
-        if cell.cell_type == "markdown":
-            cell.source = relinked(without_folds(cell.source), lambda target: f"../{target}")
-        else:
-            cell.outputs, cell.execution_count = [], None
-    result.cells = [cell for cell in result.cells if cell.source]
-    title, *rest = result.cells[0].source.splitlines()
-    result.cells[0].source = "\n".join([f"{title} (solved)", *rest])
-    return result
 
 
 def without_folds(text: str) -> str:
@@ -111,7 +79,7 @@ def relinked(text: str, target: Callable[[str], str | None]) -> str:
     return _LINK.sub(new, text)
 
 
-def _misplaced(expected: str, got: str) -> InvalidInput:
+def misplaced(expected: str, got: str) -> InvalidInput:
     """The error of an exercise and a solution that do not belong together."""
     return InvalidInput(
         expected=f"a folded solution {expected}",
@@ -121,7 +89,7 @@ def _misplaced(expected: str, got: str) -> InvalidInput:
     )
 
 
-def _calls(source: str) -> Iterator[ast.Call]:
+def calls(source: str) -> Iterator[ast.Call]:
     """The statements `ll.check.NAME(...)` of a cell."""
     for each in ast.parse(source).body:
         call = each.value if isinstance(each, ast.Expr) else None
@@ -129,22 +97,9 @@ def _calls(source: str) -> Iterator[ast.Call]:
             yield call
 
 
-def _defined(statement: ast.stmt) -> set[str]:
+def defined(statement: ast.stmt) -> set[str]:
     """The names that a statement gives a value."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
     targets = statement.targets if isinstance(statement, ast.Assign) else []
     return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
-
-
-def _answers(statement: ast.stmt) -> set[str]:
-    """What a solution's statement can stand in for: the names it defines, or the check it calls."""
-    return _defined(statement) or {ast.unparse(call.func) for call in _calls(ast.unparse(statement))}
-
-
-def _span(statement: ast.stmt) -> tuple[int, int]:
-    """The lines of a statement, with its decorators: first, one past the last."""
-    decorators = getattr(statement, "decorator_list", [])
-    first = min([statement.lineno, *(each.lineno for each in decorators)])
-    assert statement.end_lineno is not None
-    return first - 1, statement.end_lineno

@@ -6,9 +6,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from solved import MARK, answered, solved
 
 import lliptools as ll
-from lliptools.teach.publish.solutions import MARK, relinked, solved, tasks, without_folds
+from lliptools.teach.publish.solutions import relinked, tasks, without_folds
 
 FOLDER = Path(__file__).parents[3] / "notebooks"
 TUTORIALS = sorted(FOLDER.glob("*.ipynb"))
@@ -49,10 +50,10 @@ def test_every_check_of_a_tutorial_is_answered_once(path):
     text = "\n".join(cell.source for cell in tutorial.cells if cell.cell_type == "code")
     called = re.findall(r"^ll\.check\.(\w+)\(", text, re.MULTILINE)
     found = tasks(tutorial)
-    answered = [call.func.attr for task in found for call in task.calls]
-    assert answered == called
-    assert len(set(answered)) == len(answered) >= 1
-    assert set(answered) <= set(ll.check.__all__)
+    names = [call.func.attr for task in found for call in task.calls]
+    assert names == called
+    assert len(set(names)) == len(names) >= 1
+    assert set(names) <= set(ll.check.__all__)
     assert all(1 <= task.difficulty <= 4 for task in found)
 
 
@@ -80,7 +81,7 @@ def test_helpers_of_a_solution_and_code_around_the_answer_stay():
         )
     )[0]
     assert task.names == {"double"}
-    assert task.solved() == (
+    assert answered(task) == (
         "import torch\n\nstart = 3\ndef half(x):\n    return x / 2\n\n\ndef double(x):\n    return 4 * half(x)\n\n\n"
         "ll.check.double(double)\nprint(start)"
     )
@@ -88,7 +89,7 @@ def test_helpers_of_a_solution_and_code_around_the_answer_stay():
 
 def test_a_call_with_numbers_is_replaced_whole():
     task = tasks(notebook(NUMBERS, fold("ll.check.self_test(norm=4, relu=0)")))[0]
-    assert task.solved() == "ll.check.self_test(norm=4, relu=0)"
+    assert answered(task) == "ll.check.self_test(norm=4, relu=0)"
     assert task.names == set()
 
 
