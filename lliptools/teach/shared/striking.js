@@ -276,36 +276,3 @@ class Layer {
     return found;
   }
 }
-
-// As a widget of its own: matrices once, states as they come, or for all positions of a slider at once.
-export const striking = {
-  async render({ model, el }) {
-    const floats = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-    const [reference] = model.get("followed");
-    const slider = reference && (await model.widget_manager.get_model(reference.replace("IPY_MODEL_", "")));
-    const shown = new Striking(el, { height: model.get("height"), colors: model.get("colors") });
-    function load() {
-      const values = floats(model.get("values"));
-      let at = 0;
-      shown.setMatrices(model.get("shapes").map(([rows, columns]) => {
-        return { rows, columns, values: values.subarray(at, (at += rows * columns)) };
-      }));
-      pick();
-    }
-    function pick() {
-      const { buffer, byteOffset } = model.get("states"), positions = model.get("positions");
-      const far = positions.map((position) => Math.abs(position - (slider?.get("value") ?? position)));
-      const sizes = model.get("shapes").slice(0, -1).map(([rows]) => rows), all = sizes.reduce((sum, n) => sum + n, 0);
-      let at = byteOffset + all * far.indexOf(Math.min(...far));
-      shown.show(sizes.map((size) => new Uint8Array(buffer, (at += size) - size, size)));
-    }
-    model.on("change:values", load);
-    model.on("change:states", pick);
-    slider?.on("change:value", pick);
-    load();
-    return () => {
-      slider?.off("change:value", pick);
-      shown.close();
-    };
-  },
-};
