@@ -16,7 +16,7 @@ def test_what_functions_give_back():
     assert isinstance(bound, ll.Bound)
     assert all(isinstance(block, ll.BlockBound) for block in bound.blocks)
     assert all(isinstance(block, ll.nets.Block) for block in ll.nets.read_blocks(NET, X.shape[1:]))
-    assert isinstance(ll.exact_bound(NET, X[:1], 0.01), ll.bounds.ExactBound)
+    assert isinstance(ll.exact_bound(NET, X[:1], 0.01), ll.Bound)
     assert isinstance(ll.certify_in_stages(NET, X, Y, 0.1), ll.Cascade)
     assert isinstance(ll.certified_accuracy(NET, X, Y, 0.1), ll.AccuracyTable)
     assert isinstance(ll.certified_accuracy(NET, X, Y, [0.1, 0.2]), ll.AccuracyTables)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lliptools.bounds.exact import ExactBound, exact_bound
+from lliptools.bounds.exact import exact_bound
 from lliptools.bounds.exact_distance import adversarial_distance
 from lliptools.bounds.local import global_bound, local_bound
 from lliptools.bounds.merged import merged_bound, path_bound, tightest_bound
@@ -41,7 +41,6 @@ __all__ = [
     "Bound",
     "Box",
     "CholeskyNorm",
-    "ExactBound",
     "GramNorm",
     "LanczosNorm",
     "PowerNorm",

@@ -1,7 +1,7 @@
 """The exact local constant: the largest Jacobian norm over the regions on which the network is affine."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,30 +14,11 @@ from lliptools.bounds.exact_patterns import patterns
 from lliptools.bounds.exact_search import Search
 from lliptools.bounds.pieces import SPACING, Array
 from lliptools.bounds.record import CENTRED, Bound
-from lliptools.digits import radius_text, round_up
 from lliptools.domains.center import Center, at_center
 from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_labels
 from lliptools.norms.rounding import enclosed, inflated, outward_rounding, unit
 from lliptools.norms.scaled import length, norm
-
-
-@dataclass(frozen=True, eq=False)
-class ExactBound(Bound):
-    """The exact local constant, and all that it was found from.
-
-    jacobians: for every point of the batch (regions, classes, features), of the regions that meet its ball.
-    blocks: those of the local bound, for comparison: the product of their norms is not the value.
-    """
-
-    jacobians: tuple[Tensor, ...] = ()
-
-    def __str__(self) -> str:
-        """One line: the value and how many regions it was found from, of the one point or the mean over the batch."""
-        many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
-        regions = sum(len(j) for j in self.jacobians) / len(self.jacobians)
-        value, eps = round_up(self.value.mean().item()), radius_text(self.eps.mean().item())
-        return f"exact constant {value} at eps = {eps}, from {regions:.4g} regions{many}"
 
 
 @options_checked
@@ -49,7 +30,7 @@ def exact_bound(
     max_cells: int = 20_000,
     max_patterns: int = 20_000,
     centred: bool = False,
-) -> ExactBound:
+) -> Bound:
     """The Lipschitz constant of net on the closed ball of radius eps around each point of a batch, exactly.
 
     The largest ‖J‖ over the regions of a piecewise-linear network that meet the ball: in two input dimensions the cells
@@ -60,8 +41,9 @@ def exact_bound(
       with them; a ball around the origin meets every unit of a network without biases.
     - centred: as of local_bound, in the plane at eps > 0: at most 1.3e-7 above the constant, relatively, unless a unit
       breaks within 1e-5 eps of the point. Elsewhere the constant stays that between any two points (Bound.between).
-    - Returns an ExactBound, kind "upper". It errs upward only: regions that rounding leaves open are counted in. Inside
-      bounds.outward_rounding() it encloses the rounding of the Jacobians too.
+    - Returns a Bound, kind "upper", with the blocks of the local bound, whose norms' product is not the value. It errs
+      upward only: regions that rounding leaves open are counted in. Inside bounds.outward_rounding() it encloses the
+      rounding of the Jacobians too.
     - Raises UnsupportedLayer, and InvalidInput where the search would be longer.
 
         >>> import torch, lliptools as ll
@@ -86,17 +68,15 @@ def exact_bound(
     jacobians = tuple(stacked(region.map for region in each) for each in regions)
     errors = tuple(stacked(region.error for region in each) * enclosed(1.0) for each in regions)
     value = torch.stack([_norms(j, e).amax() for j, e in zip(jacobians, errors, strict=True)])
-    masks = search.masks  # certificates may use the boxes of its blocks: it fails as seldom
-    of_blocks = masks.blocks, masks.failure_probability, masks.arithmetic
-    pairs = partial(_pairs, jacobians, errors)
-    exact = ExactBound(value, "upper", search.radius, *of_blocks, jacobians=jacobians, pairs=pairs)
-    exact = replace(exact, points=masks.points, outputs=masks.outputs)
+    pairs, many = partial(_pairs, jacobians, errors), tuple(map(len, regions))
+    # Certificates may use the boxes of the local bound's blocks: it fails as seldom.
+    exact = replace(search.masks, value=value, pairs=pairs, regions=many)
     return _centred(exact, search, found) if centred and in_plane and (search.radius > 0).all() else exact
 
 
 @outward_rounding()
 @torch.no_grad()
-def _centred(exact: ExactBound, search: Search, found: list[list[Cell]]) -> ExactBound:
+def _centred(exact: Bound, search: Search, found: list[list[Cell]]) -> Bound:
     """The same of secants from the centre."""
     outputs = at_center(search.blocks, Center.exact(search.center))[-1]
     value, doubt = (part.flatten(1).cpu().numpy() for part in (outputs.value, outputs.doubt))

@@ -42,6 +42,7 @@ class Bound:
     - points: (batch, features), the centres of the balls; None of a bound of the whole space.
     - outputs: (batch, outputs), what the network computes there; of the whole space at the first point, (1, outputs).
     - between: "any two points" of the ball, or "the centre and any point", which is all that a certificate needs.
+    - regions: of each ball, how many the exact constant was found from; empty of all other bounds.
     - left_out: what a bound that chooses by cost did not do, and why; empty where it did all.
     - pairs: (bound, y, needed) -> (batch, classes), how `pairwise` is found.
     """
@@ -59,6 +60,7 @@ class Bound:
     outputs: Tensor | None = None
     pairs: Callable[["Bound", Tensor, Tensor | None], Tensor] = by_product
     between: str = ANY_TWO
+    regions: tuple[int, ...] = ()
     left_out: str = ""
 
     def hidden(self) -> Tensor:
@@ -79,9 +81,12 @@ class Bound:
             return self.pairs(self, y, needed)
 
     def __str__(self) -> str:
-        """A blackboard's table: of the one point, or of the mean over the batch."""
+        """A blackboard's table: of the one point, or of the mean over the batch; of the exact constant one line."""
         many = "" if len(self.value) == 1 else f", mean over {len(self.value)} points"
         value, eps = round_up(self.value.mean().item()), radius_text(self.eps.mean().item())
+        if self.regions:
+            found_from = sum(self.regions) / len(self.regions)
+            return f"exact constant {value} at eps = {eps}, from {found_from:.4g} regions{many}"
         lines = [f"{self.kind} bound {value} at eps = {eps}{many}"]
         lines.append(f"{'block':>5}  {'rows × columns kept':<24}{'global norm':>12}{'masked norm':>12}{'ratio':>8}")
         columns: Tensor | None = None
