@@ -70,9 +70,8 @@ class PairwiseRadius(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-        """Two inputs and whole numbers first; then a misclassified point, a near border that is not the runner-up's,
-        and two classes with one row.
-        """
+        # Two inputs and whole numbers first; then a misclassified point, a near border that is not the runner-up's,
+        # and two classes with one row.
         for rows, offsets, point in (
             ([[3.0, 0.0], [0.0, 4.0]], [0.0, 0.0], [5.0, 0.0]),
             ([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0], [1.0, 2.0]),

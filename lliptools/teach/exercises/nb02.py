@@ -62,7 +62,7 @@ class PowerIteration(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Every matrix with no step, a few and many."""
+        # Every matrix with no step, a few and many.
         yield from ((W, start, steps) for W, start in _matrices(seed) for steps in (0, 1, 2, 5, 40))
 
     def check(self, answer: Answer, W: Tensor, v: Tensor, steps: int) -> None:
@@ -110,7 +110,6 @@ class GramIteration(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, int]]:
-        """Every matrix with no squaring, a few and many."""
         yield from ((W, steps) for W, _ in _matrices(seed) for steps in (0, 1, 2, 4, 8))
 
     def check(self, answer: Answer, W: Tensor, steps: int) -> None:

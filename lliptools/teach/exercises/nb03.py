@@ -61,7 +61,6 @@ class ProductBound(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor]]]:
-        """Single matrices, |x| written with two units, the fold, then random ones."""
         generator = torch.Generator().manual_seed(seed)
         split, add = torch.tensor([[1.0], [-1.0]]).double(), torch.tensor([[1.0, 1.0]]).double()
         yield ([torch.tensor([[3.0]]).double()],)
@@ -135,10 +134,8 @@ class WorstPair(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[nn.Sequential, Tensor, float, str]]:
-        """Networks with points and radii: slope 3 on one side of a line and 1 on the other, then random ones.
-
-        Other seeds turn the random ones around the origin and stretch their outputs: no case is harder than another.
-        """
+        # Networks with points and radii: slope 3 on one side of a line and 1 on the other, then random ones.
+        # Other seeds turn the random ones around the origin and stretch their outputs: no case is harder than another.
         bent = mlp(2, 2, 1).double()
         with torch.no_grad():
             values = ([[1.0, 0.0], [-1.0, 0.0]], [0.0, 0.0], [[1.0, 3.0]], [0.0])

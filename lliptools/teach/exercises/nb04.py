@@ -77,7 +77,6 @@ class IntervalBox(_Box):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
-        """Small whole numbers first."""
         yield from ((W, b, middle - half, middle + half) for W, b, middle, half in _layers(seed))
 
 
@@ -102,7 +101,6 @@ class BallBox(_Box):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
-        """Small whole numbers first."""
         yield from ((W, b, center, half_width[0]) for W, b, center, half_width in _layers(seed))
 
 
@@ -131,7 +129,6 @@ class LocalProduct(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor], list[Tensor], str]]:
-        """The fold, then random networks with half, most and none of their units varying."""
         generator = torch.Generator().manual_seed(seed)
         split = torch.tensor([[1.0], [-1.0]]).double()
         yield [split, split.T], [torch.tensor([True, False])], "one fold, its second unit off"

@@ -38,7 +38,6 @@ class Secants(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """One unit of each kind, then random ones."""
         for case in ((-3, -4, -2), (3, 2, 4), (-1, -2, 3), (1, -3, 2), (0, -1, 1)):
             yield tuple(torch.tensor([float(value)]).double() for value in case)  # type: ignore[misc]
         generator = torch.Generator().manual_seed(seed)
@@ -103,7 +102,6 @@ class MyLocalBound(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor], list[Tensor], float, Tensor, float]]:
-        """The network that opens the notebook, a constant unit at θ, a ball that shrinks, then random networks."""
         W1, W2 = (torch.tensor(W).double() for W in ([[2, 0], [-1, -1], [0, 1]], [[1, 3, 0], [0, 3, 1]]))
         yield [W1, W2], [torch.zeros(3).double(), torch.zeros(2).double()], torch.inf, torch.ones(2).double(), 0.5
         one, zero = torch.ones(1, 1).double(), torch.zeros(1).double()
@@ -156,7 +154,6 @@ class BisectedRadius(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Callable[[float], float], float]]:
-        """Bounds that jump, that grow, and that stay."""
         generator = torch.Generator().manual_seed(seed)
         for _ in range(6):
             a, b, jump, margin = (torch.rand(4, generator=generator).double() + 0.2).tolist()

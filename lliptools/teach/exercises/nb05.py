@@ -55,7 +55,6 @@ class ReluThetaMask(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Two units; one: boxes that touch a zone, no zone, no threshold, no box; then random ones."""
         yield torch.tensor([-2, 0.25]).double(), torch.tensor([-1, 0.75]).double(), torch.tensor(1.0).double()
         lower = torch.tensor([-2, 2, -1, 0.5, 0.25, -1, -1, 1, -1, 1, -2, 1, -9, -inf, nan]).double()
         upper = torch.tensor([-1, 3, 0.5, 2, 0.75, 2, 0, 2, 2, 2, 2, 9, -1, inf, nan]).double()
@@ -137,7 +136,6 @@ class ClippedMaxminMask(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
-        """One pair in whole and half numbers, then no box, then random ones."""
         high, low = torch.tensor(1.0).double(), torch.tensor(-1.0).double()
         lower = torch.tensor(
             [[0, 2, -0.5, 2, 0, 1, -3, 2, -3, nan, 2], [-0.5, -0.5, -3, -3, -3, -2, 2, 2.5, 2, -3, nan]]

@@ -37,7 +37,6 @@ class SparsityLoss(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
-        """Boxes off every kink: one unit in each zone and across both, then random ones."""
         for low, high in ((-2.0, -1.0), (2.0, 3.0), (0.25, 0.5), (-1.0, 0.5), (-1.0, 2.0)):
             yield torch.tensor([low]).double(), torch.tensor([high]).double(), torch.tensor(1.0).double(), 0.5
         generator = torch.Generator().manual_seed(seed)
@@ -100,7 +99,6 @@ class ThetaToInfinity(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[nn.Sequential, Tensor, str]]:
-        """Networks with points, the smallest first."""
         for sizes, theta, scale in (((1, 2, 1), 1.0, 1.0), ((2, 4, 2), 0.1, 1.0), ((3, 8, 8, 2), 0.5, 1e4)):
             torch.manual_seed(seed)
             net = mlp(*sizes, activation="clipped_relu", theta=theta).double()

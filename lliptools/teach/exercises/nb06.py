@@ -82,7 +82,7 @@ class GloroLoss(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, float, Tensor]]:
-        """One point first, negative logits and very large ones among them."""
+        # One point first, negative logits and very large ones among them.
         for f, constants, eps in (
             ([2.0, 1.0], [0.0, 2.0], 0.25),
             ([-1.0, -3.0], [0.0, 1.0], 0.5),
@@ -167,7 +167,6 @@ class LocalLoss(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[nn.Sequential, Tensor, Tensor, float, float, str]]:
-        """A step that radius 0 does not see, the fold, and random networks; three weights for each."""
         one, first = torch.float64, torch.tensor([0])
         step, identity = mlp(1, 1, 2).double(), fold(2, 1)
         with torch.no_grad():

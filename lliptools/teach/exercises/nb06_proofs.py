@@ -86,7 +86,6 @@ class Sandwich(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Unseen, float]]:
-        """Two networks in the plane, at three radii each."""
         yield from ((unseen, eps) for unseen in _networks(seed) for eps in EPS)
 
     def check(self, answer: Answer, unseen: Unseen, eps: float) -> None:
@@ -191,7 +190,6 @@ class NeverNan(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, float, list[int], list[bool], str]]:
-        """One margin at a time, random ones for a seed, and those of two classes in one batch."""
         for f, c, eps, y, proved, story in (*NAN_CASES, *(_drawn(seed) if seed else ())):
             yield torch.tensor([f]).double(), torch.tensor([c]).double(), eps, [y], [proved], story
         pair = [case for case in NAN_CASES if len(case[0]) == 2 and case[2] == 0.5]

@@ -59,7 +59,6 @@ class AolScale(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor]]:
-        """One row first, the identity last."""
         for W in (torch.tensor([[1.0, -1.0]]).double(), *_matrices(seed, (2, 3, 4, 8)), torch.eye(3).double()):
             yield (W,)
 
@@ -98,7 +97,6 @@ class QOfSn(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor]]:
-        """Whole numbers first."""
         yield from ((W,) for W in _matrices(seed, (2, 3, 4, 8)))
 
     def check(self, answer: Answer, W: Tensor) -> None:
@@ -134,7 +132,6 @@ class EightColumns(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, str]]:
-        """Each matrix with AOL's scale, and with the squared lengths of its columns."""
         for W in _matrices(seed, (2, 8)):
             size = W.square().sum(dim=0)
             yield W, gershgorin_scale(W, torch.ones_like(size)), "AOL's T"

@@ -80,7 +80,7 @@ class NewBound(Exercise):
         return self.outcome((function, claims), seed)
 
     def cases(self, seed: int) -> Iterator[tuple[tuple[Place, ...]]]:
-        """The whole grid: what is incomparable shows in two places of it."""
+        # The whole grid: what is incomparable shows in two places of it.
         yield (_grid(seed),)
 
     def check(self, answer: tuple[Answer, Any], grid: tuple[Place, ...]) -> Outcome:

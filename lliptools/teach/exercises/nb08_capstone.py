@@ -82,7 +82,6 @@ class Capstone(Exercise):
         return self.outcome(answer, seed, seconds=seconds)
 
     def cases(self, seed: int) -> Iterator[tuple[tuple[Unseen, ...]]]:
-        """All networks at once, for they share the time."""
         yield (unseen_networks(seed),)
 
     def check(self, answer: Answer, networks: tuple[Unseen, ...], seconds: float = SECONDS) -> Outcome:

@@ -67,7 +67,6 @@ class Forge(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[str, str]]:
-        """Every part of the proof of two small networks."""
         for k in (0, 1):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(2 * seed + k)

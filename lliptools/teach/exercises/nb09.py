@@ -32,7 +32,6 @@ class PoolConstant(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[int, int]]:
-        """Windows that overlap, that touch and that leave gaps; then random ones."""
         yield from ((3, 2), (2, 2), (2, 1), (2, 3))
         yield from torch.randint(1, 12, (8, 2), generator=torch.Generator().manual_seed(seed)).tolist()
 
@@ -72,7 +71,6 @@ class PixelModule(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Images with a mean and a deviation per channel."""
         generator = torch.Generator().manual_seed(seed)
         mean, std = torch.rand(2, 3, 1, 1, generator=generator).double() / 2 + 0.1
         yield mean, std, torch.rand(4, 3, 4, 4, generator=generator).double()
