@@ -1,15 +1,15 @@
 """The exercises of notebook 04 that put the pieces together: secants from the centre, the whole bound, a radius."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lliptools import paper
-from lliptools.teach.exercises.answers import ask, ask_number, differs, first, sides
+from lliptools.teach.exercises.answers import ask, ask_number, differs, first, norm, sides
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["BisectedRadius", "MyLocalBound", "Secants"]
@@ -62,30 +62,6 @@ class Secants(Exercise):
                 )
 
 
-def _assembled(
-    weights: list[Tensor],
-    biases: list[Tensor],
-    theta: float,
-    x: Tensor,
-    eps: float,
-    strike: str = "rows and columns",
-    carried: bool = True,
-) -> Tensor:
-    """The bound, or what becomes of it where only rows are struck, or no ball is carried from layer to layer."""
-    lower, upper, center, radius, value = x - eps, x + eps, x, torch.as_tensor(eps), torch.ones(()).double()
-    columns = torch.ones_like(x, dtype=torch.bool)
-    for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        middle, half = W @ (lower + upper) / 2 + b, W.abs() @ (upper - lower) / 2
-        z, reach = W @ center + b, radius * W[:, columns].norm(dim=1)
-        lower, upper = torch.maximum(middle - half, z - reach), torch.minimum(middle + half, z + reach)
-        rows = (upper > 0) & (lower < theta) | torch.tensor(k == len(weights) - 1)
-        kept = W[rows][:, columns] if strike == "rows and columns" else W[rows]
-        size = torch.linalg.matrix_norm(kept, 2) if kept.numel() else torch.zeros(()).double()
-        value, radius, columns = value * size, radius * size if carried else radius, rows
-        lower, upper, center = (side.clamp(0, theta) for side in (lower, upper, z))
-    return value
-
-
 class MyLocalBound(Exercise):
     """my_local_bound(weights, biases, theta, x, eps): the local bound of a ReLU-θ network near x, as in ll.paper."""
 
@@ -94,11 +70,11 @@ class MyLocalBound(Exercise):
         "Carry five things along: lower and upper of h, its value at x, the radius of its ball, the columns that vary.",
         "After the layer clamp lower, upper, z to [0, theta]; multiply radius and value by the norm; columns = mask.",
     )
-    reference = staticmethod(_assembled)
+    reference = staticmethod(lambda *case: paper.local_bound(*case)[0])
     wrong = (
-        (partial(_assembled, strike="rows"), "the local bound"),
-        (partial(_assembled, carried=False), "the local bound"),
-        (lambda weights, biases, theta, x, eps: _assembled(weights, biases, torch.inf, x, eps), "the local bound"),
+        (lambda *case: paper.local_bound(*case[:4], 0.0)[0], "the local bound"),  # the masks of x alone
+        (lambda W, b, theta, x, eps: paper.local_bound(W, b, torch.inf, x, eps)[0], "the local bound"),
+        (lambda weights, *rest: prod(map(norm, weights)), "the local bound"),
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor], list[Tensor], float, Tensor, float]]:
@@ -125,7 +101,7 @@ class MyLocalBound(Exercise):
         described = (
             f"sizes {[len(W) for W in case[0]]}, theta = {case[2]:g}, eps = {case[4]:g}, weights {show(case[0])}"
         )
-        truth, got = paper.local_bound(*case)[0].item(), ask_number(answer, described, *case)
+        truth, got = self.reference(*case).item(), ask_number(answer, described, *case)
         if not abs(got - truth) <= 1e-9 * max(truth, 1.0):
             raise differs(described, "the local bound of ll.paper", truth, got)
 

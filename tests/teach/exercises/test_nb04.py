@@ -1,5 +1,6 @@
 """The exercises of notebook 04: answers that are written differently, and what is said of wrong ones."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -42,6 +43,22 @@ def local_by_zeros(weights, masks):
     return torch.stack([torch.linalg.svdvals(W)[0] for W in masked]).prod()
 
 
+def assembled(weights, biases, theta, x, eps, strike="rows and columns", carried=True):
+    """The bound, or what becomes of it where only rows are struck, or no ball is carried from layer to layer."""
+    lower, upper, center, radius, value = x - eps, x + eps, x, torch.as_tensor(eps), torch.ones(()).double()
+    columns = torch.ones_like(x, dtype=torch.bool)
+    for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        middle, half = W @ (lower + upper) / 2 + b, W.abs() @ (upper - lower) / 2
+        z, reach = W @ center + b, radius * W[:, columns].norm(dim=1)
+        lower, upper = torch.maximum(middle - half, z - reach), torch.minimum(middle + half, z + reach)
+        rows = (upper > 0) & (lower < theta) | torch.tensor(k == len(weights) - 1)
+        kept = W[rows][:, columns] if strike == "rows and columns" else W[rows]
+        size = torch.linalg.matrix_norm(kept, 2) if kept.numel() else torch.zeros(()).double()
+        value, radius, columns = value * size, radius * size if carried else radius, rows
+        lower, upper, center = (side.clamp(0, theta) for side in (lower, upper, z))
+    return value
+
+
 @pytest.mark.parametrize(
     ("check", "answer", "said"),
     [
@@ -50,6 +67,7 @@ def local_by_zeros(weights, masks):
         ("ball_box", ball_by_loop, "on 20 cases"),
         ("local_product", local_by_rows_and_columns, "on 14 cases"),
         ("local_product", local_by_zeros, "on 14 cases"),
+        ("my_local_bound", assembled, "on 15 cases"),
         ("one_unstable_unit", [1.0, 0.25, -2.0], "well found"),
         ("one_unstable_unit", torch.tensor([[-0.1, 9.0, 5.0]]), "well found"),
     ],
@@ -75,6 +93,14 @@ def test_wrong(check, answer, said):
     outcome = getattr(ll.check, check)(answer)
     assert outcome.status == "wrong"
     assert said in outcome.message
+
+
+@pytest.mark.parametrize("seed", [None, 1, 20])
+@pytest.mark.parametrize("slip", [{"strike": "rows"}, {"carried": False}])
+def test_a_bound_with_rows_alone_struck_or_no_ball_carried_is_wrong(slip, seed):
+    outcome = ll.check.my_local_bound(partial(assembled, **slip), seed=seed)
+    assert outcome.status == "wrong"
+    assert "the local bound of ll.paper is" in outcome.message
 
 
 def test_counter_example_is_the_smallest_one():
