@@ -111,6 +111,21 @@ def numbers(answer: Any, shape: tuple[int, ...], described: str) -> Tensor:
     return found.double().cpu()
 
 
+def same_gradients(case: str, truth: Tensor, loss: Tensor, parts: dict[str, Tensor]) -> None:
+    """Raise Wrong where a loss of the right value has another gradient in one of its parts, given by their names."""
+    wanted, found = (
+        torch.autograd.grad(value, list(parts.values()), retain_graph=True, materialize_grads=True)
+        if value.requires_grad
+        else [torch.zeros_like(part) for part in parts.values()]
+        for value in (truth, loss)
+    )
+    for name, right, got in zip(parts, wanted, found, strict=True):
+        if not torch.allclose(got, right, atol=1e-9):
+            k = int((got - right).abs().argmax())
+            entry = f"{got.flatten()[k]:.5g} and not {right.flatten()[k]:.5g} in its entry {k}"
+            raise Wrong(f"on {case} the value is right, but its gradient in {name} is {entry}: was something detached?")
+
+
 def given(answer: Any, wanted: str, fits: Callable[[Tensor], Any]) -> Tensor:
     """An example as finite float64 numbers that fit; wanted: what fits, in words. Raises Wrong."""
     try:

@@ -72,7 +72,7 @@ class MyLocalBound(Exercise):
     )
     reference = staticmethod(lambda *case: paper.local_bound(*case)[0])
     wrong = (
-        (lambda *case: paper.local_bound(*case[:4], 0.0)[0], "the local bound"),  # the masks of x alone
+        (lambda W, b, theta, x, eps: paper.local_bound(W, b, theta, x, 0.0)[0], "the local bound"),  # masks of x alone
         (lambda W, b, theta, x, eps: paper.local_bound(W, b, torch.inf, x, eps)[0], "the local bound"),
         (lambda weights, *rest: prod(map(norm, weights)), "the local bound"),
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lliptools.bounds import local_bound
 from lliptools.nets import ClippedReLU, mlp
-from lliptools.teach.exercises.answers import ask, differs
+from lliptools.teach.exercises.answers import ask, differs, same_gradients
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 from lliptools.teach.exercises.nb05 import ReluThetaMask
 
@@ -52,15 +52,7 @@ class SparsityLoss(Exercise):
         truth = self.reference(lower, upper, theta, s)
         if not abs(loss.item() - truth.item()) <= 1e-9:
             raise differs(case, "the loss", truth.item(), loss.item())
-        wanted = torch.autograd.grad(truth, ends)
-        got = torch.autograd.grad(loss, ends, allow_unused=True) if loss.requires_grad else (None, None)
-        for name, mine, right in zip(("lower", "upper"), got, wanted, strict=True):
-            mine = torch.zeros_like(right) if mine is None else mine
-            if not torch.allclose(mine, right, atol=1e-9):
-                raise Wrong(
-                    f"on {case} the value is right, but its gradient in {name} is {show(mine)} and not {show(right)}: "
-                    "training could not follow it"
-                )
+        same_gradients(case, truth, loss, dict(zip(("lower", "upper"), ends, strict=True)))
 
 
 def _loss(value: Any) -> Tensor:

@@ -10,37 +10,12 @@ from torch.nn.functional import cross_entropy
 from lliptools.bounds import global_bound, local_bound
 from lliptools.certificates.margins import own_class
 from lliptools.nets import fold, mlp
-from lliptools.teach.exercises.answers import ask_numbers, differs
+from lliptools.teach.exercises.answers import ask_numbers, differs, same_gradients
 from lliptools.teach.exercises.exercise import Answer, Exercise, Wrong, show
 
 __all__ = ["GloroLoss", "LocalLoss"]
 
 CLOSE = 1e-7
-
-
-def _slope(loss: Tensor, parts: list[Tensor], fixed: Tensor | None = None) -> float:
-    """The derivative along a random direction, the same in every call, that is 0 where fixed; 0 without a graph."""
-    generator = torch.Generator().manual_seed(0)
-    gradients = torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True) if loss.requires_grad else ()
-    total = 0.0
-    for part, gradient in zip(parts, gradients, strict=False):
-        direction = torch.randn(part.shape, generator=generator, dtype=torch.float64)
-        if fixed is not None:
-            direction = direction.masked_fill(fixed, 0.0)
-        total += 0.0 if gradient is None else float((gradient * direction).sum())
-    return total
-
-
-def _follow(
-    case: str, truth: Tensor, loss: Tensor, parts: list[Tensor], of: str, doubt: str, fixed: Tensor | None = None
-) -> None:
-    """Raise Wrong where the loss has another slope than the true one."""
-    slope, yours = (_slope(value, parts, fixed) for value in (truth, loss))
-    if not abs(slope - yours) <= 1e-5 * max(1.0, abs(slope)):
-        raise Wrong(
-            f"on {case} the value is right, but along a random direction of {of} the loss has slope {slope:.5g} and "
-            f"your gradient says {yours:.5g}: {doubt}"
-        )
 
 
 def _gloro(logits: Tensor, pairwise: Tensor, eps: float, y: Tensor, *, own: float | None) -> Tensor:
@@ -76,7 +51,7 @@ class GloroLoss(Exercise):
         (lambda logits, pairwise, eps, y: cross_entropy(logits, y), "the loss is"),
         (lambda logits, pairwise, eps, y: len(y) * GloroLoss.reference(logits, pairwise, eps, y), "the loss is"),
         (_gloro_overflowing, "not finite"),
-        (lambda f, pairwise, eps, y: GloroLoss.reference(f, pairwise.detach(), eps, y), "direction of pairwise"),
+        (lambda f, pairwise, eps, y: GloroLoss.reference(f, pairwise.detach(), eps, y), "its gradient in pairwise"),
         (lambda *case: GloroLoss.reference(*case).item(), "no graph"),
         (lambda logits, pairwise, eps, y: GloroLoss.reference(logits, 2**0.5 * pairwise, eps, y), "the loss is"),
     )
@@ -99,7 +74,8 @@ class GloroLoss(Exercise):
 
     def check(self, answer: Answer, logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> None:
         case = self.described(logits, pairwise, eps, y)
-        arguments = logits.requires_grad_(), pairwise.requires_grad_(), eps, y
+        logits.requires_grad_(), pairwise.requires_grad_()
+        arguments = logits, pairwise.masked_fill(own_class(logits, y), 0.0), eps, y  # no gradient in what stays 0
         loss, truth = ask_numbers(answer, case, (), *arguments), self.reference(*arguments)
         if not abs(loss.item() - truth.item()) <= CLOSE * max(1.0, truth.item()):
             clean = cross_entropy(logits, y).item()
@@ -107,8 +83,7 @@ class GloroLoss(Exercise):
             raise differs(case, "the loss", truth.item(), loss.item(), below)
         if not loss.requires_grad:
             raise Wrong(f"on {case} your loss has the right value and no graph: nothing can be trained by it")
-        for name, part, fixed in (("logits", logits, None), ("pairwise", pairwise, own_class(logits, y))):
-            _follow(case, truth, loss, [part], name, "was something detached?", fixed)
+        same_gradients(case, truth, loss, {"logits": logits, "pairwise": pairwise})
 
 
 def _loss_by(constants: Answer) -> Answer:
@@ -160,7 +135,7 @@ class LocalLoss(Exercise):
         (_at_radius_0, "unsound. On f(t) = (1, relu(10 t − 2))"),
         (_loss_by(lambda net, x, *_: torch.zeros(len(x), net(x).shape[1])), "unsound"),
         (_everywhere, "that is the global bound"),
-        (_loss_by(lambda net, x, y, eps: local_bound(net, x, eps).pairwise(y)), "does the bound keep its graph?"),
+        (_loss_by(lambda net, x, y, eps: local_bound(net, x, eps).pairwise(y)), "was something detached?"),
         (_first_serves_all, "the first point's bound serves all points"),
         (_exchanged, "unsound"),
         (lambda net, x, y, eps, kappa: _exchanged(net, x, y, eps, kappa or 1.0), "exchanged"),
@@ -198,10 +173,9 @@ class LocalLoss(Exercise):
                 _refute_worst(net, x, y, eps, loss.item() + room, case)
             stories = [f": {story}" for other, story in STORIES if abs(loss - other(net, x, y, eps, kappa)) <= room]
             raise differs(case, "the loss", truth.item(), loss.item(), stories[-1] if stories else "")
-        parameters: list[Tensor] = [each for each in net.parameters() if each.requires_grad]
         # The fold's norms are singular values that occur twice, where a gradient may be any of many.
         if not story.startswith("fold"):
-            _follow(case, truth, loss, parameters, "the weights", "does the bound keep its graph?")
+            same_gradients(case, truth, loss, dict(net.named_parameters()))
 
 
 def _refute_worst(net: nn.Sequential, x: Tensor, y: Tensor, eps: float, worst: float, case: str) -> None:
