@@ -30,9 +30,8 @@ def adversarial_distance(
     search = Search.of(net, x, within)
     center, radius = search.center, search.radius
     if center.shape[1] != 2:
-        raise InvalidInput(
-            "points with two features", f"{center.shape[1]}", "an input outside the plane", "attack with attacks.pgd"
-        )
+        why = "an input outside the plane", "attack with attacks.pgd"
+        raise InvalidInput("points with two features", f"{center.shape[1]}", *why)
     y = check_labels(y, len(center), len(search.layers[-1].bias), center.device)
     steps: list[Point] = []
     shares: list[float] = []  # distances in units of the radius
@@ -73,9 +72,7 @@ def _check_ties(blocks: tuple[Block, ...], points: Tensor, y: Tensor, change: Te
     real = margin <= REAL * (logits.abs().amax(dim=1) + change)
     if not (real | points.isnan().any(dim=1)).all():
         sample = int((~real & ~points.isnan().any(dim=1)).nonzero()[0])
-        raise InvalidInput(
-            expected="a network whose rounding is small beside its margins",
-            got=f"a margin of {margin[sample]:.3g} where rounding leaves a tie open, near point {sample}",
-            cause="weights that cancel, or a radius near the spacing of the numbers around the point",
-            next_step="take a larger radius, or attack with lliptools.attacks.pgd",
-        )
+        got = f"a margin of {margin[sample]:.3g} where rounding leaves a tie open, near point {sample}"
+        cause = "weights that cancel, or a radius near the spacing of the numbers around the point"
+        step = "take a larger radius, or attack with lliptools.attacks.pgd"
+        raise InvalidInput("a network whose rounding is small beside its margins", got, cause, step)

@@ -58,13 +58,11 @@ class Search:
         for block, layer in zip(self.masks.blocks, self.layers, strict=True):
             lower, upper = (side[sample].flatten().cpu().numpy() for side in (block.box.lower, block.box.upper))
             unstable += int(((lower < layer.breakpoints) & (layer.breakpoints < upper)).any(axis=0).sum())
-        return InvalidInput(
-            expected=f"a ball that the search covers in {limit}",
-            got=f"more than that, with {unstable} unstable units in the ball of radius {self.radius[sample]:g} "
-            f"around point {sample}",
-            cause="a radius, or a network, that is large for an exact search",
-            next_step="take a smaller eps, raise the limit, or use local_bound",
-        )
+        ball = f"the ball of radius {self.radius[sample]:g} around point {sample}"
+        got = f"more than that, with {unstable} unstable units in {ball}"
+        cause = "a radius, or a network, that is large for an exact search"
+        step = "take a smaller eps, raise the limit, or use local_bound"
+        return InvalidInput(f"a ball that the search covers in {limit}", got, cause, step)
 
 
 def _check_products(points: Array, layers: list[Layer]) -> None:
@@ -83,12 +81,10 @@ def _check_products(points: Array, layers: list[Layer]) -> None:
         largest = largest * max(1.0, float(np.abs(layer.slopes).max())) + float(np.abs(layer.intercepts).max())
         peak = max(peak, largest)
     if not (smallest >= TINIEST and peak <= LARGEST):
-        raise InvalidInput(
-            expected=f"a network and points whose products of weights stay between {TINIEST:g} and {LARGEST:g}",
-            got=f"products from {smallest:.3g} to {peak:.3g}",
-            cause="weights that training has driven towards 0, or that it has let explode",
-            next_step="set such weights to 0, or use local_bound",
-        )
+        expected = f"a network and points whose products of weights stay between {TINIEST:g} and {LARGEST:g}"
+        cause = "weights that training has driven towards 0, or that it has let explode"
+        step = "set such weights to 0, or use local_bound"
+        raise InvalidInput(expected, f"products from {smallest:.3g} to {peak:.3g}", cause, step)
 
 
 def _tiniest(values: Array) -> float:

@@ -147,12 +147,10 @@ def _read(block: Block) -> Layer:
     linear, activation, shape = block.linear, block.activation, torch.Size(block.linear.out_shape)
     pieces = None if activation is None or block.inner else activation.pieces(shape)
     if block.inner or (activation is not None and pieces is None):
-        raise UnsupportedLayer(
-            expected="a chain of layers with activations that are piecewise linear, unit by unit, as ReLU is",
-            got="a residual step" if block.inner else type(activation).__name__,
-            cause="a smooth activation, or one that mixes units: regions that the search cannot list",
-            next_step="use local_bound from above and sampled_bound from below",
-        )
+        expected = "a chain of layers with activations that are piecewise linear, unit by unit, as ReLU is"
+        cause = "a smooth activation, or one that mixes units: regions that the search cannot list"
+        step = "use local_bound from above and sampled_bound from below"
+        raise UnsupportedLayer(expected, "a residual step" if block.inner else type(activation).__name__, cause, step)
     weight, bias = _plain(linear.weight), _plain(linear.bias.expand(shape).flatten())
     layer = Layer.of(weight, bias)
     if activation is not None and pieces is not None:

@@ -136,12 +136,10 @@ def accuracy_by_bound(
 def _batches(x: Tensor | Iterable[tuple[Tensor, Tensor]], y: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     if not isinstance(x, Tensor):
         if y is not None:
-            raise InvalidInput(
-                expected="y=None beside a loader of (x, y) pairs, or x as a tensor",
-                got=type(x).__name__,
-                cause="a list of points, or labels that the loader gives already",
-                next_step="torch.stack the points, or leave y out: certified_accuracy(net, loader, eps)",
-            )
+            got = type(x).__name__
+            cause = "a list of points, or labels that the loader gives already"
+            step = "torch.stack the points, or leave y out: certified_accuracy(net, loader, eps)"
+            raise InvalidInput("y=None beside a loader of (x, y) pairs, or x as a tensor", got, cause, step)
         for pair in x if isinstance(x, Iterable) else [x]:
             if not (isinstance(pair, tuple | list) and len(pair) == 2):
                 why = "points alone, or batches with more in them", "certified_accuracy(net, [(x, y)], eps)"

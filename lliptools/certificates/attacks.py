@@ -35,12 +35,10 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, eps: float, *, steps: int = 50, re
     """
     is_radius = isinstance(eps, int | float) and not isinstance(eps, bool) and 0 <= eps <= sys.float_info.max
     if not (is_radius and isinstance(steps, int) and isinstance(restarts, int) and steps >= 1 and restarts >= 1):
-        raise InvalidInput(
-            expected="eps as one finite number >= 0, at least one step and one restart",
-            got=f"eps={eps!r:.60}, steps={steps}, restarts={restarts}",
-            cause="a tensor of radii, or an attack that does nothing",
-            next_step="attack at one radius at a time, and leave steps and restarts at their defaults",
-        )
+        got = f"eps={eps!r:.60}, steps={steps}, restarts={restarts}"
+        cause = "a tensor of radii, or an attack that does nothing"
+        then = "attack at one radius at a time, and leave steps and restarts at their defaults"
+        raise InvalidInput("eps as one finite number >= 0, at least one step and one restart", got, cause, then)
     center, eps = check_input(net, x), float(eps)
     with torch.no_grad():
         blocks = read(net, x)

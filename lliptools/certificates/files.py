@@ -81,12 +81,11 @@ def _layer(block: Block, thetas: list[float] | None) -> dict[str, Any]:
     # Where a layer has computed its own weights, they are rounded.
     rounded = linear.relative_error or torch.as_tensor(linear.bias_error).any()
     if not plain or block.inner or rounded or isfinite(linear.lipschitz) or thetas is None:
-        raise UnsupportedLayer(
-            expected="layers of torch.nn.Linear, and ReLU, ReLU6 or ClippedReLU between each two of them",
-            got=f"{block.activation} after {[type(each).__name__ for each in linear.layers or linear.operators]}",
-            cause="a network whose certificates lliptools.certify can give, but not write into a file",
-            next_step="certify it without a file, or merge its consecutive linear layers into one",
-        )
+        expected = "layers of torch.nn.Linear, and ReLU, ReLU6 or ClippedReLU between each two of them"
+        got = f"{block.activation} after {[type(each).__name__ for each in linear.layers or linear.operators]}"
+        cause = "a network whose certificates lliptools.certify can give, but not write into a file"
+        step = "certify it without a file, or merge its consecutive linear layers into one"
+        raise UnsupportedLayer(expected, got, cause, step)
     bias = linear.bias.expand(linear.out_shape).flatten()
     theta = [None if top == torch.inf else Decimal(top) for top in thetas]
     return {"weight": _decimals(linear.weight.tolist()), "bias": _decimals(bias.tolist()), "theta": theta}

@@ -33,12 +33,10 @@ def check_bound(
         why = "a function that returns a number, or nothing", "return what lliptools.local_bound returns"
         raise InvalidInput("a bound function that returns a Bound", type(found).__name__, *why)
     if found.kind != "upper" or not found.arithmetic.startswith("float64"):
-        raise InvalidInput(
-            expected='a bound of kind "upper", computed in float64',
-            got=f'kind "{found.kind}", {found.arithmetic}',
-            cause="a norm that converges from below, a stage without its mark, or dtype=torch.float32",
-            next_step="use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs",
-        )
+        got = f'kind "{found.kind}", {found.arithmetic}'
+        cause = "a norm that converges from below, a stage without its mark, or dtype=torch.float32"
+        step = "use lliptools.local_bound with its own norm and dtype, or mark a sound stage by bounds.errs"
+        raise InvalidInput('a bound of kind "upper", computed in float64', got, cause, step)
     cause = "one of other points or of another network"
     step = "let the bound function compute it of the net and the x that it is given"
     if center is not None and found.points is not None and not _same(found.points, center, 0.0):

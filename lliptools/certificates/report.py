@@ -62,12 +62,10 @@ def report(
     center = check_input(net, x)
     x = x.to(torch.float64)
     if not (radii and names and all(map(math.isfinite, radii))):
-        raise InvalidInput(
-            expected="at least one finite radius and one bound",
-            got=f"radii {[*radii]}, bounds {[*names]}",
-            cause="an empty list, or the whole space, in which nothing is certified",
-            next_step="pass a radius in the units of the points, and the name of an upper bound",
-        )
+        got = f"radii {[*radii]}, bounds {[*names]}"
+        cause = "an empty list, or the whole space, in which nothing is certified"
+        step = "pass a radius in the units of the points, and the name of an upper bound"
+        raise InvalidInput("at least one finite radius and one bound", got, cause, step)
     with torch.no_grad():
         logits = forward(read(net, x), center)
     predicted = logits.argmax(dim=1)

@@ -143,19 +143,15 @@ class AposterioriNorm:
         """
         batch = len(row_slope)
         if not LEAST * batch <= self.delta < 1:
-            raise InvalidInput(
-                expected=f"delta of at least {LEAST:g} per sample and layer, and below 1",
-                got=f"{self.delta:.3g} for {batch} samples of a layer",
-                cause="a certainty beyond that of float64 arithmetic, or a batch that is too large for it",
-                next_step="bound fewer points at a time, or raise delta",
-            )
+            got = f"{self.delta:.3g} for {batch} samples of a layer"
+            cause = "a certainty beyond that of float64 arithmetic, or a batch that is too large for it"
+            step = "bound fewer points at a time, or raise delta"
+            raise InvalidInput(f"delta of at least {LEAST:g} per sample and layer, and below 1", got, cause, step)
         if torch.is_grad_enabled() and linear.requires_grad:
-            raise InvalidInput(
-                expected="a norm with a gradient",
-                got="the a-posteriori bound of a large layer, which has none",
-                cause="differentiable=True with the default norm",
-                next_step="pass norm=lliptools.bounds.LanczosNorm(6), an estimate, for training",
-            )
+            got = "the a-posteriori bound of a large layer, which has none"
+            cause = "differentiable=True with the default norm"
+            step = "pass norm=lliptools.bounds.LanczosNorm(6), an estimate, for training"
+            raise InvalidInput("a norm with a gradient", got, cause, step)
         n = min(linear.rows, linear.columns)
         at_once = max(1, BASIS // (n * min(self.steps, n)))
         deltas = np.array([self.delta / batch]) if joint is None else joint.deltas(batch)

@@ -64,12 +64,10 @@ def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ..
         return layer
     if isinstance(layer, Tensor):
         if layer.dim() != 2 or not layer.numel() or not layer.is_floating_point() or not layer.isfinite().all():
-            raise InvalidInput(
-                expected="a matrix (rows, columns) of finite real numbers",
-                got=f"shape {tuple(layer.shape)} of {layer.dtype}",
-                cause="the kernel of a convolution, which is not the matrix of the convolution",
-                next_step="pass the layer itself and input_shape",
-            )
+            got = f"shape {tuple(layer.shape)} of {layer.dtype}"
+            cause = "the kernel of a convolution, which is not the matrix of the convolution"
+            step = "pass the layer itself and input_shape"
+            raise InvalidInput("a matrix (rows, columns) of finite real numbers", got, cause, step)
         return LinearMap.dense(layer.double())
     net = layer if type(layer) is nn.Sequential else nn.Sequential(layer)
     if input_shape is None:
@@ -80,12 +78,10 @@ def _linear_of(layer: nn.Module | LinearMap | Tensor, input_shape: tuple[int, ..
         elif isinstance(first, nn.BatchNorm1d | nn.BatchNorm2d) and len(net) == 1:
             input_shape = (first.num_features, *[1] * (2 * isinstance(first, nn.BatchNorm2d)))
         else:
-            raise InvalidInput(
-                expected="input_shape, the shape of one sample, as (channels, *size) of an image",
-                got=f"None with {type(first or layer).__name__}",
-                cause="a layer whose norm depends on the size of its samples",
-                next_step="spectral_norm(layer, input_shape=x.shape[1:])",
-            )
+            expected = "input_shape, the shape of one sample, as (channels, *size) of an image"
+            cause = "a layer whose norm depends on the size of its samples"
+            step = "spectral_norm(layer, input_shape=x.shape[1:])"
+            raise InvalidInput(expected, f"None with {type(first or layer).__name__}", cause, step)
     blocks = read_blocks(net, torch.Size(input_shape))
     if len(blocks) != 1 or blocks[0].activation is not None:
         why = "only linear maps have a norm", "use lliptools.global_bound for a network"
