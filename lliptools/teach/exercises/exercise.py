@@ -75,8 +75,8 @@ class Exercise:
 
     check(answer, *case): runs without raising where the answer is right on a case; raises Wrong or NotAttempted. What
     it returns for the last case, an Outcome, is said of a right answer; None for the number of cases.
-    cases(seed): the smallest first. An exercise that has its own is seeded: other seeds draw other cases, and an answer
-    is marked on cases that its author has not seen.
+    cases(seed): the smallest first. An exercise that has its own is seeded: torch's generator starts from the seed, so
+    other seeds draw other cases, and an answer is marked on cases that its author has not seen.
     reference: a right answer. wrong: the classic mistakes, each with a part of what is said of it.
     """
 
@@ -104,6 +104,7 @@ class Exercise:
             if answer is None or answer is Ellipsis:
                 raise NotAttempted
             with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed or 0)
                 return self._verdict(answer, [*self.cases(seed or 0)], options)
         except NotAttempted as what:
             todo = str(what) or self.todo

@@ -44,16 +44,14 @@ class _Box(Exercise):
                 )
 
 
-def _layers(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _layers() -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Weight, bias, centre and half-widths of random layers, small whole numbers first."""
-    generator = torch.Generator().manual_seed(seed)
     for inputs, units in ((1, 1), (1, 1), (2, 1), (2, 1), (2, 2), (2, 3), (3, 2), (3, 4), (5, 3), (8, 4)):
         for spread in (3, 9):
             W, b, center = (
-                torch.randint(-spread, spread + 1, shape, generator=generator).double()
-                for shape in ((units, inputs), (units,), (inputs,))
+                torch.randint(-spread, spread + 1, shape).double() for shape in ((units, inputs), (units,), (inputs,))
             )
-            yield W, b, center, torch.randint(1, 4, (inputs,), generator=generator).double() / 2
+            yield W, b, center, torch.randint(1, 4, (inputs,)).double() / 2
 
 
 class IntervalBox(_Box):
@@ -77,7 +75,7 @@ class IntervalBox(_Box):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
-        yield from ((W, b, middle - half, middle + half) for W, b, middle, half in _layers(seed))
+        yield from ((W, b, middle - half, middle + half) for W, b, middle, half in _layers())
 
 
 class BallBox(_Box):
@@ -101,7 +99,7 @@ class BallBox(_Box):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Tensor, ...]]:
-        yield from ((W, b, center, half_width[0]) for W, b, center, half_width in _layers(seed))
+        yield from ((W, b, center, half_width[0]) for W, b, center, half_width in _layers())
 
 
 def _kept(weights: list[Tensor], masks: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -129,14 +127,13 @@ class LocalProduct(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[list[Tensor], list[Tensor], str]]:
-        generator = torch.Generator().manual_seed(seed)
         split = torch.tensor([[1.0], [-1.0]]).double()
         yield [split, split.T], [torch.tensor([True, False])], "one fold, its second unit off"
         yield [split, split.T], [torch.tensor([True, True])], "one fold, both units varying"
         for sizes in ((2, 2, 1), (3, 4, 2), (3, 4, 4, 2), (4, 6, 5, 6, 3)):
             for keep in (0.5, 0.8, 0.0):
-                weights = [torch.randn(m, n, generator=generator).double() for n, m in pairwise(sizes)]
-                masks = [torch.rand(m, generator=generator) < keep for m in sizes[1:-1]]
+                weights = [torch.randn(m, n).double() for n, m in pairwise(sizes)]
+                masks = [torch.rand(m) < keep for m in sizes[1:-1]]
                 yield weights, masks, f"a random network, {keep:.0%} of its units varying"
 
     def check(self, answer: Answer, weights: list[Tensor], masks: list[Tensor], story: str) -> None:

@@ -40,9 +40,8 @@ class Secants(Exercise):
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for case in ((-3, -4, -2), (3, 2, 4), (-1, -2, 3), (1, -3, 2), (0, -1, 1)):
             yield tuple(torch.tensor([float(value)]).double() for value in case)  # type: ignore[misc]
-        generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(12, generator=generator).double()
-        below, above = torch.rand(2, 12, generator=generator).double() + 0.1
+        z = torch.randn(12).double()
+        below, above = torch.rand(2, 12).double() + 0.1
         yield z, z - below, z + above
 
     def check(self, answer: Answer, *case: Tensor) -> None:
@@ -90,12 +89,11 @@ class MyLocalBound(Exercise):
             torch.zeros(2).double(),
             0.5,
         )
-        generator = torch.Generator().manual_seed(seed)
         for sizes in ((2, 4, 2), (3, 6, 5, 2), (4, 8, 8, 8, 3)):
             for theta, eps in ((torch.inf, 0.1), (0.5, 0.05), (0.5, 0.1), (0.3, 0.2)):
-                weights = [torch.randn(m, n, generator=generator).double() for n, m in pairwise(sizes)]
-                biases = [torch.randn(len(W), generator=generator).double() for W in weights]
-                yield weights, biases, theta, torch.randn(sizes[0], generator=generator).double(), eps
+                weights = [torch.randn(m, n).double() for n, m in pairwise(sizes)]
+                biases = [torch.randn(len(W)).double() for W in weights]
+                yield weights, biases, theta, torch.randn(sizes[0]).double(), eps
 
     def check(self, answer: Answer, *case: Any) -> None:
         described = (
@@ -130,9 +128,8 @@ class BisectedRadius(Exercise):
     )
 
     def cases(self, seed: int) -> Iterator[tuple[Callable[[float], float], float]]:
-        generator = torch.Generator().manual_seed(seed)
         for _ in range(6):
-            a, b, jump, margin = (torch.rand(4, generator=generator).double() + 0.2).tolist()
+            a, b, jump, margin = (torch.rand(4).double() + 0.2).tolist()
             yield lambda r, a=a, b=b, jump=jump: a + b * r + (2.0 if r > jump / 3 else 0.0), margin  # type: ignore[misc]
 
     def check(self, answer: Answer, bound: Callable[[float], float], margin: float) -> None:

@@ -60,11 +60,10 @@ class ReluThetaMask(Exercise):
         upper = torch.tensor([-1, 3, 0.5, 2, 0.75, 2, 0, 2, 2, 2, 2, 9, -1, inf, nan]).double()
         theta = torch.tensor([1, 1, 1, 1, 1, 1, 1, 1, 0, -1, -1, inf, inf, 1, 1]).double()
         yield from zip(lower[:, None], upper[:, None], theta, strict=True)
-        generator = torch.Generator().manual_seed(seed)
         for units in (2, 5, 50):
-            lower = torch.randn(units, generator=generator).double()
-            upper = lower + torch.rand(units, generator=generator).double() + 0.01
-            yield lower, upper, torch.rand(units, generator=generator).double()
+            lower = torch.randn(units).double()
+            upper = lower + torch.rand(units).double() + 0.01
+            yield lower, upper, torch.rand(units).double()
             yield lower, upper, torch.tensor(0.5).double()
 
     def check(self, answer: Answer, lower: Tensor, upper: Tensor, theta: Tensor) -> None:
@@ -142,11 +141,10 @@ class ClippedMaxminMask(Exercise):
         )
         upper = torch.tensor([[0.5, 3, 0.5, 3, 3, 2, -2, 3, 3, nan, 3], [0, 0.5, -2, -2, 0, -1, 3, 4, 4, -2, nan]])
         yield from ((*box, high, low) for box in zip(lower.double().T, upper.double().T, strict=True))
-        generator = torch.Generator().manual_seed(seed)
         for pairs in (2, 3, 30):
-            lower = torch.randn(2 * pairs, generator=generator).double()
-            upper = lower + torch.rand(2 * pairs, generator=generator).double() + 0.01
-            limits = torch.rand(2, pairs, generator=generator).double() / 2
+            lower = torch.randn(2 * pairs).double()
+            upper = lower + torch.rand(2 * pairs).double() + 0.01
+            limits = torch.rand(2, pairs).double() / 2
             yield lower, upper, limits[0], -limits[1]
             yield lower, upper, high / 4, low / 4
 

@@ -39,11 +39,10 @@ class SparsityLoss(Exercise):
     def cases(self, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
         for low, high in ((-2.0, -1.0), (2.0, 3.0), (0.25, 0.5), (-1.0, 0.5), (-1.0, 2.0)):
             yield torch.tensor([low]).double(), torch.tensor([high]).double(), torch.tensor(1.0).double(), 0.5
-        generator = torch.Generator().manual_seed(seed)
         for units in (2, 3, 6):
-            lower = torch.randn(units, generator=generator).double()
-            upper = lower + torch.rand(units, generator=generator).double()
-            yield lower, upper, torch.rand(units, generator=generator).double(), 0.1
+            lower = torch.randn(units).double()
+            upper = lower + torch.rand(units).double()
+            yield lower, upper, torch.rand(units).double(), 0.1
             yield lower, upper, torch.tensor(0.5).double(), 1.0
 
     def check(self, answer: Answer, lower: Tensor, upper: Tensor, theta: Tensor, s: float) -> None:
@@ -92,7 +91,6 @@ class ThetaToInfinity(Exercise):
 
     def cases(self, seed: int) -> Iterator[tuple[nn.Sequential, Tensor, str]]:
         for sizes, theta, scale in (((1, 2, 1), 1.0, 1.0), ((2, 4, 2), 0.1, 1.0), ((3, 8, 8, 2), 0.5, 1e4)):
-            torch.manual_seed(seed)
             net = mlp(*sizes, activation="clipped_relu", theta=theta).double()
             x = 3 * torch.randn(20, sizes[0]).double()
             with torch.no_grad():

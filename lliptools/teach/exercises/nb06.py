@@ -65,11 +65,10 @@ class GloroLoss(Exercise):
             ([5.0, 1.0, 2.0], [0.0, 8.0, 1.0], 0.5),
         ):
             yield torch.tensor([f]).double(), torch.tensor([constants]).double(), eps, torch.tensor([0])
-        generator = torch.Generator().manual_seed(seed)
         for batch, classes, scale in ((2, 3, 1.0), (5, 4, 3.0), (8, 10, 3.0), (3, 3, 2000.0)):
-            logits = scale * torch.randn(batch, classes, generator=generator, dtype=torch.float64)
-            y = torch.randint(classes, (batch,), generator=generator)
-            pairwise = torch.rand(batch, classes, generator=generator, dtype=torch.float64)
+            logits = scale * torch.randn(batch, classes, dtype=torch.float64)
+            y = torch.randint(classes, (batch,))
+            pairwise = torch.rand(batch, classes, dtype=torch.float64)
             yield logits, pairwise.masked_fill(own_class(logits, y), 0.0), 0.7, y
 
     def check(self, answer: Answer, logits: Tensor, pairwise: Tensor, eps: float, y: Tensor) -> None:
@@ -143,14 +142,13 @@ class LocalLoss(Exercise):
 
     def cases(self, seed: int) -> Iterator[tuple[nn.Sequential, Tensor, Tensor, float, float, str]]:
         one, first = torch.float64, torch.tensor([0])
+        nets = [mlp(3, 8, 3).double(), mlp(3, 8, 6, 3, activation="clipped_relu", theta=0.3).double()]
+        points = [torch.randn(4, 3, dtype=one) for _ in nets]
         step, identity = mlp(1, 1, 2).double(), fold(2, 1)
         with torch.no_grad():
             values = ([[10.0]], [-2.0], [[0.0], [1.0]], [1.0, 0.0])
             for parameter, value in zip(step.parameters(), values, strict=True):
                 parameter.copy_(torch.tensor(value, dtype=one))
-        torch.manual_seed(seed)
-        nets = [mlp(3, 8, 3).double(), mlp(3, 8, 6, 3, activation="clipped_relu", theta=0.3).double()]
-        points = [torch.randn(4, 3, dtype=one) for _ in nets]
         for net, x, y, eps, story in (
             (step, torch.zeros(1, 1, dtype=one), first, 0.5, "f(t) = (1, relu(10 t − 2))"),
             (identity, torch.tensor([[2.0, 1.0]], dtype=one), first, 0.5, "fold(2, 1), which is the identity"),
