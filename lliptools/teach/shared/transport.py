@@ -51,8 +51,7 @@ def same(one: Any, other: Any) -> bool:
 
 def varying(pictures: Sequence[Parts]) -> list[Place]:
     """What is not the same in all pictures."""
-    kinds = {(tuple(each.get((number, "type")) for number in range(_traces(each))), _texts(each)) for each in pictures}
-    if len(kinds) > 1:
+    if len(kinds := {_traces_and_texts(each) for each in pictures}) > 1:
         wanted, got = "the same traces and the same number of texts in every picture", f"{len(kinds)} kinds of pictures"
         cause, mend = "one that is left out where there is nothing to draw", "draw it with no points, or an empty text"
         raise InvalidInput(expected=wanted, got=got, cause=cause, next_step=mend)
@@ -230,12 +229,10 @@ def _collect(found: Parts, trace: int | None, path: str, value: Any) -> None:
         found[trace, path] = value
 
 
-def _traces(picture: Parts) -> int:
-    return len({trace for trace, _ in picture if trace is not None})
-
-
-def _texts(picture: Parts) -> int:
-    return sum(path.startswith("annotations[") and path.endswith(".text") for trace, path in picture if trace is None)
+def _traces_and_texts(picture: Parts) -> tuple[Any, ...]:
+    texts = [path for trace, path in picture if trace is None and path.startswith("annotations[")]
+    types = [(trace, value) for (trace, path), value in picture.items() if path == "type"]
+    return *types, *(path for path in texts if path.endswith(".text"))
 
 
 def _key(value: Any) -> Any:
