@@ -72,7 +72,7 @@ WALKS = {
         ("point (-1.32, 0.2)", "point (2.22, 0.2)"),
         (
             ("x1", ("End",), "class 0, predicted 0", "point=(0.08, "),
-            ("class y", ("0",), "class 0 does not win here: nothing to certify", "label=0"),
+            ("class y", ("0",), "Class 0 loses to class 1 here: nothing to certify.", "label=0"),
             ("L from", ("local bound",), "local bound on the ball", "L='local'"),
             ("L from", ("exact",), "exact constant on the ball", "L='exact'"),
             ("assumed L", ("Home",), "refuted", "L=4"),

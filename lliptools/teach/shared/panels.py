@@ -127,11 +127,10 @@ class Panels:
         return go.Figure({"data": self._traces, "layout": self._layout})
 
 
-def legend(x: float, y: float, *, right: bool = False, below: bool = False) -> Spec:
-    """A legend in one line, left of or under a place."""
+def legend(x: float, y: float, *, right: bool = False) -> Spec:
+    """A legend in one line above a place; right: left of it."""
     side = {"xanchor": "right"} if right else {}
-    anchor = "top" if below else "bottom"
-    return {"orientation": "h", "x": x, **side, "y": y, "yanchor": anchor, "itemclick": False}
+    return {"orientation": "h", "x": x, **side, "y": y, "yanchor": "bottom", "itemclick": False}
 
 
 def named(name: str, *, shown: bool = True) -> Spec:

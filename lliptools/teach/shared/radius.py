@@ -6,6 +6,7 @@ import ipywidgets
 import torch
 from torch import Tensor, nn
 
+from lliptools.errors import InvalidInput
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import check_start, nice, slider
 from lliptools.teach.shared.explorer import Explorer, Look, State
@@ -19,8 +20,16 @@ class RadiusExplorer(Explorer):
     def __init__(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]], source: str, layout: Look = None) -> None:
         super().__init__(rows, source, layout=layout, eps_max=self._eps_max)
 
-    def _take(self, net: nn.Sequential | Mapping[str, nn.Sequential], x: Tensor, y: Tensor) -> None:
+    def _take(
+        self, net: nn.Sequential | Mapping[str, nn.Sequential], x: Tensor, y: Tensor, *, several: bool = False
+    ) -> None:
         """Check a network, or several by name, and the points, before anything is drawn. Raises InvalidInput."""
+        named = net.items() if isinstance(net, Mapping) else ()
+        good = named and all(isinstance(name, str) and isinstance(each, nn.Module) for name, each in named)
+        if (several or isinstance(net, Mapping)) and not good:
+            got = f"{list(net)}" if isinstance(net, Mapping) else type(net).__name__
+            wanted, cause = "a dictionary of networks by name", "a single network, a list, or names without networks"
+            raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
         self._nets = dict(net) if isinstance(net, Mapping) else {"the network": net}
         self._whole = [efforts.Everywhere(each, x) for each in self._nets.values()]
         for whole in self._whole:
@@ -63,11 +72,6 @@ class RadiusExplorer(Explorer):
 
     def _radius(self, at: State) -> float:
         return self._radii[self._step(at["eps"])].item()
-
-    @property
-    def grid_index(self) -> int:
-        """Where the radius slider stands."""
-        return self._step(self.controls["eps"].value)
 
     @property
     def radius(self) -> float:

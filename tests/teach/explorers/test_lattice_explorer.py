@@ -175,7 +175,7 @@ def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):
     net, x, y = digits
     own = {"loose": loose, "false": false, "guess": guess}
     explorer = LatticeExplorer(net, x[:4], y[:4], eps=0.05, eps_max=0.2, bounds=own)
-    drawn, index = explorer.view, explorer.grid_index
+    drawn, index = explorer.view, 5
     assert ("local", "loose") in drawn.edges(index)[1]
     assert not any("loose" in pair for pair in drawn.edges(index)[0])
     assert drawn.refuted("false", index)

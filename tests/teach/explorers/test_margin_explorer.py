@@ -100,7 +100,7 @@ def test_an_assumed_constant_certifies_only_what_a_theorem_proves(moons):
             else:
                 assert proved > 2.0**exponent
                 assert "an assumed L is not a certificate" in view.summary()[2]
-                assert "certified radius" not in view.summary()[2]
+                assert "is certified" not in view.summary()[0]
                 assert (view.status == "refuted") == (radius > view.distance)
             coarse = MarginView(net, x, int(y), 2.0**exponent, plane, truth=False)
             assert coarse.status != "certified" or view.status == "certified"
@@ -160,7 +160,7 @@ def test_controls_change_figure_and_text(explorer):
     explorer.x1.value = 1.0
     assert "class 0, predicted 0" in explorer.summary
     explorer.label.value = 1
-    assert "class 1 does not win here: nothing to certify" in explorer.summary
+    assert "Class 1 loses to class 0 here: nothing to certify." in explorer.summary
     assert not any("✔" in title for title in titles(explorer.figure))
     explorer.label.value = "predicted"
     explorer.bound.value = "local"
@@ -216,7 +216,7 @@ def test_three_classes_and_float32():
     net = three_classes().float()
     y = torch.randint(3, (len(MOONS.x_test),), generator=torch.Generator().manual_seed(0))
     explorer = MarginExplorer(net, MOONS.x_test, y, index=5, label="predicted", L="exact")
-    assert "certified radius" in explorer.summary
+    assert "is certified within" in explorer.summary
     margins = [trace for trace in explorer.figure.data if trace.type == "bar"][1]
     assert len(margins.x) == 2
 
@@ -227,7 +227,7 @@ def test_samples_of_any_shape(shape):
     net = random_mlp(x[0].numel(), 8, 12)
     explorer = MarginExplorer(torch.nn.Sequential(torch.nn.Flatten(), *net), x, net(x.flatten(1)).argmax(dim=1))
     explorer.point.value = 1
-    assert "certified radius" in explorer.summary
+    assert "is certified within" in explorer.summary
     assert len(next(trace for trace in explorer.figure.data if trace.type == "bar").x) == 10  # of 12 classes
 
 
@@ -238,7 +238,7 @@ def test_one_constant_network():
     net[2].bias.data[0] = 1.0
     for rung in ("global", "local", "exact"):
         explorer = MarginExplorer(net, MOONS.x_test, torch.zeros(len(MOONS.x_test), dtype=torch.int64), L=rung)
-        assert "certified radius inf" in explorer.summary
+        assert "is certified within inf by" in explorer.summary
     explorer.L.value = explorer.L.min
     assert "nan" not in explorer.summary
 

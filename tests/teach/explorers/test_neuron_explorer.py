@@ -129,7 +129,7 @@ def test_sliders_change_figure_and_text(explorer):
     assert titles(explorer.figure) != titles(before)
     assert explorer.summary != text
     assert "ε = 0.02" in explorer.summary
-    assert not differences(explorer.figure, neurons(explorer.view, explorer.grid_index))
+    assert not differences(explorer.figure, neurons(explorer.view, 5))
     explorer.point.value = 8
     assert f"label {DIGITS.y_test[8]}" in explorer.summary
     explorer.theta_scale.value = 0.25

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.digits import radius_text
-from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.accuracy.figure import accuracy, nearest_picture
 from lliptools.teach.explorers.accuracy.view import AccuracyView, attacked, broken_at, certified_radii, pictures
 from lliptools.teach.shared.controls import choice
@@ -51,11 +50,7 @@ class AccuracyExplorer(RadiusExplorer):
         source: str = "nets, x, y",
         layout: Look = None,
     ) -> None:
-        if not isinstance(nets, Mapping) or not nets or not all(isinstance(each, nn.Module) for each in nets.values()):
-            got = f"{list(nets)}" if isinstance(nets, Mapping) else type(nets).__name__
-            wanted, cause = "nets as a dictionary of networks by name", "a single network, or a list of them"
-            raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
-        self._take(nets, x, y)
+        self._take(nets, x, y, several=True)
         self._broken: dict[str, Tensor] = {}
         self._certified: dict[str, dict[str, Tensor]] = {each: {} for each in METHODS}
         self._wall = pictures(x, SHOWN)

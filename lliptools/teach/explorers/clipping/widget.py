@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.clipping.figure import clipping, spans
 from lliptools.teach.explorers.clipping.view import LAYERS, ClipView, Member, theta_curve
 from lliptools.teach.shared import efforts
@@ -58,10 +57,6 @@ class ClipExplorer(RadiusExplorer):
         source: str = "net, x, y",
         layout: Look = None,
     ) -> None:
-        if isinstance(net, Mapping) and not (net and all(isinstance(name, str) for name in net)):
-            wanted, cause = "networks by name", "an empty dictionary, or one by numbers"
-            mend = "pass one network, or a dictionary such as {'standard': net_a, 'clipped': net_b}"
-            raise InvalidInput(expected=wanted, got=f"the names {list(net)}", cause=cause, next_step=mend)
         self._take(net, x, y)
         names, found = list(self._nets), [whole.plain for whole in self._whole]
         self._effort = max(map(efforts.effort, found), key=lambda allowed: allowed.tolerance)

@@ -109,7 +109,7 @@ class MarginView:
         return "refuted" if self.reach.radius > self.distance * (1 + 1e-9) else "not certified"
 
     def summary(self) -> tuple[str, ...]:
-        """How far the label is safe in a sentence; then the margin, and how far it lasts."""
+        """How far the label is safe in a sentence; then the margin, and what divides it."""
         rival = int(self.margins.argmin())
         seen = [f"class {self.label}, predicted {self.predicted}", f"margin {self.margin:.4g} over class {rival}"]
         if self.point.numel() == 2:
@@ -122,13 +122,6 @@ class MarginView:
             where = "" if math.isinf(self.reach.eps) else f" on the ball of radius {radius_text(self.reach.eps)}"
             far = [f"L = {constant}, {NAMES[self.reach.name]}{where}", f"margin/(√2 L) = {round_down(loose)}"]
             far.append(f"min margin_j/Lip(f_y − f_j) = {round_down(self.by_pair.min().item())}")
-        words = {
-            "certified": f"certified radius {radius}",
-            "not certified": f"not certified: a disc of radius {self.reach.radius:.4g} that nothing proves",
-            "refuted": f"refuted: the disc of radius {self.reach.radius:.4g} contains a point of another class",
-            "misclassified": f"class {self.label} does not win here: nothing to certify",
-        }
-        far.append(words[self.status])
         far += [f"true distance {self.distance:.4g}"] if math.isfinite(self.distance) else []
         far += [self.reach.note] if self.reach.note else []
         return self._verdict(constant, radius), " · ".join(seen), " · ".join(far)
