@@ -1,7 +1,8 @@
 """Bounds that merge: units that are provably linear in the ball are part of the matrices, only unstable ones cost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def path_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, centred: bool 
     - Raises UnsupportedLayer and InvalidInput.
     """
     local = local_bound(net, x, eps, domain=FULL, centred=centred)
-    slopes = _slopes(local)
+    slopes: Slopes = _slopes(local)
 
     def pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
         y = _labels(bound, y)
@@ -68,7 +69,7 @@ def merged_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int =
     """
     check_steps(steps)
     local = local_bound(net, x, eps, domain=FULL, centred=centred)
-    slopes = _slopes(local)
+    slopes: Slopes = _slopes(local)
 
     def pairs(bound: Bound, y: Tensor, needed: Tensor | None) -> Tensor:
         return pairs_by_multipliers(slopes, _labels(bound, y), steps, needed)
@@ -94,7 +95,7 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
         reason = f"multipliers, since a layer has {entries} entries as a matrix, more than {ENTRIES}"
         return replace(local_bound(net, x, eps, centred=centred), left_out=reason)
     local = local_bound(net, x, eps, domain=FULL, centred=centred)
-    slopes = _slopes(local)
+    slopes: Slopes = _slopes(local)
     points = affordable(local).nonzero()[:, 0]
     if missing := len(local.value) - len(points):
         reason = f"multipliers at {missing} of {len(local.value)} points, with more than {UNSTABLE} unstable units"
@@ -116,16 +117,14 @@ def tightest_bound(net: nn.Module, x: Tensor, eps: float | Tensor, *, steps: int
 
 def affordable(bound: Bound) -> Tensor:
     """Where few enough units are unstable for multipliers, (batch,) bool; of a tightest bound."""
-    if not isinstance(bound.known, Intersection) or bound.known.part(Slopes) is None:
+    if (slopes := _slopes(bound)) is None:
         return torch.zeros_like(bound.value, dtype=torch.bool)
-    return (_unstable(_slopes(bound)) <= UNSTABLE).to(bound.value.device).expand(len(bound.value))
+    return (_unstable(slopes) <= UNSTABLE).to(bound.value.device).expand(len(bound.value))
 
 
-def _slopes(bound: Bound) -> Slopes:
-    assert isinstance(bound.known, Intersection)
-    found = bound.known.part(Slopes)
-    assert found is not None  # of the domains in FULL
-    return found
+def _slopes(bound: Bound) -> Any:
+    """What a pass with FULL knows of slopes; None of another pass."""
+    return bound.known.part(Slopes) if isinstance(bound.known, Intersection) else None
 
 
 def _labels(bound: Bound, y: Tensor) -> Tensor:
@@ -144,16 +143,11 @@ def _unstable(slopes: Slopes) -> Tensor:
 
 def by_groups(slopes: Slopes, of_group: Callable[[Tensor, Slopes], Tensor]) -> Tensor:
     """What is found of groups of samples with about as many unstable units, in the order of the samples."""
-    found = [(index, of_group(index, group)) for index, group in groups(slopes)]
-    values = torch.cat([value for _, value in found])
-    return values[torch.cat([index for index, _ in found]).argsort()]
-
-
-def groups(slopes: Slopes) -> Iterator[tuple[Tensor, Slopes]]:
-    """Samples with about as many unstable units, as indices and state, one group at a time."""
     largest = max([1, *(rows.shape[1] * rows.shape[2] for rows in slopes.rows)])
-    for index in _unstable(slopes).argsort(stable=True).split(max(1, min(GROUP, ROOM // largest))):
-        yield index.to(slopes.lost.device), slopes.select(index)
+    order = _unstable(slopes).argsort(stable=True)
+    groups = order.split(max(1, min(GROUP, ROOM // largest)))
+    values = torch.cat([of_group(index.to(slopes.lost.device), slopes.select(index)) for index in groups])
+    return values[order.argsort().to(values.device)]
 
 
 def by_multipliers(slopes: Slopes, steps: int) -> Tensor:
