@@ -120,16 +120,12 @@ def clip(polygon: Polygon, a: float, b: float, c: float) -> Polygon:
 
 def nearest(polygon: Polygon) -> Point:
     """The point on the edges of a convex polygon that is nearest to the origin."""
-    best, shortest = (math.inf, math.inf), math.inf
-    one = polygon[-1]
+    best, shortest, (u, v) = (math.inf, math.inf), math.inf, polygon[-1]
     for other in polygon:
-        along = (other[0] - one[0], other[1] - one[1])
-        squared = along[0] ** 2 + along[1] ** 2
-        t = -(one[0] * along[0] + one[1] * along[1]) / squared if squared > 0 else 0.0
-        t = min(max(t, 0.0), 1.0)
-        point = (one[0] + t * along[0], one[1] + t * along[1])
-        length = math.hypot(*point)
-        if length < shortest:
+        along, across = other[0] - u, other[1] - v
+        squared = along**2 + across**2
+        t = min(max(-(u * along + v * across) / squared, 0.0), 1.0) if squared > 0 else 0.0
+        point, (u, v) = (u + t * along, v + t * across), other
+        if (length := math.hypot(*point)) < shortest:
             best, shortest = point, length
-        one = other
     return best
