@@ -43,7 +43,8 @@ def after(slopes, steps):
         elif isinstance(step, Pairs):
             slopes = slopes.pairs(step.resolved - tie(step), step.resolved + tie(step))
         else:
-            slopes = after(slopes.branch(), step.steps).add(slopes.branch())
+            start = slopes.beside(slopes)
+            slopes = after(start, step.steps).add(start)
     return slopes
 
 

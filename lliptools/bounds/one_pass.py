@@ -83,7 +83,7 @@ class Pass:
         """h + inner(h), shortcut(h) + inner(h), or inner(h) of a layer that guarantees a constant for the whole."""
         arm = replace(place, value=torch.ones_like(place.value))
         if block.skip:
-            arm = replace(arm, known=place.known.branch())
+            arm = replace(arm, known=place.known.beside(place.known))
         parts = replace(self, norm=self.inside) if math.isfinite(block.lipschitz) else self
         blocks, end = parts.through(block.inner, arm)
         norm, center, known = end.value, end.center, end.known

@@ -62,12 +62,8 @@ class Domain(metaclass=_Combines):
     def add(self, earlier: Self) -> Self:
         """What is known of a sum: of g(h) and, earlier, of h, or of the second branch and, earlier, of the first."""
 
-    def branch(self) -> Self:
-        """What both arms of a residual block start from."""
-        return self
-
     def beside(self, other: Self) -> Self:
-        """The same, where a branch of a sum starts whose other branch has ended with what other knows."""
+        """The same, where a branch of a sum starts; other: what was known here, or where the other branch ended."""
         return self
 
     def within(self, radius: Tensor) -> Self:
@@ -98,9 +94,6 @@ class Intersection(Domain):
 
     def add(self, earlier: Intersection) -> Intersection:
         return Intersection(tuple(one.add(other) for one, other in zip(self.parts, earlier.parts, strict=True)))
-
-    def branch(self) -> Intersection:
-        return Intersection(tuple(part.branch() for part in self.parts))
 
     def beside(self, other: Intersection) -> Intersection:
         return Intersection(tuple(one.beside(each) for one, each in zip(self.parts, other.parts, strict=True)))

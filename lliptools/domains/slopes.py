@@ -55,12 +55,8 @@ class Slopes(Merged, Domain):
         state, error, alive = (part[..., index] for part in (self.state, self.error, self.alive))
         return replace(self, state=state, error=error, alive=alive, fresh=False)
 
-    def branch(self) -> Slopes:
-        """The state, whose first variables are Δx itself from here on."""
-        return replace(self, fresh=False)
-
     def beside(self, other: Slopes) -> Slopes:
-        """The state, which reads none of the variables that the other branch has added."""
+        """The state, with Δx itself as its first variables from here on; it reads none of the other branch."""
         state = torch.nn.functional.pad(self.state, (0, 0, 0, other.state.shape[1] - self.state.shape[1]))
         return replace(other, state=state, error=self.error, alive=self.alive, exponent=self.exponent, fresh=False)
 
