@@ -32,7 +32,11 @@ def explorer(nets):
 
 
 def view_of(net, eps=0.1, theta_scale=1.0, count=9):
-    return ClipView(net, DIGITS.x_test[:count], DIGITS.y_test[:count], eps, theta_scale, SMALL)
+    return seen(net, DIGITS.x_test[:count], DIGITS.y_test[:count], eps, theta_scale, SMALL)
+
+
+def seen(net, x, *more):
+    return ClipView(net, x, *more, ll.global_bound(net, x[:1]))
 
 
 def test_view_agrees_with_the_engine(nets):
@@ -92,7 +96,7 @@ def test_curve_and_family_agree_with_the_view(nets):
         assert curve[k] == pytest.approx(view.local, rel=1e-9)
         assert curve[k] <= view.everywhere.value.item() * (1 + 1e-9)
     given = DIGITS.x_test[:9], DIGITS.y_test[:9], 0.1, 1.0, SMALL
-    members = [Member(name, ClipView(net, *given)) for name, net in nets.items()]
+    members = [Member(name, seen(net, *given)) for name, net in nets.items()]
     assert [one.name for one in members] == list(nets)
     for one in members:
         view = view_of(nets[one.name])
@@ -150,10 +154,10 @@ def test_every_network_at_its_extremes(name):
     x = points(net, count=3)
     for eps in (0.0, 0.1, 1e6):
         for scale in (0.25, inf):
-            view = ClipView(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
+            view = seen(net, x, torch.tensor([0, 1, 0]), eps, scale, SMALL)
             scales = [0.25, 1.0, inf]
             curve = scales, theta_curve(net, x[:1], eps, scales, SMALL)
-            figure = clipping(view, curve, [Member(name, ClipView(net, x, view_labels(x), eps, scale, SMALL))])
+            figure = clipping(view, curve, [Member(name, seen(net, x, view_labels(x), eps, scale, SMALL))])
             assert len(figure.data) == len(clipping(view).data)
             assert "nan" not in "".join(view.summary())
 
@@ -171,7 +175,7 @@ def test_images_of_a_convolutional_network():
     assert strips.every > 1
     assert strips.names == ("θ_min", "θ_max")
     assert strips.low.isinf().any()  # the larger of a pair has no lower threshold
-    assert "every" in explorer.figure.layout.xaxis.title.text
+    assert f"1 in {strips.every} drawn" in explorer.figure.layout.xaxis.title.text
 
 
 def test_bad_input_is_refused(nets):

@@ -57,7 +57,7 @@ def _strips(panels: Panels, strips: Strips, span: Span, axis: Span, *, first: bo
     lower, upper, low, high = (array(side) for side in (strips.lower, strips.upper, strips.low, strips.high))
     down, up = axis
     count, units = len(lower), np.arange(len(lower))
-    thinned = f" (every {strips.every}{_ordinal(strips.every)} drawn)" if strips.every > 1 else ""
+    thinned = f" (1 in {strips.every} drawn)" if strips.every > 1 else ""
     at_low, varying, at_high = strips.counts
     low_name, high_name = strips.names
     parts: list[tuple[str, str]] = [(f"{at_low} ○ at {low_name}", GREY), (f"{varying} ● varying", LOCAL)]
@@ -101,10 +101,6 @@ def _range(lower: Tensor, upper: Tensor) -> Span:
     down, up = np.quantile(ends[np.isfinite(ends)], [0.02, 0.98])
     room = 0.08 * (up - down) or 1.0
     return float(down - room), float(up + room)
-
-
-def _ordinal(number: int) -> str:
-    return "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
 def _bounds(panels: Panels, view: ClipView, curve: tuple[Sequence[float], Tensor] | None) -> None:

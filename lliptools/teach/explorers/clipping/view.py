@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds import Bound, UpperNorm, global_bound, round_up
+from lliptools.bounds import Bound, round_up
 from lliptools.certificates.certificate import certify
 from lliptools.digits import radius_text
 from lliptools.nets import forward, read_blocks
@@ -55,13 +55,12 @@ class ClipView:
         eps: float,
         theta_scale: float,
         effort: Effort,
-        everywhere: Bound | None = None,
+        everywhere: Bound,
     ) -> None:
         net = scale_thresholds(net, theta_scale)
-        self.eps, self.theta_scale, self.label = eps, theta_scale, int(y[0])
+        self.eps, self.theta_scale, self.label, self.everywhere = eps, theta_scale, int(y[0]), everywhere
         with torch.no_grad():
             self.right = forward(read_blocks(net, x.shape[1:]), x.double()).argmax(dim=1) == y
-        self.everywhere = everywhere or global_bound(net, x[:1], norm=UpperNorm(tolerance=effort.tolerance))
         self.certificate = certify(net, x, y, eps, bound=effort.bound(), centred=False)
 
     @cached_property
@@ -101,17 +100,17 @@ class ClipView:
         if math.isfinite(self.theta_scale) and not any(layer.clipped for layer in self.hidden):
             moving.append("nothing is clipped: θ changes nothing")
         holds = self.certificate.holds
+        local, everywhere = round_up(self.local), round_up(self.everywhere.value.item())
+        held = "certified" if holds[0] else "not certified"
         proved = [
             f"label {self.label}{'' if self.right[0] else ', predicted otherwise'}",
-            f"local bound {round_up(self.local)}, global {round_up(self.everywhere.value.item())}",
+            f"local bound {local}, global {everywhere}",
             f"margin {self.certificate.margin[0]:.4g}",
-            "certified" if holds[0] else "not certified",
+            held,
         ]
         if self.count:
             right, sure = int(self.right[1:].sum()), int(holds[1:].sum())
             proved.append(f"of {self.count} points {right} are right and {sure} certified")
-        local, everywhere = round_up(self.local), round_up(self.everywhere.value.item())
-        held = "certified" if holds[0] else "not certified"
         counts = " + ".join(str(self.strips(number).counts[1]) for number in range(len(self.hidden)))
         units = sum(layer.block.slope[0].numel() for layer in self.hidden)
         scale = "∞" if math.isinf(self.theta_scale) else _factor(self.theta_scale)

@@ -58,7 +58,8 @@ class ClipExplorer(RadiusExplorer):
         layout: Look = None,
     ) -> None:
         self._take(net, x, y)
-        names, found = list(self._nets), [whole.plain for whole in self._whole]
+        self._everywhere = {name: each.plain for name, each in zip(self._nets, self._whole, strict=True)}
+        names, found = list(self._nets), self._everywhere.values()
         self._effort = max(map(efforts.effort, found), key=lambda allowed: allowed.tolerance)
         count = min(len(x), POINTS if self._effort == Effort() else POINTS // 8)
         self._some = torch.linspace(0, len(x) - 1, count, device=x.device).round().long()
@@ -70,7 +71,6 @@ class ClipExplorer(RadiusExplorer):
         deepest = max(len(hidden(bound.blocks)) for bound in found)
         layer = layer_slider(first, deepest, LAYERS, "three hidden layers")
         self._view = lru_cache(maxsize=64)(self._compute)
-        self._known: dict[str, ClipView] = {}  # a view of every network, for its global bound
         self._axes: tuple[str, list[tuple[float, float]]] = "", []
         self._curves: dict[tuple[str, int, float], tuple[Sequence[float], Tensor]] = {}
         self._members: dict[tuple[str, float, float], Member] = {}
@@ -101,13 +101,11 @@ class ClipExplorer(RadiusExplorer):
     def _compute(self, network: str, point: int, eps: float, theta_scale: float, alone: bool) -> ClipView:
         """The view of a point, alone or with those over which means are taken."""
         here = torch.cat([self._some.new_tensor([point]), self._some[: 0 if alone else None]])
-        self._known[network] = view = self._of(network, here, eps, theta_scale)
-        return view
+        return self._of(network, here, eps, theta_scale)
 
     def _of(self, network: str, here: Tensor, eps: float, theta_scale: float) -> ClipView:
-        x, y, known = self._x[here].double(), self._y[here], self._known.get(network)
-        everywhere = known.everywhere if known else None
-        return ClipView(self._nets[network], x, y, eps, theta_scale, self._effort, everywhere)
+        net, x, y = self._nets[network], self._x[here].double(), self._y[here]
+        return ClipView(net, x, y, eps, theta_scale, self._effort, self._everywhere[network])
 
     def _find_curve(self, network: str, point: int, eps: float) -> None:
         x = self._x[point : point + 1].double()
