@@ -7,7 +7,7 @@ import torch
 
 import lliptools as ll
 from lliptools.teach.explorers.norms.figure import norms
-from lliptools.teach.explorers.norms.view import NormView, stretching
+from lliptools.teach.explorers.norms.view import NormView
 from lliptools.teach.explorers.norms.widget import NormExplorer
 
 MATRICES = {
@@ -26,6 +26,11 @@ MATRICES = {
 
 def starts(columns, count=5):
     return torch.randn(count, columns, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def stretching(ratio):
+    """The unit circle becomes an ellipse with half-axes 1 and ratio."""
+    return torch.diag(torch.tensor([1.0, ratio], dtype=torch.float64))
 
 
 def titles(figure):

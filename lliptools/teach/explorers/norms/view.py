@@ -76,20 +76,6 @@ class NormView:
         )
 
 
-def stretching(ratio: float) -> Tensor:
-    """diag(1, ratio): the unit circle becomes an ellipse with half-axes 1 and ratio."""
-    return torch.diag(torch.tensor([1.0, ratio], dtype=torch.float64))
-
-
-def check_matrix(matrix: object) -> Tensor:
-    """The matrix on the CPU; raises InvalidInput for anything but a matrix of finite numbers."""
-    if not isinstance(matrix, Tensor):
-        wanted, mend = "a matrix as a tensor (rows, columns)", "pass layer.weight of a torch.nn.Linear"
-        raise InvalidInput(expected=wanted, got=type(matrix).__name__, cause="a layer, or an array", next_step=mend)
-    spectral_norm(matrix.detach(), "sums")
-    return matrix.detach().cpu()
-
-
 def _ritz(W: Tensor, starts: Tensor, steps: int) -> Tensor:
     """The largest Ritz value of Golub–Kahan after 1 … steps steps: (starts, steps)."""
     ones = [torch.ones(len(starts), size, dtype=W.dtype, device=W.device) for size in W.shape]

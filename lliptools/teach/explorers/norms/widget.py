@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.norms.figure import norms
-from lliptools.teach.explorers.norms.view import NormView, check_matrix, stretching
+from lliptools.teach.explorers.norms.view import NormView
 from lliptools.teach.shared.controls import refuse, slider
 from lliptools.teach.shared.explorer import Explorer, Look, Shown, State
 
@@ -45,7 +46,11 @@ class NormExplorer(Explorer):
         source: str = "W",
         layout: Look = None,
     ) -> None:
-        self._matrix, self._seed = None if matrix is None else check_matrix(matrix), seed
+        fits = isinstance(matrix, Tensor | None)
+        if not fits:
+            wanted, mend = "a matrix as a tensor (rows, columns)", "pass layer.weight of a torch.nn.Linear"
+            raise InvalidInput(expected=wanted, got=type(matrix).__name__, cause="a layer, or an array", next_step=mend)
+        self._matrix, self._seed = None if matrix is None else matrix.detach().cpu(), seed
         self._view = lru_cache(maxsize=64)(self._compute)
         step = slider("iteration", "how many steps each method has made", 0, STEPS, 1, iteration)
         if matrix is None:
@@ -68,10 +73,10 @@ class NormExplorer(Explorer):
     def _compute(self, ratio: Any, angle: Any) -> NormView:
         generator = torch.Generator().manual_seed(self._seed)
         if self._matrix is not None:
-            starts = torch.randn(STARTS, self._matrix.shape[1], generator=generator, dtype=torch.float64)
+            starts = torch.randn(STARTS, *self._matrix.shape[-1:], generator=generator, dtype=torch.float64)
             return NormView(self._matrix, starts, STEPS)
         others = torch.rand(STARTS - 1, generator=generator, dtype=torch.float64) * math.pi / 2
         angles = torch.cat([torch.tensor([math.radians(angle)], dtype=torch.float64), others])
         # At 90 degrees nothing is left along the first direction, not even rounding.
         starts = torch.stack([angles.cos(), angles.sin()], dim=1).round(decimals=15)
-        return NormView(stretching(ratio), starts, STEPS)
+        return NormView(torch.diag(torch.tensor([1.0, ratio], dtype=torch.float64)), starts, STEPS)
