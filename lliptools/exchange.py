@@ -26,19 +26,14 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
     * A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, is not in it.
     * Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
     """
-    if not isinstance(net, nn.Module) or not (input_shape is None or _is_shape(input_shape)):
-        raise InvalidInput(
-            expected="a network, and input_shape as a tuple of whole numbers",
-            got=f"{type(net).__name__}, input_shape={input_shape!r}",
-            cause="a number or a tensor instead of its shape",
-            next_step="export(net, x.shape[1:])",
-        )
     path = None if to is None else Path(to)
-    if path is not None and (path.suffix not in {".pt2", ".onnx"} or input_shape is None):
+    is_shape = isinstance(input_shape, tuple) and all(isinstance(size, int) and size > 0 for size in input_shape)
+    writable = path is None or (path.suffix in {".pt2", ".onnx"} and is_shape)
+    if not (isinstance(net, nn.Module) and (is_shape or input_shape is None) and writable):
         raise InvalidInput(
-            expected="to as a path that ends in .pt2 or .onnx, and input_shape with it",
-            got=f"to={str(to)!r}, input_shape={input_shape}",
-            cause="a format that is not known, or a file of a network without an example of its input",
+            expected="a network; for a file its path, which ends in .pt2 or .onnx, and input_shape, whole numbers",
+            got=f"{type(net).__name__}, input_shape={input_shape!r}, to={to!r}",
+            cause="a tensor or a number in place of its shape, or a format that is not known",
             next_step='export(net, x.shape[1:], to="net.onnx")',
         )
     plain = _plain(layers.export(net, input_shape))
@@ -48,10 +43,6 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(plain, example, path)
     return plain
-
-
-def _is_shape(shape: object) -> bool:
-    return isinstance(shape, tuple) and all(isinstance(size, int) and size > 0 for size in shape)
 
 
 def _plain(net: nn.Module) -> nn.Module:
