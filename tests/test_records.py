@@ -28,8 +28,7 @@ def test_what_a_recipe_is_made_of():
     objective: ll.training.Objective = recipe.objective
     loss = objective(NET, X, Y, 1.0, None)
     assert loss.dim() == 0
-    schedule: ll.training.Schedule = recipe.schedule
-    assert 0 < schedule(1.0, 0, 10) <= 1
+    assert 0 < recipe.schedule(1.0, 0, 10) <= 1
 
 
 def test_digits_as_pictures():

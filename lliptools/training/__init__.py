@@ -2,21 +2,12 @@
 
 from lliptools.bounds.estimated import estimated_bound
 from lliptools.training.augmentation import crop_and_flip
-from lliptools.training.batches import as_float, batches
+from lliptools.training.batches import batches
 from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.loop import fit
-from lliptools.training.losses import (
-    adaptive_rise,
-    annealed,
-    bcp,
-    gloro,
-    lmt,
-    offset_cross_entropy,
-    sparsity_loss,
-    worst_logits,
-)
+from lliptools.training.losses import bcp, gloro, lmt, sparsity_loss
 from lliptools.training.norms import SharedNorm
 from lliptools.training.objectives import (
     EMMA,
@@ -31,7 +22,6 @@ from lliptools.training.objectives import (
     changed,
 )
 from lliptools.training.recipes import RECIPES, Recipe, recipe
-from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
 __all__ = [
     "EMMA",
@@ -43,17 +33,11 @@ __all__ = [
     "Clean",
     "GloRo",
     "History",
-    "HoldThenFall",
     "Objective",
     "Offset",
     "Recipe",
-    "Schedule",
     "SharedNorm",
     "Split",
-    "Triangle",
-    "adaptive_rise",
-    "annealed",
-    "as_float",
     "batches",
     "bcp",
     "changed",
@@ -67,9 +51,7 @@ __all__ = [
     "lmt",
     "mnist",
     "moons",
-    "offset_cross_entropy",
     "recipe",
     "sparsity_loss",
     "tiny_imagenet",
-    "worst_logits",
 ]

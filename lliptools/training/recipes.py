@@ -16,9 +16,19 @@ from lliptools.training.augmentation import crop_and_flip
 from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.objectives import Certified, Clean, GloRo, Objective, Offset
-from lliptools.training.schedules import HoldThenFall, Schedule, Triangle
 
-HOLD_THEN_FALL = HoldThenFall(1e-5)
+Schedule = Callable[[float, int, int], float]  # peak, epoch from 0, epochs -> the learning rate of that epoch
+
+
+def hold_then_fall(peak: float, epoch: int, epochs: int, *, end: float = 1e-5, hold: float = 0.5) -> float:
+    """The learning rate: constant up to the fraction `hold` of the run, then falling exponentially to `end`."""
+    return peak * float((end / peak) ** max(0.0, (epoch / epochs - hold) / (1 - hold)))
+
+
+def triangle(peak: float, epoch: int, epochs: int, *, top: float = 0.4) -> float:
+    """The learning rate in the middle of the epoch: rising linearly to the peak at `top` of the run, falling to 0."""
+    at = (epoch + 0.5) / epochs
+    return peak * min(at / top, (1 - at) / (1 - top))
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Recipe:
     radii: tuple[float, ...] = (0.1,)
     batch_size: int = 128
     learning_rate: float = 1e-3
-    schedule: Schedule = HOLD_THEN_FALL
+    schedule: Schedule = hold_then_fall
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     augment: Callable[..., Tensor] | None = None
@@ -64,7 +74,7 @@ PAIRS: dict[str, Any] = {"activation": "clipped_maxmin"}
 CIFAR_PAIRS = ((0.1, -0.1), (0.1, -0.15), (0.15, -0.15), (0.15, -0.15), (0.2, -0.2), (0.3, -0.3), (1.2, -1.2))
 TINY_PAIRS = tuple((theta, -theta) for theta in (0.8, 1.0, 1.4, 1.4, 1.4, 1.6, 2.0, 3.0, 1.6))
 FLOAT32: dict[str, Any] = {"dtype": torch.float32, "measured": 1000}
-BY_DESIGN: dict[str, Any] = {"learning_rate": 1e-2, "schedule": Triangle(), "betas": (0.5, 0.9)}
+BY_DESIGN: dict[str, Any] = {"learning_rate": 1e-2, "schedule": triangle, "betas": (0.5, 0.9)}
 CIFAR_RUN: dict[str, Any] = {"epochs": 800, "learning_rate": 1e-3, "end": 1e-6, "norm_steps": 2}
 TINY_RUN: dict[str, Any] = {"epochs": 250, "end": 5e-7, "batch_size": 128}
 ON_CIFAR, ON_TINY = Certified(0.1551, warmup=20 / 800, ramp=400 / 800), Certified(0.16, sparsity=0.01, ramp=125 / 250)
@@ -113,7 +123,7 @@ def _published(
     name: str, data: Callable[[], Split], network: partial[nn.Sequential], objective: Objective, **settings: Any
 ) -> Recipe:
     """A run of the paper, as its code has it. Source: Huang et al. (NeurIPS 2021), appendix, and the released code."""
-    schedule = HoldThenFall(settings.pop("end"), hold=0.5 + 25 / settings["epochs"])
+    schedule = partial(hold_then_fall, end=settings.pop("end"), hold=0.5 + 25 / settings["epochs"])
     common: dict[str, Any] = {"batch_size": 256, "radii": (1.58,) if data is mnist else (36 / 255,), **FLOAT32}
     common |= {"schedule": schedule, "augment": None if data is mnist else crop_and_flip}
     return Recipe(name, data, network, objective, **(common | settings))

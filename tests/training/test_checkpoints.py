@@ -73,7 +73,8 @@ def test_every_recipe_is_described_by_its_settings():
     assert found["augment"] == "lliptools.training.augmentation.crop_and_flip"
     assert found["network"]["function"] == "lliptools.layers.networks.sll_network"
     assert found["network"]["arguments"] == ["small"]
-    assert found["schedule"]["top"] == 0.4
+    assert found["schedule"] == "lliptools.training.recipes.triangle"
+    assert checkpoints.described(ll.training.recipe("mnist-4c3f"))["schedule"]["keywords"]["end"] == 5e-6
     assert checkpoints.described({"a": (torch.device("cpu"), nn.Identity())}) == {
         "a": ["cpu", "torch.nn.modules.linear.Identity"]
     }

@@ -9,6 +9,7 @@ from short_runs import RECIPE, built, moons, one_epoch, same
 
 import lliptools as ll
 from lliptools.training import checkpoints, fit
+from lliptools.training.recipes import triangle
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
@@ -29,7 +30,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
             {"recipe": replace(RECIPE, objective=replace(RECIPE.objective, eps=0.2))},
             r"objective\.eps 0\.1 .* 0\.2 here",
         ),
-        ({"recipe": replace(RECIPE, schedule=ll.training.Triangle())}, r"schedule"),
+        ({"recipe": replace(RECIPE, schedule=triangle)}, r"schedule"),
         ({"recipe": replace(RECIPE, dtype=torch.float32)}, r"torch\.float64 there and torch\.float32 here"),
         ({"seed": 1}, r"seed 0 there and 1 here"),
         ({"seed": None}, r"seed 0 there and 0 \(torch's\) here"),

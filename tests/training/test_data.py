@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import lliptools as ll
+from lliptools.training.batches import as_float
 
 
 def numbered(samples, classes=3):
@@ -110,9 +111,9 @@ def test_batches_and_floats_refuse_what_they_cannot_read():
     with pytest.raises(ll.InvalidInput, match="different parts"):
         ll.training.batches(split.x_train, split.y_test, 16)
     with pytest.raises(ll.InvalidInput, match="int64"):
-        ll.training.as_float(split.y_train)
+        as_float(split.y_train)
     half = split.x_train.half()
-    assert ll.training.as_float(half) is half
+    assert as_float(half) is half
 
 
 def moves(image, padding):

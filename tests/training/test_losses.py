@@ -11,6 +11,7 @@ import lliptools as ll
 from lliptools.certificates.margins import largest_change
 from lliptools.nets import ClippedReLU
 from lliptools.training import EMMA, LMT, Annealed, Certified, Clean, GloRo, Offset, SharedNorm, estimated_bound
+from lliptools.training.losses import adaptive_rise, annealed, worst_logits
 from lliptools.training.objectives import ramped
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0], [0.5, 0.0, 1.0]]).double()
@@ -34,9 +35,9 @@ def test_bcp_by_hand():
 
 def test_classes_rise_within_their_own_radii():
     """Margins [0, 1, 2] and [½, 1, 0], which the ball takes by [0, 1, 2] and [1½, ½, 0]."""
-    rise = ll.training.adaptive_rise(LOGITS, PAIRWISE, 0.5, Y)
+    rise = adaptive_rise(LOGITS, PAIRWISE, 0.5, Y)
     torch.testing.assert_close(rise, torch.tensor([[0.0, 2.0, 4.0], [1.0, 1.0, 0.0]]).double())
-    lost = ll.training.adaptive_rise(-LOGITS, PAIRWISE, 0.5, Y)  # no margin: a hundredth of the ball
+    lost = adaptive_rise(-LOGITS, PAIRWISE, 0.5, Y)  # no margin: a hundredth of the ball
     torch.testing.assert_close(lost, 0.01 * PAIRWISE)
     logits = LOGITS.clone().requires_grad_()
     found = torch.autograd.grad(EMMA(0.5).loss(logits, PAIRWISE, 0.5, Y, 1.0), logits)[0]
@@ -48,21 +49,21 @@ def test_annealed_by_hand():
     logits = LOGITS.clone().requires_grad_()
     p = (logits / 0.75).softmax(dim=1)[[0, 1], Y]
     by_hand = (-0.75 * (1 - p) ** 5 * p.log()).mean()
-    found = ll.training.annealed(logits, Y)
+    found = annealed(logits, Y)
     torch.testing.assert_close(found, by_hand)
     one, other = (torch.autograd.grad(loss, logits)[0] for loss in (found, by_hand))
     torch.testing.assert_close(one, other)
     plain = Annealed(0.5, temperature=1.0).loss(logits, PAIRWISE, 0.0, Y, 0.0)  # before the radius grows
     torch.testing.assert_close(plain, cross_entropy(logits, Y))
     won = torch.tensor([[200.0, 0.0]]).requires_grad_()
-    assert torch.autograd.grad(ll.training.annealed(won, torch.tensor([0]), beta=0.5), won)[0].isfinite().all()
+    assert torch.autograd.grad(annealed(won, torch.tensor([0]), beta=0.5), won)[0].isfinite().all()
 
 
 def test_two_shells_charge_the_mean_of_their_bounds():
     net, data = ll.nets.load("digits-clipped"), ll.training.digits()
     x, y = data.x_test[:40], data.y_test[:40]
     pairwise = sum(ll.local_bound(net, x, eps).pairwise(y) for eps in (0.1, 0.2)) / 2
-    expected = cross_entropy(ll.training.worst_logits(net(x), pairwise, 0.2, y), y)
+    expected = cross_entropy(worst_logits(net(x), pairwise, 0.2, y), y)
     found = Certified(0.2, bound="shells")(net, x, y, 1.0)
     torch.testing.assert_close(found, expected)
     norm = SharedNorm(8)
@@ -184,7 +185,7 @@ def test_a_run_with_estimated_norms():
 def test_a_low_temperature_is_the_hinge_of_the_worst_margin():
     net, data = ll.nets.load("digits-relu"), ll.training.digits()
     x, y = data.x_test[:40], data.y_test[:40]
-    worst = ll.training.worst_logits(net(x), ll.local_bound(net, x, 0.2).pairwise(y), 0.2, y)
+    worst = worst_logits(net(x), ll.local_bound(net, x, 0.2).pairwise(y), 0.2, y)
     own = torch.nn.functional.one_hot(y, 10).bool()
     behind = worst.masked_fill(own, -torch.inf).amax(dim=1) - worst[own]
     hinge = behind.relu().mean().item()

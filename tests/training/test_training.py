@@ -7,6 +7,8 @@ from torch.nn.functional import cross_entropy
 
 import lliptools as ll
 from lliptools.training.loop import SMALLEST_THETA
+from lliptools.training.losses import offset_cross_entropy, worst_logits
+from lliptools.training.recipes import hold_then_fall, triangle
 
 RECIPE = ll.training.recipe("digits-clipped")
 TINY = replace(
@@ -54,7 +56,7 @@ def test_certified_training_is_reproducible_and_learns(digits):
 def test_worst_logits_decide_the_certificate(digits):
     net, x, y = ll.nets.load("digits-clipped"), digits.x_test, digits.y_test
     bound = ll.local_bound(net, x, 0.2)
-    worst = ll.training.worst_logits(net(x), bound.pairwise(y), bound.eps, y)
+    worst = worst_logits(net(x), bound.pairwise(y), bound.eps, y)
     assert torch.equal(worst.gather(1, y[:, None]), net(x).gather(1, y[:, None]))
     runner_up = worst.scatter(1, y[:, None], -torch.inf).amax(dim=1)
     assert torch.equal(ll.certify(net, x, y, 0.2, centred=False).holds, worst.gather(1, y[:, None])[:, 0] > runner_up)
@@ -88,16 +90,15 @@ def test_offset_cross_entropy_by_hand():
     logits, y = torch.tensor([[2.0, 1.0], [0.0, 0.5]]).double(), torch.tensor([0, 1])
     # behind: [2 − .75, 1], [0, .5 − .75]; over τ = .5, logistic of the differences −.5 and .5
     expected = 0.5 * torch.tensor([-0.5, 0.5]).double().exp().log1p().mean()
-    found = ll.training.offset_cross_entropy(logits, y, offset=0.75, temperature=0.5)
+    found = offset_cross_entropy(logits, y, offset=0.75, temperature=0.5)
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
 
 
 def test_schedules():
-    fall = ll.training.HoldThenFall(1e-3)
+    fall = partial(hold_then_fall, end=1e-3)
     assert [fall(1e-1, epoch, 4) for epoch in range(3)] == [0.1, 0.1, 0.1]
     assert fall(1e-1, 3, 4) == pytest.approx(1e-2)
-    triangle = ll.training.Triangle(top=0.5)
-    assert [triangle(1.0, epoch, 4) for epoch in range(4)] == pytest.approx([0.25, 0.75, 0.75, 0.25])
+    assert [triangle(1.0, epoch, 4, top=0.5) for epoch in range(4)] == pytest.approx([0.25, 0.75, 0.75, 0.25])
 
 
 @pytest.mark.slow
