@@ -8,21 +8,15 @@ from torch import Tensor, nn
 
 from lliptools.bounds import Bound, local_bound, round_down
 from lliptools.bounds.reading import read, reads_once
-from lliptools.bounds.record import CENTRED
 from lliptools.certificates.linear import raised
-from lliptools.certificates.margins import check_bound, largest_change, margin_error, margins, own_class
+from lliptools.certificates.margins import check_bound, falls, own_class, shell_radii, worst_margins
 from lliptools.certificates.quadratic import raised_by_products
-from lliptools.certificates.shells import falls, shell_radii
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input
 from lliptools.nets.calls import check_function, options_checked
 from lliptools.nets.checks import check_eps, check_labels
-from lliptools.nets.rows import times_root
-from lliptools.norms.kinds import product_above
-from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, outward_rounding, unit
+from lliptools.norms.rounding import outward_rounding
 
-NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
-ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 BoundFunction = Callable[..., Bound]  # (net, x, eps), and perhaps centred, as lliptools.local_bound
 
 
@@ -71,7 +65,7 @@ def certify(
       domain, the ball is the part of it that lies in the domain.
     * centred: ask bounds that can (local, path, merged, tightest) for centred constants, which are smaller: a
       certificate compares with the centre only. Without it the constants hold between any two points of the ball.
-    * shells: how many concentric shells the way to the edge is divided into (shells.falls), for bounds that have no
+    * shells: how many concentric shells the way to the edge is divided into (margins.falls), for bounds that have no
       centred constant and climb steeply with the radius; beside centred constants it has gained nothing so far.
     * linear: also bound undecided margins by linear functions, backwards through the network (linear_margins).
     * quadratic: then also by products of what the boxes say of every unstable unit, a semidefinite program for each
@@ -94,9 +88,7 @@ def certify(
         check_bound(found, radius, blocks, center, values[-1].value)
         fall, radii = None, shell_radii(radius, shells)
         if shells > 1:
-            fallen, each = falls(bound, net, x, y, radii)
-            repeated = (part.repeat_interleave(shells, dim=0) for part in (center, values[-1].value))
-            check_bound(each, radii.flatten(), blocks, *repeated)
+            fallen, each = falls(bound, net, x, y, radii, blocks, center, values[-1].value)
             fall, spent = fallen[:, -1], found.failure_probability + each.failure_probability
             found = replace(found, failure_probability=spent)
         margin, worst = worst_margins(found, values, y, radius, fall)
@@ -106,43 +98,3 @@ def certify(
             worst = further(worst, asked, found, center, values[-1], y)
         proved = (worst > 0) & worst.isfinite()  # a logit that is not finite leaves no finite margin to any other
         return Certificate((proved | own).all(dim=1), margin.amin(dim=1), worst.amin(dim=1), radius, found)
-
-
-def worst_margins(
-    found: Bound, values: list[Center], y: Tensor, radius: Tensor, fall: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The margins f_y − f_j at the points, and lower bounds of them over the balls: (batch, classes) each.
-
-    values: the outputs of every block at the points. fall: (batch, classes), how far the margins can fall by what else
-    is known. What the bound is worth, these margins are worth.
-    """
-    logits = values[-1]
-    own, margin = own_class(logits.value, y), margins(logits.value, y)
-    needed = (margin / radius[:, None]).masked_fill(own, torch.inf).nan_to_num(nan=torch.inf) * (1 - NEAR)
-    pairwise = found.pairwise(y, needed if found.between == CENTRED else None)
-    change = inflated(product_above(radius[:, None], pairwise))
-    if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
-        change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
-    if fall is not None:
-        change = torch.fmin(change, fall)
-    return margin, margin - inflated(change.masked_fill(own, 0.0) + margin_error(logits, margin, y), 8)
-
-
-def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -> Tensor:
-    """How far f_j − f_y can rise while the last hidden units move in their ball and in their box: (batch, classes)."""
-    last, before = found.blocks[-1].linear, found.blocks[-2]
-    root = before.slope.flatten(1).sqrt()
-    value, error = hidden.value.flatten(1), hidden.doubt.flatten(1)
-    # A unit moves by the root of its slope times its share of the ball.
-    error = error + enclosed(8 * unit(value) * value.abs())
-    below, above = (
-        torch.where(root > 0, (limit + error) * (1 + 8 * unit(value)) / root, 0.0)
-        for limit in (value - before.output.lower.flatten(1), before.output.upper.flatten(1) - value)
-    )
-    ball = inflated(product_above(radius, found.hidden()))
-    change = []
-    for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
-        direction = times_root(last.weight - last.weight[y[part], None, :], root[part, None, :])
-        change.append(largest_change(direction, ball[part], below=below[part], above=above[part]))
-    rounding = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
-    return torch.cat(change) * (1 + 8 * gamma(last.columns, root)) + rounding[:, None]

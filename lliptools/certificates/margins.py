@@ -1,19 +1,24 @@
-"""Margins: by how much the logit of a label beats the others, and what the last layer can take of it."""
+"""Margins: by how much the logit of a label beats the others, and what the last layer or a way by shells can take."""
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lliptools.bounds import Bound
+from lliptools.bounds.record import ANY_TWO, CENTRED
 from lliptools.domains import BlockBound
 from lliptools.domains.center import Center
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_whole
 from lliptools.nets import Block
 from lliptools.nets.blocks import alike
-from lliptools.norms.rounding import enclosed, inflated, unit
+from lliptools.nets.rows import times_root
+from lliptools.norms.kinds import product_above
+from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, unit
 
 TINY = torch.finfo(torch.float64).tiny
+NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
+ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 SAME = 1e-9  # relatively: how far a point's outputs may differ that are added up in another order
 
 
@@ -155,3 +160,76 @@ def largest_change(direction: Tensor, radius: Tensor, below: Tensor, above: Tens
     # Each of the three is an upper bound; a NaN in one of them is no reason to trust the others less.
     others = torch.stack([dual, box]).nan_to_num(nan=torch.inf, posinf=torch.inf)
     return torch.minimum(ball, others.amin(dim=0))
+
+
+def worst_margins(
+    found: Bound, values: list[Center], y: Tensor, radius: Tensor, fall: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The margins f_y − f_j at the points, and lower bounds of them over the balls: (batch, classes) each.
+
+    values: the outputs of every block at the points. fall: (batch, classes), how far the margins can fall by what else
+    is known. What the bound is worth, these margins are worth.
+    """
+    logits = values[-1]
+    own, margin = own_class(logits.value, y), margins(logits.value, y)
+    needed = (margin / radius[:, None]).masked_fill(own, torch.inf).nan_to_num(nan=torch.inf) * (1 - NEAR)
+    pairwise = found.pairwise(y, needed if found.between == CENTRED else None)
+    change = inflated(product_above(radius[:, None], pairwise))
+    if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
+        change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
+    if fall is not None:
+        change = torch.fmin(change, fall)
+    return margin, margin - inflated(change.masked_fill(own, 0.0) + margin_error(logits, margin, y), 8)
+
+
+def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) -> Tensor:
+    """How far f_j − f_y can rise while the last hidden units move in their ball and in their box: (batch, classes)."""
+    last, before = found.blocks[-1].linear, found.blocks[-2]
+    root = before.slope.flatten(1).sqrt()
+    value, error = hidden.value.flatten(1), hidden.doubt.flatten(1)
+    # A unit moves by the root of its slope times its share of the ball.
+    error = error + enclosed(8 * unit(value) * value.abs())
+    below, above = (
+        torch.where(root > 0, (limit + error) * (1 + 8 * unit(value)) / root, 0.0)
+        for limit in (value - before.output.lower.flatten(1), before.output.upper.flatten(1) - value)
+    )
+    ball = inflated(product_above(radius, found.hidden()))
+    change = []
+    for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
+        direction = times_root(last.weight - last.weight[y[part], None, :], root[part, None, :])
+        change.append(largest_change(direction, ball[part], below=below[part], above=above[part]))
+    rounding = product_above(ball, 2 * matrix_slack(last, torch.ones_like(root[:, :1]), root.square()))
+    return torch.cat(change) * (1 + 8 * gamma(last.columns, root)) + rounding[:, None]
+
+
+def shell_radii(radius: Tensor, shells: int) -> Tensor:
+    """The outer radii of so many shells of equal width, (batch, shells); the last is the radius itself."""
+    check_whole("shells", shells, 1, "a width in place of a count", "1 is the whole ball")
+    inner = radius[:, None] * torch.arange(1, shells, dtype=radius.dtype, device=radius.device) / shells
+    return torch.cat([torch.minimum(inner, radius[:, None]), radius[:, None]], dim=1)
+
+
+def falls(
+    bound: Any, net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, blocks: tuple[Block, ...], *at_x: Tensor
+) -> tuple[Tensor, Bound]:
+    """How far each f_y − f_j can fall up to the outer radius of every shell, (batch, shells, classes), and the bound.
+
+    radii: (batch, shells), ascending. The bound is of all shells of all points, (batch · shells), in one call.
+    blocks, at_x: of net, and center and outputs, as of check_bound. Raises InvalidInput for a bound that is refused
+    there, or that does not hold between any two points of the ball.
+
+    Let 0 = r_0 < … < r_K = eps, and let L_j(r) bound the Lipschitz constant of f_y − f_j on the ball of radius r around
+    x. The segment from x to any point of the ball crosses the shell between r_{k−1} and r_k inside the ball of radius
+    r_k, so that f_y − f_j falls by at most Σ_k (r_k − r_{k−1}) L_j(r_k) on its way. With a convex input domain the
+    segment stays in it. A constant on a larger ball is one on a smaller, so the least of those further out counts too.
+    """
+    batch, shells = radii.shape
+    found = bound(net, x.repeat_interleave(shells, dim=0), radii.flatten())
+    check_bound(found, radii.flatten(), blocks, *(part.repeat_interleave(shells, dim=0) for part in at_x))
+    if found.between != ANY_TWO:
+        why = "centred=True in the bound", "pass it without"
+        raise InvalidInput("a bound between any two points", f"one of {found.between}", *why)
+    pairs = found.pairwise(y.repeat_interleave(shells)).reshape(batch, shells, -1)
+    pairs = pairs.nan_to_num(nan=torch.inf).flip(1).cummin(dim=1).values.flip(1)
+    widths = inflated(radii.diff(dim=1, prepend=torch.zeros_like(radii[:, :1])))
+    return inflated(product_above(widths[:, :, None], pairs).cumsum(dim=1), 2 * shells), found

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from lliptools.bounds import global_bound, local_bound
 from lliptools.bounds.reading import read, reads_once
 from lliptools.certificates.certificate import BoundFunction, certify
-from lliptools.certificates.margins import check_bound, margins, own_class, sure_margins
-from lliptools.certificates.shells import falls, shell_radii
+from lliptools.certificates.margins import falls, margins, own_class, shell_radii, sure_margins
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, forward
 from lliptools.nets.calls import options_checked
@@ -81,12 +80,9 @@ def _marched(net: nn.Module, x: Tensor, y: Tensor, bound: BoundFunction, whole: 
         return whole
     x, y = x[index], y.to(whole.device, torch.int64)[index]
     radii = shell_radii(2 * whole[index], shells)
-    fall, found = falls(bound, net, x, y, radii)
-    center = check_input(net, x)
-    blocks = read(net, x)
+    center, blocks = check_input(net, x), read(net, x)
     logits = at_center(blocks, Center.exact(center))[-1]
-    repeated = (part.repeat_interleave(shells, dim=0) for part in (center, logits.value))
-    check_bound(found, radii.flatten(), blocks, *repeated)
+    fall, _ = falls(bound, net, x, y, radii, blocks, center, logits.value)
     left = sure_margins(logits, y)
     first = (fall < left[:, None]).to(torch.int64).cumprod(dim=1).sum(dim=1)  # shells that are crossed whole
     fall, radii = (torch.nn.functional.pad(part, pad) for part, pad in ((fall, (0, 0, 1, 0)), (radii, (1, 0))))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lliptools.bounds import LanczosNorm, UpperNorm, global_bound, local_bound
 from lliptools.bounds.local import passed
 from lliptools.bounds.reading import read, reads_once
-from lliptools.certificates.certificate import BoundFunction, certify, worst_margins
-from lliptools.certificates.margins import own_class
+from lliptools.certificates.certificate import BoundFunction, certify
+from lliptools.certificates.margins import own_class, worst_margins
 from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
 from lliptools.nets import check_input, read_blocks
