@@ -124,18 +124,16 @@ def _wall(panels: Panels, view: AccuracyView, name: str, eps: float, wall: Tenso
         panels.texts(x, y, signs, "%{hovertext}", size=12, color=line["color"], hovertext=said)
 
 
-def _grid(wall: Tensor) -> tuple[list[tuple[int, int]], tuple[int, int], tuple[float, float]]:
-    """Of every picture its upper left pixel; the size of all together in pixels; and of a pixel in pictures."""
-    count, tall, wide = wall.shape
-    gap, below = max(1, wide // 8), max(2, tall // 2)
-    corners = [(k // ACROSS * (tall + below), k % ACROSS * (wide + gap)) for k in range(count)]
-    return corners, (math.ceil(count / ACROSS) * (tall + below), ACROSS * (wide + gap)), (1.0 / wide, 1.0 / tall)
+def _pitch(wall: Tensor) -> tuple[int, int]:
+    """From a picture to the next, in pixels: down and across."""
+    _, tall, wide = wall.shape
+    return tall + max(2, tall // 2), wide + max(1, wide // 8)
 
 
 def _centers(wall: Tensor) -> list[tuple[float, float]]:
-    corners, _, (pitch_x, pitch_y) = _grid(wall)
-    _, tall, wide = wall.shape
-    return [((left + (wide - 1) / 2) * pitch_x, (top + (tall - 1) / 2) * pitch_y) for top, left in corners]
+    (count, tall, wide), (down, across) = wall.shape, _pitch(wall)
+    row, column = (0.5 * (size - 1) for size in (tall, wide))
+    return [((k % ACROSS * across + column) / wide, (k // ACROSS * down + row) / tall) for k in range(count)]
 
 
 def nearest_picture(wall: Tensor, x: float, y: float) -> int | None:
@@ -146,14 +144,13 @@ def nearest_picture(wall: Tensor, x: float, y: float) -> int | None:
 
 def _pictures(panels: Panels, title: str, wall: Tensor) -> list[tuple[float, float]]:
     """All pictures as one, row by row; the places of their centres."""
-    corners, size, (pitch_x, pitch_y) = _grid(wall)
-    mosaic, (_, tall, wide) = np.full(size, np.nan), wall.shape
-    low = max(mosaic.shape[0], DOWN * (tall + max(2, tall // 2))) - 0.5
-    for (top, left), shown in zip(corners, array(wall), strict=True):
-        mosaic[top : top + tall, left : left + wide] = shown
-    across = {**HIDDEN, "range": [-1.2 * pitch_x - 0.04, (mosaic.shape[1] - 0.5) * pitch_x]}
-    panels.open(WALL, (0.0, 1.0), title, across, {**HIDDEN, "range": [low * pitch_y, -0.12]})
-    panels.heat(mosaic, GREYS, 1, x0=0, dx=pitch_x, y0=0, dy=pitch_y)
+    (count, tall, wide), (down, across), rows = wall.shape, _pitch(wall), math.ceil(len(wall) / ACROSS)
+    after = ((0, rows * ACROSS - count), (0, down - tall), (0, across - wide))
+    framed = np.pad(array(wall), after, constant_values=np.nan).reshape(rows, ACROSS, down, across)
+    mosaic = framed.swapaxes(1, 2).reshape(rows * down, -1)
+    ends = [-1.2 / wide - 0.04, (mosaic.shape[1] - 0.5) / wide], [(max(rows, DOWN) * down - 0.5) / tall, -0.12]
+    panels.open(WALL, (0.0, 1.0), title, *({**HIDDEN, "range": end} for end in ends))
+    panels.heat(mosaic, GREYS, 1, x0=0, dx=1 / wide, y0=0, dy=1 / tall)
     return _centers(wall)
 
 
