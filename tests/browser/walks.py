@@ -146,10 +146,7 @@ WALKS = {
         "epochs",
         "epochs={:g},".format,
         ("nothing trained yet", "nothing trained yet"),
-        (
-            ("seed", ("ArrowRight",), "nothing trained yet", "seed=1"),
-            ("recipe", ("ArrowRight",), "nothing trained yet", "recipe='digits"),
-        ),
+        (("seed", ("ArrowRight",), "nothing trained yet", "seed=1"),),
         presses=0,  # words stay as they are until there is a run
     ),
 }

@@ -45,7 +45,7 @@ EXPLORERS = {
     "scales": ("ConditionExplorer()", {"log_q": 0.75, "matrix": "eight columns"}),
     "scales of a matrix": ("ConditionExplorer(W, columns=(3, 1))", {"log_q": -1.25}),
     "lattice": ("LatticeExplorer(fold, points, ones, source='fold, points, ones')", {"eps": 0.4, "point": 1}),
-    "training": ("TrainingExplorer('moons')", {"recipe": "digits-relu", "epochs": 7, "seed": 3}),
+    "training": ("TrainingExplorer('moons')", {"epochs": 7, "seed": 3}),
 }
 
 
@@ -173,7 +173,7 @@ def test_a_control_with_one_place_is_not_shown():
         (AccuracyExplorer({"a": scope()["net"]}, x, y), ("net",)),
         (ClipExplorer(scope()["net"], x, y), ("network", "point", "first")),
         (LatticeExplorer(scope()["fold"], scope()["points"][:1], scope()["ones"][:1]), ("point",)),
-        (TrainingExplorer(ll.training.recipe("moons")), ("recipe",)),
+        (TrainingExplorer(ll.training.recipe("moons")), ()),
         (ConditionExplorer(scope()["W"]), ("matrix",)),
     ):
         shown = [control for row in made.children if isinstance(row, ipywidgets.Box) for control in row.children]

@@ -12,9 +12,9 @@ from torch import nn
 from lliptools.errors import InvalidInput
 from lliptools.teach.explorers.training.figure import training
 from lliptools.teach.explorers.training.view import Run, reached
-from lliptools.teach.shared.controls import choice, slider
+from lliptools.teach.shared.controls import slider
 from lliptools.teach.shared.explorer import Explorer, Look, Shown, State, running_loop
-from lliptools.training import RECIPES, History, Recipe, Split, digits, moons
+from lliptools.training import History, Recipe, Split
 from lliptools.training import recipe as named
 from lliptools.training.distributed import as_device
 
@@ -24,8 +24,8 @@ MOST_EPOCHS, LAST_SEED = 200, 99
 class TrainingExplorer(Explorer):
     """Trains a network by a recipe and draws its curves epoch by epoch; a button stops it, and what there is stays.
 
-    * recipe: a name in lliptools.training.RECIPES, beside which the short ones on moons and digits can be picked, or a
-      Recipe of one's own; a tenth of the training points is held out where it holds out none
+    * recipe: a name in lliptools.training.RECIPES, or a Recipe of one's own; a tenth of the training points is held out
+      where it holds out none
     * data: a Split to train on in place of the recipe's
     * epochs: where that control starts
     * seed: of weights, order and augmentation
@@ -62,21 +62,17 @@ class TrainingExplorer(Explorer):
                 cause="points without labels, or a pair of them",
                 next_step="pass lliptools.training.Split(x_train, y_train, x_test, y_test)",
             )
-        # What is one's own is trained by itself; the short recipes stand beside each other.
-        single = own is recipe or data is not None
-        short = {name: each for name, each in RECIPES.items() if each.data in (moons, digits)}
-        self._recipes = {own.name: own, **({} if single else short)}
-        self._data, self.device = data, as_device(device)
+        self._recipe, self._data, self.device = own, data, as_device(device)
         self._run: Run | None = None
         self._thread: Thread | None = None
         start = min(own.epochs, MOST_EPOCHS) if epochs is None else epochs
-        picked = choice("recipe", "what is trained, on what, by which loss", list(self._recipes), own.name)
         passes = slider("epochs", "passes over the training points", 1, MOST_EPOCHS, 1, start)
         seeds = slider("seed", "of the weights and of the order of the points", 0, LAST_SEED, 1, seed)
         looked = slider("shown", "the epoch whose network is shown", 1, max(2, start), 1, max(2, start))
-        rows = [{"epochs": passes, "recipe": picked, "seed": seeds, "shown": looked}]
-        asked = None if device == "auto" else device
-        super().__init__(rows, source if single else "", device=asked, layout=layout)
+        rows = [{"epochs": passes, "seed": seeds, "shown": looked}]
+        single, asked = own is recipe or data is not None, None if device == "auto" else device
+        name, source = (None, source) if single else (own.name, "")
+        super().__init__(rows, source, recipe=name, device=asked, layout=layout)
 
     def _buttons(self) -> list[ipywidgets.Widget]:
         width = {"width": "80px", "flex": "0 0 auto"}
@@ -106,8 +102,8 @@ class TrainingExplorer(Explorer):
         """Begin a run with the present controls; while one goes on this does nothing."""
         if self.running:
             return
-        name, epochs, seed = (self.controls[name].value for name in ("recipe", "epochs", "seed"))
-        self._run = run = Run(self._recipes[name], self._data, epochs, seed)
+        epochs, seed = (self.controls[name].value for name in ("epochs", "seed"))
+        self._run = run = Run(self._recipe, self._data, epochs, seed)
         self.controls["shown"].max = self.controls["shown"].value = max(2, epochs)
         self._shown()
         if run.words:
@@ -131,7 +127,7 @@ class TrainingExplorer(Explorer):
         """Bring buttons, bar, curves and words to where the run stands."""
         with self._turn:
             going = self.running
-            for control in (*(self.controls[name] for name in ("epochs", "recipe", "seed")), self.begin, self.reset):
+            for control in (*(self.controls[name] for name in ("epochs", "seed")), self.begin, self.reset):
                 control.disabled = going
             self.halt.disabled = not going or (self._run is not None and self._run.stop.is_set())
             if self._run is not None:
@@ -139,7 +135,7 @@ class TrainingExplorer(Explorer):
             self._draw()
 
     def _show(self, at: State, coarse: bool) -> Shown:
-        run, ghost = self._run, reached(self._recipes[at["recipe"]])
+        run, ghost = self._run, reached(self._recipe)
         if run is None:
             lines = (f"nothing trained yet: press start · trains on {self.device}",)
             return None, partial(training, History("", nn.Sequential()), at["epochs"], ghost), lines
