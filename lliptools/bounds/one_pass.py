@@ -74,7 +74,7 @@ class Pass:
             known = place.known.linear(block.linear)
             box = known.box(before)
             limits = before.limits() if self.centred else None
-            columns, rows = _slopes(block.activation, box, limits)
+            columns, rows = slopes(block.activation, box, limits)
         norm = self._at_most(self.norm(block.linear, rows, place.columns), block.linear, rows, place.columns)
         one = BlockBound(block.linear, block.activation, box, columns, rows, norm, norm, place.radius, center=limits)
         return one, after, known
@@ -135,7 +135,7 @@ class Pass:
         return torch.minimum(norm, guaranteed)
 
 
-def _slopes(activation: Activation | None, box: Box, center: Limits | None) -> tuple[Tensor, Tensor]:
+def slopes(activation: Activation | None, box: Box, center: Limits | None) -> tuple[Tensor, Tensor]:
     """The slopes that scale the next columns, and those that scale the rows before."""
     if activation is None:
         one = torch.ones_like(box.lower)

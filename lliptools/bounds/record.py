@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lliptools.bounds.one_pass import slopes
 from lliptools.digits import radius_text, round_up
 from lliptools.domains import BlockBound, Box, Domain
-from lliptools.nets.activations import Activation
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import row_distances
@@ -123,16 +123,11 @@ def _global_norm(norm: Norm | None, block: BlockBound, before: BlockBound | None
     """The norm of the block where every unit varies, by the same method; None where there is none."""
     if norm is None or block.inner:
         return None
-    columns = block.norm.new_ones(1, *block.linear.in_shape)
-    if before is not None:
-        columns = slopes_everywhere(before.activation, before.row_slope)[1]
-    rows = slopes_everywhere(block.activation, block.row_slope)[0]
-    return norm_by(norm, block.linear, rows, columns).item()
+    columns = block.norm.new_ones(1, *block.linear.in_shape) if before is None else _everywhere(before)[0]
+    return norm_by(norm, block.linear, _everywhere(block)[1], columns).item()
 
 
-def slopes_everywhere(activation: Activation | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What scales rows and columns where nothing is known of the units: (1, *units) each; like: (batch, *units)."""
-    infinite = torch.full_like(like[:1], torch.inf)
-    if activation is None:
-        return torch.ones_like(infinite), torch.ones_like(infinite)
-    return activation.row_slope(-infinite, infinite), activation.slope(-infinite, infinite)
+def _everywhere(block: BlockBound) -> tuple[Tensor, Tensor]:
+    """What scales columns behind the block and rows in it where nothing is known of the units: (1, *units) each."""
+    infinite = torch.full_like(block.row_slope[:1], torch.inf)
+    return slopes(block.activation, Box(-infinite, infinite), None)
