@@ -46,12 +46,12 @@ def test_the_region_that_is_drawn_is_the_feasible_one(name):
     """Above the drawn curve the condition holds, below it does not: the other scales stay as they are."""
     matrix = MATRICES[name]
     log_q = torch.linspace(-1, 1, matrix.shape[1]).double()
-    view = ConditionView(matrix, log_q, (1, 0))
+    view = ConditionView(matrix, log_q)
     for i, j in zip(*view.section.boundary(-2, 2, 9), strict=True):
         for factor in (0.99, 1.01):
             T = view.scales["SLL"].clone()
-            T[1] = view.section.corner[0] + factor * (i - view.section.corner[0]) + (factor - 1) * 1e-3
-            T[0] = view.section.corner[1] + factor * (j - view.section.corner[1]) + (factor - 1) * 1e-3
+            T[0] = view.section.corner[0] + factor * (i - view.section.corner[0]) + (factor - 1) * 1e-3
+            T[1] = view.section.corner[1] + factor * (j - view.section.corner[1]) + (factor - 1) * 1e-3
             assert (slack(matrix, T) >= -1e-12) == (factor > 1)
 
 
@@ -129,7 +129,7 @@ def test_call_reproduces_the_view():
     explorer.log_q.value = 0.75
     again = eval(explorer.reproduce(), {"ll": ll})
     assert again.summary == explorer.summary
-    mine = ConditionExplorer(torch.randn(5, 4), columns=(2, 1), source="mine")
+    mine = ConditionExplorer(torch.randn(5, 4), source="mine")
     mine.log_q.value = -1.0
     again = eval(mine.reproduce(), {"ll": ll, "mine": mine._matrices["mine"]})
     assert (again.reproduce(), again.summary) == (mine.reproduce(), mine.summary)
@@ -150,8 +150,6 @@ def test_bad_starts_are_refused():
     for start in ({"q": 0.0}, {"q": inf}, {"q": nan}):
         with pytest.raises(ll.InvalidInput, match="q from"):
             ConditionExplorer(W, **start)
-    with pytest.raises(ll.InvalidInput, match="two different columns"):
-        ConditionExplorer(W, columns=(0, 2))
     with pytest.raises(ll.InvalidInput, match="matrix as one of"):
         ConditionExplorer(matrix="none of them")
     with pytest.raises(ll.InvalidInput, match="log_q as 2 finite"):

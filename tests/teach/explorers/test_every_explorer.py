@@ -43,7 +43,7 @@ EXPLORERS = {
     ),
     "accuracies": ("AccuracyExplorer(nets, x, y, eps_max=1/3)", {"eps": 0.1, "net": "b", "method": "global"}),
     "scales": ("ConditionExplorer()", {"log_q": 0.75, "matrix": "eight columns"}),
-    "scales of a matrix": ("ConditionExplorer(W, columns=(3, 1))", {"log_q": -1.25}),
+    "scales of a matrix": ("ConditionExplorer(W)", {"log_q": -1.25}),
     "lattice": ("LatticeExplorer(fold, points, ones, source='fold, points, ones')", {"eps": 0.4, "point": 1}),
     "training": ("TrainingExplorer('moons')", {"epochs": 7, "seed": 3}),
 }

@@ -41,10 +41,9 @@ def condition(view: ConditionView, reach: tuple[float, float, float]) -> go.Figu
 
 
 def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> None:
-    i, j = view.columns
-    what = "T ⪰ WᵀW above" if view.whole else f"scales {i + 1} and {j + 1} of {len(view.radii)}"
-    across = {"range": [0, reach[0]], "title": f"t<sub>{i + 1}</sub>", "nticks": 6}
-    up = {"range": [0, reach[1]], "title": f"t<sub>{j + 1}</sub>", "nticks": 6}
+    what = "T ⪰ WᵀW above" if view.whole else f"scales 1 and 2 of {len(view.radii)}"
+    across = {"range": [0, reach[0]], "title": "t<sub>1</sub>", "nticks": 6}
+    up = {"range": [0, reach[1]], "title": "t<sub>2</sub>", "nticks": 6}
     panels.open(LEFT, ALL, what, across, up)
     one, other = (array(side) for side in view.section.boundary(-4, 4))
     corner = view.section.corner
@@ -59,7 +58,7 @@ def _plane(panels: Panels, view: ConditionView, reach: tuple[float, float]) -> N
     for name, (color, symbol, _) in LOOKS.items():
         # The others are scales of all the columns, and belong to this plane only where it has no other.
         shown = view.whole or name == "SLL"
-        x, y = ([view.scales[name][k].item()] if shown else [None] for k in view.columns)
+        x, y = ([view.scales[name][k].item()] if shown else [None] for k in (0, 1))
         line = {"width": 3 if name == "SLL" else 2, "color": INK if name == "spectral" else color}
         look = {"symbol": symbol, "size": 15 if name == "SLL" else 10, "color": line["color"], "line": line}
         panels.marks(x, y, f"{name}: (%{{x:.4g}}, %{{y:.4g}})", more=named(WORDS[name]), **look)
@@ -84,24 +83,22 @@ def _singular(panels: Panels, view: ConditionView) -> None:
 def _discs(panels: Panels, view: ConditionView, right: float) -> None:
     """Gershgorin's discs in the complex plane, and on its real axis the eigenvalues of T − WᵀW, none below 0."""
     radii = array(view.radii)
-    i, j = view.columns
-    order = [i, j, *(k for k in range(len(radii)) if k not in view.columns)][:MOST_DISCS]
+    count = min(len(radii), MOST_DISCS)
     tall, ends = 0.55 * right, [-0.4 * right, 1.5 * right]
-    discs = "discs touch 0" if len(order) == len(radii) else f"{len(order)} of {len(radii)} discs"
+    discs = "discs touch 0" if count == len(radii) else f"{count} of {len(radii)} discs"
     title = f"T − Q⁻¹WᵀWQ: {discs}; eigenvalues ✕"
     frame: Spec = {**HIDDEN, "range": [-tall, tall]}
     panels.open(RIGHT, BOTTOM, title, {"range": ends, "nticks": 6}, {**frame, "scaleanchor": "x3"})
     panels.line(ends, [0, 0], color="#888888", width=1)
     panels.line([0, 0], [-tall, tall], color=INK, width=1.5, dash="dash")
-    for row in range(MOST_DISCS):  # always as many traces: another matrix has other columns
-        k = order[row] if row < len(order) else None
-        radius, centre = (math.nan, math.nan) if k is None else (float(radii[k]), float(view.centres[k]))
-        look = {"color": LOCAL, "dash": "solid"} if k in view.columns else {"color": GLOBAL_LINE, "dash": "dot"}
+    for k in range(MOST_DISCS):  # always as many traces: another matrix has other columns
+        radius, centre = (float(radii[k]), float(view.centres[k])) if k < count else (math.nan, math.nan)
+        look = {"color": LOCAL, "dash": "solid"} if k < 2 else {"color": GLOBAL_LINE, "dash": "dot"}
         panels.line(centre + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
-        named_by = f"T<sub>{k + 1}</sub> − g<sub>{k + 1}{k + 1}</sub>" if k in view.columns else ""
+        named_by = f"T<sub>{k + 1}</sub> − g<sub>{k + 1}{k + 1}</sub>" if k < 2 else ""
         said = f"centre %{{x:.4g}}, radius {radius:.4g}"
         panels.marks([centre], [0], said, symbol="circle", size=7, color=look["color"])
-        panels.texts([centre], [(0.22 if k == j else -0.22) * tall], [named_by], size=12, textposition="middle right")
+        panels.texts([centre], [(0.22 if k == 1 else -0.22) * tall], [named_by], size=12, textposition="middle right")
     values = array(view.eigenvalues)
     cross: Spec = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2.5}}
     panels.marks(values, np.zeros(len(values)), "eigenvalue of T − WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)

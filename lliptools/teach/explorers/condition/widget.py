@@ -26,9 +26,9 @@ MATRICES = {
 class ConditionExplorer(Explorer):
     """Which diagonal scales T fulfil T ⪰ WᵀW, and make W T^(−½) and x − 2 W T⁻¹ σ(Wᵀx + b) 1-Lipschitz.
 
-    * W: a matrix (features, inner) of two columns or more; without one there is a small set to choose from
-    * q: where the slider of q_j/q_i starts, from 1/4 to 4, every other q being 1
-    * columns: i and j, the two that the plane shows
+    * W: a matrix (features, inner) of two columns or more, of which the plane shows the first two; without one there is
+      a small set to choose from
+    * q: where the slider of q₂/q₁ starts, from 1/4 to 4, every other q being 1
     * matrix: the name of the one that is chosen first
     * source: how W is called in the call that opens the same view again
     * layout: of the widget, as {"width": "600px"}
@@ -37,7 +37,7 @@ class ConditionExplorer(Explorer):
     """
 
     usual = "W"
-    keywords = ("q", "columns", "matrix")
+    keywords = ("q", "matrix")
     framed = "log_q"
 
     def __init__(
@@ -45,24 +45,21 @@ class ConditionExplorer(Explorer):
         W: Tensor | None = None,
         *,
         q: float = 1.0,
-        columns: tuple[int, int] = (0, 1),
         matrix: str | None = None,
         source: str = "W",
         layout: Look = None,
     ) -> None:
-        self._columns, self._matrices = columns, MATRICES if W is None else {source: W}
+        self._matrices = MATRICES if W is None else {source: W}
         names = list(self._matrices)
         check_start("q", q, 2**-MOST, 2**MOST)
         for each in self._matrices.values():  # all of them, before anything is drawn
-            ConditionView(each, columns=columns)
+            ConditionView(each)
         self._view, self._reach = lru_cache(maxsize=512)(self._compute), cache(self._compute_reach)
-        i, j = (column + 1 for column in columns)
-        ratio = f"ratio of the weights of columns {j} and {i} in SLL's scale, a power of 2 without unit; AOL is 0"
+        ratio = "ratio of the weights of columns 2 and 1 in SLL's scale, a power of 2 without unit; AOL is 0"
         span = (-MOST, MOST, STEP, STEP * round(math.log2(q) / STEP))
-        power = slider(f"log₂ q{j}/q{i}", ratio, *span)
+        power = slider("log₂ q2/q1", ratio, *span)
         chosen = choice("matrix", "which matrix W is scaled", names, names[0] if matrix is None else matrix)
-        away = None if columns == (0, 1) else columns
-        super().__init__([{"log_q": power, "matrix": chosen}], "" if W is None else source, columns=away, layout=layout)
+        super().__init__([{"log_q": power, "matrix": chosen}], "" if W is None else source, layout=layout)
 
     def _show(self, at: State, coarse: bool) -> Shown:
         view = self._view(at["matrix"], at["log_q"])
@@ -74,12 +71,12 @@ class ConditionExplorer(Explorer):
     def _compute(self, name: str, log_q: float) -> ConditionView:
         W = self._matrices[name]
         q = torch.zeros(W.shape[1], dtype=torch.float64)
-        q[self._columns[1]] = log_q * math.log(2)
-        return ConditionView(W, q, self._columns)
+        q[1] = log_q * math.log(2)
+        return ConditionView(W, q)
 
     def _compute_reach(self, name: str) -> tuple[float, float, float]:
         """How far the axes of the plane and the discs go: they stay, so that what moves is seen to move."""
         views = [self._view(name, ratio) for ratio in (-MOST, 0.0, MOST)]
-        most = [max(view.scales[kind][k].item() for view in views for kind in view.scales) for k in self._columns]
+        most = [max(view.scales[kind][k].item() for view in views for kind in view.scales) for k in (0, 1)]
         across, up = (max(1.1 * m, 1.7 * c) or 1.0 for m, c in zip(most, views[0].section.corner, strict=True))
         return across, up, 2 * max(view.radii.max().item() for view in views) or 1.0
