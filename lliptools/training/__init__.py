@@ -1,8 +1,7 @@
 """Training: data, augmentation and batches, losses and objectives, recipes, the loop."""
 
 from lliptools.bounds.estimated import estimated_bound
-from lliptools.training.augmentation import crop_and_flip
-from lliptools.training.batches import batches
+from lliptools.training.batches import batches, crop_and_flip
 from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.history import History
 from lliptools.training.images import cifar10, mnist, tiny_imagenet

@@ -1,7 +1,7 @@
 """The loop: AdamW on a recipe's objective, resumed where it was interrupted, in one process or in several."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import lliptools
+from lliptools.certificates.attacks import is_correct
+from lliptools.certificates.stages import certify_in_stages
 from lliptools.errors import InvalidInput
 from lliptools.nets import ClippedReLU
 from lliptools.training import checkpoints
@@ -21,10 +23,10 @@ from lliptools.training.distributed import Team, as_device
 from lliptools.training.history import History, are_epochs
 from lliptools.training.norms import SharedNorm
 from lliptools.training.recipes import Recipe
-from lliptools.training.validation import same_random_numbers, validated
 
 SMALLEST_THETA = 1e-3
 MEASURED = 32  # batches of an epoch, more or less, whose accuracy is measured: it costs a forward pass of its own
+AT_ONCE = 256  # points of the validation part
 IN_THE_BAR = {"loss": "loss", "clean": "clean", "validation_certified": "certified"}
 
 
@@ -71,7 +73,7 @@ def fit(
                     shown = {label: f"{found[name]:.4g}" for name, label in IN_THE_BAR.items() if name in found}
                     bar.set_postfix(shown, refresh=False)
                     bar.update()
-                    with same_random_numbers(run.device):
+                    with _same_random_numbers(run.device):
                         done = bool(callback and leads and callback(history))
                     if run.team.total(torch.tensor(float(done), device=run.device)):
                         break
@@ -132,7 +134,7 @@ class _Run:
         if not all_finite(self.net):  # the last step can have spoilt what no later loss has shown
             raise self._stopped("a weight of {} is not finite", number, step, x)
         numbers = {"loss": loss.item() / len(data.y_train), "clean": float(self.team.total(right)) / seen}
-        numbers |= validated(self.net, data, recipe.radii[0], self.team)
+        numbers |= _validated(self.net, data, recipe.radii[0], self.team)
         return {"epoch": number, "learning_rate": rate, **numbers, "seconds": perf_counter() - start}
 
     @torch.no_grad()
@@ -214,3 +216,25 @@ def _project_thresholds(net: nn.Sequential) -> None:
     for layer in net.modules():
         if isinstance(layer, ClippedReLU):
             layer.theta.clamp_(min=SMALLEST_THETA)
+
+
+def _same_random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """What is drawn inside leaves torch's random numbers as they were: looking on must not change what is trained."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def _validated(net: nn.Sequential, data: Split, eps: float, team: Team) -> dict[str, float]:
+    """Clean and certified accuracy on the validation part, by the local bound at eps; each of a team has its share."""
+    if data.y_validation is None:
+        return {}
+    x, y = map(team.share, data.stored("validation"))
+    counts = torch.zeros(2, dtype=torch.int64, device=x.device)
+    with _same_random_numbers(x.device):
+        for points, labels in batches(x, y, AT_ONCE, shuffle=False, dtype=torch.float64):
+            right = is_correct(net, points, labels)
+            # Whoever is misclassified is not certified: only the others cost.
+            holds = certify_in_stages(net, points[right], labels[right], eps).holds if right.any() else right
+            counts += torch.stack((right.sum(), holds.sum()))
+    clean, certified = team.total(counts).tolist()
+    of = len(data.y_validation)
+    return {"validation_clean": clean / of, "validation_certified": certified / of}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lliptools.errors import InvalidInput
 from lliptools.layers import lipschitz_cnn, lipschitz_mlp, sll_network
 from lliptools.nets import cnn, mlp
-from lliptools.training.augmentation import crop_and_flip
+from lliptools.training.batches import crop_and_flip
 from lliptools.training.data import Split, digit_images, digits, moons
 from lliptools.training.images import cifar10, mnist, tiny_imagenet
 from lliptools.training.objectives import Certified, Clean, GloRo, Objective, Offset

@@ -70,7 +70,7 @@ def test_every_recipe_is_described_by_its_settings():
         assert json.loads(json.dumps(found)) == found
         assert " at 0x" not in json.dumps(found)
     found = checkpoints.described(ll.training.recipe("sll-small"))
-    assert found["augment"] == "lliptools.training.augmentation.crop_and_flip"
+    assert found["augment"] == "lliptools.training.batches.crop_and_flip"
     assert found["network"]["function"] == "lliptools.layers.networks.sll_network"
     assert found["network"]["arguments"] == ["small"]
     assert found["schedule"] == "lliptools.training.recipes.triangle"
