@@ -8,7 +8,7 @@ from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 
-from lliptools.errors import InvalidInput
+from lliptools.storage import replacing
 
 FIRST = "notebooks/00_start.ipynb"
 NOTEBOOKS = ("notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/pictures/*.png")
@@ -47,22 +47,16 @@ def command(folder: Path, port: int, *, browser: bool) -> list[str]:
 def bring(folder: Path) -> list[Path]:
     """Copy the notebooks, and the pages that they link, into the folder; returns the new copies.
 
-    A file that is there already, a student's work, stays as it is. Raises InvalidInput where a copy cannot be written.
+    A file that is there already, a student's work, stays as it is.
     """
     copies = []
-    try:
-        for source in (path for part in PARTS for path in sorted(_course().glob(part))):
-            copy = folder / source.relative_to(_course())
-            if not os.path.lexists(copy):
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = copy.with_name(f".{copy.name}.unfinished")
+    for source in (path for part in PARTS for path in sorted(_course().glob(part))):
+        copy = folder / source.relative_to(_course())
+        if not os.path.lexists(copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(copy) as unfinished:
                 unfinished.write_bytes(_whole(source))
-                unfinished.replace(copy)
-                copies.append(copy)
-    except OSError as error:
-        wanted, cause = "a folder for the notebooks that can be written to", "a file in its place, or another's folder"
-        found, then = f"{folder}: {error}", "name another folder"
-        raise InvalidInput(expected=wanted, got=found, cause=cause, next_step=then) from error
+            copies.append(copy)
     return copies
 
 

@@ -8,7 +8,6 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-import lliptools as ll
 from lliptools.cli import app
 from lliptools.teach import doctor
 from lliptools.teach.publish import lab
@@ -35,11 +34,14 @@ def test_what_a_student_wrote_stays(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["course", "course/inside", "."])
-def test_a_file_is_no_folder(place, tmp_path):
+def test_a_file_is_no_folder(place, tmp_path, monkeypatch):
     (tmp_path / "course").write_text("")
     (tmp_path / "notebooks").write_text("")
-    with pytest.raises(ll.InvalidInput, match="folder"):
-        lab.bring(tmp_path / place)
+    monkeypatch.setattr(doctor, "main", lambda: 0)
+    done = CliRunner().invoke(app, ["lab", str(tmp_path / place)])
+    assert done.exit_code == 2
+    assert str(tmp_path) in done.stderr
+    assert "a file where a folder should be. Next step: make room or name another path" in done.stderr
 
 
 def test_nothing_is_written_through_a_link(tmp_path):
@@ -49,7 +51,7 @@ def test_nothing_is_written_through_a_link(tmp_path):
     lab.bring(tmp_path / "mine")
     assert link.is_symlink()
     assert not (tmp_path / "elsewhere.ipynb").exists()
-    assert not list((tmp_path / "mine").rglob("*.unfinished"))
+    assert not list((tmp_path / "mine").rglob("*.part"))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
