@@ -35,11 +35,11 @@ def test_mnist_reads_gzipped_and_decompressed_files(tiny_mnist):
     [
         (lambda content: gzip.compress(content)[:-20], "a whole gzip file"),
         (lambda content: b"no gzip", "a whole gzip file"),
-        (lambda content: gzip.compress(content[:-1]), "2368 bytes for 3 samples .* got 2367"),
+        (lambda content: gzip.compress(content[:-1]), "MD5 .* got 2367 bytes"),
         (lambda content: gzip.compress(content + b"\0"), "got 2369"),
         (lambda content: gzip.compress(content[:7]), "got 7 bytes"),
-        (lambda content: gzip.compress(idx(2049, 3, 28, 28)), "starts with 2051"),
-        (lambda content: gzip.compress(idx(2051, 3, 28, 27)), r"sizes \(28, 27\)"),
+        (lambda content: gzip.compress(idx(2049, 3, 28, 28)), "MD5"),
+        (lambda content: gzip.compress(idx(2051, 3, 28, 27)), "MD5"),
         (lambda content: gzip.compress(content[:-1] + b"\xff"), "MD5"),
     ],
 )
