@@ -8,8 +8,6 @@ from torch import nn
 
 ALWAYS = {"epoch", "learning_rate", "loss", "clean", "seconds"}  # what every epoch has
 
-SHOWN = 20  # lines of a printed history, more or less
-
 
 @dataclass(frozen=True, eq=False)
 class History:
@@ -50,22 +48,13 @@ class History:
         return found
 
     def __str__(self) -> str:
-        """A table of some twenty epochs, the last and the best among them."""
+        """The last epoch in a line, and the best on the validation part in another."""
         lines = [f"{self.recipe}: {len(self)} epochs"]
-        if not self.epochs:
-            return lines[0]
-        validated = self.best is not None
-        columns = ["loss", "clean", *(["validation_clean", "validation_certified"] if validated else [])]
-        widths = [max(10, len(name) + 2) for name in columns]
-        head = "".join(f"{name.replace('_', ' '):>{width}}" for name, width in zip(columns, widths, strict=True))
-        lines.append(f"{'epoch':>6}{'rate':>10}{head}{'seconds':>10}")
-        last = len(self) - 1
-        chosen = {*range(0, len(self), 1 + last // SHOWN), last, *([self.best] if self.best is not None else [])}
-        for k in sorted(chosen):
-            row = self.epochs[k]
-            numbers = "".join(f"{row[name]:>{width}.4f}" for name, width in zip(columns, widths, strict=True))
-            best = "  best" if k == self.best else ""
-            lines.append(f"{k:>6}{row['learning_rate']:>10.2g}{numbers}{row['seconds']:>10.1f}{best}")
+        shown = {"last": len(self) - 1, "best": self.best} if self.epochs else {}
+        for name, k in shown.items():
+            if k is not None:
+                numbers = (f"{key.replace('_', ' ')} {value:.4g}" for key, value in self.epochs[k].items())
+                lines.append(f"{name}: {', '.join(numbers)}")
         return "\n".join(lines)
 
 
