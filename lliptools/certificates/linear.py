@@ -14,6 +14,7 @@ Chen, Zhang, Zhang, ICML 2025, Theorem 4.1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from operator import itemgetter
@@ -40,6 +41,10 @@ from lliptools.norms.scaled import length
 STEPS = 20  # of the search for better lines, in certificates
 RATE = 0.1  # of the optimiser, which counts slopes and logarithms of λ
 ENTRIES = 2**23  # of the coefficients that are worked on together
+
+# How far direction·f can fall over the ball of a point: direction (pairs, outputs), pair (pairs,), lines -> (pairs,).
+# lines: what is chosen at each bend; one that is missing is chosen there, and noted.
+Fall = Callable[[Tensor, Tensor, Lines], Tensor]
 
 
 @options_checked
@@ -74,34 +79,23 @@ def raised(
     worst: what is known of them. asked: (batch, classes) bool, of which margins more is wanted. found: an upper bound
     on the balls. center, logits: inputs, (batch, features), and outputs at the points.
     """
-    left = sure_margins(logits, y)
-    fall = linear_falls(found, center, y, left.masked_fill(~asked, -torch.inf), steps)
-    return torch.fmax(worst, torch.where(fall.isfinite(), left - inflated(fall), -torch.inf))
-
-
-def linear_falls(found: Bound, center: Tensor, y: Tensor, left: Tensor, steps: int) -> Tensor:
-    """How far each f_y − f_j can fall over the ball, (batch, classes); inf where it is not asked for.
-
-    - found: an upper bound on the balls, for its boxes, norms and radii. center: (batch, features), y: (batch,).
-    - left: (batch, classes), what may be lost; −inf where nothing is asked. steps: for what more than that is lost of.
-    """
-    falls, asked = torch.full_like(left, torch.inf), (left > -torch.inf).nonzero()
-    if not len(asked):
-        return falls
+    left, worst = sure_margins(logits, y), worst.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     classes = torch.eye(left.shape[1], dtype=left.dtype, device=left.device)
     widest = max(center.shape[1], *(linear.rows for linear in linear_maps(found.blocks)))
-    for part in asked.split(max(1, ENTRIES // widest)):
+    index = (asked & (left > -torch.inf)).nonzero()
+    for part in index.split(max(1, ENTRIES // widest)) if len(index) else ():
         (samples, others), (which, pair) = part.unbind(1), part[:, 0].unique(return_inverse=True)
-        way = _Way.of(found, center, which)
-        direction = classes[y[samples]] - classes[others]
-        falls[samples, others] = _searched(way, direction, pair, left[samples, others], steps)
-    return torch.where(falls >= 0, falls, torch.inf)
+        room, direction = left[samples, others], classes[y[samples]] - classes[others]
+        fall = _searched(_way_back(found, center, which), direction, pair, room, steps)
+        least = torch.where((fall >= 0) & fall.isfinite(), room - inflated(fall), -torch.inf)
+        worst[samples, others] = torch.fmax(worst[samples, others], least)
+    return worst
 
 
-def _searched(way: _Way, direction: Tensor, pair: Tensor, left: Tensor, steps: int) -> Tensor:
+def _searched(fall: Fall, direction: Tensor, pair: Tensor, left: Tensor, steps: int) -> Tensor:
     """What is lost of every pair, (pairs,), after steps for those that more is lost of than is left."""
     lines: Lines = {}
-    lost = way.lost(direction, pair, lines)
+    lost = fall(direction, pair, lines)
     index = (lost >= left).nonzero()[:, 0]
     if not steps or not len(index) or not lines:
         return lost
@@ -112,7 +106,7 @@ def _searched(way: _Way, direction: Tensor, pair: Tensor, left: Tensor, steps: i
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         with torch.enable_grad():
-            here = way.lost(direction, pair, lines)
+            here = fall(direction, pair, lines)
             optimiser.zero_grad()
             here.sum().backward()
         lost[index] = torch.fmin(lost[index], here.detach())
@@ -196,39 +190,25 @@ def _underflow(linear: LinearMap, far: Tensor) -> Tensor:
     return far.new_zeros(len(far)) + enclosed(TINY * (total + linear.rows + far.flatten(1).sum(dim=1)))
 
 
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """The way back through a network, for some of the points of a bound.
+def _way_back(found: Bound, center: Tensor, which: Tensor) -> Fall:
+    """The way back through a network, for the points with these numbers; center: (batch, features) of all."""
+    center, eps = center[which], found.eps[which]
+    far, sides = eps[:, None].expand_as(center), None  # how far the inputs can move down and up, where that is less
+    if (box := found.inputs) is not None:
+        below, above = (inflated(side) for side in (center - box.lower[which], box.upper[which] - center))
+        if not ((below >= far) & (above >= far)).all():
+            sides = below, above
+    blocks = tuple(block.mapped(itemgetter(which)) for block in found.blocks)
+    passed = _steps(blocks, Center.exact(center), far)[0]
 
-    eps: (batch,). sides: how far the inputs can move down and up, (batch, features) each; None: as far as in the ball.
-    """
-
-    steps: tuple[_Step, ...]
-    eps: Tensor
-    sides: tuple[Tensor, Tensor] | None
-
-    @classmethod
-    def of(cls, found: Bound, center: Tensor, which: Tensor) -> _Way:
-        """Of the points with these numbers; center: (batch, features) of all."""
-        center, eps = center[which], found.eps[which]
-        far, sides = eps[:, None].expand_as(center), None
-        if (box := found.inputs) is not None:
-            below, above = (inflated(side) for side in (center - box.lower[which], box.upper[which] - center))
-            if not ((below >= far) & (above >= far)).all():
-                sides = below, above
-        blocks = tuple(block.mapped(itemgetter(which)) for block in found.blocks)
-        return cls(_steps(blocks, Center.exact(center), far)[0], eps, sides)
-
-    def lost(self, direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
-        """How far direction·f can fall over the ball of a point: direction (pairs, outputs), pair (pairs,) -> (pairs,).
-
-        lines: what is chosen at each bend; one that is missing is chosen here, and noted.
-        """
-        a, lost = _back(self.steps, direction, pair, lines)
-        radius = self.eps[pair]
+    def fall(direction: Tensor, pair: Tensor, lines: Lines) -> Tensor:
+        a, lost = _back(passed, direction, pair, lines)
+        radius = eps[pair]
         rounding = 1 + 8 * gamma(a.shape[1], a)
-        fall = product_above(radius, length(a, dim=1)) * rounding
-        if self.sides is not None:
-            below, above = (side[pair] for side in self.sides)
-            fall = torch.fmin(fall, largest_change(-a[:, None], radius, below, above)[:, 0] * rounding)
-        return inflated(lost + fall)
+        most = product_above(radius, length(a, dim=1)) * rounding
+        if sides is not None:
+            below, above = (side[pair] for side in sides)
+            most = torch.fmin(most, largest_change(-a[:, None], radius, below, above)[:, 0] * rounding)
+        return inflated(lost + most)
+
+    return fall
