@@ -72,10 +72,10 @@ def put(unfinished: Path, place: Path) -> None:
     os.replace(unfinished, place)
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a .safetensors file. Raises OSError for what cannot be written, as of a full disk."""
+def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """Write a .safetensors file; about: its metadata. Raises OSError for what cannot be written, as of a full disk."""
     try:
-        save_file(tensors, path)
+        save_file(tensors, path, about)
     except SafetensorError as error:  # which is none
         raise OSError(f"{path}: {error}") from error
 

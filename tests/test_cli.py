@@ -68,7 +68,7 @@ def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, monkeypatch
     assert run(*command, tmp_path / "whole").exit_code == 0
     monkeypatch.setattr(ll.training.loop._Run, "epoch", interrupted)
     assert run(*command, tmp_path / "twice").exit_code != 0
-    assert (tmp_path / "twice" / "moons.checkpoint" / "checkpoint.json").exists()
+    assert (tmp_path / "twice" / "moons.checkpoint" / "checkpoint.safetensors").exists()
     assert run(*command, tmp_path / "without", "--no-checkpoint").exit_code != 0
     assert not (tmp_path / "without").exists()
     monkeypatch.undo()

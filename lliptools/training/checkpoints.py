@@ -1,11 +1,10 @@
-"""Where a run stands, on disk: tensors in one file, and a JSON file that names it with its checksum.
+"""Where a run stands, on disk: one file of tensors, with a JSON record of the run and a checksum in its metadata.
 
-The JSON file is put in place last and at once: at any moment it names whole tensors, those of before or the new ones.
+It is put in place at once: at any moment it is whole, that of before or the new one.
 """
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lliptools.errors import InvalidInput
-from lliptools.storage import check_writable, locked, put, read_json, write_tensors
+from lliptools.storage import check_writable, locked, put, write_tensors
 from lliptools.training.norms import SharedNorm
 
-RECORD, LOCK = "checkpoint.json", ".lock"
+FILE, UNFINISHED, LOCK = "checkpoint.safetensors", "checkpoint.part", ".lock"
 Kept = nn.Module | SharedNorm  # what a checkpoint keeps: whatever learns along the way
 Drawn = torch.Generator | None  # of order and augmentation; None: torch's own
 
@@ -31,7 +30,7 @@ Drawn = torch.Generator | None  # of order and augmentation; None: torch's own
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Lock a folder for this process, and remove it if it is empty then. Raises InvalidInput if it cannot be used."""
-    check_writable(folder / RECORD)
+    check_writable(folder / FILE)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, wait=0):
         try:
@@ -100,31 +99,26 @@ def _parts(value: Any) -> Any:
 def write(folder: Path, identity: dict[str, Any], progress: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Replace a folder's checkpoint. identity: what the run is, as read compares it; progress: how far it has come."""
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / "checkpoint.part"
     # On the CPU a tensor and its neighbour can share memory, which the format refuses: copies do not.
-    write_tensors({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, unfinished)
-    checksum = _checksum(unfinished)
-    file = f"checkpoint-{checksum[:16]}.safetensors"
-    put(unfinished, folder / file)
-    record = {**identity, **progress, "tensors": file, "sha256": checksum}
-    unfinished.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
-    put(unfinished, folder / RECORD)
-    for other in folder.glob("checkpoint-*.safetensors"):
-        if other.name != file:
-            other.unlink()
+    copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    record = json.dumps({**identity, **progress}, allow_nan=False)
+    write_tensors(copies, folder / UNFINISHED, {"record": record, "checksum": _checksum(record, copies)})
+    put(folder / UNFINISHED, folder / FILE)
 
 
 def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Record and tensors of a folder's checkpoint, or None. Raises InvalidInput for another run's or a damaged one."""
-    path = folder / RECORD
-    if not path.exists():
+    if not (folder / FILE).exists():
         return None
     try:
-        record = read_json(path)
-    except ValueError as error:
-        raise damaged(folder, f"a {RECORD} that is not JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise damaged(folder, f"a {RECORD} that is not an object")
+        with safe_open(folder / FILE, "pt") as file:
+            about = {"record": "", **(file.metadata() or {})}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise damaged(folder, f"{FILE}: {error}") from error
+    if about.get("checksum") != _checksum(about["record"], tensors):
+        raise damaged(folder, f"{FILE} with another checksum")
+    record = json.loads(about["record"])
     differing = list(_differences(identity, {key: record.get(key) for key in identity}))
     if differing:
         more = f" and {len(differing) - 4} more" if len(differing) > 4 else ""
@@ -132,21 +126,14 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
         cause = "a run that was interrupted and then changed, or a library that was"
         step = f"finish that run as it was begun, name another folder, or remove {folder}"
         raise InvalidInput(f"the checkpoint of this run in {folder}", got, cause, step)
-    name = record.get("tensors")
-    if not (isinstance(name, str) and re.fullmatch(r"checkpoint-[0-9a-f]{16}\.safetensors", name)):
-        raise damaged(folder, f"a {RECORD} that names no file of tensors")
-    file = folder / name
-    if not file.exists() or _checksum(file) != record.get("sha256"):
-        raise damaged(folder, f"{name} " + ("with another checksum" if file.exists() else "missing"))
-    return record, load_file(file)
+    return record, tensors
 
 
 def remove(folder: Path) -> None:
     """Remove the checkpoint in a folder, and the folder where nothing else is in it; not from under another process."""
     with suppress(InvalidInput), held(folder):
-        (folder / RECORD).unlink(missing_ok=True)  # first: a record without its tensors would be refused
-        for file in (*folder.glob("checkpoint-*.safetensors"), folder / "checkpoint.part"):
-            file.unlink(missing_ok=True)
+        for name in (FILE, UNFINISHED):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -158,9 +145,9 @@ def _by_part(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def _checksum(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _checksum(record: str, tensors: dict[str, Tensor]) -> str:
+    names = sorted(tensors)
+    return hashlib.sha256(f"{record}{names}{digest(*map(tensors.__getitem__, names))}".encode()).hexdigest()
 
 
 def _differences(here: Any, there: Any, name: str = "") -> Iterator[str]:

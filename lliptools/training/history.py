@@ -1,12 +1,9 @@
 """What happened in a training run, epoch by epoch."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-
-ALWAYS = {"epoch", "learning_rate", "loss", "clean", "seconds"}  # what every epoch has
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +53,3 @@ class History:
                 numbers = (f"{key.replace('_', ' ')} {value:.4g}" for key, value in self.epochs[k].items())
                 lines.append(f"{name}: {', '.join(numbers)}")
         return "\n".join(lines)
-
-
-def are_epochs(found: Any) -> bool:
-    """Whether what a file holds can be the epochs of a History: the same finite numbers for every one of them."""
-    if not (isinstance(found, list) and all(isinstance(each, dict) for each in found)):
-        return False
-    numbers = [value for each in found for value in each.values()]
-    return (
-        all(type(value) in (int, float) and -math.inf < value < math.inf for value in numbers)
-        and all(each.keys() == found[0].keys() >= ALWAYS for each in found)
-        and [each["epoch"] for each in found] == [*range(len(found))]
-    )

@@ -20,7 +20,7 @@ from lliptools.training.batches import batches
 from lliptools.training.data import Split
 from lliptools.training.diagnosis import all_finite, first_not_finite, largest_weight
 from lliptools.training.distributed import Team, as_device
-from lliptools.training.history import History, are_epochs
+from lliptools.training.history import History
 from lliptools.training.norms import SharedNorm
 from lliptools.training.recipes import Recipe
 
@@ -201,14 +201,11 @@ class _Run:
         if found is None:
             return History(self.recipe.name, self.net)
         record, tensors = found
-        epochs: Any = record.get("history")
-        if not are_epochs(epochs):
-            raise checkpoints.damaged(folder, "a history of another form")
         try:
             checkpoints.unpack(tensors, self.kept, self.optimizer, self.generator, self.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise checkpoints.damaged(folder, f"tensors of another run: {error}") from error
-        return History(self.recipe.name, self.net, tuple(epochs))
+        return History(self.recipe.name, self.net, tuple(record["history"]))
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ def test_files_of_others_stay(tmp_path):
     (tmp_path / "moons.safetensors").write_bytes(b"mine")
     for epoch in range(2):
         checkpoints.write(tmp_path, {}, {}, {"w": torch.full((1,), epoch)})
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors", ".safetensors"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".safetensors", ".safetensors"]
     checkpoints.remove(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"moons.safetensors"}
     assert (tmp_path / "moons.safetensors").read_bytes() == b"mine"

@@ -54,8 +54,8 @@ def finish(checkpoint, out):
     out.write_text(json.dumps([hashlib.sha256(content).hexdigest(), losses, len(history)]))
 
 def done(checkpoint):
-    path = checkpoint / "checkpoint.json"
-    return len(json.loads(path.read_text())["history"]) if path.exists() else 0
+    found = checkpoints.read(checkpoint, {})  # whole at any moment, or this raises
+    return len(found[0]["history"]) if found else 0
 
 killed, reached = 0, []
 while killed < kills:
@@ -73,11 +73,7 @@ while killed < kills:
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     killed += 1
-    path = folder / "run" / "checkpoint.json"
-    if path.exists():
-        record = json.loads(path.read_text())
-        assert checkpoints._checksum(folder / "run" / record["tensors"]) == record["sha256"]
-        reached.append(len(record["history"]))
+    reached += [done(folder / "run")] if (folder / "run").exists() else []
 for checkpoint, name in ((folder / "run", "resumed"), (None, "whole")):
     child = forked(lambda: finish(checkpoint, folder / name))
     assert os.waitpid(child, 0)[1] == 0
@@ -102,7 +98,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
     assert resumed[2] == 100
 
 
-@pytest.mark.parametrize("call", range(8))
+@pytest.mark.parametrize("call", range(4))
 def test_a_write_that_stops_anywhere_leaves_the_old_or_the_new(tmp_path, monkeypatch, call):
     identity, old, new = {"recipe": "one"}, {"w": torch.zeros(3)}, {"w": torch.ones(3)}
     checkpoints.write(tmp_path, identity, {"history": [0]}, old)
@@ -117,20 +113,19 @@ def test_a_write_that_stops_anywhere_leaves_the_old_or_the_new(tmp_path, monkeyp
 
         return counted
 
-    for place, name in ((os, "replace"), (os, "fsync"), (storage, "save_file"), (Path, "write_text")):
+    for place, name in ((os, "replace"), (os, "fsync"), (storage, "save_file")):
         monkeypatch.setattr(place, name, failing(getattr(place, name)))
-    monkeypatch.setattr(Path, "unlink", failing(Path.unlink))
-    if call < 7:
+    if call < 3:
         with pytest.raises(KeyboardInterrupt):
             checkpoints.write(tmp_path, identity, {"history": [0, 1]}, new)
     else:
         checkpoints.write(tmp_path, identity, {"history": [0, 1]}, new)
     monkeypatch.undo()
     record, tensors = checkpoints.read(tmp_path, identity)
-    assert torch.equal(tensors["w"], new["w"] if call > 5 else old["w"])
-    assert len(record["history"]) == (2 if call > 5 else 1)
+    assert torch.equal(tensors["w"], new["w"] if call == 3 else old["w"])
+    assert len(record["history"]) == (2 if call == 3 else 1)
     checkpoints.write(tmp_path, identity, {"history": [0, 1]}, new)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 HOLDS = """
