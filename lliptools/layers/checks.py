@@ -26,12 +26,10 @@ def check_widths(layer: nn.Module, **widths: int) -> None:
 def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:
     """Raise InvalidInput where samples do not have the shape that a layer works on."""
     if tuple(shape) != tuple(wanted):
-        raise InvalidInput(
-            expected=f"samples of shape {tuple(wanted)} before {type(layer).__name__}",
-            got=f"shape {tuple(shape)}",
-            cause="points of another data set, images without their channel axis, or layers that do not fit together",
-            next_step="check the width of the layer before, or x.shape",
-        )
+        got = f"shape {tuple(shape)}"
+        cause = "points of another data set, images without their channel axis, or layers that do not fit together"
+        step = "check the width of the layer before, or x.shape"
+        raise InvalidInput(f"samples of shape {tuple(wanted)} before {type(layer).__name__}", got, cause, step)
 
 
 def check_numbers(layer: nn.Module) -> None:

@@ -140,12 +140,10 @@ def _overlap(rows: Tensor) -> Tensor:
 
 def _scale(rows: Tensor, q: Tensor) -> Tensor:
     if q.shape != (len(rows),) or not (q > 0).all() or not q.isfinite().all():
-        raise InvalidInput(
-            expected=f"q as {len(rows)} positive finite numbers",
-            got=f"shape {tuple(q.shape)}, smallest {q.min().item() if q.numel() else float('nan'):g}",
-            cause="a weight that was not exponentiated, or one per feature instead of one per inner unit",
-            next_step="pass log_q.exp()",
-        )
+        got = f"shape {tuple(q.shape)}, smallest {q.min().item() if q.numel() else float('nan'):g}"
+        cause = "a weight that was not exponentiated, or one per feature instead of one per inner unit"
+        step = "pass log_q.exp()"
+        raise InvalidInput(f"q as {len(rows)} positive finite numbers", got, cause, step)
     found = (_overlap(rows) @ q) / q
     # Of rows that are not 0 the scale is not 0 either, even where their products are below the smallest number.
     alive = (rows != 0).flatten(1).any(dim=1)

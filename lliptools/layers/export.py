@@ -43,12 +43,10 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
         return _in_mode_of(net, Residual(block, shortcut))
     inside = next((type(part).__name__ for part in net.modules() if isinstance(part, Designed)), None)
     if inside is not None:
-        raise UnsupportedLayer(
-            expected="layers of lliptools.layers in a torch.nn.Sequential",
-            got=f"{inside} inside {type(net).__name__}",
-            cause="a module with a forward method of its own, which cannot be taken apart",
-            next_step="export the layer by itself and put it in its place",
-        )
+        got = f"{inside} inside {type(net).__name__}"
+        cause = "a module with a forward method of its own, which cannot be taken apart"
+        step = "export the layer by itself and put it in its place"
+        raise UnsupportedLayer("layers of lliptools.layers in a torch.nn.Sequential", got, cause, step)
     return deepcopy(net)
 
 

@@ -38,28 +38,22 @@ class Images(Layer):
         name = type(self).__name__
         check_widths(self, kernel_size=self.kernel_size, stride=self.stride)
         if self.padding_mode not in {"zeros", "circular"}:
-            raise UnsupportedLayer(
-                expected=f'padding_mode "zeros" or "circular" in {name}',
-                got=repr(self.padding_mode),
-                cause="reflect and replicate repeat pixels at the border, which can double the norm",
-                next_step='use padding_mode="zeros"',
-            )
+            got = repr(self.padding_mode)
+            cause = "reflect and replicate repeat pixels at the border, which can double the norm"
+            step = 'use padding_mode="zeros"'
+            raise UnsupportedLayer(f'padding_mode "zeros" or "circular" in {name}', got, cause, step)
         why = "a pair, or padding='same'", "pass padding=kernel_size // 2"
         check_whole(f"padding of {name}", self.padding, 0, *why)
         if "weight" in self._parameters and self.weight.shape[2:] != (self.kernel_size,) * 2:
-            raise InvalidInput(
-                expected=f"a weight of {name} of shape (filters, channels, {self.kernel_size}, {self.kernel_size})",
-                got=f"shape {tuple(self.weight.shape)}",
-                cause="a kernel that was replaced by one of another size, for which the padding was not checked",
-                next_step=f"build a {name} with that kernel_size",
-            )
+            expected = f"a weight of {name} of shape (filters, channels, {self.kernel_size}, {self.kernel_size})"
+            cause = "a kernel that was replaced by one of another size, for which the padding was not checked"
+            step = f"build a {name} with that kernel_size"
+            raise InvalidInput(expected, f"shape {tuple(self.weight.shape)}", cause, step)
         if self.circular and 2 * self.padding > self.kernel_size - 1:
-            raise UnsupportedLayer(
-                expected=f"circular padding of {name} by at most (kernel_size − 1)/2 = {(self.kernel_size - 1) / 2:g}",
-                got=f"padding={self.padding} with kernel_size={self.kernel_size}",
-                cause="an output larger than the input repeats rows of the matrix, which raises its norm",
-                next_step=f"use padding={(self.kernel_size - 1) // 2}",
-            )
+            expected = f"circular padding of {name} by at most (kernel_size − 1)/2 = {(self.kernel_size - 1) / 2:g}"
+            cause = "an output larger than the input repeats rows of the matrix, which raises its norm"
+            step = f"use padding={(self.kernel_size - 1) // 2}"
+            raise UnsupportedLayer(expected, f"padding={self.padding} with kernel_size={self.kernel_size}", cause, step)
         super().check()
 
     def convolution(self, weight: Tensor, shape: Shape) -> Convolution:

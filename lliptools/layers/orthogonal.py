@@ -134,12 +134,11 @@ class CayleyConv2d(ConvMap):
         super().check()
         wanted = (self.kernel_size - 1) // 2
         if (self.padding_mode, self.padding, self.stride) != ("circular", wanted, 1):
-            raise UnsupportedLayer(
-                expected=f'padding_mode="circular" with padding={wanted} and stride 1 in CayleyConv2d',
-                got=f"padding_mode={self.padding_mode!r}, padding={self.padding}, stride={self.stride}",
-                cause="an orthogonal convolution is one on a torus, which keeps its size",
-                next_step="put torch.nn.PixelUnshuffle(2) before it for a stride of 2, or use AOLConv2d",
-            )
+            expected = f'padding_mode="circular" with padding={wanted} and stride 1 in CayleyConv2d'
+            got = f"padding_mode={self.padding_mode!r}, padding={self.padding}, stride={self.stride}"
+            cause = "an orthogonal convolution is one on a torus, which keeps its size"
+            step = "put torch.nn.PixelUnshuffle(2) before it for a stride of 2, or use AOLConv2d"
+            raise UnsupportedLayer(expected, got, cause, step)
 
     def kernel(self) -> Tensor:
         """The raw kernel, of which every image size makes its own orthogonal one (symbols)."""
