@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from lliptools.teach.shared.style import AXIS, INK, LAYOUT, canvas_colors
+from lliptools.teach.shared.style import AXIS, INK, LAYOUT, canvas_colors, state_names
 
 Spec = dict[str, Any]
 Span = tuple[float, float]
@@ -100,25 +100,19 @@ class Panels:
         self.add("heatmap", hover, z=z, colorscale=colors, showscale=False, **span, **more)
 
     def matrices(
-        self,
-        x: Span,
-        y: Span,
-        weights: Sequence[np.ndarray],
-        states: np.ndarray,
-        boxes: np.ndarray,
-        names: Sequence[str],
+        self, x: Span, y: Span, weights: Sequence[Tensor], states: Tensor, boxes: Tensor, constants: Sequence[str]
     ) -> None:
         """Weight matrices on a canvas over a part of the figure, without the rows and columns of constant units.
 
-        weights: float32 (rows, columns) each. states: of the units of all hidden layers, by their codes, which
-        have names. boxes: the ends of their pre-activations, (units, 2) float32. Only board.js draws them.
+        weights: float32 (rows, columns) each. states, boxes: of all hidden units, as units.every_unit has them.
+        constants: the two values at which units are constant. Only board.js draws them.
         """
-        values = np.concatenate([weight.ravel() for weight in weights])
-        numbers = {"values": values, "states": states, "boxes": boxes.ravel()}
+        values = np.concatenate([array(weight.flatten()) for weight in weights])
+        numbers = {"values": values, "states": array(states), "boxes": array(boxes.flatten())}
         about = {
             "area": [list(x), list(y)],
             "shapes": [list(weight.shape) for weight in weights],
-            "colors": canvas_colors(names),
+            "colors": canvas_colors(state_names(constants)),
         }
         self._layout["meta"] = {"weights": {**numbers, **about}}
 

@@ -59,12 +59,16 @@ LAYOUT: dict[str, Any] = {
 # plotly's button that uploads the chart is taken out; nothing leaves the machine.
 CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
 
-NAMES = tuple(state.name for state in STATES)
 # Signed weights on a canvas, from the most negative to the most positive: ever lighter, so that a sign is seen in grey.
 SIGNED = ("#00224E", "#35456C", "#7C7B78", "#BCAF6F", "#FEE838")
 
 
-def canvas_colors(names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
+def state_names(constants: Sequence[str] = ("0", "θ")) -> list[str]:
+    """The states of units in their order, by the two values at which they are constant."""
+    return [*(f"constant at {value}" for value in constants), *(state.name for state in STATES[2:])]
+
+
+def canvas_colors(names: Sequence[str] = tuple(state_names())) -> list[dict[str, Any]]:
     """The colours of striking.js on a light page and on a dark one, and the names of the states."""
     light = {"ink": INK, "masked": "#EFEFEF", "lit": REFUTED, "states": [state.fill for state in STATES]}
     # On a dark page what varies is brightest.

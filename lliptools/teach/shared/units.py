@@ -1,6 +1,6 @@
 """Hidden units one by one: where each stands in its ball, and under which name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,3 +99,9 @@ def dense_weights(blocks: tuple[BlockBound, ...]) -> tuple[Tensor, ...]:
 def hidden(blocks: tuple[BlockBound, ...]) -> tuple[Layer, ...]:
     """The linear maps that an activation follows."""
     return tuple(layer for layer in layers(blocks) if layer.block.activation is not None)
+
+
+def every_unit(found: Sequence[Layer], index: int) -> tuple[Tensor, Tensor]:
+    """All units of layers at a sample: their states, (units,) uint8, and their boxes' ends, (units, 2) float32."""
+    ends = torch.cat([torch.stack(layer.unit_box(index), dim=-1).reshape(-1, 2) for layer in found])
+    return torch.cat([layer.states(index).flatten() for layer in found]).byte().cpu(), ends.float().cpu()

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 
 from lliptools.digits import radius_text, round_down, round_up
 from lliptools.teach.explorers.neurons.units_figure import units, weights
@@ -13,8 +12,8 @@ from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.map_figure import decision_map, name_classes, picture
 from lliptools.teach.shared.panels import Panels, Span, array, colored, disc, finite, legend
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, STATES, UNPROVED
-from lliptools.teach.shared.units import ON
+from lliptools.teach.shared.style import BOTH, CERTIFIED, GLOBAL, GLOBAL_LINE, INK, KINK, LOCAL, UNPROVED
+from lliptools.teach.shared.units import every_unit
 
 if TYPE_CHECKING:
     from lliptools.domains import BlockBound
@@ -54,7 +53,8 @@ def neurons(view: NeuronView, index: int, first: int = 0) -> go.Figure:
         if view.plane is None:
             points, classes = view.moved
             picture(panels, (0.0, 0.2), middle, f"moved by ε: {int(classes[index])} wins", points[index])
-        _struck(panels, (0.24 if view.plane is None else 0.42, 1.0), (middle[0], 1.0), view, index)
+        across, found = (0.24 if view.plane is None else 0.42, 1.0), every_unit(view.hidden, index)
+        panels.matrices(across, (middle[0], 1.0), view.matrices, *found, view.hidden[0].constants)
     else:
         units(panels, (0.27 if view.plane is None else 0.40, 1.0), top, height, view, index, first)
         weights(panels, middle, view, index, first)
@@ -85,16 +85,6 @@ def _plane(panels: Panels, up: Span, title: str, view: NeuronView, plane: Plane,
     panels.line(*disc(center, float(view.radii[index])), width=3, **look)
     panels.marks(center[:1], center[1:], size=6, symbol="x-thin-open", line={"width": 1.5})
     name_classes(panels, plane)
-
-
-def _struck(panels: Panels, across: Span, up: Span, view: NeuronView, index: int) -> None:
-    """The weight matrices on a canvas."""
-    ends = (torch.stack(layer.unit_box(index), dim=-1).reshape(-1, 2) for layer in view.hidden)
-    states = torch.cat([view.states(number, index) for number in range(len(view.hidden))])
-    boxes = array(torch.cat(list(ends))).astype(np.float32)
-    names = (*(f"constant at {value}" for value in view.hidden[0].constants), *(state.name for state in STATES[ON:]))
-    matrices = [array(weight) for weight in view.matrices]
-    panels.matrices(across, up, matrices, array(states).astype(np.uint8), boxes, names)
 
 
 def _norms(panels: Panels, row: Span, view: NeuronView, index: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared.panels import BARE, HIDDEN, Panels, Span, Spec, array, columns, named
-from lliptools.teach.shared.style import STATES, WEIGHT_KEPT, WEIGHTS, State
+from lliptools.teach.shared.style import STATES, WEIGHT_KEPT, WEIGHTS, State, state_names
 from lliptools.teach.shared.units import AT_ONCE, AT_THETA, ON
 
 WIDTH = 782  # pixels between the margins of the figure
@@ -39,8 +39,7 @@ def units(panels: Panels, across: Span, up: Span, height: int, view: NeuronView,
         word = "layer " if len(shown) < AT_ONCE else ""  # room is scarce
         title = f"{layer.name}: no activation" if none else f"{word}{layer.name}: {kept}"
         panels.open(span, up, title, *({**HIDDEN, "range": end} for end in ends))
-        low, high = layer.constants
-        names = (f"constant at {low}", f"constant at {high}", *(state.name for state in STATES[ON:]))
+        names = state_names(layer.constants)
         counts = "<br>".join(f"{int((found == code).sum())} {name}" for code, name in enumerate(names))
         gap = 1 if found.ndim == 1 and count <= SYMBOLS else 0
         panels.heat(cells, FILLS, GAP + 1, f"{_shape(found)}<br>{counts}", xgap=gap, ygap=gap)

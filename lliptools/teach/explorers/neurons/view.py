@@ -16,7 +16,7 @@ from lliptools.teach.explorers.neurons.weights import Masked, Weights
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
 from lliptools.teach.shared.plane import Plane
-from lliptools.teach.shared.units import AT_ONCE, ON, UNSTABLE, Layer, dense_weights, hidden, layers
+from lliptools.teach.shared.units import AT_ONCE, ON, UNSTABLE, Layer, dense_weights, every_unit, hidden, layers
 
 
 class NeuronView:
@@ -175,7 +175,7 @@ class NeuronView:
 
     def units_summary(self, index: int) -> tuple[str, ...]:
         """How many units can change their output at radii[index], in a sentence; then layer by layer, by state."""
-        states = torch.cat([self.states(number, index) for number in range(len(self.hidden))])
+        states, _ = every_unit(self.hidden, index)
         varying, total = int((states >= ON).sum()), len(states)
         eps = radius_text(self.radii[index].item())
         fixed = self.summary(index)[1]

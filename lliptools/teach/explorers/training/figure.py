@@ -7,9 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.training.view import Near
-from lliptools.teach.shared.panels import Panels, Spec, array, legend, named
-from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, GREY, INK, STATES
-from lliptools.teach.shared.units import ON
+from lliptools.teach.shared.panels import Panels, Spec, legend, named
+from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, GREY, INK
 from lliptools.training import History
 
 ROWS, LINE = (0.0, 1.0), 0.055  # the latter: between names, in units of accuracy
@@ -73,9 +72,7 @@ def training(
         marked: Spec = {"x": [epoch, epoch] if epoch else [None], "y": [0, top] if epoch else [None]}
         panels.add("scatter", mode="lines", line=line, **marked, xaxis=f"x{number}", yaxis=f"y{number}")
     if near:
-        names = (*(f"constant at {value}" for value in near.names), *(state.name for state in STATES[ON:]))
-        matrices, states = [array(matrix) for matrix in near.matrices], array(near.states)
-        panels.matrices((0.67, 1.0), ROWS, matrices, states, array(near.boxes), names)
+        panels.matrices((0.67, 1.0), ROWS, near.matrices, near.states, near.boxes, near.names)
     return panels.figure()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lliptools.bounds import local_bound, round_up
 from lliptools.digits import radius_text
 from lliptools.nets import available, provenance
-from lliptools.teach.shared.units import ON, dense_weights, hidden
+from lliptools.teach.shared.units import ON, dense_weights, every_unit, hidden
 from lliptools.training import History, Recipe, Split, fit
 
 HELD_OUT = 0.1  # of the training points, on which clean and certified accuracy are measured after every epoch
@@ -46,10 +46,7 @@ def near(net: nn.Module, x: Tensor, eps: float) -> Near | None:
     matrices, layers = dense_weights(found.blocks), hidden(found.blocks)
     if not matrices:
         return None
-    ends = torch.cat([torch.stack(layer.unit_box(0), dim=-1).reshape(-1, 2) for layer in layers])
-    states = torch.cat([layer.states(0).flatten() for layer in layers])
-    constant = found.value[0].item()
-    return Near(matrices, eps, constant, states.byte().cpu(), ends.float().cpu(), layers[0].constants)
+    return Near(matrices, eps, found.value[0].item(), *every_unit(layers, 0), layers[0].constants)
 
 
 class Run:
