@@ -57,7 +57,7 @@ Stage = Bend | Chord | Compared | Picked
 
 @dataclass(frozen=True, eq=False)
 class _Record:
-    """What an activation does to units, noted by its own relax (nets.activations.Form).
+    """What an activation does to units, noted by its own relax (nets.Activation.relax).
 
     center: the units at the centre. known: their box. weight, rho: their ball, ‖weight^½ d‖ ≤ rho.
     """

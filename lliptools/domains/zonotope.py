@@ -89,11 +89,11 @@ class Zonotope(Domain):
         return self if activation is None else activation.relax(self, box.lower, box.upper)
 
     def bent(self, activation: Activation, lower: Tensor, upper: Tensor) -> "Zonotope":
-        """The units after an elementwise activation; as of nets.activations.Form."""
+        """The units after an elementwise activation whose inputs lie in [lower, upper], (batch, *units) each."""
         return self._bent(*relaxed(activation, Box(lower, upper), self.shape))
 
     def compared(self, lower: Tensor, upper: Tensor) -> "Zonotope":
-        """The larger and the smaller of the two halves of the units; as of nets.activations.Form."""
+        """[max(a, b), min(a, b)] of the two halves a, b of the channels, in [lower, upper]."""
         (lower_a, lower_b), (upper_a, upper_b) = (side.chunk(2, dim=1) for side in (lower, upper))
         between = self._mixed(1.0, -1.0)  # a − b, whose absolute value is what the maximum adds to the mean
         own = between.box()
@@ -112,7 +112,7 @@ class Zonotope(Domain):
         )
 
     def picked(self, index: Tensor, shape: tuple[int, ...]) -> "Zonotope":
-        """Units of another shape, each one of these; as of nets.activations.Form."""
+        """Units of another shape, (*shape), each one of these: index (units,)."""
         parts = {name: getattr(self, name)[..., index] for name in ("offset", "of_input", "of_noise", "error")}
         return replace(self, **parts, shape=shape)
 

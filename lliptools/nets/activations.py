@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -41,25 +41,6 @@ class Picked:
     """Some of the units, in another order, some of them several times. index: (units,), which ones."""
 
     index: Tensor
-
-
-class Form(Protocol):
-    """Units as functions of the input over a ball, such as a zonotope: what an activation asks of it (relax)."""
-
-    def bent(self, activation: "Activation", lower: Tensor, upper: Tensor) -> Self:
-        """The units after an elementwise activation whose inputs lie in [lower, upper], (batch, *units) each."""
-
-    def compared(self, lower: Tensor, upper: Tensor) -> Self:
-        """[max(a, b), min(a, b)] of the two halves a, b of the channels, in [lower, upper]."""
-
-    def picked(self, index: Tensor, shape: Shape) -> Self:
-        """Units of another shape, (*shape), each one of these: index (units,)."""
-
-    def box(self) -> Any:
-        """lower and upper ends of every unit, (batch, *units) each."""
-
-
-F = TypeVar("F", bound=Form)
 
 
 class Activation(nn.Module, ABC):
@@ -151,8 +132,11 @@ class Activation(nn.Module, ABC):
         least, greatest = self.ranges(lower, upper, center)
         return [Units(least.flatten(1).to(lower.dtype), greatest.flatten(1).to(lower.dtype))]
 
-    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
-        """The form after the activation, whose inputs lie in [lower, upper], (batch, *units) each."""
+    def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
+        """The form after the activation, whose inputs lie in [lower, upper], (batch, *units) each.
+
+        form: units as functions of the input over a ball, with bent, compared, picked and box as domains.Zonotope has.
+        """
         return form.bent(self, lower, upper)
 
     def check_shape(self, name: str, shape: Shape) -> None:

@@ -1,12 +1,13 @@
 """Activations that compare: of two halves a, b of the channels, each pair returns its larger and its smaller."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, F, Limits, Pairs, Picked, Shape, Units, traced
+from lliptools.nets.activations import Activation, Limits, Pairs, Picked, Shape, Units, traced
 from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
 
@@ -70,7 +71,7 @@ class MaxMin(Activation):
             greatest = torch.where(order == 0, found[1], greatest)
         return [Pairs(least.flatten(1), greatest.flatten(1))]
 
-    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
+    def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         return form.compared(lower, upper)
 
     def check_shape(self, name: str, shape: Shape) -> None:
@@ -143,7 +144,7 @@ class ClippedMaxMin(Clipped, MaxMin):
         clip = self._clip(lower).split(*self.clipped_from(lower, upper), self._compared_center(center))
         return [*super().split(lower, upper, center), *clip]
 
-    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
+    def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         after = super().relax(form, lower, upper)
         known, (low, high) = after.box(), self.clipped_from(lower, upper)
         return self._clip(lower).relax(after, torch.maximum(low, known.lower), torch.minimum(high, known.upper))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d, max_pool2d, pad
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, F, Limits, Pairs, Picked, Shape, Units, tiny, ulp
+from lliptools.nets.activations import Activation, Limits, Pairs, Picked, Shape, Units, tiny, ulp
 from lliptools.nets.pairs import MaxMin
 
 
@@ -174,7 +174,7 @@ class MaxPool(Activation):
             steps += self.after.split(*self.clipped_from(lower, upper), self._center(center))
         return steps
 
-    def relax(self, form: F, lower: Tensor, upper: Tensor) -> F:
+    def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         if self.before is not None:
             form = self.before.relax(form, lower, upper)
         for index, *ends in self._compared(lower, upper, None):
