@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from lliptools import layers
 from lliptools.errors import InvalidInput, extra
-from lliptools.nets import Activation, Residual
+from lliptools.nets import ClippedMaxMin, ClippedReLU, Residual
 from lliptools.nets.registry import OWN
 from lliptools.nets.steps import Entrywise
 
@@ -53,10 +53,8 @@ def _plain(net: nn.Module) -> nn.Module:
     elif type(net) is Residual:
         shortcut = None if net.shortcut is None else nn.Sequential(*map(_plain, net.shortcut))
         found = fx.symbolic_trace(Residual(nn.Sequential(*map(_plain, net.block)), shortcut))
-    elif type(net) is Entrywise:
-        found = fx.symbolic_trace(net)
-    elif isinstance(net, Activation) and type(net) in OWN:
-        found = net.plain()
+    elif type(net) is Entrywise or type(net) in OWN:
+        found = net.plain() if isinstance(net, ClippedReLU | ClippedMaxMin) else fx.symbolic_trace(net)
     found.training = net.training  # and no part of it, which may be frozen
     return found
 

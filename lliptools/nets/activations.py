@@ -150,10 +150,6 @@ class Activation(nn.Module, ABC):
                     f"{which} of {name} that broadcasts over {shape}", f"{tuple(tensor.shape)}", *why
                 ) from error
 
-    def plain(self) -> nn.Module:
-        """The same in torch's own operations, for lliptools.export: itself, unless a class says otherwise."""
-        return self
-
 
 class Monotone(Activation):
     """A nondecreasing activation: the image of a box lies between the values at its ends."""

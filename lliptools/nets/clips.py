@@ -219,6 +219,3 @@ class Absolute(LeakyReLU):
 
     def forward(self, z: Tensor) -> Tensor:
         return z.abs()
-
-    def plain(self) -> nn.Module:
-        return traced(torch.abs)

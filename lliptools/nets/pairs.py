@@ -81,9 +81,6 @@ class MaxMin(Activation):
             raise InvalidInput(f"an even number of channels before {name}", f"samples of shape {shape}", *why)
         super().check_shape(name, (shape[0] // 2, *shape[1:]))
 
-    def plain(self) -> nn.Module:
-        return traced(_compared)
-
 
 def _compared(z: Tensor) -> Tensor:
     a, b = z.chunk(2, dim=1)
@@ -156,6 +153,7 @@ class ClippedMaxMin(Clipped, MaxMin):
         return (smaller - self.theta_min).relu(), (self.theta_max - larger).relu()
 
     def plain(self) -> nn.Module:
+        """The same in torch's own operations, for lliptools.export."""
         return traced(_clamped, theta_max=self.theta_max.detach(), theta_min=self.theta_min.detach())
 
 
