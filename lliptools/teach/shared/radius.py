@@ -31,8 +31,8 @@ class RadiusExplorer(Explorer):
             wanted, cause = "a dictionary of networks by name", "a single network, a list, or names without networks"
             raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
         self._nets = dict(net) if isinstance(net, Mapping) else {"the network": net}
-        self._whole = [efforts.Everywhere(each, x) for each in self._nets.values()]
-        for whole in self._whole:
+        self._whole = {name: efforts.Everywhere(each, x) for name, each in self._nets.items()}
+        for whole in self._whole.values():
             y = efforts.labels(whole.plain, x, y)
         self._net, self._x, self._y = next(iter(self._nets.values())), x.detach(), y
 
@@ -53,8 +53,8 @@ class RadiusExplorer(Explorer):
         global bounds of the networks certify that share of the points.
         """
         if eps_max is None:
-            pairs = zip(self._nets.values(), self._whole, strict=True)
-            far = [efforts.typical_radius(net, self._x, self._y, whole.plain, share) for net, whole in pairs]
+            points, whole = (self._x, self._y), self._whole
+            far = [efforts.typical_radius(net, *points, whole[name].plain, share) for name, net in self._nets.items()]
             eps_max = nice(times * max((radius for radius in far if radius < torch.inf), default=0.0)) or 1.0
         check_start("eps_max", eps_max, 1e-12, 1e12)
         check_start("eps", 0.0 if eps is None else eps, 0, eps_max)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, round_up
 from lliptools.certificates.certificate import certify
 from lliptools.digits import radius_text
-from lliptools.nets import forward, read_blocks
 from lliptools.teach.shared.efforts import Effort, scale_thresholds
 from lliptools.teach.shared.units import AT_THETA, AT_ZERO, Layer, hidden
 
@@ -44,7 +43,8 @@ class ClipView:
     """A network, its thresholds times theta_scale, in balls of one radius around a labelled point and some others.
 
     x: (1 + others, *sample), y: (1 + others,). certificate: of the point and then of the others. everywhere: the global
-    bound, the same for every theta_scale. right: (1 + others,) bool. Means are over the others, where there are any.
+    bound, the same for every theta_scale. right: (1 + others,) whether the label wins. Means are over the others,
+    where there are any.
     """
 
     def __init__(
@@ -59,9 +59,8 @@ class ClipView:
     ) -> None:
         net = scale_thresholds(net, theta_scale)
         self.eps, self.theta_scale, self.label, self.everywhere = eps, theta_scale, int(y[0]), everywhere
-        with torch.no_grad():
-            self.right = forward(read_blocks(net, x.shape[1:]), x.double()).argmax(dim=1) == y
         self.certificate = certify(net, x, y, eps, bound=effort.bound(), centred=False)
+        self.right = self.certificate.margin > 0
 
     @cached_property
     def hidden(self) -> tuple[Layer, ...]:
@@ -103,7 +102,7 @@ class ClipView:
         local, everywhere = round_up(self.local), round_up(self.everywhere.value.item())
         held = "certified" if holds[0] else "not certified"
         proved = [
-            f"label {self.label}{'' if self.right[0] else ', predicted otherwise'}",
+            f"label {self.label}{'' if self.right[0] else ', which does not win'}",
             f"local bound {local}, global {everywhere}",
             f"margin {self.certificate.margin[0]:.4g}",
             held,

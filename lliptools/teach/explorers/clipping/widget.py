@@ -58,8 +58,7 @@ class ClipExplorer(RadiusExplorer):
         layout: Look = None,
     ) -> None:
         self._take(net, x, y)
-        self._everywhere = {name: each.plain for name, each in zip(self._nets, self._whole, strict=True)}
-        names, found = list(self._nets), self._everywhere.values()
+        names, found = list(self._nets), [whole.plain for whole in self._whole.values()]
         self._effort = max(map(efforts.effort, found), key=lambda allowed: allowed.tolerance)
         count = min(len(x), POINTS if self._effort == Effort() else POINTS // 8)
         self._some = torch.linspace(0, len(x) - 1, count, device=x.device).round().long()
@@ -105,7 +104,7 @@ class ClipExplorer(RadiusExplorer):
 
     def _of(self, network: str, here: Tensor, eps: float, theta_scale: float) -> ClipView:
         net, x, y = self._nets[network], self._x[here].double(), self._y[here]
-        return ClipView(net, x, y, eps, theta_scale, self._effort, self._everywhere[network])
+        return ClipView(net, x, y, eps, theta_scale, self._effort, self._whole[network].plain)
 
     def _find_curve(self, network: str, point: int, eps: float) -> None:
         x = self._x[point : point + 1].double()

@@ -1,7 +1,7 @@
 """Which neurons are fixed near a point."""
 
 import math
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from lliptools.teach.explorers.neurons.figure import near, neurons
 from lliptools.teach.explorers.neurons.view import NeuronView
 from lliptools.teach.shared import efforts
 from lliptools.teach.shared.controls import layer_slider, log_slider, point_slider
-from lliptools.teach.shared.efforts import Effort
+from lliptools.teach.shared.efforts import Effort, Everywhere
 from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.radius import RadiusExplorer
@@ -54,12 +54,8 @@ class NeuronExplorer(RadiusExplorer):
         layout: Look = None,
     ) -> None:
         self._take(net, x, y)
-        self._views, self._everywhere, self._planes = (
-            dict[Key, NeuronView](),
-            {1.0: self._whole[0]},
-            dict[float, Plane](),
-        )
-        whole, turn = self._whole[0].plain, 2 if self.scaled and efforts.is_scaled(net) else 0
+        self._views, self._scaled = dict[Key, NeuronView](), cache(self._scale)
+        whole, turn = self._scaled(1.0)[1].plain, 2 if self.scaled and efforts.is_scaled(net) else 0
         self._effort = efforts.effort(whole)
         scaled = "multiplies every clip threshold of the network"
         theta = log_slider("θ times", scaled, -turn, turn, 0.25, theta_scale, argument="theta_scale")
@@ -101,14 +97,15 @@ class NeuronExplorer(RadiusExplorer):
 
     def _compute(self, key: Key, radii: Tensor, allowed: Effort) -> NeuronView:
         index, theta_scale = key
-        net = efforts.scale_thresholds(self._net, theta_scale)
-        if theta_scale not in self._everywhere:
-            self._everywhere[theta_scale] = efforts.Everywhere(net, self._x)
-        if theta_scale not in self._planes and self._x.shape[1:] == (2,):
-            self._planes[theta_scale] = Plane(net, self._x.double())
-        x, y, plane = self._x[index].double(), int(self._y[index]), self._planes.get(theta_scale)
-        everywhere = self._everywhere[theta_scale]
+        net, everywhere, plane = self._scaled(theta_scale)
+        x, y = self._x[index].double(), int(self._y[index])
         return NeuronView(net, x, y, radii.to(x.device), plane, effort=allowed, everywhere=everywhere)
+
+    def _scale(self, theta_scale: float) -> tuple[nn.Sequential, Everywhere, Plane | None]:
+        """The network with its thresholds scaled, its global bound, and the plane of a network with two inputs."""
+        net = efforts.scale_thresholds(self._net, theta_scale)
+        everywhere = Everywhere(net, self._x) if theta_scale != 1 else next(iter(self._whole.values()))
+        return net, everywhere, Plane(net, self._x.double()) if self._x.shape[1:] == (2,) else None
 
 
 class UnitExplorer(NeuronExplorer):
