@@ -12,9 +12,8 @@ from torch.nn.functional import pad
 
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets.composition import SMALLEST
-from lliptools.nets.gather import Gather, selection
 from lliptools.nets.linear import TINY, UNIT, LinearMap
-from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Shape, Transposed
+from lliptools.nets.operators import Convolution, Dense, Gather, Operator, Scale, Shape, Transposed, selection
 from lliptools.nets.steps import Entrywise
 
 

@@ -5,9 +5,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from lliptools.nets.gather import Gather
 from lliptools.nets.linear import SAFE, TINY, LinearMap, or_one, through
-from lliptools.nets.operators import Operator, over_rows
+from lliptools.nets.operators import Gather, Operator, over_rows
 
 
 def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:

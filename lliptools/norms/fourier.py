@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lliptools.nets.gather import Gather
 from lliptools.nets.linear import LinearMap
-from lliptools.nets.operators import Convolution, Dense, Operator, Scale, Transposed
+from lliptools.nets.operators import Convolution, Dense, Gather, Operator, Scale, Transposed
 from lliptools.norms.eigenvalues import squared_above
 from lliptools.norms.kinds import errs, product_above, steepest
 from lliptools.norms.rounding import enclosed, gamma, matrix_slack, unit

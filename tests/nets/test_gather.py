@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lliptools.nets.gather import selection
+from lliptools.nets.operators import selection
 
 
 def test_what_is_neither_an_input_nor_0_is_refused():
