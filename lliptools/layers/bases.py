@@ -7,8 +7,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lliptools.layers.checks import check_numbers, check_shape, check_slopes, check_widths
+from lliptools.layers.checks import check_shape, check_slopes, check_widths
 from lliptools.nets import Chain, Designed, Guarantee
+from lliptools.nets.layers import check_tensors
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense, Shape
 
@@ -36,7 +37,7 @@ class Layer(Designed):
     def guaranteed(self, value: float) -> Guarantee:
         """A constant for the inputs of where(), after the checks."""
         self.check()
-        check_numbers(self)
+        check_tensors(self, type(self).__name__)
         return Guarantee(value, self.where())
 
     def lipschitz_bound(self) -> Guarantee:

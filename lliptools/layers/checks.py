@@ -32,15 +32,6 @@ def check_shape(layer: nn.Module, shape: Shape, wanted: Shape) -> None:
         raise InvalidInput(f"samples of shape {tuple(wanted)} before {type(layer).__name__}", got, cause, step)
 
 
-def check_numbers(layer: nn.Module) -> None:
-    """Raise InvalidInput where a layer's own parameters are no finite numbers, or not real."""
-    for name, parameter in layer.named_parameters(recurse=False):
-        if not parameter.is_floating_point() or not parameter.isfinite().all():
-            got = f"`{name}` of {parameter.dtype} with NaN or infinite values, or none that are real"
-            why = "training that diverged", "load an earlier checkpoint"
-            raise InvalidInput(f"finite real parameters in {type(layer).__name__}", got, *why)
-
-
 def check_slopes(activation: nn.Module, layer: str, shape: Shape) -> None:
     """Raise UnsupportedLayer unless an activation, of units of this shape, is elementwise with slopes in [0, 1]."""
     found = read_activation(activation)

@@ -126,7 +126,7 @@ def check_layer(layer: nn.Module, name: str, *, values: bool = True) -> None:
             said = name + refusal.said.format(layer)
             raise UnsupportedLayer(READABLE, said, refusal.reason, refusal.step)
         if type(layer) not in CONTAINERS:
-            _check_tensors(layer, name, values)
+            check_tensors(layer, name, values=values)
 
 
 def readable(name: str) -> AbstractContextManager[None]:
@@ -148,7 +148,8 @@ def _refusal(layer: nn.Module) -> Refusal | None:
     return next((refusal for refusal in reading.refusals if refusal.wrong(layer)), None) if reading else None
 
 
-def _check_tensors(layer: nn.Module, name: str, values: bool) -> None:
+def check_tensors(layer: nn.Module, name: str, *, values: bool = True) -> None:
+    """Raise InvalidInput for parameters and buffers that are not real; values: or that are not finite."""
     own = not isinstance(layer, Designed)  # what is inside of those is checked when it is read
     tensors = dict([*layer.named_parameters(recurse=own), *layer.named_buffers(recurse=own)])
     if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d):
