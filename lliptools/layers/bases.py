@@ -19,6 +19,7 @@ class Layer(Designed):
 
     weight: Tensor
     bias: Tensor
+    sizes: tuple[str, ...] = ("in_features", "out_features")  # that the layer is printed with
 
     def set_activation(self, activation: nn.Module | None) -> None:
         """Keep the activation, ReLU unless another is given. Raises UnsupportedLayer for one that is not covered."""
@@ -32,7 +33,7 @@ class Layer(Designed):
 
     def where(self) -> str:
         """For which inputs the guarantee holds, in words."""
-        return "on features"
+        return "on features" if self.axes == 1 else "on images of every size"
 
     def guaranteed(self, value: float) -> Guarantee:
         """A constant for the inputs of where(), after the checks."""
@@ -43,6 +44,9 @@ class Layer(Designed):
     def lipschitz_bound(self) -> Guarantee:
         """1, for any finite parameters. Raises UnsupportedLayer, InvalidInput for what was set and is not covered."""
         return self.guaranteed(1.0)
+
+    def extra_repr(self) -> str:
+        return ", ".join(str(getattr(self, size)) for size in self.sizes)
 
 
 Kind = TypeVar("Kind", bound=type[Layer])
@@ -77,12 +81,11 @@ class DenseMap(Layer):
         """What rounding may add to the guarantee, relatively."""
         return rounding_of(max(self.out_features, len(self.weight)), self.in_features, dtype)
 
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
-
 
 class DenseResidual(Layer):
     """x ↦ x − backᵀ σ(weight · x + bias) on features, with `back` made from `weight`."""
+
+    sizes = "features", "inner"
 
     def __init__(self, features: int, inner: int, activation: nn.Module | None = None) -> None:
         super().__init__()
@@ -102,9 +105,6 @@ class DenseResidual(Layer):
         back = Dense(-self.back().T.to(dtype), (len(self.weight),))
         steps = LinearMap.of(there, self.bias), self.activation, LinearMap.of(back)
         return Chain(steps, skip=True, rounding=rounding_of(self.features, len(self.weight), dtype))
-
-    def extra_repr(self) -> str:
-        return f"{self.features}, {self.inner}"
 
 
 def rounding_of(terms: int, inner: int, dtype: torch.dtype) -> float:

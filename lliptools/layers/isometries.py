@@ -3,16 +3,18 @@
 import torch
 
 from lliptools.errors import InvalidInput
+from lliptools.layers.bases import Layer, one_lipschitz
 from lliptools.layers.checks import check_shape, check_widths
-from lliptools.nets import Chain, Designed, Guarantee
+from lliptools.nets import Chain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Convolution, Shape
 
 
-class PadChannels(Designed):
+@one_lipschitz
+class PadChannels(Layer):
     """Append channels of zeros, an isometry: (batch, in, h, w) -> (batch, out, h, w). Raises InvalidInput for fewer."""
 
-    axes = 3
+    axes, sizes = 3, ("in_channels", "out_channels")
     place: torch.Tensor  # says in which precision and where
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -29,21 +31,15 @@ class PadChannels(Designed):
         weight = torch.eye(self.out_channels, self.in_channels, dtype=dtype, device=self.place.device)[:, :, None, None]
         return Chain((LinearMap.of(Convolution(weight, shape, (1, 1), (1, 1), ((0, 0), (0, 0)))),))
 
-    def lipschitz_bound(self) -> Guarantee:
-        """1, reached by every difference."""
-        return Guarantee(1.0, "on images of every size")
 
-    def extra_repr(self) -> str:
-        return f"{self.in_channels}, {self.out_channels}"
-
-
-class ScaledAvgPool2d(Designed):
+@one_lipschitz
+class ScaledAvgPool2d(Layer):
     """Averages over windows that do not overlap, times the window's side: the norm is 1 instead of 1/kernel_size.
 
     (batch, channels, h, w) -> (batch, channels, h // kernel_size, w // kernel_size). Raises InvalidInput.
     """
 
-    axes = 3
+    axes, sizes = 3, ("kernel_size",)
     place: torch.Tensor  # says in which precision and where
 
     def __init__(self, kernel_size: int) -> None:
@@ -62,10 +58,3 @@ class ScaledAvgPool2d(Designed):
         operator = Convolution(weight, shape, (k, k), (1, 1), ((0, 0), (0, 0)), shape[0])
         eps = torch.finfo(dtype).eps
         return Chain((LinearMap.of(operator, relative_error=eps),), rounding=4 * eps)
-
-    def lipschitz_bound(self) -> Guarantee:
-        """1, reached where the pixels of a window are equal."""
-        return Guarantee(1.0, "on images of every size")
-
-    def extra_repr(self) -> str:
-        return f"{self.kernel_size}"

@@ -46,6 +46,3 @@ class SandwichLinear(Layer):
         out = Dense((math.sqrt(2) * A.T * psi).to(dtype), (rows,))
         rounding = 4 * rounding_of(rows + self.in_features, rows, dtype)
         return Chain((LinearMap.of(into, self.bias), self.activation, LinearMap.of(out)), rounding=rounding)
-
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}"
