@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import Bound, global_bound, local_bound, outward_rounding
-from lliptools.certificates.certificate import BoundFunction
+from lliptools.certificates.certificate import BoundFunction, Certificate, certify
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import narrowed
 from lliptools.nets import check_input, forward, read_blocks
@@ -92,6 +92,14 @@ def scale_thresholds(net: nn.Sequential, factor: float) -> nn.Sequential:
 
 def _times(theta: Tensor, factor: float) -> Tensor:
     return torch.where(theta == 0, theta, theta * factor)  # 0 · inf is no threshold
+
+
+def certified_at(
+    net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, bound: BoundFunction, *, centred: bool = False
+) -> Certificate:
+    """One point, x (1, *sample), y (1,), at each of the radii, (radii,), in one batched call."""
+    points, labels = x.expand(len(radii), *x.shape[1:]), y.expand(len(radii))
+    return certify(net, points, labels, radii, bound=bound, centred=centred)
 
 
 def largest_radius(

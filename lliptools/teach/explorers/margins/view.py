@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, adversarial_distance, exact_bound, global_bound, local_bound
 from lliptools.certificates.certificate import BoundFunction, certify
 from lliptools.certificates.margins import margins
-from lliptools.certificates.radius import certified_radius, narrowed
+from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text, round_down, round_up
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import check_input, forward, read_blocks
+from lliptools.teach.shared.efforts import certified_at, largest_radius
 from lliptools.teach.shared.plane import Plane
 
 SHOWN = 10  # classes that find room in a figure
 ASSUMED = "assumed"
 NAMES = {"global": "global bound", "local": "local bound", "exact": "exact constant", "centred": "centred local bound"}
-TRIALS = 32  # radii that are tried together
 PRECISION = 1e-4  # relative, of a radius that is searched for
 
 
@@ -173,9 +173,9 @@ def _by_bound(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) -
     everywhere = global_bound(net, x)
     if not margin.min() > 0:
         return _reach(name, everywhere if name == "global" else local_bound(net, x, 0.0), y, 0.0)
-    first = (margin / everywhere.pairwise(y)[0]).min()
+    first = (margin / everywhere.pairwise(y)[0]).min().item()
     if name == "global":
-        return _reach(name, everywhere, y, _largest_below(net, x, y, first, global_bound))
+        return _reach(name, everywhere, y, _largest(net, x, y, first, global_bound))
     if name == "exact":
         try:
             return _by_exact(net, x, y, margin)
@@ -183,11 +183,7 @@ def _by_bound(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) -
             local = _by_bound(net, x, y, margin, "local")
             return replace(local, note="the exact search would be too long here: the local bound instead")
     bound = partial(local_bound, centred=name == "centred")
-    low = _largest_below(net, x, y, first, bound)
-    high = (margin / bound(net, x, 0.0).pairwise(y)[0]).min().double().cpu()[None]
-    if 0 < low < math.inf and high.isfinite():
-        known = torch.full_like(high, low)
-        low = narrowed(lambda _, r: _holds(net, x, y, r, bound), known, high, PRECISION, trials=TRIALS).item()
+    low = _largest(net, x, y, first, bound, (margin / bound(net, x, 0.0).pairwise(y)[0]).min().item())
     reach = _reach(name, bound(net, x, min(low, 1e300)), y, low)
     more = (margin / reach.pairwise).min().clamp(max=reach.eps) < low * (1 - 1e-6)
     return replace(reach, note="the last layer's box adds the rest") if more else reach
@@ -229,7 +225,7 @@ def _by_exact(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor) -> Reach:
         far = lasts(trial)
         low, high = max(low, min(far, trial)), min(high, max(far, trial))
         trial = low if trial != low and far != low else (low + high) / 2
-    radius = _largest_below(net, x, y, torch.as_tensor(low), exact_bound)
+    radius = _largest(net, x, y, low, exact_bound)
     return _reach("exact", exact_bound(net, x, radius), y, radius)
 
 
@@ -237,21 +233,15 @@ def _reach(name: str, bound: Bound, y: Tensor, radius: float) -> Reach:
     return Reach(name, bound.value.item(), bound.pairwise(y)[0], bound.eps.item(), radius, radius > 0)
 
 
-def _largest_below(net: nn.Module, x: Tensor, y: Tensor, reach: Tensor, bound: BoundFunction) -> float:
-    """The largest radius, a little below a reach, that really certifies; 0 where none does."""
+def _largest(net: nn.Module, x: Tensor, y: Tensor, reach: float, bound: BoundFunction, last: float = math.inf) -> float:
+    """The largest radius, a little below a reach, that really certifies, or one up to a finite last; 0 for none."""
+    centred = isinstance(bound, partial) and bool(bound.keywords.get("centred"))
     if not (0 < reach < math.inf):
-        return certified_radius(net, x, y, bound=bound, centred=_is_centred(bound)).item()
-    radii = reach.double() * (1 - torch.tensor([1e-12, 1e-9, 1e-6, 1e-3], dtype=torch.float64, device=reach.device))
-    return max(radii[_holds(net, x, y, radii, bound)].tolist(), default=0.0)
+        return certified_radius(net, x, y, bound=bound, centred=centred).item()
 
+    def certifies(radii: Tensor) -> Tensor:
+        return certified_at(net, x, y, radii, bound, centred=centred).holds
 
-def _holds(net: nn.Module, x: Tensor, y: Tensor, radii: Tensor, bound: BoundFunction) -> Tensor:
-    """Whether each radius certifies, in one batched call: (radii,) bool."""
-    many = len(radii)
-    points, labels, centred = x.expand(many, *x.shape[1:]), y.expand(many), _is_centred(bound)
-    found = certify(net, points, labels, radii.to(x.device), bound=bound, centred=centred)
-    return found.holds.to(radii.device)
-
-
-def _is_centred(bound: BoundFunction) -> bool:
-    return isinstance(bound, partial) and bool(bound.keywords.get("centred"))
+    below = [reach * (1 - less) for less in (1e-3, 1e-6, 1e-9, 1e-12)]
+    radii = torch.tensor([*below, *[last] * math.isfinite(last)], dtype=torch.float64, device=x.device)
+    return largest_radius(certifies, radii, certifies(radii), PRECISION)[0]

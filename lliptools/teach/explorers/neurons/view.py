@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.bounds import global_bound, round_down, round_up
-from lliptools.certificates.certificate import BoundFunction, Certificate, certify
+from lliptools.certificates.certificate import Certificate
 from lliptools.certificates.margins import margins
 from lliptools.certificates.radius import certified_radius
 from lliptools.digits import radius_text
 from lliptools.nets import check_input, forward, read_blocks
 from lliptools.teach.explorers.neurons.weights import Masked, Weights
 from lliptools.teach.shared import efforts
-from lliptools.teach.shared.efforts import Effort, Everywhere, largest_radius
+from lliptools.teach.shared.efforts import Effort, Everywhere, certified_at, largest_radius
 from lliptools.teach.shared.plane import Plane
 from lliptools.teach.shared.units import AT_ONCE, ON, UNSTABLE, Layer, dense_weights, every_unit, hidden, layers
 
@@ -47,13 +47,7 @@ class NeuronView:
         batch, label = x[None].double(), torch.tensor([y], device=x.device)
         whole = everywhere or efforts.Everywhere(net, batch)
         effort = effort or efforts.effort(whole.plain)
-
-        def certificate(trials: Tensor, bound: BoundFunction) -> Certificate:
-            count = len(trials)
-            inputs = batch.expand(count, *batch.shape[1:])
-            return certify(net, inputs, label.expand(count), trials, bound=bound, centred=False)
-
-        found = certificate(radii, effort.bound())
+        found = certified_at(net, batch, label, radii, effort.bound())
         logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()
         margin = margins(logits, label)
         self.local, self.everywhere, self.holds = found.bound, whole.plain, found.holds
@@ -62,10 +56,10 @@ class NeuronView:
         self.reach_global = reach = (margin / whole.plain.pairwise(label)).min().item()
 
         def local_holds(trials: Tensor) -> Tensor:
-            return certificate(trials, effort.bound()).holds
+            return certified_at(net, batch, label, trials, effort.bound()).holds
 
         def everywhere_holds(trials: Tensor) -> Tensor:
-            return certificate(trials, lambda *_: whole.at(trials)).holds
+            return certified_at(net, batch, label, trials, lambda *_: whole.at(trials)).holds
 
         self.radius, more = largest_radius(local_holds, radii, self.holds, effort.precision)
         if self.holds.all() and effort == Effort():  # beyond the radii
