@@ -41,10 +41,11 @@ class _Reader:
         return self.linear or LinearMap.identity(self.shape, like)
 
     def read(self, layer: nn.Module, name: str) -> None:
-        """One layer that has been checked."""
+        """One layer, after its checks."""
         if is_own(layer):
             self.read_own(layer, name)
             return
+        check_layer(layer, name, values=self.values)
         activation = read_activation(layer)
         if activation is not None:
             activation.check_shape(name, self.shape)
@@ -81,7 +82,7 @@ class _Reader:
             found = read_module(layer, self.shape)
         except UnsupportedLayer as error:
             raise error.within(name) from error
-        for at, part in _layers(found, self.values, _inside(name)):
+        for at, part in _layers(found, _inside(name)):
             self.read(part, at)
 
     def append(self, layer: LinearMap) -> None:
@@ -156,7 +157,7 @@ class _Reader:
         layers = block if type(block) is nn.Sequential else nn.Sequential(block)
         _check_input_kept(layers, name)
         found = _Reader(self.dtype, self.device, self.shape, self.values, linear)
-        for at, part in _layers(layers, self.values, _inside(name)):
+        for at, part in _layers(layers, _inside(name)):
             found.read(part, at)
         return found
 
@@ -179,32 +180,21 @@ def read_blocks(
     """
     check_network(net)
     with readable("the network"):
-        return _blocks(net, input_shape, dtype, values)
-
-
-def _blocks(net: nn.Module, input_shape: torch.Size, dtype: torch.dtype, values: bool) -> tuple[Block, ...]:
-    there = home(device_of(net)) if dtype == torch.float64 else device_of(net)
-    if there != device_of(net) or any(map(Tensor.is_inference, (*net.parameters(), *net.buffers()))):
-        with torch.inference_mode(False):  # where tensors of that mode become ordinary ones
-            net = deepcopy(net).to(there)
-    reader = _Reader(dtype, device_of(net), tuple(input_shape), values)
-    for name, layer in _layers(net, values) if type(net) is nn.Sequential else [_whole(net, values)]:
-        with readable(name):
-            reader.read(layer, name)
-    if len(reader.shape) > 1:  # the outputs are one vector
-        reader.linear = reader.current().reshaped((prod(reader.shape),))
-    blocks = reader.finished()
-    if len(blocks) == 1 and not (blocks[0].linear.operators or blocks[0].linear.bias.dim()):
-        raise UnsupportedLayer("at least one layer", "a Sequential without any", "an empty network", "add a layer")
-    return blocks
-
-
-def _whole(net: nn.Module, values: bool) -> tuple[str, nn.Module]:
-    """A network that is one layer, or a module with a forward method of its own, with its name."""
-    name = f"the network ({type(net).__name__})"
-    if not is_own(net):
-        check_layer(net, name, values=values)
-    return name, net
+        there = home(device_of(net)) if dtype == torch.float64 else device_of(net)
+        if there != device_of(net) or any(map(Tensor.is_inference, (*net.parameters(), *net.buffers()))):
+            with torch.inference_mode(False):  # where tensors of that mode become ordinary ones
+                net = deepcopy(net).to(there)
+        reader = _Reader(dtype, device_of(net), tuple(input_shape), values)
+        whole = [(f"the network ({type(net).__name__})", net)]
+        for name, layer in _layers(net) if type(net) is nn.Sequential else whole:
+            with readable(name):
+                reader.read(layer, name)
+        if len(reader.shape) > 1:  # the outputs are one vector
+            reader.linear = reader.current().reshaped((prod(reader.shape),))
+        blocks = reader.finished()
+        if len(blocks) == 1 and not (blocks[0].linear.operators or blocks[0].linear.bias.dim()):
+            raise UnsupportedLayer("at least one layer", "a Sequential without any", "an empty network", "add a layer")
+        return blocks
 
 
 def _inside(name: str) -> str:
@@ -212,15 +202,14 @@ def _inside(name: str) -> str:
     return f"{name.removeprefix('layer ')} > " if name.startswith("layer ") else ""
 
 
-def _layers(net: nn.Module, values: bool, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def _layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Every layer with its place, those of a nested Sequential included, in order."""
     assert isinstance(net, nn.Sequential)
     for index, layer in enumerate(net):
         name = f"layer {prefix}{index} ({type(layer).__name__})"
-        if not is_own(layer):
-            check_layer(layer, name, values=values)
         if type(layer) is nn.Sequential:
-            yield from _layers(layer, values, f"{prefix}{index} > ")
+            check_layer(layer, name)
+            yield from _layers(layer, f"{prefix}{index} > ")
         else:
             yield name, layer
 
