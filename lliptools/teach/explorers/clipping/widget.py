@@ -85,7 +85,7 @@ class ClipExplorer(RadiusExplorer):
         if (network, point, eps) not in self._curves:
             return partial(self._find_curve, network, point, eps)
         missing = [name for name in self._nets if (name, eps, theta_scale) not in self._members]
-        return partial(self._find_member, missing[0], eps, theta_scale) if missing else None
+        return partial(self._find_member, missing[0], point, eps, theta_scale) if missing else None
 
     def _show(self, at: State, coarse: bool) -> Shown:
         network, point, eps, theta_scale = where = self._where(at)
@@ -100,9 +100,6 @@ class ClipExplorer(RadiusExplorer):
     def _compute(self, network: str, point: int, eps: float, theta_scale: float, alone: bool) -> ClipView:
         """The view of a point, alone or with those over which means are taken."""
         here = torch.cat([self._some.new_tensor([point]), self._some[: 0 if alone else None]])
-        return self._of(network, here, eps, theta_scale)
-
-    def _of(self, network: str, here: Tensor, eps: float, theta_scale: float) -> ClipView:
         net, x, y = self._nets[network], self._x[here].double(), self._y[here]
         return ClipView(net, x, y, eps, theta_scale, self._effort, self._whole[network].plain)
 
@@ -111,9 +108,9 @@ class ClipExplorer(RadiusExplorer):
         found = theta_curve(self._nets[network], x, eps, self._scales, self._effort)
         self._curves[network, point, eps] = self._scales, found
 
-    def _find_member(self, name: str, eps: float, theta_scale: float) -> None:
-        here = torch.cat([self._some[:1], self._some])
-        self._members[name, eps, theta_scale] = Member(name, self._of(name, here, eps, theta_scale))
+    def _find_member(self, name: str, point: int, eps: float, theta_scale: float) -> None:
+        view = self._view(name, point, eps, theta_scale, alone=False)
+        self._members[name, eps, theta_scale] = Member(name, view)
 
 
 def _factor(theta_scale: float) -> float:
