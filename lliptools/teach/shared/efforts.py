@@ -16,7 +16,6 @@ from lliptools.certificates.radius import narrowed
 from lliptools.nets import check_input, forward, read_blocks
 from lliptools.nets.checks import check_labels
 from lliptools.nets.clips import Clipped
-from lliptools.nets.rows import row_distances
 from lliptools.norms.auto import UpperNorm
 from lliptools.teach.shared.units import layers
 
@@ -119,14 +118,11 @@ def largest_radius(
     return found.item(), False
 
 
-def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, found: Bound, share: float = 0.5) -> float:
+def typical_radius(net: nn.Sequential, x: Tensor, y: Tensor, everywhere: Everywhere, share: float = 0.5) -> float:
     """The radius below which the global bound certifies this share of the points, by some of them."""
     some = torch.linspace(0, len(x) - 1, min(len(x), 64), device=x.device).round().long()
     x, y = x[some], y[some]
     logits = forward(read_blocks(net, x.shape[1:]), check_input(net, x)).detach()
-    last, value = found.blocks[-1].linear, found.hidden()
-    columns = found.blocks[-2].slope.flatten(1) if len(found.blocks) > 1 else value.new_ones(1, last.columns)
-    constants = value * row_distances(last, y, columns)
-    reach = (margins(logits, y) / constants).amin(dim=1)
-    ordered = reach.clamp_min(0).sort().values
+    constants = everywhere.at(logits.new_zeros(len(x))).pairwise(y)
+    ordered = (margins(logits, y) / constants).amin(dim=1).clamp_min(0).sort().values
     return ordered[int(share * (len(ordered) - 1))].item()

@@ -54,7 +54,7 @@ class RadiusExplorer(Explorer):
         """
         if eps_max is None:
             points, whole = (self._x, self._y), self._whole
-            far = [efforts.typical_radius(net, *points, whole[name].plain, share) for name, net in self._nets.items()]
+            far = [efforts.typical_radius(net, *points, whole[name], share) for name, net in self._nets.items()]
             eps_max = nice(times * max((radius for radius in far if radius < torch.inf), default=0.0)) or 1.0
         check_start("eps_max", eps_max, 1e-12, 1e12)
         check_start("eps", 0.0 if eps is None else eps, 0, eps_max)
