@@ -103,5 +103,8 @@ def hidden(blocks: tuple[BlockBound, ...]) -> tuple[Layer, ...]:
 
 def every_unit(found: Sequence[Layer], index: int) -> tuple[Tensor, Tensor]:
     """All units of layers at a sample: their states, (units,) uint8, and their boxes' ends, (units, 2) float32."""
-    ends = torch.cat([torch.stack(layer.unit_box(index), dim=-1).reshape(-1, 2) for layer in found])
-    return torch.cat([layer.states(index).flatten() for layer in found]).byte().cpu(), ends.float().cpu()
+    states, ends = [torch.zeros(0)], [torch.zeros(0, 2)]  # of a network that has none
+    for layer in found:
+        states.append(layer.states(index).flatten().cpu())
+        ends.append(torch.stack(layer.unit_box(index), dim=-1).reshape(-1, 2).float().cpu())
+    return torch.cat(states).byte(), torch.cat(ends)

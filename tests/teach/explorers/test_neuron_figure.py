@@ -208,3 +208,10 @@ def test_radii_are_written_rounded_down():
         figure = neurons(view, 10)
         (trace,) = (each for each in figure.data if "certified radius" in (each.hovertemplate or ""))
         assert [text.split(": ")[1] for text in trace.text] == [found[2], found[1]]
+
+
+def test_units_of_a_network_that_has_none():
+    net, x = nn.Sequential(nn.Linear(4, 3)).double(), torch.eye(4).double()
+    explorer = ll.teach.UnitExplorer(net, x, net(x).argmax(dim=1), eps=0.1, eps_max=1.0)
+    assert explorer.summary.startswith("ε = 0.1: 0 of 0 units can change their output; 0 stand still.")
+    assert "no hidden units" in str(explorer.figure.layout.annotations)

@@ -76,11 +76,11 @@ class MarginView:
         batch, label = x[None], torch.tensor([y], device=x.device)
         self.logits = forward(read_blocks(net, x.shape), check_input(net, batch)).detach()[0]
         self.margins = margin = margins(self.logits[None], label)[0]
-        self.predicted, everywhere = int(self.logits.argmax()), global_bound(net, batch).pairwise(label)[0]
-        self.by_global = torch.where(margin > 0, margin / everywhere, 0.0)
+        self.predicted, everywhere = int(self.logits.argmax()), global_bound(net, batch)
+        self.by_global = torch.where(margin > 0, margin / everywhere.pairwise(label)[0], 0.0)
         exact = truth and plane is not None and bool(margin.min() > 0)
         if isinstance(constant, str):
-            self.reach = _by_bound(net, batch, label, margin, constant)
+            self.reach = _by_bound(net, batch, label, margin, everywhere, constant)
         else:
             self.reach = _by_assumption(net, batch, label, margin, constant, exact=exact)
         self.distance, self.nearest = math.nan, None
@@ -168,9 +168,8 @@ def _true_distance(net: nn.Module, x: Tensor, y: Tensor, plane: Plane) -> tuple[
     return distance.item(), nearest[0]
 
 
-def _by_bound(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) -> Reach:
+def _by_bound(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, everywhere: Bound, name: str) -> Reach:
     """The largest disc that the global, the local or the exact bound certifies: x (1, *sample), y (1,)."""
-    everywhere = global_bound(net, x)
     if not margin.min() > 0:
         return _reach(name, everywhere if name == "global" else local_bound(net, x, 0.0), y, 0.0)
     first = (margin / everywhere.pairwise(y)[0]).min().item()
@@ -180,7 +179,7 @@ def _by_bound(net: nn.Module, x: Tensor, y: Tensor, margin: Tensor, name: str) -
         try:
             return _by_exact(net, x, y, margin)
         except (InvalidInput, UnsupportedLayer):
-            local = _by_bound(net, x, y, margin, "local")
+            local = _by_bound(net, x, y, margin, everywhere, "local")
             return replace(local, note="the exact search would be too long here: the local bound instead")
     bound = partial(local_bound, centred=name == "centred")
     low = _largest(net, x, y, first, bound, (margin / bound(net, x, 0.0).pairwise(y)[0]).min().item())
