@@ -150,6 +150,21 @@ def test_there_and_back_is_the_same(opened):
     assert (opened.figure(), opened.status.text_content()) == (first, said)
 
 
+def test_what_moves_leave_is_what_a_whole_drawing_shows(opened, artefacts):
+    """Of a panel in which only points have moved, plotly draws no axes and no texts again."""
+    opened.slider.focus()
+    opened.page.keyboard.press("Home")
+    for _ in range(4):
+        opened.page.keyboard.press("ArrowRight")
+        opened.page.wait_for_timeout(50)
+    moved = opened.shoot(artefacts / "gallery_moved.png")
+    opened.page.emulate_media(color_scheme="dark")
+    opened.page.wait_for_timeout(100)
+    opened.page.emulate_media(color_scheme="light")
+    drawn = opened.shoot(artefacts / "gallery_drawn.png")
+    assert not ImageChops.difference(moved, drawn).getbbox()
+
+
 def test_a_leap_is_seen_as_a_movement(opened):
     """A leap passes through pictures in between, unless the reader's system asks for less motion, and ends the same."""
     press = opened.page.keyboard.press

@@ -31,6 +31,7 @@ function recolored(given) {
   return Object.fromEntries(Object.entries(given).map(([name, inner]) => [name, recolored(inner)]));
 }
 
+const POINTS = new Set(["x", "y", "hovertemplate"]);
 const narrowly = matchMedia("(pointer: coarse)");  // a finger scrolls the page, and zooms nothing
 const made = (kind, name, parent) => {
   const element = document.createElement(kind);
@@ -81,8 +82,9 @@ export class Board {
       this.panels = keys.map((key) => this.#open(key));
       places = null;
     }
-    const changed = places && new Set(places.map((place) => this.#owner(place)));
-    this.#paint(this.panels.filter(({ key }) => !changed || changed.has(key) || changed.has(null)));
+    const owners = places?.map((place) => this.#owner(place)), all = !places || owners.includes(null);
+    const whole = new Set(owners?.filter((_, k) => !this.#still(places[k])));
+    this.#paint(this.panels.filter(({ key }) => all || owners.includes(key)), ({ key }) => all || whole.has(key));
     this.#strike(figure.layout);
   }
 
@@ -115,10 +117,17 @@ export class Board {
     this.striking.show(sizes.map((count) => states.subarray(from, (from += count))), numbers(weights.boxes, Float32Array));
   }
 
-  // The panel of a place, null for all of them.
+  // Whether a place is of points, or of a title, which is no text of plotly's.
+  #still([trace, path]) {
+    const text = path.match(/^annotations\[(\d+)\]\.text$/);
+    return trace === null ? this.figure.layout.annotations[text?.[1]]?.name === "title" : POINTS.has(path);
+  }
+
+  // The panel of a place, null for all of them; weights have their canvas.
   #owner([trace, path]) {
     const { data, layout } = this.figure;
     if (trace !== null) return (data[trace].xaxis ?? "x").slice(1);
+    if (path.startsWith("meta")) return undefined;
     const axis = path.match(/^[xy]axis(\d*)/), text = path.match(/^annotations\[(\d+)\]/);
     return axis ? axis[1] : text ? this.#home(layout.annotations[text[1]]) : null;
   }
@@ -145,14 +154,16 @@ export class Board {
     return panel;
   }
 
-  #paint(panels) {
+  // whole: whether axes and texts of a panel may have changed too; plotly takes most of its time for these.
+  #paint(panels, whole = () => true) {
     const { layout } = this.figure, wide = this.field.clientWidth;
     if (!wide) return;
     const { l = 0, r = 0, t = 0, b = 0 } = layout.margin ?? {}, narrow = wide < NARROW, dark = (this.dark = isDark(this.element));
     this.element.classList.toggle("ll-narrow", narrow);
     this.field.style.height = narrow ? "auto" : `${layout.height}px`;
     const tall = layout.height - t - b;
-    for (const { key, box, title, plot, traces } of panels) {
+    for (const panel of panels) {
+      const { key, box, title, plot, traces } = panel;
       const [[left, right], [low, high]] = this.#area(key), across = layout[`xaxis${key}`], up = layout[`yaxis${key}`];
       const bare = (axis) => axis.visible === false || axis.showticklabels === false;
       const names = (up.ticktext ?? []).map((text) => text.replace(/<[^>]*>/g, "").length);
@@ -173,6 +184,7 @@ export class Board {
       const size = { width: width + margin.l + margin.r, height: height + margin.t + margin.b };
       const [data, shown] = [traces().map((k) => this.#trace(this.figure.data[k])), this.#layout(key, margin, size)];
       box.style.width = narrow ? `${100 * share}%` : `${size.width}px`;
+      if (!whole(panel)) shown.transition = { duration: 0 };
       if (dark) title.innerHTML = recolored(title.innerHTML);
       this.Plotly.react(plot, dark ? recolored(data) : data, dark ? recolored(shown) : shown, this.config);
       const moved = traces().find((k) => this.movable.includes(k));

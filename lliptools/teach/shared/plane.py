@@ -1,5 +1,7 @@
 """A network with two inputs over a square of the plane."""
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor, nn
 
@@ -54,7 +56,10 @@ def _leads(outputs: Tensor) -> Tensor:
 
 
 def _border(leads: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
-    """The lines on which leads (classes, pixels, pixels) are 0: a segment in every cell of which two sides cross it."""
+    """The lines on which leads (classes, pixels, pixels) are 0: (points, 2), NaN after the end of each.
+
+    A cell of which two sides cross such a line has a segment of it.
+    """
     steps = x0[1] - x0[0], x1[1] - x1[0]
     a, b, c, d = leads[:, :-1, :-1], leads[:, :-1, 1:], leads[:, 1:, 1:], leads[:, 1:, :-1]
     left, low = x0[:-1].expand_as(a), x1[:-1, None].expand_as(a)
@@ -68,7 +73,29 @@ def _border(leads: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
     crossed = torch.stack(sides, dim=-1)
     whole = crossed.sum(dim=-1, keepdim=True) == 2
     ends = torch.stack([across, up], dim=-1)[crossed & whole].reshape(-1, 2, 2)
-    return torch.cat([ends, torch.full_like(ends[:, :1], torch.nan)], dim=1).reshape(-1, 2)
+    lines = _joined(ends, torch.stack(steps))
+    return torch.cat([part for line in lines for part in (line, torch.full((1, 2), torch.nan))] or [ends.reshape(0, 2)])
+
+
+def _joined(segments: Tensor, steps: Tensor) -> list[Tensor]:
+    """Lines (points, 2) of the segments (segments, 2, 2) that meet; ends meet that are 1e-6 steps apart."""
+    names = [[(x, y) for x, y in ends] for ends in (segments / steps * 1e6).round().tolist()]
+    meeting = defaultdict[tuple[float, float], set[int]](set)
+    for number, ends in enumerate(names):
+        for end in ends:
+            meeting[end].add(number)
+    lines: list[Tensor] = []
+    # An open line is begun at one of its ends, and what is left is closed.
+    for start in sorted(meeting, key=lambda end: len(meeting[end]) != 1):
+        line, here = list[Tensor](), start
+        while meeting[here]:
+            number = meeting[here].pop()
+            side = names[number].index(here)
+            line += [segments[number, side]] if not line else []
+            line, here = [*line, segments[number, 1 - side]], names[number][1 - side]
+            meeting[here].discard(number)
+        lines += [torch.stack(line)] if line else []
+    return lines
 
 
 def _deepest(region: Tensor, x0: Tensor, x1: Tensor) -> tuple[float, float]:

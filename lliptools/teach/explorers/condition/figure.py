@@ -20,7 +20,6 @@ LOOKS = {
 WORDS = {"spectral": "spectral ‖W‖²", "AOL": "AOL", "SLL": "SLL"}
 FEASIBLE = "rgba(0, 158, 115, 0.12)"
 MOST_VALUES, MOST_DISCS = 8, 8
-CIRCLE = disc(np.zeros(2))
 
 
 def condition(view: ConditionView, reach: tuple[float, float, float]) -> go.Figure:
@@ -91,14 +90,16 @@ def _discs(panels: Panels, view: ConditionView, right: float) -> None:
     panels.open(RIGHT, BOTTOM, title, {"range": ends, "nticks": 6}, {**frame, "scaleanchor": "x3"})
     panels.line(ends, [0, 0], color="#888888", width=1)
     panels.line([0, 0], [-tall, tall], color=INK, width=1.5, dash="dash")
-    for k in range(MOST_DISCS):  # always as many traces: another matrix has other columns
-        radius, centre = (float(radii[k]), float(view.centres[k])) if k < count else (math.nan, math.nan)
-        look = {"color": LOCAL, "dash": "solid"} if k < 2 else {"color": GLOBAL_LINE, "dash": "dot"}
-        panels.line(centre + radius * CIRCLE[0], radius * CIRCLE[1], width=2, simplify=False, **look)
-        named_by = f"T<sub>{k + 1}</sub> − g<sub>{k + 1}{k + 1}</sub>" if k < 2 else ""
-        said = f"centre %{{x:.4g}}, radius {radius:.4g}"
-        panels.marks([centre], [0], said, symbol="circle", size=7, color=look["color"])
-        panels.texts([centre], [(0.22 if k == 1 else -0.22) * tall], [named_by], size=12, textposition="middle right")
+    centres, sizes = (array(side)[:count] for side in (view.centres, view.radii))
+    gap = np.full((2, 1), math.nan)  # a line ends there
+    for few, color, dash in ((slice(0, 2), LOCAL, "solid"), (slice(2, count), GLOBAL_LINE, "dot")):
+        circles = [disc(np.array([centre, 0.0]), size) for centre, size in zip(centres[few], sizes[few], strict=True)]
+        edges = np.hstack([gap, *(part for edge in circles for part in (edge, gap))])
+        panels.line(*edges, width=2, color=color, dash=dash, simplify=False)
+        said, more = "centre %{x:.4g}, radius %{customdata:.4g}", {"customdata": sizes[few]}
+        panels.marks(centres[few], 0 * centres[few], said, more=more, symbol="circle", size=7, color=color)
+    names = [f"T<sub>{k}</sub> − g<sub>{k}{k}</sub>" for k in (1, 2)][:count]
+    panels.texts(centres[:2], np.array([-0.22, 0.22])[:count] * tall, names, size=12, textposition="middle right")
     values = array(view.eigenvalues)
     cross: Spec = {"symbol": "x-thin-open", "size": 12, "line": {"width": 2.5}}
     panels.marks(values, np.zeros(len(values)), "eigenvalue of T − WᵀW: %{x:.5g}", more={"cliponaxis": False}, **cross)
