@@ -1,6 +1,5 @@
 """Every reason to refuse a layer, before it is read."""
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from torch import nn
@@ -8,13 +7,10 @@ from torch import nn
 from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
 from lliptools.nets.activations import Activation
 from lliptools.nets.designed import Designed, states_its_guarantee
-from lliptools.nets.linear import LinearMap
-from lliptools.nets.readers import check_width, read_shape, read_unchanged
+from lliptools.nets.readers import check_width, read_unchanged
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, READABLE, Refusal, read_activation
-from lliptools.nets.steps import Residual
 
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
-RESHAPING = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_shape)
 
 
 def _always(reason: str, step: str, said: str = "") -> Refusal:
@@ -40,28 +36,6 @@ INHERITED = _always(
     "a class that changes what it computes and inherits what it guarantees",
     "define lipschitz_bound in the class itself, and let forward be made from chain",
 )
-
-
-def changes_input(layers: Iterable[nn.Module | LinearMap]) -> nn.Module | None:
-    """The layer of a chain that writes over the chain's own input, or a view of it, which x + block(x) reads again."""
-    for layer in layers:
-        first = layer
-        if isinstance(layer, Residual):
-            first = changes_input([layer.block]) or changes_input([layer.shortcut or nn.Identity()]) or layer
-        elif isinstance(layer, nn.Sequential):
-            first = changes_input(layer) or (nn.Identity() if _hands_on(layer) else layer)
-        if isinstance(first, nn.Module) and getattr(first, "inplace", False) and not isinstance(first, UNCHANGED):
-            return first
-        if not _hands_on(first):
-            return None
-    return None
-
-
-def _hands_on(layer: nn.Module | LinearMap) -> bool:
-    """Whether a layer returns its input, or a view of it."""
-    if isinstance(layer, nn.Sequential):
-        return all(map(_hands_on, layer))
-    return isinstance(layer, (*UNCHANGED, *RESHAPING))
 
 
 def is_tampered(module: nn.Module) -> bool:

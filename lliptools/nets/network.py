@@ -1,6 +1,6 @@
 """A network, read as blocks: one linear map, one activation."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -15,7 +15,7 @@ from lliptools.nets.calls import alone
 from lliptools.nets.checks import device_of, home
 from lliptools.nets.composition import LARGEST_MATRIX, composed, is_sum, summed
 from lliptools.nets.designed import Designed
-from lliptools.nets.layers import changes_input, check_layer, check_network, is_own, readable
+from lliptools.nets.layers import UNCHANGED, check_layer, check_network, is_own, readable
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import read_module
 from lliptools.nets.operators import Shape
@@ -26,13 +26,17 @@ from lliptools.nets.steps import Residual
 
 @dataclass
 class _Reader:
-    """What has been read so far: whole blocks, and the linear map that waits for its activation."""
+    """What has been read so far: whole blocks, and the linear map that waits for its activation.
+
+    shared: while nothing but views of the input has been read, the layer that reads this input once more; else empty.
+    """
 
     dtype: torch.dtype
     device: torch.device
     shape: Shape
     values: bool
     linear: LinearMap | None = None
+    shared: str = ""
     blocks: list[Block] = field(default_factory=list)
 
     def current(self) -> LinearMap:
@@ -41,7 +45,11 @@ class _Reader:
         return self.linear or LinearMap.identity(self.shape, like)
 
     def read(self, layer: nn.Module, name: str) -> None:
-        """One layer, after its checks."""
+        """One layer, after its checks, and what is shared after it."""
+        if self.shared and getattr(layer, "inplace", False) and not isinstance(layer, UNCHANGED):
+            got = f"{type(layer).__name__}(inplace=True)"
+            cause = f"it writes over the input of {self.shared} before that is added"
+            raise UnsupportedLayer("layers that leave their input as it is", got, cause, "build it with inplace=False")
         if is_own(layer):
             self.read_own(layer, name)
             return
@@ -59,11 +67,13 @@ class _Reader:
             self.read_designed(layer, name)
         else:
             found = LINEAR[type(layer)].read(layer, name, self.shape, self.dtype)
-            if isinstance(found, LinearMap | list):
-                for each in found if isinstance(found, list) else [found]:
-                    self.append(each)
-            elif found != self.shape:
-                self.linear, self.shape = self.current().reshaped(found), found
+            if not isinstance(found, LinearMap | list):  # a view of the input
+                if found != self.shape:
+                    self.linear, self.shape = self.current().reshaped(found), found
+                return
+            for each in found if isinstance(found, list) else [found]:
+                self.append(each)
+        self.shared = ""
 
     def activate(self, activation: Activation) -> None:
         """An activation, which becomes one with a pooling layer beside it."""
@@ -98,11 +108,6 @@ class _Reader:
             self.blocks.append(Block(self.linear, None))
             self.linear = None
 
-    def inside(self) -> "_Reader":
-        """A reader of what is inside of a layer."""
-        self.end_block()
-        return _Reader(self.dtype, self.device, self.shape, self.values)
-
     def read_designed(self, layer: Designed, name: str) -> None:
         """A layer that guarantees a constant, from the chain that it spells out."""
         guarantee = float(layer.lipschitz_bound())
@@ -113,15 +118,16 @@ class _Reader:
             raise InvalidInput(f"a constant of at least 0 from lipschitz_bound of {name}", got, *why)
         # Copies, as of torch's layers: what was read must not change when the layer is trained on.
         steps = [step.to(self.device, copy=True) if isinstance(step, LinearMap) else step for step in chain.steps]
-        _check_input_kept(steps, name)
         first = steps[0]
         if len(steps) == 1 and isinstance(first, LinearMap) and not chain.skip:
             self.append(replace(first, lipschitz=guarantee, lipschitz_error=chain.rounding))
             return
-        inner = self.inside()
+        self.end_block()
+        inner = _Reader(self.dtype, self.device, self.shape, self.values, shared=name)
         for step in steps:
             if isinstance(step, LinearMap):
                 inner.append(step)
+                inner.shared = ""
             else:
                 at = f"{type(step).__name__} in {name}"
                 check_layer(step, at, values=self.values)
@@ -155,8 +161,7 @@ class _Reader:
         """What is read of one branch of a sum, behind a linear map that both have in front."""
         check_network(block, f"the block of {name}")
         layers = block if type(block) is nn.Sequential else nn.Sequential(block)
-        _check_input_kept(layers, name)
-        found = _Reader(self.dtype, self.device, self.shape, self.values, linear)
+        found = _Reader(self.dtype, self.device, self.shape, self.values, linear, self.shared or name)
         for at, part in _layers(layers, _inside(name)):
             found.read(part, at)
         return found
@@ -212,11 +217,3 @@ def _layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]
             yield from _layers(layer, f"{prefix}{index} > ")
         else:
             yield name, layer
-
-
-def _check_input_kept(layers: Iterable[nn.Module | LinearMap], name: str) -> None:
-    """Refuse a chain whose input is read once more after a layer in it has written over it."""
-    layer = changes_input(layers)
-    if layer is not None:
-        why = f"it writes over the input of {name} before that is added", "build that layer with inplace=False"
-        raise UnsupportedLayer("layers that leave their input as it is", f"{type(layer).__name__}(inplace=True)", *why)

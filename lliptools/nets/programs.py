@@ -108,8 +108,10 @@ def _inputs(program: ExportedProgram, dtype: torch.dtype | None) -> list[Any]:
     given = [Value() if each.kind is user else _copy(tensors[str(each.target)], dtype) for each in specs]
     inputs, outputs = sum(isinstance(each, Value) for each in given), len(signature.output_specs)
     if (inputs, outputs) != (1, 1):
-        why = "training mode, or several tensors", "call net.eval(), and bound the part from a batch to its logits"
-        raise InvalidInput("a program with one input and one output", f"{inputs} inputs, {outputs} outputs", *why)
+        cause = "training mode, several tensors, or a layer with inplace=True"
+        step = "call net.eval(), build with inplace=False, and bound the part from a batch to its logits"
+        got = f"{inputs} inputs, {outputs} outputs"
+        raise InvalidInput("a program with one input and one output", got, cause, step)
     return given
 
 
