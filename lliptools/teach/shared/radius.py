@@ -28,7 +28,7 @@ class RadiusExplorer(Explorer):
         good = named and all(isinstance(name, str) and isinstance(each, nn.Module) for name, each in named)
         if (several or isinstance(net, Mapping)) and not good:
             got = f"{list(net)}" if isinstance(net, Mapping) else type(net).__name__
-            wanted, cause = "a dictionary of networks by name", "a single network, a list, or names without networks"
+            wanted, cause = "a dictionary of networks by name", "a single network, a list, or other things in it"
             raise InvalidInput(expected=wanted, got=got, cause=cause, next_step='pass {"mine": net}')
         self._nets = dict(net) if isinstance(net, Mapping) else {"the network": net}
         self._whole = {name: efforts.Everywhere(each, x) for name, each in self._nets.items()}
