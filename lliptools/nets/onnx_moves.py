@@ -1,6 +1,5 @@
 """The operators of ONNX that move entries, as operations of torch; options and inputs as of onnx_operators.py."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,11 +26,6 @@ def reshaped(options: dict[str, Any], x: Tensor, shape: Any) -> Tensor:
     sizes = whole(shape)
     kept = not options.get("allowzero", 0)
     return x.reshape([x.shape[k] if kept and size == 0 else size for k, size in enumerate(sizes)])
-
-
-def flattened(options: dict[str, Any], x: Tensor) -> Tensor:
-    """Flatten."""
-    return x.reshape(math.prod(x.shape[: options.get("axis", 1)]), -1)
 
 
 def padded(options: dict[str, Any], x: Tensor, pads: Any = None, value: Any = None, axes: Any = None) -> Tensor:

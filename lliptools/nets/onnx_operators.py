@@ -145,7 +145,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Dropout": lambda _, x, *rest: x,
     "Elu": lambda options, x: F.elu(x, options.get("alpha", 1.0)),
     "Expand": lambda _, x, shape: x.expand(torch.broadcast_shapes(tuple(x.shape), tuple(moves.whole(shape)))),
-    "Flatten": moves.flattened,
+    "Flatten": lambda options, x: x.reshape(math.prod(x.shape[: options.get("axis", 1)]), -1),
     "Gather": moves.gathered,
     "Gelu": lambda options, x: F.gelu(x, approximate=options.get("approximate", "none")),
     "Gemm": _gemm,
