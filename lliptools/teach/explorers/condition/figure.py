@@ -96,8 +96,9 @@ def _discs(panels: Panels, view: ConditionView, right: float) -> None:
         circles = [disc(np.array([centre, 0.0]), size) for centre, size in zip(centres[few], sizes[few], strict=True)]
         edges = np.hstack([gap, *(part for edge in circles for part in (edge, gap))])
         panels.line(*edges, width=2, color=color, dash=dash, simplify=False)
-        said, more = "centre %{x:.4g}, radius %{customdata:.4g}", {"customdata": sizes[few]}
-        panels.marks(centres[few], 0 * centres[few], said, more=more, symbol="circle", size=7, color=color)
+        said = [f"centre %{{x:.4g}}, radius {size:.4g}<extra></extra>" for size in sizes[few]]
+        more: Spec = {"hovertemplate": said, "hoverinfo": "x"}
+        panels.marks(centres[few], 0 * centres[few], more=more, symbol="circle", size=7, color=color)
     names = [f"T<sub>{k}</sub> − g<sub>{k}{k}</sub>" for k in (1, 2)][:count]
     panels.texts(centres[:2], np.array([-0.22, 0.22])[:count] * tall, names, size=12, textposition="middle right")
     values = array(view.eigenvalues)
