@@ -51,8 +51,8 @@ def _plain(net: nn.Module) -> nn.Module:
     if type(net) is nn.Sequential:
         found = nn.Sequential(*map(_plain, net))
     elif type(net) is Residual:
-        shortcut = None if net.shortcut is None else nn.Sequential(*map(_plain, net.shortcut))
-        found = fx.symbolic_trace(Residual(nn.Sequential(*map(_plain, net.block)), shortcut))
+        shortcut = None if net.shortcut is None else _plain(net.shortcut)
+        found = fx.symbolic_trace(Residual(_plain(net.block), shortcut))
     elif type(net) is Entrywise or type(net) in OWN:
         found = net.plain() if isinstance(net, ClippedReLU | ClippedMaxMin) else fx.symbolic_trace(net)
     found.training = net.training  # and no part of it, which may be frozen

@@ -36,11 +36,8 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Mod
                 shape = tuple(layer(_parameter(layer).new_zeros(1, *shape)).shape[1:])
         return _in_mode_of(net, nn.Sequential(*layers))
     if type(net) is Residual:
-        block = export(net.block, input_shape)
         shortcut = None if net.shortcut is None else export(net.shortcut, input_shape)
-        assert isinstance(block, nn.Sequential)
-        assert isinstance(shortcut, nn.Sequential | None)
-        return _in_mode_of(net, Residual(block, shortcut))
+        return _in_mode_of(net, Residual(export(net.block, input_shape), shortcut))
     inside = next((type(part).__name__ for part in net.modules() if isinstance(part, Designed)), None)
     if inside is not None:
         got = f"{inside} inside {type(net).__name__}"
@@ -66,9 +63,7 @@ def _plain(layer: Designed, input_shape: Shape | None) -> nn.Module:
     for step in spelled.steps:
         parts += _spelled(step) if isinstance(step, LinearMap) else [deepcopy(step)]
     whole = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
-    if spelled.skip:
-        whole = Residual(whole if isinstance(whole, nn.Sequential) else nn.Sequential(whole))
-    return whole.train(layer.training)
+    return (Residual(whole) if spelled.skip else whole).train(layer.training)
 
 
 def _any_shape(layer: Designed) -> Shape:

@@ -186,6 +186,13 @@ def tiny(like: Tensor) -> float:
     return torch.finfo(like.dtype).tiny
 
 
+def stepped(values: Tensor, far: float) -> Tensor:
+    """The next number towards far, ± infinity; gradients pass, as by torch.nextafter from torch 2.13 on."""
+    moved = values.clone()
+    moved.detach().nextafter_(values.new_full((), far))
+    return moved
+
+
 def outward(low: Tensor, high: Tensor, relative: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
     """Computed ends of an image, moved outward by the error of a function, or by so many times that."""
     error = ulp(low) * relative

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from lliptools.errors import InvalidInput, in_words
-from lliptools.nets.activations import Activation, Limits, Monotone, tiny, traced, ulp
+from lliptools.nets.activations import Activation, Limits, Monotone, stepped, tiny, traced, ulp
 from lliptools.nets.secants import by_places
 
 
@@ -184,9 +184,8 @@ class LeakyReLU(Activation):
     def image(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         """Between the values at the two ends and at 0; below 0 one number outward, since products are rounded."""
         ends, values = torch.stack([lower, upper]), torch.stack([self(lower), self(upper)])
-        far = torch.full_like(values, torch.inf)
-        low = torch.where(ends < 0, values.nextafter(-far), values).amin(dim=0)
-        high = torch.where(ends < 0, values.nextafter(far), values).amax(dim=0)
+        low = torch.where(ends < 0, stepped(values, -torch.inf), values).amin(dim=0)
+        high = torch.where(ends < 0, stepped(values, torch.inf), values).amax(dim=0)
         across = (lower < 0) & (upper > 0)
         return torch.where(across, low.clamp_max(0.0), low), torch.where(across, high.clamp_min(0.0), high)
 

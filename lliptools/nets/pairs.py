@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Limits, Pairs, Picked, Shape, Units, traced
+from lliptools.nets.activations import Activation, Limits, Pairs, Picked, Shape, Units, stepped, traced
 from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
 
@@ -63,9 +63,8 @@ class MaxMin(Activation):
         if center is not None:
             (lower_a, lower_b), (upper_a, upper_b) = lower.chunk(2, dim=1), upper.chunk(2, dim=1)
             (low_a, low_b), (high_a, high_b) = (side.chunk(2, dim=1) for side in center)
-            far = torch.full_like(low_a, torch.inf)
-            apart = (lower_a - upper_b).nextafter(-far), (upper_a - lower_b).nextafter(far)
-            between = (low_a - high_b).nextafter(-far), (high_a - low_b).nextafter(far)
+            apart = stepped(lower_a - upper_b, -torch.inf), stepped(upper_a - lower_b, torch.inf)
+            between = stepped(low_a - high_b, -torch.inf), stepped(high_a - low_b, torch.inf)
             found = Absolute().ranges(*apart, between)
             least = torch.where(order == 0, found[0], least)
             greatest = torch.where(order == 0, found[1], greatest)

@@ -90,6 +90,9 @@ def test_one_layer():
     assert type(plain) is ll.nets.Residual
     torch.testing.assert_close(plain(x), layer(x), rtol=1e-12, atol=1e-12)
     assert type(L.export(L.AOLLinear(3, 4))) is nn.Linear
+    for block in (nn.Linear(3, 3), L.AOLLinear(3, 3)):  # a branch of one layer
+        net = ll.nets.Residual(block, nn.Linear(3, 3)).double()
+        torch.testing.assert_close(ll.export(net, (3,))(x), net(x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
