@@ -6,11 +6,13 @@ import tomllib
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import pytest
 import torch
 
 import lliptools as ll
 
 ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/results/*.md")]
 README = (ROOT / "README.md").read_text()
 
 
@@ -68,9 +70,8 @@ def test_the_film_is_small():
 
 
 def test_links_lead_somewhere():
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/results/*.md")]
-    assert len(pages) > 10
-    for page in pages:
+    assert len(PAGES) > 10
+    for page in PAGES:
         for name in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
             assert (page.parent / name).exists(), f"{page.name}: {name}"
 
@@ -107,3 +108,13 @@ def test_architecture_names_rooms_in_the_order_of_their_imports():
     order = next(contract["layers"] for contract in contracts if contract["id"] == "rooms")[::-1]
     named = [re.search(rf"^\| .*`{room}(\.py|/)`", text, re.MULTILINE).start() for room in order[:-2]]
     assert named == sorted(named)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_stands_in_whole_blocks(page):
+    text = page.read_text(encoding="utf-8")
+    fences = [line for line in text.splitlines() if "```" in line]
+    assert len(fences) % 2 == 0
+    assert all(line.lstrip().startswith("```") for line in fences)
+    for script in re.findall(r"python - .*<<'EOF'\n(.*?)\nEOF$", text, re.DOTALL | re.MULTILINE):
+        compile(script, page.name, "exec")

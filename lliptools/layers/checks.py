@@ -1,4 +1,4 @@
-"""What layers are refused for: sizes, shapes, activations and numbers that no theorem covers."""
+"""What layers are refused for: sizes, shapes and activations that no theorem covers."""
 
 import torch
 from torch import Tensor, nn

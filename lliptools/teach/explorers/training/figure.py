@@ -57,16 +57,18 @@ def training(
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
         _curve(panels, numbers if there else [], y, color, dash, size=4, **named(label, shown=there))
-    known, below = dict(ghost or {}), math.inf
-    order = sorted(known, key=lambda what: -known[what])
-    written = {what: (below := min(known[what], below - LINE)) for what in order}
+    known, above = dict(ghost or {}), -math.inf
+    # Names stand where curves are seldom: that of what is clean under its band, the others over theirs.
+    written = {what: known[what] for what in known if what == "clean"}
+    for what in sorted(known.keys() - written, key=known.__getitem__):
+        written[what] = above = max(known[what], above + LINE)
     for what, color, name in GHOSTS:
-        level = known.get(what, math.nan)
+        level, right = known.get(what, math.nan), what == "clean"
         hover, look = f"{name}: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
         panels.add("scatter", hover, mode="lines", x=[0.5, last], y=[level, level], **look)
-        place: dict[str, Any] = {"xref": "x2", "yref": "y2", "xanchor": "right", "yanchor": "top"}
-        place["font"] = {"size": 11, "color": "#777777"}
-        panels.write(name if what in written else "", last, written.get(what, 0), **place)
+        place: dict[str, Any] = {"xref": "x2", "yref": "y2", "font": {"size": 11, "color": "#777777"}}
+        place |= {"xanchor": "right", "yanchor": "top"} if right else {"xanchor": "left", "yanchor": "bottom"}
+        panels.write(name if what in written else "", last if right else 0.14 * last, written.get(what, 0), **place)
     for number, top in (("", max(history["loss"], default=1.0) if numbers else 1.0), ("2", 1.0)):
         line = {"color": GREY, "width": 1, "dash": "dot"}
         marked: Spec = {"x": [epoch, epoch] if epoch else [None], "y": [0, top] if epoch else [None]}
