@@ -57,11 +57,10 @@ def training(
         there = bool(numbers) and name in history.epochs[0]
         y = history[name] if there else []
         _curve(panels, numbers if there else [], y, color, dash, size=4, **named(label, shown=there))
-    known, above = dict(ghost or {}), -math.inf
-    # Names stand where curves are seldom: that of what is clean under its band, the others over theirs.
-    written = {what: known[what] for what in known if what == "clean"}
-    for what in sorted(known.keys() - written, key=known.__getitem__):
-        written[what] = above = max(known[what], above + LINE)
+    known = dict(ghost or {})
+    # Names stand where curves are seldom: that of what is clean under its band, the others over both of theirs.
+    certified = sorted(known.keys() - {"clean"}, key=known.__getitem__)
+    written = known | {what: known[certified[-1]] + k * LINE for k, what in enumerate(certified)}
     for what, color, name in GHOSTS:
         level, right = known.get(what, math.nan), what == "clean"
         hover, look = f"{name}: %{{y:.3f}}", {"line": {"color": color, "width": 6}, "opacity": 0.2}
