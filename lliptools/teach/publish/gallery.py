@@ -64,12 +64,11 @@ def _training() -> Iterator[Picture]:
     run = Run(RECIPES["digits-0.5-sparse"], None, 60, seed=0)
     assert run.data is not None
     history, level = fit(run.history.net, run.data, run.recipe, seed=0), reached(run.recipe)
-    span = [0.5, len(history) + 0.5]
     for done in range(1, len(history) + 1):
         until = replace(history, epochs=history.epochs[:done])
         loss, clean, certified = (until[name][-1] for name in ("loss", "validation_clean", "validation_certified"))
         said = f"epoch {done}: loss {loss:.3g} · of the held-out points {clean:.3g} clean, {certified:.3g} certified"
-        yield done, training(until, ghost=level).update_layout(xaxis_range=span, xaxis2_range=span), (said,)
+        yield done, training(until, len(history), level), (said,)
 
 
 def _page(example: Example, control: str, found: Iterable[Picture]) -> tuple[str, str]:
