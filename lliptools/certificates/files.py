@@ -26,11 +26,11 @@ RAISED = 1e-6  # how much above its value a norm is claimed, relatively, so that
 AT_ONCE = 64  # points
 
 
-def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = "") -> tuple[str, Tensor]:
+def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, name: str = "") -> tuple[str, Tensor]:
     """The text of a certificate file, and which points it holds: those that certify and that the checker accepts.
 
     * net: a chain of dense layers and ReLU or ClippedReLU. name: of the network, for the reader.
-    * x: (batch, *sample), y: (batch,) integers, eps: the radius, in the units of x.
+    * x: (batch, *sample), y: (batch,) integers, eps: a number or (batch,), in the units of x.
     * Returns the text and (batch,) bool. The proof has norms 1e-6 larger, which may take the rest of a margin.
 
     Raises UnsupportedLayer for other networks, and InvalidInput where no point is left.
@@ -38,9 +38,10 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
     """
     blocks = read(net, x)
     file = {"format": FORMAT, "claim": CLAIM, "name": name, "network": _network(blocks)}
-    held, points = certify(net, x, y, eps, centred=False).holds, []
+    found, points = certify(net, x, y, eps, centred=False), []
+    held, y = found.holds, y.to(found.holds.device, torch.int64)
     for index in held.nonzero()[:, 0].split(AT_ONCE) if held.any() else ():
-        for k, point in zip(index.tolist(), _points(net, blocks, x[index], y[index], eps), strict=True):
+        for k, point in zip(index.tolist(), _points(net, blocks, x[index], y[index], found.eps[index]), strict=True):
             try:
                 check(spelled(file | {"points": [point]}))
                 points.append(point)
@@ -49,7 +50,7 @@ def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float, name: str = ""
     if not points:
         cause = "a radius beyond what the local bound proves, wrong labels, or a network with one output"
         step = "choose a smaller radius, for example below lliptools.certified_radius"
-        raise InvalidInput(f"a point that certifies at eps = {eps!r}", f"none of {len(x)}", cause, step)
+        raise InvalidInput(f"a point that certifies at eps = {eps!r:.80}", f"none of {len(x)}", cause, step)
     return spelled(file | {"points": points}) + "\n", held
 
 
@@ -91,7 +92,7 @@ def _layer(block: Block, thetas: list[float] | None) -> dict[str, Any]:
     return {"weight": _decimals(linear.weight.tolist()), "bias": _decimals(bias.tolist()), "theta": theta}
 
 
-def _points(net: nn.Module, blocks: tuple[Block, ...], x: Tensor, y: Tensor, eps: float) -> list[dict[str, Any]]:
+def _points(net: nn.Module, blocks: tuple[Block, ...], x: Tensor, y: Tensor, eps: Tensor) -> list[dict[str, Any]]:
     """A proof for each point, which may fall short: the local bound's own numbers."""
     with torch.no_grad(), outward_rounding():
         found = local_bound(net, x, eps, norm=_raised)
@@ -103,12 +104,12 @@ def _points(net: nn.Module, blocks: tuple[Block, ...], x: Tensor, y: Tensor, eps
         {
             "x": _decimals(center[k].tolist()),
             "label": label,
-            "eps": Decimal(eps),
+            "eps": Decimal(radius),
             "hidden": [_step(found, at, k) for at in range(len(found.blocks) - 1)],
             "margins": [Decimal(f"{m:.9g}") for m in margin[k][others[k]].tolist()],
             "multipliers": [Decimal(f"{t:.9g}") for t in multiplier[k][others[k]].tolist()],
         }
-        for k, label in enumerate(y.tolist())
+        for k, (label, radius) in enumerate(zip(y.tolist(), eps.tolist(), strict=True))
     ]
 
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 import torch
 from file_checks import false_statement, numbers
@@ -97,6 +98,22 @@ def test_a_file_carries_every_digit_of_weights_point_and_radius():
     assert file["network"][0]["theta"][:3] == [Decimal(0), None, Decimal(net[1].theta[2].item())]
     assert file["points"][0]["x"] == [Decimal(v) for v in x[0].tolist()]
     assert file["points"][0]["eps"] == Decimal(eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint64])
+@pytest.mark.parametrize("eps", [np.float32(1e-3), torch.tensor(1e-3), torch.tensor([0.002, 1e-3]), 0])
+def test_labels_and_radii_of_any_type_that_certify_takes(eps, dtype):
+    net = random_mlp(3, 8, 4, seed=5)
+    x = points(net)[:2]
+    y = net(x).argmax(dim=1)
+    text, held = certificate(net, x, y.to(dtype), eps)
+    assert held.all()
+    check(text)
+    written = numbers(text)["points"]
+    assert [point["label"] for point in written] == y.tolist()
+    given = [Decimal(radius) for radius in np.broadcast_to(np.asarray(eps, dtype="float64"), 2).tolist()]
+    for point, radius in zip(written, given, strict=True):
+        assert radius <= point["eps"] <= radius * (1 + Decimal(2) ** -52)  # never of a smaller ball
 
 
 def test_a_margin_that_the_larger_norms_take_is_not_written():
