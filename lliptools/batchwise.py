@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import nn
@@ -17,23 +19,58 @@ from torch import nn
 import lliptools
 from lliptools.certificates.accuracy import Over, Part, Work
 from lliptools.errors import InvalidInput, UnsupportedLayer
+from lliptools.nets.checks import is_plain
 from lliptools.storage import replacing
 from lliptools.training.checkpoints import digest
 from lliptools.training.distributed import Team
 
 STDOUT = Path("-")
-PLAIN = (bool, int, float, str, tuple, type(None))
+PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
 
 
 def settings(net: nn.Module, bounds: Iterable[str]) -> str:
     """What the parts of a run depend on besides their points, in one line: network, bounds by name, versions."""
-    layers = [
-        (name, type(layer).__qualname__, sorted((key, repr(v)) for key, v in vars(layer).items() if type(v) in PLAIN))
-        for name, layer in net.named_modules()
-    ]
-    state = net.state_dict()
-    content = f"{layers} {[*state]} {digest(*state.values())}"
-    return f"{hashlib.sha256(content.encode()).hexdigest()} {[*bounds]} {lliptools.__version__} {torch.__version__}"
+    return f"{_content(net, {})} {[*bounds]} {lliptools.__version__} {torch.__version__}"
+
+
+def _content(value: Any, seen: dict[int, tuple[int, Any]]) -> str:
+    """A checksum of all that an object holds; code counts by its name. What cannot be known is never the same twice.
+
+    seen: the objects that were met, by id, with their numbers: one that comes again is its number.
+    """
+    if type(value) in PLAIN:
+        said = repr(value)
+    elif isinstance(value, type | FunctionType):
+        said = f"{value.__module__}.{value.__qualname__}"
+        said += f" {uuid4()}" * (isinstance(value, FunctionType) and "<" in said)  # it may hold numbers of its maker
+    elif id(value) in seen:
+        said = f"{seen[id(value)][0]}"
+    else:
+        seen[id(value)] = len(seen), value
+        said = " ".join(_content(each, seen) for each in _inside(value))
+    kind = type(value)
+    return hashlib.sha256(f"{kind.__module__}.{kind.__qualname__} {said}".encode()).hexdigest()
+
+
+def _inside(value: Any) -> list[Any]:
+    """The parts of an object, as pickle would keep them; but all of a module, and sets in order."""
+    if isinstance(value, nn.Module):
+        return [vars(value)]
+    if type(value) is dict:
+        return [*value.items()]
+    if type(value) in (tuple, list, torch.Size):
+        return [*value]
+    try:
+        if is_plain(value):
+            return [digest(value)]
+        if isinstance(value, set | frozenset):
+            return sorted(value)
+        made = value.__reduce_ex__(2)
+        if isinstance(made, str):
+            return [getattr(value, "__module__", None), made]
+        return [*made[:3], *([*each] for each in made[3:] if each is not None)]
+    except Exception:  # any that the class raises
+        return [str(uuid4())]
 
 
 def resumable(net: nn.Module, bounds: Iterable[str], path: Path | None) -> Over:
@@ -77,14 +114,15 @@ def in_rounds(work: Work, parts: Iterable[Part], *, settings: str, file: Path | 
     """What work returns for every part, in order; the same list in every process.
 
     In a round every process takes one part, and the process that leads keeps what all have found. A bar counts points.
-    work: called with points (batch, *sample), labels (batch,) and a radius; returns what JSON can hold. settings: as of
-    settings(). file: where the parts that are done are kept; those that it contains are not done again.
+    work: called with points (batch, *sample), labels (batch,) and a radius; returns what JSON can hold.
+    parts: none may change after it was drawn. settings: as of settings().
+    file: where the parts that are done are kept; those that it contains are not done again.
     Raises what work raises.
     """
     from tqdm.auto import tqdm
 
     team, parts = Team.here(), list(parts)
-    asked = f"{settings} {work.__module__}.{work.__qualname__}"
+    asked = f"{team.gathered(settings)[0]} {work.__module__}.{work.__qualname__}"
     keys = [f"{digest(x, y)} {radius} {x.device.type}" for x, y, radius in parts]
     keys = [hashlib.sha256(f"{asked} {key}".encode()).hexdigest() for key in keys]
     found = team.gathered(_kept(file) if file and team.leads else {})[0]

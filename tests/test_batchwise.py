@@ -1,10 +1,17 @@
 """Parts of a table: kept as they are done, taken up again, and done again where they are not those of this run."""
 
+from collections import deque
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lliptools.batchwise import in_rounds, settings
+import lliptools as ll
+from lliptools.batchwise import in_rounds, resumable, settings
+from lliptools.certificates.accuracy import accuracy_by_bound
 
 POINTS = torch.arange(14.0).view(7, 2)
 PARTS = [(x, x[:, 0].long(), eps) for eps in (0.1, 1 / 3) for x in POINTS.split(3)]
@@ -130,3 +137,77 @@ def test_the_settings_tell_networks_apart():
         moved[0].bias[0] += 1e-15
     first.register_buffer("seen", torch.tensor(0))  # a number without an axis
     assert len({said(first), said(moved), said(first, ("global",)), *map(said, others)}) == 7
+
+
+class Holds(nn.Module):
+    """Multiplies by a number, which it holds in one way or another."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.held = held
+
+    def get_extra_state(self):
+        raise RuntimeError("no state")
+
+
+class Numbers(list):
+    """A list by another name."""
+
+
+def buffer(by):
+    layer = Holds(None)
+    layer.register_buffer("by", torch.tensor(by), persistent=False)
+    return layer
+
+
+HELD = {
+    "tensor": torch.tensor,
+    "list": lambda by: [by],
+    "list of another type": lambda by: Numbers([by]),
+    "nested": lambda by: {"of": ([by], {by})},
+    "array": np.array,
+    "object": lambda by: SimpleNamespace(by=by),
+    "partial call": lambda by: partial(torch.mul, other=by),
+    "queue": lambda by: deque([by]),
+    "function": lambda by: torch.relu if by == 1 else torch.tanh,
+    "module": lambda by: [nn.Hardtanh(0, by)],
+    "type": lambda by: torch.float32 if by == 1 else torch.float64,
+}
+
+
+@pytest.mark.parametrize("made", [buffer, *(lambda by, how=how: Holds(how(by)) for how in HELD.values())])
+def test_the_settings_tell_numbers_apart_that_are_no_weights(made):
+    one, again, other = (settings(nn.Sequential(made(by)), ()) for by in (1.0, 1.0, 100.0))
+    assert one == again != other
+
+
+def test_settings_of_what_nobody_can_look_into_are_never_the_same_twice():
+    for held in (lambda z: z, (each for each in (1, 2)), torch.empty(2, device="meta")):
+        net = nn.Sequential(Holds(held))
+        assert settings(net, ()) != settings(net, ())
+
+
+def test_a_network_that_contains_itself_has_settings():
+    net = nn.Sequential(nn.Linear(1, 1))
+    net[0].whole = [net]
+    assert settings(net, ()) == settings(net, ())
+
+
+def test_the_settings_of_classes_of_one_name_in_two_modules():
+    twin = type("ReLU", (nn.ReLU,), {"__module__": "elsewhere", "__qualname__": nn.ReLU.__qualname__})
+    assert settings(nn.Sequential(nn.ReLU()), ()) != settings(nn.Sequential(twin()), ())
+
+
+def test_a_loader_that_fills_one_tensor_again_and_again(tmp_path):
+    net = nn.Sequential(nn.Linear(1, 2, bias=False)).double()
+    net[0].weight.data = torch.tensor([[1.0], [0.0]]).double()
+
+    def loader():
+        x, y = torch.empty(1, 1).double(), torch.empty(1).long()
+        for value, label in ((-5.0, 0), (-5.0, 0), (-5.0, 1), (5.0, 0)):
+            yield x.fill_(value), y.fill_(label)
+
+    over = resumable(net, ["local"], tmp_path / "table.json")
+    found = accuracy_by_bound(net, loader(), None, [0.1, 10.0], {"local": ll.local_bound}, over=over)["local"]
+    assert found == ll.certified_accuracy(net, loader(), [0.1, 10.0])
+    assert [table.certified for table in found] == [0.5, 0.0]

@@ -144,7 +144,9 @@ def _batches(x: Tensor | Iterable[tuple[Tensor, Tensor]], y: Tensor | None) -> I
             if not (isinstance(pair, tuple | list) and len(pair) == 2):
                 why = "points alone, or batches with more in them", "certified_accuracy(net, [(x, y)], eps)"
                 raise InvalidInput("a loader of (x, y) pairs", type(pair).__name__, *why)
-            yield pair[0], pair[1]
+            # A loader may write its next batch over this one, which parts that are done later still need.
+            x, y = (each.detach().clone() if isinstance(each, Tensor) else each for each in pair)
+            yield x, y
     elif isinstance(y, Tensor) and y.shape == x.shape[:1] and len(x):
         yield from zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True)
     else:
