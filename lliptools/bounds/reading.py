@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -12,9 +13,11 @@ from torch.func import functional_call
 
 from lliptools.domains.center import Center, at_center
 from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
-from lliptools.nets import Block, read_blocks
+from lliptools.nets import Activation, Block, read_blocks
+from lliptools.nets.blocks import alike
 from lliptools.nets.calls import alone
-from lliptools.nets.checks import home
+from lliptools.nets.checked import class_numbers
+from lliptools.nets.checks import home, is_plain
 from lliptools.nets.layers import is_own
 from lliptools.nets.modules import left_as_it_was
 from lliptools.norms.rounding import is_outward, outward_rounding
@@ -29,18 +32,50 @@ CALLED = (
 ROOM = 4.0  # times the running error, since the network adds up in another order than its blocks
 P = ParamSpec("P")
 R = TypeVar("R")
-_kept: ContextVar[tuple[nn.Module, dict[Any, tuple[Block, ...]]] | None] = ContextVar("_kept", default=None)
+
+
+@dataclass
+class _Question:
+    """The network of one question, its blocks, and the numbers with which it was read first."""
+
+    net: nn.Module
+    blocks: dict[Any, tuple[Block, ...]] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    @alone
+    def check(self) -> None:
+        """Note the numbers of the network; raise InvalidInput where others were noted before."""
+        numbers, tensors = _numbers(self.net), _tensors(self.net)
+        if not self.numbers:
+            self.numbers, self.tensors = numbers, {name: t.clone() for name, t in tensors.items()}
+            return
+        same = alike(self.numbers, numbers) and self.tensors.keys() == tensors.keys()
+        if not (same and all(_equal(noted, tensors[name]) for name, noted in self.tensors.items())):
+            cause = "a loader or a bound function that loads weights, or goes on with training"
+            step = "change the weights before or after the call, and certify afresh"
+            raise InvalidInput("a network that one call finds and leaves the same", "other weights", cause, step)
+
+
+_kept: ContextVar[_Question | None] = ContextVar("_kept", default=None)
 
 
 def reads_once(function: Callable[Concatenate[nn.Module, P], R]) -> Callable[Concatenate[nn.Module, P], R]:
-    """A function of many bounds of a network: its blocks are kept until it ends, and compared with it at every call."""
+    """A function of many bounds of a network, whose blocks are kept until it ends.
+
+    It raises InvalidInput where the weights are others at a later bound, or when it ends.
+    """
 
     @wraps(function)
     def called(net: nn.Module, *args: P.args, **kwargs: P.kwargs) -> R:
         kept = _kept.get()
-        token = _kept.set(kept if kept and kept[0] is net else (net, {}))
-        try:
+        if kept and kept.net is net:
             return function(net, *args, **kwargs)
+        token = _kept.set(asked := _Question(net))
+        try:
+            found = function(net, *args, **kwargs)
+            asked.check()
+            return found
         finally:
             _kept.reset(token)
 
@@ -72,16 +107,43 @@ def read(net: nn.Module, x: Tensor) -> tuple[Block, ...]:
                 step = "write it as a function of each point alone"
             got = f"a network that differs from what was read of it behind {_first_difference(net, points)}"
             raise UnsupportedLayer("layers that compute what their class says", got, cause, step)
+    kept = _kept.get()
+    if kept and kept.net is net:
+        kept.check()
     return blocks
+
+
+def _numbers(net: nn.Module) -> dict[str, Any]:
+    """What layers are, and were built with: no tensors, and nothing that forward methods of one's own may count."""
+    found: dict[str, Any] = {}
+    for name, module in net.named_modules():
+        own = isinstance(module, Activation)
+        kinds = () if is_own(module) else (float, tuple) if own else (bool, int, float, str, tuple)
+        stated = {key: it for key, it in vars(module).items() if isinstance(it, kinds) and key != "training"}
+        found[name] = type(module), stated, class_numbers(type(module)) if own else None
+    return found
+
+
+def _tensors(net: nn.Module) -> dict[str, Tensor]:
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    return {name: t.detach() for name, t in tensors.items() if is_plain(t) and not t.is_meta}
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether all values are the same, NaN in place, in whatever precision."""
+    if one.shape != other.shape or one.device != other.device:
+        return False
+    same = one == other
+    return bool(same.all() or (same | (one.isnan() & other.isnan())).all())
 
 
 def _blocks(net: nn.Module, shape: torch.Size) -> tuple[Block, ...]:
     kept, key = _kept.get(), (shape, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), is_outward())
-    if kept is None or kept[0] is not net:
+    if kept is None or kept.net is not net:
         return read_blocks(net, shape)
-    if key not in kept[1]:
-        kept[1][key] = read_blocks(net, shape)
-    return kept[1][key]
+    if key not in kept.blocks:
+        kept.blocks[key] = read_blocks(net, shape)
+    return kept.blocks[key]
 
 
 def _points(x: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """An activation of one's own, checked wherever its image and slopes are used."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ class Checked(Activation):
     def __init__(self, layer: Activation) -> None:
         super().__init__()
         self.layer = layer
+        self.stated = class_numbers(type(layer))  # a copy of the object would follow its class
 
     def forward(self, z: Tensor) -> Tensor:
         """The values of the layer, same shape as z. Raises InvalidInput for another shape or a lower precision."""
@@ -27,7 +30,8 @@ class Checked(Activation):
             given = z.clone()
         before = given._version
         found = self.layer(given)
-        if given._version != before:  # x + block(x) would add what block has written over x
+        # x + block(x) would add what block has written over x; what is written through z.data moves no version.
+        if given._version != before or not ((given == z) | (given.isnan() & z.isnan())).all():
             raise self._false("forward(z) that leaves z as it is", "values that were written over those of z")
         if not isinstance(found, Tensor) or found.shape != z.shape or not _as_precise(found, z):
             raise self._false(f"forward(z) of z's shape {tuple(z.shape)} and precision {z.dtype}", _said(found))
@@ -118,6 +122,13 @@ class Checked(Activation):
     def _false(self, expected: str, got: str) -> InvalidInput:
         why = "a rule for another function, or for finite boxes only", "test image and slopes at ±inf and around bends"
         return InvalidInput(f"of {type(self.layer).__name__}: {expected}", got, *why)
+
+
+def class_numbers(kind: type) -> dict[str, Any]:
+    """The numbers that a class of activations states beside its methods, those it inherits included."""
+    own = [vars(each) for each in reversed(kind.__mro__[: kind.__mro__.index(Activation)])]
+    stated = {name: it for part in own for name, it in part.items() if isinstance(it, int | float | tuple | Tensor)}
+    return {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in stated.items()}
 
 
 def _as_precise(found: Tensor, like: Tensor) -> bool:

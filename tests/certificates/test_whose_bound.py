@@ -114,3 +114,68 @@ def test_shells_compare_their_points():
 def test_stages_refuse_labels_of_other_points(y):
     with pytest.raises(ll.InvalidInput, match="expected y as an integer tensor"):
         ll.certify_in_stages(NET, X, y, 0.5)
+
+
+def dented(depth):
+    """1, but for a dent between 0.4 and 0.6, where no point lies at which networks are compared; against 0."""
+    last = dense([[-depth * 10, depth * 20, -depth * 10], [0.0, 0.0, 0.0]], [1.0, 0.0])
+    return nn.Sequential(dense([[1.0]] * 3, [-0.4, -0.5, -0.6]), nn.ReLU(), last, nn.LeakyReLU(0.1))
+
+
+ORIGIN = torch.zeros(1, 1).double()
+CHANGES = {
+    "weights": lambda net: net.load_state_dict(dented(100.0).state_dict()),
+    "data": lambda net: net[0].bias.data.sub_(1e-12),
+    "slopes": lambda net: setattr(net[3], "negative_slope", 50.0),
+    "layers": lambda net: net.append(nn.ReLU()),
+}
+
+
+def test_a_loader_that_loads_other_weights_is_refused():
+    net = dented(0.1)
+
+    def batches():
+        yield ORIGIN, Y
+        CHANGES["weights"](net)  # the next checkpoint
+        yield ORIGIN, Y
+
+    with pytest.raises(ll.InvalidInput, match="other weights"):
+        ll.certified_accuracy(net, batches(), 1.0)
+    assert net(ORIGIN + 0.5).argmax() == 1
+    assert ll.certified_accuracy(net, [(ORIGIN, Y)], 1.0).certified == 0
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("call", [1, 3])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_bound_function_that_changes_the_network_is_refused(change, call, before):
+    net, calls = dented(0.1), []
+
+    def bound(net, x, eps):
+        calls.append(eps)
+        if before and len(calls) == call:
+            CHANGES[change](net)
+        found = ll.local_bound(net, x, eps)
+        if not before and len(calls) == call:
+            CHANGES[change](net)
+        return found
+
+    with pytest.raises(ll.InvalidInput, match="other weights"):
+        ll.certified_radius(net, ORIGIN, Y, bound=bound)
+    assert len(calls) >= call
+
+
+def test_one_certificate_is_of_the_network_that_is_left():
+    def bound(net, x, eps):
+        found = ll.local_bound(net, x, eps)
+        CHANGES["weights"](net)
+        return found
+
+    with pytest.raises(ll.InvalidInput, match="other weights"):
+        ll.certify(dented(0.1), ORIGIN, Y, 1.0, bound=bound)
+
+
+def test_a_bound_function_may_change_the_precision_and_leave_the_numbers():
+    net, x = flat_at_0(0.5).float(), torch.zeros(1, 1)
+    net[0].register_buffer("unused", torch.tensor([torch.nan]))
+    assert ll.certify(net, x, Y, 1.0, bound=lambda net, x, eps: ll.local_bound(net.double(), x.double(), eps)).holds

@@ -186,3 +186,52 @@ def test_ends_that_rounding_has_turned_round():
     act, z = read_activation(Scaled(1)), torch.ones(1, 1).double()
     low, high = act.image(z, z.nextafter(0 * z))
     assert low <= act(z) <= high
+
+
+class Leaky(Activation):
+    """z above 0, and below 0 as steep as the class says."""
+
+    steep = 0.5
+
+    def forward(self, z):
+        return torch.where(z > 0, z, self.steep * z)
+
+    def image(self, lower, upper):
+        return self(lower), self(upper)
+
+    def slopes(self, lower, upper):
+        ends = torch.full_like(lower, self.steep), torch.ones_like(lower)
+        return torch.minimum(*ends), torch.maximum(*ends)
+
+
+def test_a_layer_that_writes_through_data_is_refused():
+    def forward(self, z):
+        z.data.copy_(z.relu())
+        return z
+
+    net = nn.Sequential(nn.Linear(2, 4), wrong(forward=forward), nn.Linear(4, 2)).double()
+    with pytest.raises(ll.InvalidInput, match="leaves z as it is"):
+        ll.local_bound(net, torch.zeros(1, 2).double(), 1.0)
+
+
+def test_a_bound_is_refused_where_the_class_of_an_activation_states_other_numbers(monkeypatch):
+    net, x, y = nn.Sequential(Leaky(), nn.Linear(1, 2)).double(), torch.ones(1, 1).double(), torch.tensor([0])
+    net[1].weight.data, net[1].bias.data = torch.tensor([[1.0], [0.0]]).double(), torch.tensor([9.0, 0.0]).double()
+    kept = ll.local_bound(net, x, 2.0)
+    assert ll.certify(net, x, y, 2.0, bound=lambda *given: kept).holds
+    monkeypatch.setattr(Leaky, "steep", 100.0)
+    assert net(x - 2).argmax() == 1
+    with pytest.raises(ll.InvalidInput, match="other weights or activations"):
+        ll.certify(net, x, y, 2.0, bound=lambda *given: kept)
+
+
+def test_a_class_that_changes_during_a_question_is_refused(monkeypatch):
+    net, x = nn.Sequential(Leaky(), nn.Linear(1, 2)).double(), torch.ones(1, 1).double()
+
+    def bound(net, x, eps):
+        found = ll.local_bound(net, x, eps)
+        monkeypatch.setattr(Leaky, "steep", 100.0)
+        return found
+
+    with pytest.raises(ll.InvalidInput, match="other weights"):
+        ll.certify(net, x, net(x).argmax(1), 0.5, bound=bound)
