@@ -11,6 +11,9 @@ from lliptools.nets.readers import check_width, read_unchanged
 from lliptools.nets.registry import ACTIVATIONS, CONTAINERS, LINEAR, READABLE, Refusal, read_activation
 
 UNCHANGED = tuple(kind for kind, reading in LINEAR.items() if reading.read is read_unchanged)
+# Layers whose outputs stand in memory of their own; of all others nothing is assumed.
+AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+FRESH = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm1d, nn.BatchNorm2d, *AVERAGES, *ACTIVATIONS)
 
 
 def _always(reason: str, step: str, said: str = "") -> Refusal:

@@ -15,7 +15,7 @@ from lliptools.nets.calls import alone
 from lliptools.nets.checks import device_of, home
 from lliptools.nets.composition import LARGEST_MATRIX, composed, is_sum, summed
 from lliptools.nets.designed import Designed
-from lliptools.nets.layers import UNCHANGED, check_layer, check_network, is_own, readable
+from lliptools.nets.layers import FRESH, UNCHANGED, check_layer, check_network, is_own, readable
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.modules import read_module
 from lliptools.nets.operators import Shape
@@ -28,7 +28,7 @@ from lliptools.nets.steps import Residual
 class _Reader:
     """What has been read so far: whole blocks, and the linear map that waits for its activation.
 
-    shared: while nothing but views of the input has been read, the layer that reads this input once more; else empty.
+    shared: while what has been read may be a view of the input, the layer that reads this input once more; else empty.
     """
 
     dtype: torch.dtype
@@ -50,9 +50,16 @@ class _Reader:
             got = f"{type(layer).__name__}(inplace=True)"
             cause = f"it writes over the input of {self.shared} before that is added"
             raise UnsupportedLayer("layers that leave their input as it is", got, cause, "build it with inplace=False")
+        shared, self.shared = self.shared, ""
         if is_own(layer):
             self.read_own(layer, name)
-            return
+        else:
+            self.read_known(layer, name)
+        if type(layer) not in (*FRESH, Residual):
+            self.shared = shared
+
+    def read_known(self, layer: nn.Module, name: str) -> None:
+        """A layer of torch or of lliptools."""
         check_layer(layer, name, values=self.values)
         activation = read_activation(layer)
         if activation is not None:
@@ -73,7 +80,6 @@ class _Reader:
                 return
             for each in found if isinstance(found, list) else [found]:
                 self.append(each)
-        self.shared = ""
 
     def activate(self, activation: Activation) -> None:
         """An activation, which becomes one with a pooling layer beside it."""

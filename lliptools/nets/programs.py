@@ -22,6 +22,7 @@ from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import READABLE
 from lliptools.nets.steps import Entrywise
 from lliptools.nets.values import Value
+from lliptools.nets.writes import written_over
 
 VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has
 CONVERTING = {torch.ops.aten._to_copy.default, torch.ops.aten.type_as.default}  # read where the precision stays
@@ -78,6 +79,10 @@ def layers_of(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequent
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch copies what torch itself has deprecated
+            if over := written_over(program):
+                cause = "memory that torch shares without saying so, as of dropout in evaluation mode"
+                step = "build the layer with inplace=False"
+                raise UnsupportedLayer("operations that write over no value that is used again", over, cause, step)
             functional = program.run_decompositions({})  # no operation changes a tensor any more
         example = example_of(functional)
         given = _inputs(functional, dtype)
