@@ -199,7 +199,7 @@ def test_no_search_for_a_proof_beyond_the_exact_distance_succeeds(seed, monkeypa
         "name": "",
         "network": certificate_files._network(read_blocks(net, x.shape[1:])),
     }
-    point = certificate_files._points(net, read_blocks(net, x.shape[1:]), x, y, eps)[0]
+    point = certificate_files._points(net, read_blocks(net, x.shape[1:]), x, y, torch.tensor([eps]).double())[0]
     point["margins"] = [Decimal("1e-9")]
     choose = random.Random(seed)
 
