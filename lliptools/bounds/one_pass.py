@@ -114,7 +114,7 @@ class Pass:
             branches.append(steepest(product_above(one.row_slope.flatten(1), columns.detach().flatten(1))))
         total, known = inflated(branches[0] + branches[1]), (whole.norm > 0) & whole.norm.isfinite()
         share = inflated(total / torch.where(known, whole.norm, 1.0))
-        share = torch.where(total > 0, share.clamp_min(torch.finfo(share.dtype).tiny), 0.0)
+        share = torch.where(total == 0, 0.0, share.clamp_min(torch.finfo(share.dtype).tiny))
         return torch.where(known, share, one.norm)
 
     def _masked(self, branch: tuple[BlockBound, ...], rows: Tensor, columns: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import lliptools as ll
+from lliptools.bounds.one_pass import Pass
 from lliptools.norms.auto import UpperNorm
 
 
@@ -53,3 +54,15 @@ def test_norms_found_twice_share_the_failure_probability():
     net = nn.Sequential(ll.nets.Residual(nn.Sequential(wide, nn.ReLU(), wide)), nn.ReLU(), nn.Flatten()).double()
     found = ll.local_bound(net, torch.rand(1, 4, 24, 24).double(), 0.1, norm=UpperNorm(1e-6, 0.1))
     assert 0 < found.failure_probability <= 1e-6 * (1 + 1e-9)
+
+
+def test_a_masked_branch_that_is_no_number_is_not_taken_for_nothing(monkeypatch):
+    branch = ll.nets.Residual(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)))
+    net = nn.Sequential(nn.Linear(3, 4), branch, nn.ReLU(), nn.Linear(4, 2)).double()
+    x = torch.zeros(2, 3).double()
+    wanted = ll.local_bound(net, x, 1.0).value
+    assert (wanted > 0).all()
+    monkeypatch.setattr(
+        Pass, "_masked", lambda self, branch, rows, columns: torch.full(rows.shape[:1], torch.nan).double()
+    )
+    assert (ll.local_bound(net, x, 1.0).value >= wanted).all()
