@@ -88,3 +88,13 @@ def test_squares_neither_overflow_nor_underflow(scale):
     torch.testing.assert_close(found.value / scale**3, plain.value, rtol=1e-7, atol=0)
     y = torch.tensor([0, 1, 2])
     torch.testing.assert_close(found.pairwise(y) / scale**3, plain.pairwise(y), rtol=1e-7, atol=0)
+
+
+def test_a_step_that_is_over_next_to_the_centre_counts():
+    """max(u + d, 0) − max(u − d, 0) climbs by its slope of 1 within 1e-6 of the radius only."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+        net[0].bias.copy_(torch.tensor([1e-6, -1e-6]))
+        net[2].weight.copy_(torch.tensor([[1.0, -1.0]]))
+    assert ll.exact_bound(net, torch.zeros(1, 2).double(), 1.0, centred=True).value >= 1
