@@ -88,7 +88,7 @@ def nothing_beside(width):
     layer = nn.Linear(width, width).double()
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
-    return ll.nets.Residual(nn.Sequential(layer))
+    return ll.nets.Residual(nn.Sequential(layer, nn.ReLU()))  # without it both paths would be one map
 
 
 @pytest.mark.parametrize("after", [nn.ReLU(), nothing_beside(1)], ids=["at the bend", "on the skipped path"])
