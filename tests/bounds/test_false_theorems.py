@@ -32,7 +32,8 @@ def test_slopes_are_not_rounded_to_float32():
 @pytest.mark.parametrize("residual", [False, True])
 def test_global_radii_count_steep_slopes(residual):
     n = 16
-    between = [ll.nets.Residual(nn.Sequential(dense(torch.zeros(n, n), torch.zeros(n))))] if residual else []
+    nothing = nn.Sequential(dense(torch.zeros(n, n), torch.zeros(n)), nn.ReLU())  # a linear one would be one map with x
+    between = [ll.nets.Residual(nothing)] if residual else []
     eye, sink = dense(torch.eye(n), torch.zeros(n)), dense(-torch.ones(1, n), [-260.0])
     net = nn.Sequential(eye, nn.LeakyReLU(3.0), *between, sink, nn.ReLU(), dense([[1.0], [0.0]], [0.0, 1.0]))
     x, y = -5 * torch.ones(1, n, dtype=torch.float64), torch.tensor([1])
