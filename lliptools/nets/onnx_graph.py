@@ -130,7 +130,7 @@ def _computed(node: Any, values: Sequence[Any]) -> Sequence[Any]:
     values = values if node.op_type == "Resize" else [_number(value) for value in values]
     try:
         result = operator({"num_outputs": len(node.output)} | options, *values)
-    except (NotImplementedError, RuntimeError, TypeError, KeyError, ValueError) as error:
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
         raise unsupported(node, f" with {options}: {type(error).__name__}: {error}") from error
     return result if isinstance(result, tuple | list) else (result,)
 

@@ -203,7 +203,7 @@ def read_selection(move: Callable[[Tensor], Tensor], name: str, shape: Shape, dt
     """A layer, or function, that moves, repeats or leaves out inputs, and fills with 0."""
     try:
         return fitting(selection(move, shape, dtype), name, "the layer")
-    except (RuntimeError, NotImplementedError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise _misfit(name, str(error), shape) from error
 
 

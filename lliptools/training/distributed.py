@@ -99,7 +99,7 @@ def as_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch raises all of them
         cause = str(error).strip().splitlines()[0].rstrip(".") or "a device that is not here"
         step = "`lliptools doctor` says which there are"
         expected = '"auto", or a device of this machine, as "cpu" or "cuda"'
