@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lliptools.bounds.one_pass import Pass, Place
+from lliptools.bounds.one_pass import Pass, Place, norm_by
 from lliptools.bounds.reading import read
 from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Ball, Center, Interval, Start, Unknown
@@ -17,7 +17,7 @@ from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_eps, check_stages
 from lliptools.nets.layers import check_differentiable
 from lliptools.norms.auto import UpperNorm
-from lliptools.norms.kinds import Norm, mark_of, norm_by
+from lliptools.norms.kinds import Norm, mark_of
 from lliptools.norms.rounding import is_outward
 
 
@@ -71,9 +71,8 @@ def passed(
     norm = getattr(norm, "begin", lambda blocks: norm)(blocks)
     inside = replace(norm, rough=True) if isinstance(norm, UpperNorm) else norm
     start = Place(Center.exact(center), domain.start(center, eps), torch.ones_like(center), eps, torch.ones_like(eps))
-    growth = getattr(norm, "growth", Tensor.clone)
-    graph = torch.is_grad_enabled()
-    walk = Pass(partial(norm_by, norm), partial(norm_by, inside), graph, centred, growth=growth)
+    by, by_inside = partial(norm_by, norm), partial(norm_by, inside)
+    walk = Pass(by, by_inside, torch.is_grad_enabled(), centred, growth=getattr(norm, "growth", Tensor.clone))
     found, end = walk.through(blocks, start)
     stages = (*getattr(domain, "parts", (domain,)), norm)
     kinds = {mark_of(stage, "kind") for stage in stages}

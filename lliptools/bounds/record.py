@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lliptools.bounds.one_pass import slopes
+from lliptools.bounds.one_pass import norm_by, slopes
 from lliptools.digits import radius_text, round_up
 from lliptools.domains import BlockBound, Box, Domain
 from lliptools.nets.checks import check_labels
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.rows import row_distances
-from lliptools.norms.kinds import Norm, norm_by, product_above
-from lliptools.norms.rounding import gamma, inflated, is_outward, matrix_slack, outward_rounding
+from lliptools.norms.kinds import Norm, product_above
+from lliptools.norms.rounding import gamma, is_outward, matrix_slack, outward_rounding, times_above
 
 ANY_TWO, CENTRED = "any two points", "the centre and any point"
 
@@ -68,7 +68,7 @@ class Bound:
         value = torch.ones_like(self.value)
         for block in self.blocks[:-1]:
             growth = torch.where(block.norm.isfinite(), block.growth, block.norm)
-            value = inflated(product_above(value, growth))
+            value = times_above(value, growth)
         return value
 
     def pairwise(self, y: Tensor, needed: Tensor | None = None) -> Tensor:

@@ -13,8 +13,7 @@ from lliptools.domains.center import Center
 from lliptools.nets import Activation, MaxMin
 from lliptools.nets.clips import Absolute
 from lliptools.nets.linear import TINY
-from lliptools.norms.kinds import product_above
-from lliptools.norms.rounding import enclosed, gamma, inflated, unit
+from lliptools.norms.rounding import enclosed, gamma, inflated, times_above, unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +117,6 @@ def stages(block: BlockBound, before: Center) -> tuple[Stage, ...]:
     """What a block's activation does to inputs in its box and in the ball of its norm; before: at the centre."""
     if block.activation is None:
         return ()
-    rho = inflated(product_above(block.radius, block.growth))
+    rho = times_above(block.radius, block.growth)
     start = _Record(before, block.box, block.row_slope.flatten(1), rho)
     return block.activation.relax(start, block.box.lower, block.box.upper).stages

@@ -14,8 +14,8 @@ from lliptools.bounds.reading import read
 from lliptools.certificates.certificate import certify
 from lliptools.certificates.radius import narrowed
 from lliptools.checker import CLAIM, FORMAT, Refused, check
+from lliptools.domains import Box
 from lliptools.domains.center import Center, at_center
-from lliptools.domains.interval import input_box
 from lliptools.errors import InvalidInput, UnsupportedLayer
 from lliptools.nets import Block, LinearMap, check_input
 from lliptools.nets.operators import Dense
@@ -150,7 +150,7 @@ def _last_layer(found: Bound, center: Tensor, values: list[Center], y: Tensor) -
     """The margins over the ball and the multipliers that prove them: (batch, classes) each, of no use at j = y."""
     weight = found.blocks[-1].linear.weight
     at_x = values[-2].value.flatten(1) if len(values) > 1 else center
-    box = found.blocks[-2].output if len(values) > 1 else input_box(center, found.eps)
+    box = found.blocks[-2].output if len(values) > 1 else Box.of_ball(center, found.eps)
     margin = (values[-1].value - values[-1].doubt).gather(1, y[:, None]) - values[-1].value - values[-1].doubt
     # One row for each point and class from here on.
     below, above, radius = (

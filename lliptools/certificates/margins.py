@@ -14,7 +14,7 @@ from lliptools.nets import Block
 from lliptools.nets.blocks import alike
 from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
-from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, unit
+from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, times_above, unit
 
 TINY = torch.finfo(torch.float64).tiny
 NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
@@ -174,7 +174,7 @@ def worst_margins(
     own, margin = own_class(logits.value, y), margins(logits.value, y)
     needed = (margin / radius[:, None]).masked_fill(own, torch.inf).nan_to_num(nan=torch.inf) * (1 - NEAR)
     pairwise = found.pairwise(y, needed if found.between == CENTRED else None)
-    change = inflated(product_above(radius[:, None], pairwise))
+    change = times_above(radius[:, None], pairwise)
     if len(found.blocks) > 1 and found.blocks[-2].output.upper.isfinite().any():
         change = torch.fmin(change, _last_layer_change(found, values[-2], y, radius))
     if fall is not None:
@@ -193,7 +193,7 @@ def _last_layer_change(found: Bound, hidden: Center, y: Tensor, radius: Tensor) 
         torch.where(root > 0, (limit + error) * (1 + 8 * unit(value)) / root, 0.0)
         for limit in (value - before.output.lower.flatten(1), before.output.upper.flatten(1) - value)
     )
-    ball = inflated(product_above(radius, found.hidden()))
+    ball = times_above(radius, found.hidden())
     change = []
     for part in torch.arange(len(y), device=y.device).split(max(1, ENTRIES // last.weight.numel())):
         direction = times_root(last.weight - last.weight[y[part], None, :], root[part, None, :])

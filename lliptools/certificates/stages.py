@@ -15,10 +15,12 @@ from lliptools.certificates.certificate import BoundFunction, certify
 from lliptools.certificates.margins import own_class, worst_margins
 from lliptools.domains import Ball, Interval
 from lliptools.domains.center import Center, at_center
-from lliptools.nets import check_input, read_blocks
+from lliptools.nets import LinearMap, check_input, read_blocks
 from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_eps, check_labels, check_tolerance
-from lliptools.norms.auto import whole_norm
+from lliptools.norms.exact import exact_norm
+from lliptools.norms.fourier import torus_norm
+from lliptools.norms.kinds import errs
 from lliptools.norms.rounding import outward_rounding
 
 DELTA = 1e-9  # failure probability of all stages together
@@ -88,9 +90,9 @@ def certify_in_stages(
         return torch.zeros_like(could), ~could
 
     stages: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
-        "the global bound": partial(certifies, partial(global_bound, norm=whole_norm)),
+        "the global bound": partial(certifies, partial(global_bound, norm=_whole_norm)),
         **{f"an estimate from below, {n} Lanczos steps": partial(drops, n) for n in LOWER_STEPS},
-        "the local bound with large layers unmasked": partial(certifies, partial(local_bound, norm=whole_norm)),
+        "the local bound with large layers unmasked": partial(certifies, partial(local_bound, norm=_whole_norm)),
     }
     for rough in tolerances:
         bound = partial(local_bound, norm=UpperNorm(DELTA / len(tolerances), rough))
@@ -105,6 +107,13 @@ def certify_in_stages(
         seconds.append(time.perf_counter() - start)
     stage[stage < 0] = len(stages) - 1
     return Cascade(holds, stage, tuple(stages), radius, sum(spent), tuple(seconds))
+
+
+@errs("upper", encloses=True)
+def _whole_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
+    """The cheapest upper bound without chance: exact where the matrix is small, else the Fourier bound of the whole."""
+    stage = exact_norm if UpperNorm().is_exact(linear) else torus_norm
+    return stage(linear, row_slope, column_slope)
 
 
 @torch.no_grad()

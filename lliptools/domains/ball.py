@@ -1,4 +1,4 @@
-"""The ball: no unit moves further from its value at the centre than its row allows; and one for training."""
+"""The ball: no unit moves further from its value at the centre than its row allows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import over_rows
-from lliptools.nets.rows import row_norms, whole_row_norms
+from lliptools.nets.rows import row_norms
 from lliptools.norms.kinds import errs, product_above, steepest
-from lliptools.norms.rounding import enclosed, gamma, inflated
+from lliptools.norms.rounding import enclosed, gamma, inflated, times_above
 
 
 @errs("upper", encloses=True)
@@ -46,53 +46,16 @@ class Ball(Domain):
     def box(self, center: Center) -> Box:
         reach = self.reach
         if reach is None:
-            reach = inflated(product_above(over_rows(self.radius, center.value.dim()), self.columns.sqrt()))
+            reach = times_above(over_rows(self.radius, center.value.dim()), self.columns.sqrt())
         return Box.around(center.value, inflated(reach + center.doubt))
 
     def after(self, block: BlockBound, radius: Tensor) -> Ball:
         return Ball(radius, block.slope)
 
     def add(self, earlier: Ball) -> Ball:
-        radius = [inflated(product_above(ball.radius, steepest(ball.columns))) for ball in (self, earlier)]
+        radius = [times_above(ball.radius, steepest(ball.columns)) for ball in (self, earlier)]
         return Ball(inflated(radius[0] + radius[1]), torch.ones_like(self.columns))
 
     def within(self, radius: Tensor) -> Ball:
-        whole = inflated(product_above(self.radius, steepest(self.columns)))
+        whole = times_above(self.radius, steepest(self.columns))
         return Ball(torch.minimum(whole, radius), torch.ones_like(self.columns))
-
-
-@errs("estimate")
-@dataclass(frozen=True, eq=False)
-class Light(Domain):
-    """The ball for training: its radius, (batch,). Finite numbers only, no care for underflow or rounding, whole rows.
-
-    Leaving masked columns in the norms of the rows spares a convolution with W∘W. Interval arithmetic, two convolutions
-    more, would not mask a unit in a thousand beside the ball.
-    reach: (batch, *units), how far each unit can move after a linear map; None where no linear map is pending.
-    """
-
-    radius: Tensor
-    reach: Tensor | None = None
-
-    @classmethod
-    def start(cls, center: Tensor, eps: Tensor) -> Light:
-        return cls(eps)
-
-    def linear(self, linear: LinearMap) -> Light:
-        norms = whole_row_norms(linear)
-        return replace(self, reach=over_rows(self.radius, norms.dim()) * norms)
-
-    def box(self, center: Center) -> Box:
-        value = center.value
-        reach = over_rows(self.radius, value.dim()) if self.reach is None else self.reach
-        return Box(value - reach, value + reach)
-
-    def after(self, block: BlockBound, radius: Tensor) -> Light:
-        return Light(radius)
-
-    def add(self, earlier: Light) -> Light:
-        """The ball of the sum is told by `within`."""
-        return self
-
-    def within(self, radius: Tensor) -> Light:
-        return Light(radius)

@@ -35,6 +35,15 @@ class Box:
         half_width = half_width * (1 + 8 * unit(middle)) + 4 * unit(middle) * middle.abs()
         return cls.outward(middle - half_width, middle + half_width)
 
+    @classmethod
+    def of_ball(cls, center: Tensor, radius: Tensor) -> "Box":
+        """The smallest box around the ball: center (batch, features), radius (batch,)."""
+        reach = radius[:, None].expand_as(center)
+        far = torch.full_like(center, torch.inf)
+        # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
+        lower, upper = (center - reach).nextafter(-far), (center + reach).nextafter(far)
+        return cls.outward(torch.where(reach == 0, center, lower), torch.where(reach == 0, center, upper))
+
     def intersect(self, other: "Box") -> "Box":
         """The box of what lies in both."""
         return Box(torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper))

@@ -5,17 +5,13 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
-import torch
 from torch import Tensor
 
 from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.nets.linear import LinearMap
-from lliptools.norms.kinds import errs
-
-Known = TypeVar("Known", bound="Domain")
 
 
 class Start(Protocol):
@@ -23,7 +19,6 @@ class Start(Protocol):
 
     def start(self, center: Tensor, eps: Tensor) -> Domain:
         """What is known of the inputs in the ball."""
-        ...
 
 
 class _Combines(ABCMeta):
@@ -101,31 +96,10 @@ class Intersection(Domain):
     def within(self, radius: Tensor) -> Intersection:
         return Intersection(tuple(part.within(radius) for part in self.parts))
 
-    def part(self, kind: type[Known]) -> Known | None:
+    def part(self, kind: type) -> Any:
         """The part that is of a class, or None."""
         return next((part for part in self.parts if isinstance(part, kind)), None)
 
 
 def _both(one: Any, other: Any) -> Intersection:
     return Intersection(tuple(part for each in (one, other) for part in getattr(each, "parts", (each,))))
-
-
-@errs("upper", encloses=True)
-class Unknown(Domain):
-    """Nothing is known: every unit may be anything, and no unit is masked."""
-
-    @classmethod
-    def start(cls, center: Tensor, eps: Tensor) -> Unknown:
-        return cls()
-
-    def linear(self, linear: LinearMap) -> Unknown:
-        return self
-
-    def box(self, center: Center) -> Box:
-        return Box(torch.full_like(center.value, -torch.inf), torch.full_like(center.value, torch.inf))
-
-    def after(self, block: BlockBound, radius: Tensor) -> Unknown:
-        return self
-
-    def add(self, earlier: Unknown) -> Unknown:
-        return self

@@ -29,7 +29,7 @@ class Interval(Domain):
     def start(cls, center: Tensor, eps: Tensor) -> Interval:
         """The smallest box around the part of the ball that is known. Raises InvalidInput for a centre outside."""
         check_domain(cls.inputs, center)
-        box, (low, high) = input_box(center, eps), cls.inputs
+        box, (low, high) = Box.of_ball(center, eps), cls.inputs
         return Interval(Box(box.lower.clamp_min(low), box.upper.clamp_max(high)))
 
     @staticmethod
@@ -62,13 +62,3 @@ class Interval(Domain):
         shape, one, other = self.known.lower.shape, self.known, earlier.known
         lower, upper = one.lower + other.lower.reshape(shape), one.upper + other.upper.reshape(shape)
         return Interval(Box.outward(lower - 2 * unit(lower) * lower.abs(), upper + 2 * unit(upper) * upper.abs()))
-
-
-def input_box(center: Tensor, radius: Tensor) -> Box:
-    """The smallest box around the ball: center (batch, features), radius (batch,)."""
-    reach = radius[:, None].expand_as(center)
-    lower, upper = center - reach, center + reach
-    # One step outward, so that a radius below the spacing of the numbers around the centre is not rounded away.
-    lower = lower.nextafter(torch.full_like(lower, -torch.inf))
-    upper = upper.nextafter(torch.full_like(upper, torch.inf))
-    return Box.outward(torch.where(reach == 0, center, lower), torch.where(reach == 0, center, upper))

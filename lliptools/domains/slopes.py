@@ -14,9 +14,9 @@ from lliptools.domains.domain import Domain
 from lliptools.domains.merged import LOST, TINY, Merged
 from lliptools.nets.activations import Picked, Units
 from lliptools.nets.linear import LinearMap
-from lliptools.norms.kinds import errs, product_above
+from lliptools.norms.kinds import errs
 from lliptools.norms.masked import kept_first
-from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, is_outward
+from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, is_outward, times_above
 from lliptools.norms.scaled import length, times_power_of_two
 
 FAINT = 1e-100  # a slope below this may have lost digits to underflow
@@ -62,7 +62,7 @@ class Slopes(Merged, Domain):
 
     def box(self, center: Center) -> Box:
         """The values at the centre ± eps times what `reach` bounds."""
-        reach = inflated(product_above(self.eps[:, None], self.reach())).reshape(center.value.shape)
+        reach = times_above(self.eps[:, None], self.reach()).reshape(center.value.shape)
         return Box.around(center.value, inflated(reach + center.doubt))
 
     def times(self, weight: Tensor, beside: Tensor | None = None) -> Slopes:

@@ -65,6 +65,13 @@ def linear_maps(blocks: Iterable[Any]) -> Iterator[LinearMap]:
         yield from linear_maps(block.inner + block.shortcut) if block.inner else [block.linear]
 
 
+def normed_maps(blocks: tuple[Block, ...]) -> Iterator[LinearMap]:
+    """The maps whose norms a pass finds: those of linear_maps, and those of masked_behind once more."""
+    for block in blocks:
+        yield from normed_maps(block.inner + block.shortcut) if block.inner else [block.linear]
+    yield from masked_behind(blocks)
+
+
 def masks_sum(block: Block, sum_before: Block) -> bool:
     """Whether a block is the activation of the sum of two branches before it, so that it masks their last rows."""
     is_sum = bool(sum_before.inner) and sum_before.skip and math.isinf(sum_before.lipschitz)

@@ -1,13 +1,12 @@
 """The cheapest norm of a masked layer that is an upper bound: what bounds use by default."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from lliptools.nets.blocks import Block, masked_behind
+from lliptools.nets.blocks import Block, normed_maps
 from lliptools.nets.checks import check_probability, check_tolerance
 from lliptools.nets.linear import LinearMap
 from lliptools.nets.operators import Dense
@@ -49,7 +48,7 @@ class UpperNorm:
 
     def begin(self, blocks: tuple[Block, ...]) -> "UpperNorm":
         """The norm for one pass through a network of these blocks: its large layers share delta (joint.py)."""
-        large = [linear for linear in _linear(blocks) if not self.is_exact(linear)]
+        large = [linear for linear in normed_maps(blocks) if not self.is_exact(linear)]
         shared = replace(self, delta=self.delta / max(1, len(large)), joint=None)  # never that of another pass
         if any(block.inner or math.isfinite(block.linear.lipschitz) for block in blocks) or len(large) < 2:
             return shared  # no product of these norms alone, and those behind a sum are asked for out of turn
@@ -86,17 +85,3 @@ class UpperNorm:
         if any(isinstance(each, Dense) for each in linear.operators) and (rows * columns).max() < KEPT:
             return row_slope.new_full((len(row_slope),), torch.inf)
         return torus_norm(linear, row_slope, column_slope)
-
-
-def _linear(blocks: tuple[Block, ...]) -> Iterator[LinearMap]:
-    """The maps whose norms a pass finds."""
-    for block in blocks:
-        yield from _linear(block.inner + block.shortcut) if block.inner else [block.linear]
-    yield from masked_behind(blocks)
-
-
-@errs("upper", encloses=True)
-def whole_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-    """The cheapest upper bound without chance: exact where the matrix is small, else the Fourier bound of the whole."""
-    stage = exact_norm if UpperNorm().is_exact(linear) else torus_norm
-    return stage(linear, row_slope, column_slope)

@@ -13,6 +13,11 @@ def root_of_largest_eigenvalue(gram: Tensor, terms: int) -> Tensor:
     return inflated(torch.where(alive, squared, 1.0).sqrt() * alive)
 
 
+def norms_of_wide(wide: Tensor) -> Tensor:
+    """Norms of matrices (batch, rows, columns) with fewer rows than columns and entries up to about 1: (batch,)."""
+    return root_of_largest_eigenvalue(wide @ wide.mT, wide.shape[2])
+
+
 def squared_above(squared: Tensor, gram: Tensor, terms: int) -> Tensor:
     """Largest eigenvalues (…,) of Gram matrices (…, n, n), with the rounding of a stable solver and of entries."""
     trace = gram.diagonal(dim1=-2, dim2=-1).real.sum(dim=-1)

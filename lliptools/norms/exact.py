@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap, or_one
 from lliptools.nets.rows import times_root
-from lliptools.norms.eigenvalues import root_of_largest_eigenvalue
+from lliptools.norms.eigenvalues import norms_of_wide, root_of_largest_eigenvalue
 from lliptools.norms.kinds import errs
 from lliptools.norms.masked import ENTRIES, kept_first, scaled_matrices
 from lliptools.norms.rounding import matrix_slack
@@ -31,16 +31,12 @@ def exact_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Te
             at_once = max(1, min(TOGETHER, ENTRIES // linear.rows**2))
             norms = [_of_rows(gram, root[index], linear.columns) for index in order.split(at_once)]
             return largest * torch.cat(norms)[order.argsort()] + matrix_slack(linear, row_slope, column_slope)
-    return scaled_matrices(linear, row_slope, column_slope, _of_matrices)
+    return scaled_matrices(linear, row_slope, column_slope, norms_of_wide)
 
 
 def _ordinary(values: Tensor) -> bool:
     """Whether all that is not 0 is neither tiny nor huge."""
     return bool(((values == 0) | ((values > FAINT) & (values < 1 / FAINT))).all())
-
-
-def _of_matrices(wide: Tensor) -> Tensor:
-    return root_of_largest_eigenvalue(wide @ wide.mT, wide.shape[2])
 
 
 def _of_rows(gram: Tensor, root: Tensor, terms: int) -> Tensor:

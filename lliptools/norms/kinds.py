@@ -6,7 +6,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lliptools.errors import InvalidInput
 from lliptools.nets.linear import LinearMap
 
 # (linear, row_slope (batch, *rows), column_slope (batch, *columns)) -> norms (batch,), per sample
@@ -40,22 +39,6 @@ def mark_of(stage: object, name: str) -> object:
         if own.get("marked") is owner:
             return own.get(name)
     return None
-
-
-def norm_by(norm: Norm, linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Tensor:
-    """The norm that a method finds, (batch,); inf for a sample with a slope, or a norm, that is no finite number.
-
-    An activation that jumps has an infinite slope, and infinity times a weight of 0 is nothing that a method could use.
-    """
-    finite = row_slope.isfinite().flatten(1).all(dim=1) & column_slope.isfinite().flatten(1).all(dim=1)
-    if not finite.all():
-        row_slope, column_slope = (torch.where(slope.isfinite(), slope, 1.0) for slope in (row_slope, column_slope))
-    found = norm(linear, row_slope, column_slope)
-    if not isinstance(found, Tensor) or found.shape != finite.shape:
-        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        why = "a norm of one sample, or none", "return a tensor (batch,), as bounds.exact_norm does"
-        raise InvalidInput(f"norms of shape {tuple(finite.shape)} from {norm!r:.60}", got, *why)
-    return torch.where(finite & (found >= 0), found, torch.inf)
 
 
 def product_above(one: Tensor, other: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lliptools.nets.linear import LinearMap, matrix_terms
 from lliptools.nets.rows import largest_size
-from lliptools.norms.kinds import steepest
+from lliptools.norms.kinds import product_above, steepest
 
 _OUTWARD: ContextVar[bool] = ContextVar("outward", default=False)
 Amount = TypeVar("Amount", float, Tensor)
@@ -62,6 +62,11 @@ def gamma(terms: int, like: Tensor) -> float:
 def inflated(value: Tensor, operations: int = 4) -> Tensor:
     """A value >= 0 that so many operations have rounded, not below what exact arithmetic gives."""
     return value * (1 + 2 * (operations + 1) * unit(value)) if is_outward() else value
+
+
+def times_above(one: Tensor, other: Tensor) -> Tensor:
+    """A product of bounds >= 0 that is one itself: not below the exact product, and 0 only where a factor is 0."""
+    return inflated(product_above(one, other))
 
 
 def absolute_with_slack(linear: LinearMap, moved: Tensor, size: Tensor) -> Tensor:

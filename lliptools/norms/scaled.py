@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lliptools.nets.linear import or_one
-from lliptools.norms.eigenvalues import root_of_largest_eigenvalue
+from lliptools.norms.eigenvalues import norms_of_wide
 from lliptools.norms.rounding import inflated
 
 
@@ -29,8 +29,7 @@ def norm(matrices: Tensor) -> Tensor:
         return matrices.new_zeros(len(matrices))
     largest = matrices.abs().amax(dim=(1, 2))
     scaled = torch.where(largest.isfinite()[:, None, None], matrices, 0.0) / or_one(largest)[:, None, None]
-    wide = scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT
-    found = largest * root_of_largest_eigenvalue(wide @ wide.mT, wide.shape[2])
+    found = largest * norms_of_wide(scaled if scaled.shape[1] <= scaled.shape[2] else scaled.mT)
     return torch.where(largest.isfinite(), found, torch.inf)
 
 
