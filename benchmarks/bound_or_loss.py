@@ -12,14 +12,12 @@ what a step of each costs; in "equal epochs" all have the same number.
 
 import itertools
 import statistics
-import sys
-import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from common import RESULTS, clocked, kept, once, seconds_a_step, spread, table, write_sections
+from common import RESULTS, families, fitted, kept, once, seconds_a_step, spread, table, write_sections
 from torch import Tensor, nn
 
 import lliptools as ll
@@ -82,10 +80,8 @@ def certified(net: nn.Sequential, x: Tensor, y: Tensor) -> dict[str, float]:
 
 def measured(recipe: Recipe, seed: int, data: Split, points: int) -> dict[str, float]:
     """Train and measure."""
-    torch.manual_seed(seed)
-    fit = partial(ll.training.fit, recipe.network().to(recipe.dtype), data, recipe)
-    history, seconds = clocked(fit, time.process_time)
-    return {"seconds": seconds, **certified(history.net, data.x_test[:points], data.y_test[:points])}
+    net, seconds = fitted(recipe, seed, data)
+    return {"seconds": seconds, **certified(net, data.x_test[:points], data.y_test[:points])}
 
 
 def train(family: str) -> None:
@@ -119,7 +115,4 @@ def page() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for name in [each for each in sys.argv[1:] if each != "--page"] or [*FAMILIES] * ("--page" not in sys.argv):
-        train(name)
-    page()
+    families(__doc__, FAMILIES, train, page)

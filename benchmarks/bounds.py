@@ -7,6 +7,7 @@ The MNIST sections need LLIPTOOLS_DATA, a folder that holds mnist/; the rivals a
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,13 +20,14 @@ from torch import nn
 import lliptools as ll
 from lliptools.bounds import LanczosNorm, PowerNorm, UpperNorm, adversarial_distance
 from lliptools.bounds.merged import FULL
+from lliptools.domains import Ball, Interval
 
 POINTS = 64
+IN_TWO_THREADS = ("norms", "stages")
 
 
 def ladder() -> str:
     """Mean ratio of every bound to the exact constant (digits: to the best sampled lower bound), and its cost."""
-    torch.set_num_threads(1)
     rows: list[list[object]] = []
     bounds: dict[str, Callable[..., ll.Bound]] = {
         "global": ll.global_bound,
@@ -41,25 +43,21 @@ def ladder() -> str:
         x = x[:POINTS]
         plain = timed(partial(net, x), 20)
         for eps in (0.05, 0.3) if name.startswith("moons") else (0.02, 0.1):
-            if name.startswith("moons"):
+            exact = {"exact": ll.exact_bound} if name.startswith("moons") else {}
+            if exact:
                 reference = ll.exact_bound(net, x, eps).value
             else:
                 reference = ll.sampled_bound(net, x, eps, samples=1024, steps=120).value
-            for title, bound in bounds.items():
-                times = 1 if title == "sampled" else 5
-                seconds = timed(partial(bound, net, x, eps), times)
+            for title, bound in (bounds | exact).items():
+                seconds = timed(partial(bound, net, x, eps), 1 if title in ("sampled", "exact") else 5)
                 ratio = (bound(net, x, eps).value / reference).mean().item()
                 rows.append([name, eps, title, ratio, 1e3 * seconds / POINTS, seconds / plain])
-            if name.startswith("moons"):
-                seconds = timed(partial(ll.exact_bound, net, x, eps), 1)
-                rows.append([name, eps, "exact", 1.0, 1e3 * seconds / POINTS, seconds / plain])
     head = ["net", "ε", "bound", "mean ratio to the reference", "ms per point", "forward passes"]
     return f"{POINTS} held-out points, batched.\n\n" + table(head, rows)
 
 
 def radii() -> str:
     """Certified radius over the exact adversarial distance."""
-    torch.set_num_threads(1)
     rows: list[list[object]] = []
     for name in ("moons 2-32-32-2", "moons 2-16-16-16-2"):
         net, x, y = plain_network(name)
@@ -74,7 +72,6 @@ def radii() -> str:
 
 def norms() -> str:
     """6C2F, batch 32, ε = 36/255, float32, θ = 1, random weights: every layer's norm against the truth."""
-    torch.set_num_threads(2)
     torch.manual_seed(0)
     net = ll.nets.cnn("6C2F", (3, 32, 32), activation="clipped_relu", theta=1.0).eval()
     x, eps = torch.rand(32, 3, 32, 32), 36 / 255
@@ -84,10 +81,8 @@ def norms() -> str:
     with ll.bounds.outward_rounding(False):
         masks = bound(norm=UpperNorm(1e-9 / 8, 1e-2))
     before = [torch.ones_like(x), *(block.slope for block in masks.blocks)]
-    truth = [
-        LanczosNorm(100)(block.linear, block.row_slope, columns)
-        for block, columns in zip(masks.blocks, before, strict=False)
-    ]
+    layers = [(block.linear, block.row_slope, each) for block, each in zip(masks.blocks, before, strict=False)]
+    truth = torch.cat([LanczosNorm(100)(*layer) for layer in layers])
     methods: dict[str, tuple[Callable[..., torch.Tensor], int]] = {
         "power iteration, 2 steps": (PowerNorm(2), 3),
         "Lanczos, 2 steps (estimate for training)": (LanczosNorm(2), 3),
@@ -100,11 +95,7 @@ def norms() -> str:
     for name, (norm, times) in methods.items():
         with torch.no_grad():
             seconds = timed(partial(bound, norm=norm), times)
-        ratios = [
-            norm(block.linear, block.row_slope, columns) / wanted
-            for block, columns, wanted in zip(masks.blocks, before, truth, strict=False)
-        ]
-        low, high = min(r.min().item() for r in ratios), max(r.max().item() for r in ratios)
+        low, high = (torch.cat([norm(*layer) for layer in layers]) / truth).aminmax()
         rows.append([name, f"{low:.4f}", f"{high:.4f}", seconds])
     with torch.no_grad():  # the machine may have been busy before: the quicker of the two
         plain = min(plain, timed(lambda: net(x), 15))
@@ -116,7 +107,6 @@ def norms() -> str:
 
 def stages() -> str:
     """Shipped convolutional nets, 1,000 MNIST test images: certify_in_stages against the full computation."""
-    torch.set_num_threads(2)
     data = ll.training.mnist()
     x, y = data.x_test[:1000].float(), data.y_test[:1000]
     rows: list[list[object]] = []
@@ -140,7 +130,6 @@ def stages() -> str:
 
 def others() -> str:
     """Global constants of other packages on the small nets; which are absent is said."""
-    torch.set_num_threads(1)
     rows: list[list[object]] = []
     for name in PLAIN:
         net, x, _ = plain_network(name)
@@ -150,28 +139,21 @@ def others() -> str:
         rows.append([name, "merged_bound at ε = ∞, 300 steps", bound.value.item(), seconds])
         if name.startswith("moons"):
             weights = [layer.weight for layer in net if isinstance(layer, nn.Linear)]
-            value, seconds = clocked(partial(rivals.lipsdp, weights))
+            value, seconds = clocked(lambda: rivals.asked(lambda: rivals.lipsdp(weights)))  # noqa: B023 - at once
             rows.append([name, "LipSDP-Neuron, cvxpy + Clarabel", value or "absent", seconds])
-        value, seconds = clocked(partial(rivals.eclipse, net))
+        value, seconds = clocked(lambda: rivals.asked(lambda: rivals.eclipse(net)))  # noqa: B023 - at once
         rows.append([name, "eclipse-nn, Fast", value or "absent", seconds])
-    found = ", ".join(f"{package} {version or 'absent'}" for package, version in rivals.available().items())
-    return f"{found}\n\n" + table(["net", "method", "global constant", "seconds"], rows)
+    return f"{rivals.available()}\n\n" + table(["net", "method", "global constant", "seconds"], rows)
 
 
 def boxes() -> str:
     """Mean width of the pre-activation boxes of the second hidden layer, 32 digits."""
-    torch.set_num_threads(1)
     rows: list[list[object]] = []
-    for name, eps in (("digits-relu", 0.1), ("digits-clipped", 0.1)):
-        net, x = ll.nets.load(name), ll.training.digits().x_test[:32]
-        found = {
-            "intervals": ll.local_bound(net, x, eps, domain=ll.domains.Interval).blocks[1].box,
-            "balls": ll.local_bound(net, x, eps, domain=ll.domains.Ball).blocks[1].box,
-            "intervals ∩ balls": ll.local_bound(net, x, eps).blocks[1].box,
-            "∩ prefix rows": ll.local_bound(net, x, eps, domain=FULL).blocks[1].box,
-        }
-        widths = {method: (box.upper - box.lower).mean().item() for method, box in found.items()}
-        rows += [[name, eps, method, width] for method, width in widths.items()]
+    domains = {"intervals": Interval, "balls": Ball, "intervals ∩ balls": Interval & Ball, "∩ prefix rows": FULL}
+    for name, (method, domain) in itertools.product(("digits-relu", "digits-clipped"), domains.items()):
+        x, eps = ll.training.digits().x_test[:32], 0.1
+        box = ll.local_bound(ll.nets.load(name), x, eps, domain=domain).blocks[1].box
+        rows.append([name, eps, method, (box.upper - box.lower).mean().item()])
     return table(["net", "ε", "boxes", "mean width"], rows)
 
 
@@ -182,11 +164,11 @@ def main() -> None:
     """Run the sections, and put each in its place on the page as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="measure these sections anew and keep the others")
-    chosen = parser.parse_args().only or list(SECTIONS)
     page = RESULTS / "bounds.md"
-    kept = dict(part.split("\n", 1) for part in page.read_text().split("\n## ")[1:]) if page.exists() else {}
-    for name in chosen:
+    kept = dict(part.split("\n", 1) for part in page.read_text().split("\n## ")[1:])
+    for name in parser.parse_args().only or SECTIONS:
         section = SECTIONS[name]
+        torch.set_num_threads(2 if name in IN_TWO_THREADS else 1)
         measured, seconds = clocked(section)
         said = f"`python benchmarks/bounds.py --only {name}`, seed 0, {seconds:.0f} s; {machine()}."
         kept[name] = f"\n{(section.__doc__ or '').strip()}\n\n{measured}\n\n{said}\n"

@@ -1,6 +1,6 @@
 """What each ingredient of certified training buys: families of networks identical except for one thing, three seeds.
 
-    LLIPTOOLS_DATA=... python benchmarks/certified.py               # every family, and benchmarks/results/certified.md
+    LLIPTOOLS_DATA=... python benchmarks/certified.py               # every family, and the page
     LLIPTOOLS_DATA=... python benchmarks/certified.py digits-0.5    # one of them
     LLIPTOOLS_DATA=... python benchmarks/certified.py --page        # only the page, from what is there
 
@@ -10,15 +10,12 @@ step of each costs. "margin loss" is the same loss at a low temperature, where o
 with room to spare. Seconds are processor time on one core.
 """
 
-import argparse
 import statistics
-import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
-from common import RESULTS, clocked, kept, once, seconds_a_step, spread, table, write_sections
+from common import RESULTS, families, fitted, kept, once, seconds_a_step, spread, table, write_sections
 
 import lliptools as ll
 from lliptools.training import Recipe
@@ -30,6 +27,12 @@ FAMILIES = (
 )
 KINDS = ("standard", "global", "local", "clipped", "sparse", "global, equal time")
 MARGIN_KINDS = ("global, margin loss", "sparse, margin loss", "global, equal time, margin loss")
+COMPARED = (  # by the page, each kind with another
+    *(("global", "standard"), ("local", "global"), ("clipped", "local"), ("sparse", "clipped"), ("sparse", "global")),
+    *(("sparse", "global, equal time"), ("global, margin loss", "global"), ("sparse, margin loss", "sparse")),
+    *(("global, equal time, margin loss", "global, equal time"), ("sparse, margin loss", "global, margin loss")),
+    ("sparse, margin loss", "global, equal time, margin loss"),
+)
 BOUND_OR_LOSS = ("digits-0.3", "mnist-mlp-0.3")  # the families that are trained by both losses
 TEMPERATURE = 0.25
 SEEDS = (0, 1, 2)
@@ -46,16 +49,6 @@ def certified(net: torch.nn.Sequential, x: torch.Tensor, y: torch.Tensor, eps: f
     return total / len(x)
 
 
-def trained(recipe: Recipe, seed: int, data: ll.training.Split) -> tuple[torch.nn.Sequential, float | None]:
-    """The network and the seconds its training took; one that ships is not trained again, nor its time known here."""
-    if seed == 0 and recipe.name in ll.nets.available() and recipe == ll.training.recipe(recipe.name):
-        return ll.nets.load(recipe.name).to(recipe.dtype), None
-    torch.manual_seed(seed)
-    fit = partial(ll.training.fit, recipe.network().to(recipe.dtype), data, recipe)
-    history, seconds = clocked(fit, time.process_time)
-    return history.net, round(seconds, 1)
-
-
 def of_kind(family: str, kind: str) -> Recipe:
     """The recipe of a kind."""
     recipe = ll.training.recipe(f"{family}-{kind.split(',')[0]}")
@@ -69,28 +62,27 @@ def of_kind(family: str, kind: str) -> Recipe:
 
 
 def measured(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Train and measure."""
+    """Train and measure; a network that ships is not trained again, nor is its time known here."""
     data = recipe.data()
-    net, seconds = trained(recipe, seed, data)
+    if seed == 0 and recipe.name in ll.nets.available() and recipe == ll.training.recipe(recipe.name):
+        net, seconds = ll.nets.load(recipe.name).to(recipe.dtype), None
+    else:
+        net, seconds = fitted(recipe, seed, data)
     x, y = data.x_test.to(recipe.dtype), data.y_test
     count = len(x) if len(recipe.network()) < 8 else 250  # convolutions cost more
-    found: dict[str, Any] = {"seconds": seconds, "epochs": recipe.epochs, "points": count}
+    found: dict[str, Any] = {"seconds": seconds and round(seconds, 1), "epochs": recipe.epochs, "points": count}
     found["clean"] = (net(x).argmax(dim=1) == y).double().mean().item()
     x, y = x[:count], y[:count]
     for eps in recipe.radii:
-        rows = {
-            "local": certified(net, x, y, eps, ll.local_bound),
-            "global": certified(net, x, y, eps, ll.global_bound),
-        }
+        rows = {name: certified(net, x, y, eps, ll.BOUNDS[name]) for name in ("local", "global")}
         broken = ll.attacks.pgd(net, x[:ATTACKED], y[:ATTACKED], eps, steps=30, restarts=2)
         rows["attacked"] = ll.attacks.is_correct(net, broken, y[:ATTACKED]).double().mean().item()
         rows["certified of those attacked"] = certified(net, x[:ATTACKED], y[:ATTACKED], eps, ll.local_bound)
         found[str(eps)] = rows
     bound, whole = ll.local_bound(net, x[:200], recipe.radii[0]), ll.global_bound(net, x[:200])
     found["local over global"] = (bound.value / whole.value).mean().item()
-    found["constant units"] = [
-        (block.slope == 0).double().mean().item() for block in bound.blocks if block.activation is not None
-    ]
+    bends = [block.slope for block in bound.blocks if block.activation is not None]
+    found["constant units"] = [(slope == 0).double().mean().item() for slope in bends]
     return found
 
 
@@ -107,28 +99,16 @@ def nearest(recipe: Recipe) -> float:
     return min(recipe.radii, key=lambda radius: abs(radius - recipe.objective.eps))  # type: ignore[attr-defined]
 
 
-def gain(found: list[dict[str, Any]], family: str, kind: str, other: str) -> str:
-    """What a kind certifies more than another by the local bound, seed by seed, in points; empty without such seeds."""
+def gains(found: list[dict[str, Any]], family: str) -> str:
+    """What each kind certifies more than the one that it differs from by one thing, seed by seed, in points."""
     eps = str(nearest(ll.training.recipe(f"{family}-sparse")))
     reached = {(line["kind"], line["seed"]): 100 * line[eps]["local"] for line in found if line["family"] == family}
-    both = [seed for seed in SEEDS if {(kind, seed), (other, seed)} <= {*reached}]
-    if not both:
-        return ""
-    differences = [reached[kind, seed] - reached[other, seed] for seed in both]
-    return spread(differences, "+.2f") + " (one seed)" * (len(both) == 1)
-
-
-def gains(found: list[dict[str, Any]], family: str) -> str:
-    """What each kind certifies more than the one that it differs from by one thing."""
-    compared = (
-        *(("global", "standard"), ("local", "global"), ("clipped", "local"), ("sparse", "clipped")),
-        *(("sparse", "global"), ("sparse", "global, equal time")),
-        *(("global, margin loss", "global"), ("sparse, margin loss", "sparse")),
-        ("global, equal time, margin loss", "global, equal time"),
-        ("sparse, margin loss", "global, margin loss"),
-        ("sparse, margin loss", "global, equal time, margin loss"),
-    )
-    lines = [f"- {kind} over {other}: {more}" for kind, other in compared if (more := gain(found, family, kind, other))]
+    lines = []
+    for kind, other in COMPARED:
+        both = [seed for seed in SEEDS if {(kind, seed), (other, seed)} <= {*reached}]
+        more = [reached[kind, seed] - reached[other, seed] for seed in both]
+        if more:
+            lines.append(f"- {kind} over {other}: {spread(more, '+.2f')}{' (one seed)' * (len(more) == 1)}")
     return "\n".join(lines)
 
 
@@ -144,16 +124,16 @@ def page() -> None:
             lines = [line for line in found if (line["family"], line["kind"]) == (family, kind)]
             if not lines:
                 continue
-            row: list[object] = [kind, len(lines), lines[0]["epochs"]]
             times = [line["seconds"] for line in lines if line["seconds"] is not None]
-            row.append(statistics.mean(times) if times else "")
-            row.append(spread([line["clean"] for line in lines]))
+            row: list[object] = [kind, len(lines), lines[0]["epochs"], statistics.mean(times) if times else ""]
+            row += [spread([line["clean"] for line in lines])]
             row += [spread([line[eps]["local"] for line in lines]) for eps in radii]
-            row.append(" / ".join(f"{statistics.mean(line[eps]['global'] for line in lines):.4f}" for eps in radii))
-            for column in ("attacked", "certified of those attacked"):  # of the same points: certified ≤ attacked
-                row.append(" / ".join(f"{statistics.mean(line[eps][column] for line in lines):.3f}" for eps in radii))
-            units = [statistics.mean(layer) for layer in zip(*(x["constant units"] for x in lines), strict=True)]
-            row.append(f"{statistics.mean(x['local over global'] for x in lines):.3f}")
+            # The last two are of the same points: certified ≤ attacked.
+            for column, form in {"global": ".4f", "attacked": ".3f", "certified of those attacked": ".3f"}.items():
+                means = [statistics.mean(line[eps][column] for line in lines) for eps in radii]
+                row.append(" / ".join(f"{mean:{form}}" for mean in means))
+            row.append(f"{statistics.mean(line['local over global'] for line in lines):.3f}")
+            units = map(statistics.mean, zip(*(line["constant units"] for line in lines), strict=True))
             rows.append([*row, " / ".join(f"{share:.2f}" for share in units)])
         head = ["trained", "seeds", "epochs", "seconds", "clean", *(f"certified {eps}, local" for eps in names)]
         head += ["certified, global", "attacked", "certified of those attacked"]
@@ -170,12 +150,4 @@ def page() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*")
-    parser.add_argument("--page", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in options.families or FAMILIES * (not options.page):
-        train(name)
-    if options.page or not options.families:
-        page()
+    families(__doc__, FAMILIES, train, page)

@@ -1,17 +1,21 @@
-"""What the benchmarks share: networks to bound, what a training step costs, stop watches, runs that are kept, pages."""
+"""What the benchmarks share: networks to bound, what training costs, stop watches, runs that are kept, pages."""
 
+import argparse
 import json
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+import timeit
+from collections.abc import Callable, Iterable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.benchmark import timer
 
 import lliptools as ll
 from lliptools.training import Recipe, SharedNorm, Split
@@ -47,9 +51,8 @@ def clocked(run: Callable[[], Any], clock: Callable[[], float] = time.perf_count
 
 
 def timed(run: Callable[[], object], times: int = 3, *, warm: int = 1) -> float:
-    """Median seconds of a few runs after some that are not counted."""
-    seconds = [clocked(run)[1] for _ in range(warm + times)]
-    return sorted(seconds[warm:])[times // 2]
+    """Median seconds of a few runs after some that are not counted; a GPU has done what it was given."""
+    return statistics.median(timeit.repeat(run, timer=timer, number=1, repeat=warm + times)[warm:])
 
 
 def seconds_a_step(recipe: Recipe, data: Split, times: int = 30) -> float:
@@ -64,6 +67,26 @@ def seconds_a_step(recipe: Recipe, data: Split, times: int = 30) -> float:
         optimizer.step()
         spent.append(time.process_time() - start)
     return min(spent)
+
+
+def fitted(recipe: Recipe, seed: int, data: Split) -> tuple[nn.Sequential, float]:
+    """A network trained from a seed, and the processor seconds that it took."""
+    torch.manual_seed(seed)
+    fit = partial(ll.training.fit, recipe.network().to(recipe.dtype), data, recipe)
+    history, seconds = clocked(fit, time.process_time)
+    return history.net, seconds
+
+
+def families(said: str | None, known: Iterable[str], train: Callable[[str], None], page: Callable[[], None]) -> None:
+    """The command line of families of networks: train those that are named, by default all; then write the page."""
+    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="*")
+    parser.add_argument("--page", action="store_true", help="train none that is not named")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in options.families or [*known] * (not options.page):
+        train(name)
+    page()
 
 
 def kept(file: Path) -> list[Any]:

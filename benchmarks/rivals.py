@@ -1,54 +1,41 @@
-"""Other packages' answers to the questions the benchmarks ask; none of them is needed to run the rest.
+"""Global constants by other packages; none of them is needed to run the rest.
 
-    pip install cvxpy clarabel eclipse-nn
-
-A package that is absent, or that will not start here, leads to one printed line and to None.
+pip install cvxpy clarabel eclipse-nn
 """
 
 import contextlib
 import io
 import warnings
 from collections.abc import Callable
-from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-__all__ = ["available", "eclipse", "lipsdp", "lmi", "smallest_certified"]
-
 PACKAGES = ("cvxpy", "clarabel", "eclipse-nn")
 
 
-def available() -> dict[str, str | None]:
-    """Installed version of every rival, None where it is absent."""
-    found: dict[str, str | None] = {}
+def available() -> str:
+    """The installed version of every package."""
+    found = dict.fromkeys(PACKAGES, "absent")
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
+    return ", ".join(f"{package} {installed}" for package, installed in found.items())
 
 
-def or_absent(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function; where the import inside it fails it prints one line and returns None."""
-
-    @wraps(answer)
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # old packages, on newer torch and scipy
-                return answer(*arguments, **options)
-        except ImportError as error:
-            print(f"{answer.__name__} left out: {error}")
-            return None
-
-    return wrapped
+def asked(answer: Callable[[], float | None]) -> float | None:
+    """The answer, None with a printed line where a package is absent or does not start here."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old packages, on newer torch and scipy
+            return answer()
+    except ImportError as error:
+        print(f"left out: {error}")
+        return None
 
 
-@or_absent
 def lipsdp(weights: list[Tensor]) -> float | None:
     """Global Lipschitz constant of a dense net by LipSDP-Neuron, solved by Clarabel and checked: an upper bound.
 
@@ -60,59 +47,46 @@ def lipsdp(weights: list[Tensor]) -> float | None:
     import clarabel  # noqa: F401 - cvxpy finds it by name, and says less clearly when it is absent
     import cvxpy
 
-    matrices = [_array(weight) for weight in weights]
+    matrices = [weight.detach().cpu().double().numpy() for weight in weights]
     scales = [np.linalg.norm(matrix, 2) for matrix in matrices]
     scaled = [matrix / scale for matrix, scale in zip(matrices, scales, strict=True)]
     squared = cvxpy.Variable()
-    multipliers = cvxpy.Variable(sum(matrix.shape[0] for matrix in scaled[:-1]), nonneg=True)
-    before, after, inputs, outputs = _selections(scaled)
-    crossed = after.T @ cvxpy.diag(multipliers) @ before
-    matrix = (
-        outputs.T @ outputs
-        - squared * (inputs.T @ inputs)
-        + crossed
-        + crossed.T
-        - 2 * (after.T @ cvxpy.diag(multipliers) @ after)
-    )
-    problem = cvxpy.Problem(cvxpy.Minimize(squared), [matrix << 0])
+    multipliers = cvxpy.Variable(sum(len(matrix) for matrix in scaled[:-1]), nonneg=True)
+    problem = cvxpy.Problem(cvxpy.Minimize(squared), [lmi(scaled, cvxpy.diag(multipliers), squared) << 0])
     problem.solve(solver=cvxpy.CLARABEL)
     if multipliers.value is None:
         print(f"lipsdp: Clarabel says {problem.status}")
         return None
-    bound, _ = smallest_certified(scaled, multipliers.value)
-    return float(np.prod(scales) * bound)
+    return float(np.prod(scales) * smallest_certified(scaled, multipliers.value))
 
 
-def smallest_certified(weights: list[np.ndarray], multipliers: np.ndarray) -> tuple[float, np.ndarray]:
-    """The smallest Lipschitz bound that multipliers (or slightly larger ones) prove, and those that prove it.
+def smallest_certified(weights: list[np.ndarray], multipliers: np.ndarray) -> float:
+    """The smallest Lipschitz bound that multipliers, or slightly larger ones, prove.
 
     A Cholesky decomposition decides: inf where none is feasible. Errs above, up to float64 rounding.
     """
-    best, chosen = np.inf, multipliers
+    best, size = np.inf, weights[0].shape[1]
     for slack in 10.0 ** np.arange(-10, 0):
-        larger = np.maximum(multipliers, 0) * (1 + slack) + slack * 1e-3
-        whole, size = lmi(weights, larger, 0.0), weights[0].shape[1]
-        try:
+        whole = lmi(weights, np.diag(np.maximum(multipliers, 0) * (1 + slack) + slack * 1e-3), 0.0)
+        with contextlib.suppress(np.linalg.LinAlgError):
             root = np.linalg.cholesky(-whole[size:, size:])
-        except np.linalg.LinAlgError:
-            continue
-        reduced = np.linalg.solve(root, whole[size:, :size])
-        bound = np.sqrt(np.linalg.eigvalsh(whole[:size, :size] + reduced.T @ reduced)[-1])
-        if bound < best:
-            best, chosen = float(bound), larger
-    return best, chosen
+            reduced = np.linalg.solve(root, whole[size:, :size])
+            best = min(best, np.sqrt(np.linalg.eigvalsh(whole[:size, :size] + reduced.T @ reduced)[-1]))
+    return best
 
 
-def lmi(weights: list[np.ndarray], multipliers: np.ndarray, bound: float) -> np.ndarray:
-    """LipSDP's matrix: bound is a Lipschitz constant if no eigenvalue is above 0 and no multiplier below."""
-    before, after, inputs, outputs = _selections(weights)
-    crossed = after.T @ (multipliers[:, None] * before)
-    flat = after.T @ (multipliers[:, None] * after)
-    return outputs.T @ outputs - bound**2 * (inputs.T @ inputs) + crossed + crossed.T - 2 * flat
+def lmi(weights: list[np.ndarray], multipliers: Any, squared: Any) -> Any:
+    """LipSDP's matrix: squared bounds the squared constant if no eigenvalue is above 0; multipliers: diagonal, ≥ 0."""
+    widths = [weight.shape[1] for weight in weights]
+    inputs, *hidden = np.split(np.eye(sum(widths)), np.cumsum(widths)[:-1])
+    before = np.concatenate([weight @ read for weight, read in zip(weights, [inputs, *hidden], strict=True)][:-1])
+    after, outputs = np.concatenate(hidden), weights[-1] @ hidden[-1]
+    crossed = after.T @ multipliers @ before
+    flat = after.T @ multipliers @ after
+    return outputs.T @ outputs - squared * (inputs.T @ inputs) + crossed + crossed.T - 2 * flat
 
 
-@or_absent
-def eclipse(net: nn.Sequential) -> float | None:
+def eclipse(net: nn.Sequential) -> float:
     """Global Lipschitz constant of a dense ReLU net by ECLipsE-Fast: an upper bound, whose rounding is not checked.
 
     NaN where the package gives up. Layers that are not Linear or ReLU would be ignored by it, so they are refused.
@@ -126,19 +100,3 @@ def eclipse(net: nn.Sequential) -> float | None:
         raise ValueError("expected Linear layers with biases, ReLU between them")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         return float(LipConstEstimator(model=nn.Sequential(*layers)).estimate("ECLipsE_Fast"))
-
-
-def _selections(weights: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Matrices that read (pre-activations, activations, inputs, outputs) off (inputs, all hidden activations)."""
-    widths = [weights[0].shape[1], *(weight.shape[0] for weight in weights[:-1])]
-    starts = np.cumsum([0, *widths])
-    identity = np.eye(starts[-1])
-    before = np.concatenate(
-        [weight @ identity[starts[k] : starts[k + 1]] for k, weight in enumerate(weights[:-1])], axis=0
-    )
-    outputs = weights[-1] @ identity[starts[-2] :]
-    return before, identity[widths[0] :], identity[: widths[0]], outputs
-
-
-def _array(weight: Tensor) -> np.ndarray:
-    return weight.detach().cpu().double().numpy()
