@@ -14,7 +14,6 @@ The tests marked gpu: pytest -m gpu --confcutdir=tests/gpu tests/gpu
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +29,8 @@ from gpu_parts.size import Size, sized
 from gpu_parts.steps import graph_rows, steps
 from gpu_parts.trained import certificates, epoch_on_mnist, training
 from torch import nn
+
+from lliptools.storage import replacing
 
 PAGE = RESULTS / "gpu.md"
 OUT = Path(__file__).parents[1] / "artefacts" / "gpu"
@@ -60,9 +61,8 @@ class Report:
         found["seconds"] = round(time.perf_counter() - begin, 1)
         self.found[name] = found
         print(json.dumps(found, indent=1), flush=True)
-        unfinished = self.path.with_suffix(".part")
-        unfinished.write_text(json.dumps(self.found, indent=1) + "\n")
-        os.replace(unfinished, self.path)
+        with replacing(self.path) as unfinished:
+            unfinished.write_text(json.dumps(self.found, indent=1) + "\n")
 
 
 def run(size: Size, folder: Path) -> int:

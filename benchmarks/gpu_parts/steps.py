@@ -78,20 +78,9 @@ class Step:
         self.graph = graph
 
 
-def waited(device: torch.device) -> None:
-    """All that was begun is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def milliseconds(run: Callable[[], object], size: Size) -> float:
     """The median of some runs, after three that are not counted."""
-
-    def whole() -> None:
-        run()
-        waited(size.device)
-
-    return 1000 * timed(whole, size.repeats, warm=3)
+    return 1000 * timed(run, size.repeats, warm=3)
 
 
 def batch(size: Size) -> tuple[Tensor, Tensor]:
@@ -111,8 +100,7 @@ def eager_rows(size: Size) -> Iterator[dict[str, Any]]:
     """Steps as torch runs them line by line."""
     net, (x, _) = size.build(), batch(size)
     yield {"loss": "forward pass", "way": "eager", "ms": milliseconds(torch.no_grad()(lambda: net(x)), size)}
-    for name in LOSSES:
-        yield {"loss": name, "way": "eager", "ms": milliseconds(one_step(size, name), size)}
+    yield from ({"loss": name, "way": "eager", "ms": milliseconds(one_step(size, name), size)} for name in LOSSES)
 
 
 def graph_rows(size: Size) -> Iterator[dict[str, Any]]:
@@ -122,7 +110,7 @@ def graph_rows(size: Size) -> Iterator[dict[str, Any]]:
         graph = torch.cuda.CUDAGraph()
         with torch.no_grad():
             net(x)
-            waited(size.device)
+            torch.cuda.synchronize()
             with torch.cuda.graph(graph):
                 net(x)
         yield {"loss": "forward pass", "way": "CUDA graph", "ms": milliseconds(graph.replay, size)}
@@ -143,24 +131,19 @@ def graph_rows(size: Size) -> Iterator[dict[str, Any]]:
 
 def in_a_process(size: Size, limit: float) -> list[dict[str, Any]]:
     """graph_rows as a process of its own prints them: neither a crash nor a wait without end takes the run with it."""
-    command = [sys.executable, str(COMMAND), "--graphs", *(["--toy"] if size.toy else [])]
+    command = [sys.executable, str(COMMAND), "--graphs", *["--toy"] * size.toy]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+        done = subprocess.run(command, capture_output=True, timeout=limit)
+        printed, failed = done.stdout, done.stderr.decode()[-600:] if done.returncode else ""
     except subprocess.TimeoutExpired as error:
-        printed = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        failed = {"loss": "all", "way": "CUDA graph", "failed": f"not done after {limit:.0f} s"}
-        return [*map(json.loads, printed.splitlines()), failed]
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode:
-        rows.append({"loss": "all", "way": "CUDA graph", "failed": done.stderr[-600:]})
-    return rows
+        printed, failed = error.stdout or b"", f"not done after {limit:.0f} s"
+    rows = [json.loads(line) for line in printed.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+    return rows + [{"loss": "all", "way": "CUDA graph", "failed": failed}] * bool(failed)
 
 
 def steps(size: Size) -> dict[str, Any]:
     """What a step costs, in milliseconds and in plain forward passes."""
-    rows = list(eager_rows(size))
-    for row in rows:
-        print(row, flush=True)
+    rows = [*eager_rows(size)]
+    print(*rows, sep="\n", flush=True)
     rows += in_a_process(size, 90.0)
-    forward = rows[0]["ms"]
-    return {"rows": [{**row, "forward passes": row["ms"] / forward} if "ms" in row else row for row in rows]}
+    return {"rows": [row | ({"forward passes": row["ms"] / rows[0]["ms"]} if "ms" in row else {}) for row in rows]}

@@ -49,33 +49,26 @@ def trained(size: Size, data: Split, bound: str, epochs: int) -> tuple[nn.Sequen
     return history.net, {"epochs": epochs, "s": round(sum(history["seconds"]), 1)}
 
 
-def by_global(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
-    """Which points the global bound certifies, (batch,) bool."""
-    return ll.certify(net, x, y, EPS, bound=ll.global_bound).holds
-
-
 def by_local(net: nn.Sequential, x: Tensor, y: Tensor) -> Tensor:
     """Which points the local bound certifies, its norms to 1 %, (batch,) bool."""
     return ll.certify_in_stages(net, x, y, EPS, tolerance=1e-2).holds
-
-
-# How networks are evaluated. A certificate by shells joins them here when there is one.
-CERTIFIED_BY = {"global": by_global, "local": by_local}
 
 
 def evaluated(net: nn.Sequential, x: Tensor, y: Tensor, until: float) -> dict[str, Any]:
     """Clean, PGD (50 steps) and certified accuracy at 36/255 on as many points as there is time for."""
     counts: Counter[str] = Counter()
     for points, labels in zip(x.split(WINDOW), y.split(WINDOW), strict=True):
-        counts["points"] += len(points)
-        counts["clean"] += int(is_correct(net, points, labels).sum())
-        counts["PGD"] += int(is_correct(net, pgd(net, points, labels, EPS, restarts=1), labels).sum())
-        for name, holds in CERTIFIED_BY.items():
-            counts[f"certified, {name}"] += int(holds(net, points, labels).sum())
+        held = {
+            "clean": is_correct(net, points, labels),
+            "PGD": is_correct(net, pgd(net, points, labels, EPS, restarts=1), labels),
+            "certified, global": ll.certify(net, points, labels, EPS, bound=ll.global_bound).holds,
+            "certified, local": by_local(net, points, labels),
+        }
+        counts.update({name: int(each.sum()) for name, each in held.items()} | {"points": len(points)})
         if time.perf_counter() > until:
             break
-    shares = {name: count / counts["points"] for name, count in counts.items() if name != "points"}
-    return {**shares, "points": counts["points"]}
+    seen = counts.pop("points")
+    return {name: count / seen for name, count in counts.items()} | {"points": seen}
 
 
 def training(clock: Callable[[], float], size: Size, nets: dict[str, nn.Sequential]) -> dict[str, Any]:
