@@ -149,7 +149,8 @@ def others() -> str:
 def boxes() -> str:
     """Mean width of the pre-activation boxes of the second hidden layer, 32 digits."""
     rows: list[list[object]] = []
-    domains = {"intervals": Interval, "balls": Ball, "intervals ∩ balls": Interval & Ball, "∩ prefix rows": FULL}
+    domains: dict[str, Any] = {"intervals": Interval, "balls": Ball, "intervals ∩ balls": Interval & Ball}
+    domains["∩ prefix rows"] = FULL
     for name, (method, domain) in itertools.product(("digits-relu", "digits-clipped"), domains.items()):
         x, eps = ll.training.digits().x_test[:32], 0.1
         box = ll.local_bound(ll.nets.load(name), x, eps, domain=domain).blocks[1].box

@@ -13,6 +13,7 @@ from common import machine, table, timed, write
 from torch import Tensor, nn
 
 import lliptools as ll
+from lliptools.certificates.accuracy import accuracy_by_bound
 from lliptools.layers import condition
 from lliptools.nets import Designed
 
@@ -28,6 +29,7 @@ KINDS = {
 }
 DENSE = 256  # features of the cost section
 CHANNELS, SIZE = 32, 16
+ONE_CONVOLUTION = {"channels": CHANNELS, "convolutions": 1, "dense": 0, "inner_channels": CHANNELS}
 
 
 def scale(layer: Designed) -> tuple[Tensor, Tensor] | None:
@@ -65,21 +67,6 @@ def tightness(net: nn.Sequential, x: Tensor) -> list[object]:
     return [*([min(slacks), sum(ratios) / len(ratios)] if slacks else ["", ""]), max(steepest)]
 
 
-def dense(kind: str) -> Designed:
-    """One dense layer of a kind."""
-    layer = ll.layers.lipschitz_mlp(kind, DENSE, 10, depth=1)[0]
-    assert isinstance(layer, Designed)
-    return layer
-
-
-def convolution(kind: str) -> Designed:
-    """One convolution of a kind, inner width as many channels as outside."""
-    sizes = {"channels": CHANNELS, "convolutions": 1, "dense": 0, "inner_channels": CHANNELS}
-    layer = ll.layers.lipschitz_cnn(kind, (CHANNELS, SIZE, SIZE), 10, **sizes)[1]
-    assert isinstance(layer, Designed)
-    return layer
-
-
 def costs(layer: nn.Module, plain: nn.Module, x: Tensor) -> tuple[float, float, float]:
     """In a plain layer's forward passes: forward while training, forward and backward, and forward once exported."""
     for parameter in (*layer.parameters(), *plain.parameters()):
@@ -101,9 +88,7 @@ def main() -> None:
     """Measure and write."""
     torch.set_num_threads(1)
     x, y = ll.training.digits().x_test, ll.training.digits().y_test
-    summary: list[list[object]] = []
-    accuracy: list[list[object]] = []
-    cost: list[list[object]] = []
+    summary, accuracy, cost = list[list[object]](), list[list[object]](), list[list[object]]()
     plain_dense, plain_conv = nn.Linear(DENSE, DENSE), nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
     torch.manual_seed(0)
     flat, images = torch.randn(128, DENSE), torch.randn(64, CHANNELS, SIZE, SIZE)
@@ -113,17 +98,16 @@ def main() -> None:
     for kind, (name, formula) in KINDS.items():
         net = ll.nets.load(f"{kind}-digits")
         shown, body = tightness(net, x), jacobian_norms(net[:-1], x)
-        dense_cost = costs(dense(kind), plain_dense, flat)
+        dense_cost = costs(ll.layers.lipschitz_mlp(kind, DENSE, 10, depth=1)[0], plain_dense, flat)
         cost.append([f"{name}, dense", *dense_cost])
         if kind in ll.layers.networks.CONVOLUTIONAL:
-            cost.append([f"{name}, convolution", *costs(convolution(kind), plain_conv, images)])
-        tables = ll.certified_accuracy(net, x, y, RADII)
-        tight = ll.certified_accuracy(net, x, y, RADII, bound=ll.tightest_bound)
-        assert isinstance(tables, ll.AccuracyTables)
-        assert isinstance(tight, ll.AccuracyTables)
-        for one, other in zip(tables, tight, strict=True):
+            convolution = ll.layers.lipschitz_cnn(kind, (CHANNELS, SIZE, SIZE), 10, **ONE_CONVOLUTION)[1]
+            cost.append([f"{name}, convolution", *costs(convolution, plain_conv, images)])
+        tables = accuracy_by_bound(net, x, y, RADII, {"local": ll.local_bound, "tightest": ll.tightest_bound})
+        for one, other in zip(*tables.values(), strict=True):
             accuracy.append([name, one.eps, one.clean, one.attacked, one.certified, other.certified])
-        reached = f"{tables[0].clean:.3f}", " / ".join(f"{t.certified:.3f}" for t in tables)
+        local = tables["local"]
+        reached = f"{local[0].clean:.3f}", " / ".join(f"{each.certified:.3f}" for each in local)
         summary.append([name, formula, *shown, body.max().item(), body.mean().item(), *dense_cost[1:], *reached])
     head = ["layer", "T", "slack", "T/‖W‖²", "layer", "network, largest", "network, mean"]
     head += ["training step", "inference", "clean", "certified"]

@@ -2,10 +2,8 @@
 
     python benchmarks/scaling.py    # writes benchmarks/results/scaling.md; some eight minutes
 
-Random weights, seed 0, float64; every time is processor time on one core, the least of several runs. An application:
-one vector to which the linear part of a layer, its transpose or its entrywise |W|, W∘W or pattern was applied.
-Operations: additions and multiplications, as torch counts them in products and convolutions, and by formula in
-factorisations.
+Every time is processor time on one core, the least of several runs. Operations: additions and multiplications, as torch
+counts them in products and convolutions, and by formula in factorisations.
 """
 
 import math
@@ -45,50 +43,39 @@ class Axis:
     ranges: tuple[tuple[int, int], ...]
 
 
+def images(side: int) -> Tensor:
+    """Eight random images, (8, 1, side, side)."""
+    return torch.rand(8, 1, side, side, dtype=torch.float64)
+
+
 def digits(count: int) -> Tensor:
     """Handwritten digits, (count, 64)."""
     data = ll.training.digits()
     return torch.cat([data.x_test, data.x_train])[:count]
 
 
-def images(side: int) -> Tensor:
-    """Eight random images, (8, 1, side, side)."""
-    return torch.rand(8, 1, side, side, dtype=torch.float64)
+def wide(width: int) -> nn.Sequential:
+    """Two hidden layers of a width."""
+    return ll.nets.mlp(64, width, width, 10)
 
 
+def deep(depth: int) -> nn.Sequential:
+    """So many hidden layers of 64 units."""
+    return ll.nets.mlp(64, *[64] * depth, 10)
+
+
+def for_images(side: int) -> nn.Sequential:
+    """2C1F for images of a side."""
+    return ll.nets.cnn("2C1F", (1, side, side))
+
+
+WIDTHS, DEPTHS = (32, 64, 128, 192, 256, 384, 512, 768, 1024), (2, 4, 8, 16, 32)
+COUNTS, SIDES = (1, 8, 32, 64, 128, 256, 512), (8, 16, 20, 24, 28, 32)
 AXES = (
-    Axis(
-        "width",
-        "64-w-w-10, 16 digits",
-        (32, 64, 128, 192, 256, 384, 512, 768, 1024),
-        lambda width: ll.nets.mlp(64, width, width, 10),
-        lambda width: digits(16),
-        ((64, 256), (384, 1024)),
-    ),
-    Axis(
-        "hidden layers",
-        "64-64-…-64-10, 16 digits",
-        (2, 4, 8, 16, 32),
-        lambda depth: ll.nets.mlp(64, *[64] * depth, 10),
-        lambda depth: digits(16),
-        ((4, 32),),
-    ),
-    Axis(
-        "batch",
-        "64-128-128-10",
-        (1, 8, 32, 64, 128, 256, 512),
-        lambda batch: ll.nets.mlp(64, 128, 128, 10),
-        digits,
-        ((32, 512),),
-    ),
-    Axis(
-        "image side",
-        "2C1F, 8 random images of one channel",
-        (8, 16, 20, 24, 28, 32),
-        lambda side: ll.nets.cnn("2C1F", (1, side, side)),
-        images,
-        ((20, 32),),
-    ),
+    Axis("width", "64-w-w-10, 16 digits", WIDTHS, wide, lambda _: digits(16), ((64, 256), (384, 1024))),
+    Axis("hidden layers", "64-64-…-64-10, 16 digits", DEPTHS, deep, lambda _: digits(16), ((4, 32),)),
+    Axis("batch", "64-128-128-10", COUNTS, lambda _: wide(128), digits, ((32, 512),)),
+    Axis("image side", "2C1F, 8 random images of one channel", SIDES, for_images, images, ((20, 32),)),
 )
 
 
@@ -109,19 +96,17 @@ def costs(axis: Axis, size: int) -> dict[str, Cost]:
     }
 
 
-def exponent(sizes: list[int], values: list[float]) -> float:
-    """The slope of values over sizes in log-log, by least squares."""
-    return statistics.linear_regression([math.log(n) for n in sizes], [math.log(v) for v in values]).slope
-
-
 Found = dict[int, dict[str, Cost]]  # by size and name
 
 
 def power(found: Found, ends: tuple[int, int], name: str, field: str) -> str:
-    """The exponent of one field of the costs over a range of sizes; empty where it is 0 somewhere."""
+    """The exponent of one field of the costs over a range of sizes, by least squares; empty where it is 0 somewhere."""
     low, high = ends
     values = {size: getattr(each[name], field) for size, each in found.items() if low <= size <= high}
-    return f"{exponent([*values], [*values.values()]):.2f}" if all(values.values()) else ""
+    if not all(values.values()):
+        return ""
+    logarithms = ([math.log(value) for value in each] for each in (values, values.values()))
+    return f"{statistics.linear_regression(*logarithms).slope:.2f}"
 
 
 def fitted(axis: Axis, found: Found) -> list[list[object]]:
@@ -142,10 +127,8 @@ def measured(axis: Axis, found: Found) -> str:
     rows: list[list[object]] = []
     for size, each in found.items():
         plain = each[PLAIN].seconds
-        cells = [
-            f"{1e3 * each[name].seconds:.3g} · {each[name].seconds / plain:.3g}" if name in each else ""
-            for name in names
-        ]
+        seconds = [each[name].seconds if name in each else None for name in names]
+        cells = [f"{1e3 * spent:.3g} · {spent / plain:.3g}" if spent else "" for spent in seconds]
         rows.append([size, f"{1e3 * plain:.3g}", *cells])
     head = [axis.name, "forward pass, ms", *(f"{name}, ms · forward passes" for name in names)]
     return f"## {axis.name.capitalize()}\n\n{axis.setting}.\n\n{table(head, rows)}\n"
@@ -195,9 +178,8 @@ def main() -> None:
     """Measure and write."""
     torch.set_num_threads(1)
     ends = where_memory_ends()
-    found: dict[str, Found] = {}
+    found: dict[str, Found] = {axis.name: {} for axis in AXES}
     for axis in AXES:
-        found[axis.name] = {}
         for size in axis.sizes:
             found[axis.name][size] = costs(axis, size)
             print(axis.name, size, sum(os.times()[:4]), flush=True)
