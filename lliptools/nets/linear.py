@@ -170,8 +170,11 @@ class LinearMap:
 
     @cached_property
     def underflow(self) -> Tensor:
-        """More than underflow, in the operators one after the other, can take of an output: (1, *out_shape)."""
-        error = self.bias.detach().new_zeros(1, *self.in_shape)
+        """More than underflow, of the inputs' own errors and in one operator after the other, can take of an output.
+
+        (1, *out_shape). The error of an input of 1e-310 is one of its product with a weight of 1e300.
+        """
+        error = self.bias.detach().new_full((1, *self.in_shape), torch.finfo(self.bias.dtype).tiny)
         for operator in self.absolute:
             error = operator(error.reshape(1, *operator.in_shape)) + operator.terms * torch.finfo(error.dtype).tiny
         return error.detach().reshape(1, *self.out_shape)

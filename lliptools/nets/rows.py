@@ -27,7 +27,8 @@ def row_norms(linear: LinearMap, column_slope: Tensor) -> Tensor:
         alive = squared != 0  # NaN, of a zero weight and an endless slope, stays NaN
     # Squares that underflow are made up for; the root has no finite gradient at 0.
     squared = squared.clamp_min(first.terms * torch.finfo(squared.dtype).tiny)
-    norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt() * alive
+    norms = over_rows(scale, squared.dim() - 1) * torch.where(alive, squared, 1.0).sqrt()
+    norms = norms.clamp_min(torch.finfo(squared.dtype).tiny) * alive  # √2 · 5e-324 is rounded to 5e-324
     norms = through(linear.absolute[len(linear.operators) - len(rest) :], norms).reshape(len(norms), *linear.out_shape)
     if len(linear.operators) > 1:  # what underflow has taken of the products
         norms = norms + linear.underflow * linear.reached(column_slope > 0)
@@ -62,8 +63,10 @@ def _unpadded(linear: LinearMap, slope: Tensor) -> tuple[tuple[Operator, ...], T
 def row_distances(linear: LinearMap, y: Tensor, column_slope: Tensor) -> Tensor:
     """‖(row_y − row_j) D^½‖ for every row j: y (batch,), column_slope (batch, *in_shape) -> (batch, rows)."""
     difference = times_root(linear.weight[y, None, :] - linear.weight, column_slope.flatten(1).sqrt()[:, None, :])
-    scale = or_one(difference.detach().abs().amax(dim=2))
-    return scale * torch.linalg.vector_norm(difference / scale[:, :, None], dim=2)
+    largest = difference.detach().abs().amax(dim=2)
+    scale = or_one(largest)
+    found = scale * torch.linalg.vector_norm(difference / scale[:, :, None], dim=2)
+    return torch.where(largest > 0, found.clamp_min(TINY), found)  # √2 · 5e-324 is rounded to 5e-324
 
 
 def largest_size(linear: LinearMap) -> Tensor:

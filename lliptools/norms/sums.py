@@ -1,5 +1,7 @@
 """The norm of a masked layer by row and column sums, from above."""
 
+from math import prod
+
 from torch import Tensor
 
 from lliptools.nets.linear import LinearMap
@@ -16,4 +18,5 @@ def sums_norm(linear: LinearMap, row_slope: Tensor, column_slope: Tensor) -> Ten
     """
     slopes = steepest(row_slope.detach()) * steepest(column_slope.detach())
     found = product_above(largest_size(linear).expand(len(slopes)), slopes)
-    return found * (1 + 4 * gamma(linear.terms, found)) + matrix_slack(linear, row_slope, column_slope)
+    terms = linear.terms + sum(prod(operator.out_shape) for operator in linear.operators)  # of a row, and of a column
+    return found * (1 + 4 * gamma(terms, found)) + matrix_slack(linear, row_slope, column_slope)
