@@ -29,12 +29,11 @@ import torch
 from torch import Tensor
 
 from lliptools.domains.slopes import Slopes
-from lliptools.nets.linear import or_one
+from lliptools.nets.linear import UNIT, or_one
 from lliptools.norms.rounding import inflated
 from lliptools.norms.scaled import length
 
 LEAST, MOST = 1e-30, 1e30  # any t > 0 is allowed; these keep its squares and quotients numbers
-EPSILON = torch.finfo(torch.float64).eps
 
 
 class Solved(NamedTuple):
@@ -101,7 +100,7 @@ class Problem:
         # The columns of [K, k/μ] and the rows of F are at most 1 long: their squared Frobenius norms are at most size.
         # KᵀK, b and kᵀk err by (features + unstable + 16) u times that, L Lᵀ, L h, hᵀh and C Cᵀ by (size + 16) u times
         # that: at most half of the shift, and what shows of R is a quarter of it (√(1 + 2 + 1) eighths).
-        shift = 2 * EPSILON * size * (size + features + unstable + 16)
+        shift = 4 * UNIT * size * (size + features + unstable + 16)
         gram = (rows_x.mT @ rows_x, rows_x.mT @ out_x, out_x.mT @ out_x)
         layers = tuple(r.shape[2] for r in slopes.rows)
         return cls(*gram, between, out_p, scale, layers, known, shift, error)
@@ -143,7 +142,7 @@ class Problem:
             factor, failed = torch.linalg.cholesky_ex(bordered)
             holds = self._holds(solved, tried[:, None]).all(dim=1) & (failed == 0) & value.isinf()
             holds &= torch.linalg.matrix_norm(bordered - factor @ factor.mT) <= self.shift / 8 * tried
-            value = torch.where(holds, tried.clamp_min(0.0).sqrt() * (1 + 4 * EPSILON) * self.scale, value)
+            value = torch.where(holds, tried.clamp_min(0.0).sqrt() * (1 + 8 * UNIT) * self.scale, value)
         value = torch.where(self.known & (self.scale == 0), 0.0, value)
         return inflated(value + length(self.error, dim=1))
 
@@ -152,7 +151,7 @@ class Problem:
         solved = self.solve(multipliers)
         squared = solved.shape.diagonal(dim1=1, dim2=2) / (1 - self.shift) * (1 + 1e-13)
         scale = self.scale.reshape(len(squared), -1)
-        proved = squared.sqrt() * (1 + 4 * EPSILON) * scale
+        proved = squared.sqrt() * (1 + 8 * UNIT) * scale
         value = torch.where(self._holds(solved, squared), proved, torch.inf)
         value = torch.where(self.known[:, None] & (scale == 0), 0.0, value)
         return inflated(value + self.error)

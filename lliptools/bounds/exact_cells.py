@@ -71,8 +71,7 @@ def _cut(
     result = []
     for polygon, sides, own in parts:
         chosen = piece.copy()
-        for unit, number in own.items():
-            chosen[unit] = number
+        chosen[[*own]] = [*own.values()]
         result.append((polygon, sides, chosen))
     if len(result) > limit:
         raise TooManyRegions

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from lliptools.errors import UnsupportedLayer
 from lliptools.nets import Block
 from lliptools.nets.composition import LARGEST_MATRIX
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import UNIT, LinearMap
 from lliptools.nets.operators import Operator
 from lliptools.norms.rounding import entry_error, outward_rounding
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.object_]
-SPACING = float(np.finfo(np.float64).eps)  # twice the unit roundoff u
+SPACING = 2 * UNIT
 
 
 class TooManyRegions(Exception):

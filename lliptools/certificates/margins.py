@@ -12,11 +12,11 @@ from lliptools.domains.center import Center
 from lliptools.errors import InvalidInput, check_whole
 from lliptools.nets import Block
 from lliptools.nets.blocks import alike
+from lliptools.nets.linear import TINY
 from lliptools.nets.rows import times_root
 from lliptools.norms.kinds import product_above
 from lliptools.norms.rounding import enclosed, gamma, inflated, matrix_slack, times_above, unit
 
-TINY = torch.finfo(torch.float64).tiny
 NEAR = 1e-9  # relatively: what rounding may take of a margin is not known before
 ENTRIES = 2**22  # of (points, classes, units) that are worked on at a time
 SAME = 1e-9  # relatively: how far a point's outputs may differ that are added up in another order

@@ -27,9 +27,7 @@ class Center:
         """The pre-activations and the outputs of a block without blocks inside; the doubt is 0 unless asked for."""
         z = block.linear.apply(self.value)
         before = Center(z, running_error(block.linear, self.doubt, self.value.abs() + self.doubt))
-        if block.activation is None:
-            return before, before
-        return before, before.bent(block.activation)
+        return before, before if block.activation is None else before.bent(block.activation)
 
     def bent(self, activation: Activation) -> "Center":
         """The outputs of an activation; the doubt is 0, without work, where rounding is not enclosed."""

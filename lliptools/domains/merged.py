@@ -18,11 +18,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lliptools.nets.linear import TINY
 from lliptools.norms.rounding import gamma, inflated, is_outward
 from lliptools.norms.scaled import length, norm, times_power_of_two
 
 LOST = 1e-200  # a sum of products below this may have lost digits to underflow, or all of them
-TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ from torch import Tensor
 from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
-from lliptools.domains.merged import LOST, TINY, Merged
+from lliptools.domains.merged import LOST, Merged
 from lliptools.nets.activations import Picked, Units
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import TINY, LinearMap
 from lliptools.norms.kinds import errs
 from lliptools.norms.masked import kept_first
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, is_outward, times_above

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lliptools.layers.checks import check_shape, check_slopes, check_widths
 from lliptools.nets import Chain, Designed, Guarantee
 from lliptools.nets.layers import check_tensors
-from lliptools.nets.linear import LinearMap
+from lliptools.nets.linear import UNIT, LinearMap
 from lliptools.nets.operators import Dense, Shape
 
 
@@ -113,8 +113,7 @@ def rounding_of(terms: int, inner: int, dtype: torch.dtype) -> float:
     Sums of so many products err by (terms)·u; a Gram matrix of so many inner units, divided by its diagonal, by inner
     times that in norm. The last part is the rounding of the weights to the precision that they are used in.
     """
-    u = torch.finfo(torch.float64).eps / 2
-    return 16 * (terms + inner + 16) * inner * u + 4 * math.sqrt(inner) * torch.finfo(dtype).eps
+    return 16 * (terms + inner + 16) * inner * UNIT + 4 * math.sqrt(inner) * torch.finfo(dtype).eps
 
 
 def orthogonal(rows: int, columns: int) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import chain
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -87,33 +88,23 @@ def _parameter(layer: nn.Module) -> Tensor:
 
 def _spelled(step: LinearMap) -> list[nn.Module]:
     (operator,), bias = step.operators, step.bias.flatten()
-    found: list[nn.Module]
     if isinstance(operator, Dense):
-        found = [_filled(nn.Linear(operator.weight.shape[1], operator.weight.shape[0]), operator.weight, bias)]
-    elif isinstance(operator, Transposed):
-        found = _spelled_adjoint(operator, bias)
-    else:
-        assert isinstance(operator, Convolution)
-        found = _spelled_convolution(operator, bias)
-    return found
+        return [_filled(nn.Linear(operator.weight.shape[1], operator.weight.shape[0]), operator.weight, bias)]
+    if isinstance(operator, Transposed):
+        return _spelled_adjoint(operator, bias)
+    assert isinstance(operator, Convolution)
+    return _spelled_convolution(operator, bias)
 
 
 def _spelled_convolution(operator: Convolution, bias: Tensor) -> list[nn.Module]:
-    weight = operator.weight
+    weight, groups = operator.weight, operator.groups
     (top, bottom), (left, right) = operator.pads
-    channels = weight.shape[1] * operator.groups
-    own = (top, left) == (bottom, right)
-    convolution = nn.Conv2d(
-        channels,
-        len(weight),
-        _pair(weight.shape[2:]),
-        _pair(operator.stride),
-        padding=(top, left) if own else 0,
-        padding_mode="circular" if operator.circular and own else "zeros",
-        groups=operator.groups,
-    )
-    filled = _filled(convolution, weight, bias)
-    return [filled] if own else [nn.CircularPad2d((left, right, top, bottom)), filled]
+    sizes = weight.shape[1] * groups, len(weight), _pair(weight.shape[2:]), _pair(operator.stride)
+    if (top, left) == (bottom, right):
+        mode: Literal["circular", "zeros"] = "circular" if operator.circular else "zeros"
+        return [_filled(nn.Conv2d(*sizes, (top, left), groups=groups, padding_mode=mode), weight, bias)]
+    around = nn.CircularPad2d((left, right, top, bottom))
+    return [around, _filled(nn.Conv2d(*sizes, groups=groups), weight, bias)]
 
 
 def _spelled_adjoint(operator: Transposed, bias: Tensor) -> list[nn.Module]:

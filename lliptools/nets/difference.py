@@ -114,12 +114,9 @@ def mixes_samples(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...]) 
 
 
 def _near(wanted: dict[str, Any]) -> float:
-    sizes = [np.abs(value[np.isfinite(value)]).max(initial=0.0) for value in wanted.values() if _floating(value)]
+    given = (np.asarray(value) for value in wanted.values() if isinstance(value, np.ndarray | np.generic))
+    sizes = [np.abs(value[np.isfinite(value)]).max(initial=0.0) for value in given if value.dtype.kind == "f"]
     return float(NEAR * max(sizes))
-
-
-def _floating(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
 
 
 def _alike(found: Any, wanted: Any, near: float) -> bool:

@@ -101,30 +101,28 @@ def fourier_error(kernel: Tensor, points: int) -> Tensor:
 
 def _spread(kernel: Tensor, dilation: tuple[int, ...]) -> Tensor:
     """The kernel with the zeros that dilation stands for."""
-    for axis, step in enumerate(dilation, start=2):
-        if step > 1:
-            spread = kernel.new_zeros(
-                *kernel.shape[:axis], step * (kernel.shape[axis] - 1) + 1, *kernel.shape[axis + 1 :]
-            )
-            index = torch.arange(0, spread.shape[axis], step, device=kernel.device)
-            kernel = spread.index_copy(axis, index, kernel)
-    return kernel
+    sizes = (step * (size - 1) + 1 for step, size in zip(dilation, kernel.shape[2:], strict=True))
+    spread = kernel.new_zeros(*kernel.shape[:2], *sizes)
+    spread[:, :, *(slice(None, None, step) for step in dilation)] = kernel
+    return spread
 
 
 def phases(kernel: Tensor, stride: tuple[int, ...]) -> Tensor:
     """A kernel of stride 1 on the stride's phases as channels: (out, in, *k) -> (out, in · phases, *⌈k/stride⌉)."""
     for axis, step in enumerate(stride, start=2):
         if step > 1:
-            missing = -kernel.shape[axis] % step
-            widths = [0, 0] * (kernel.dim() - 1 - axis) + [0, missing]
-            kernel = pad(kernel, widths).unflatten(axis, (-1, step)).movedim(axis + 1, 2).flatten(1, 2)
+            kernel = _cut(kernel, axis, step).movedim(axis + 1, 2).flatten(1, 2)
     return kernel
 
 
 def _wrapped(kernel: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """The kernel on a torus of these sizes, what is longer laid over its beginning."""
     for axis, size in enumerate(sizes, start=2):
-        missing = -kernel.shape[axis] % size
-        widths = [0, 0] * (kernel.dim() - 1 - axis) + [0, missing]
-        kernel = pad(kernel, widths).unflatten(axis, (-1, size)).sum(dim=axis)
+        kernel = _cut(kernel, axis, size).sum(dim=axis)
     return kernel
+
+
+def _cut(kernel: Tensor, axis: int, size: int) -> Tensor:
+    """An axis as parts of a size, the last filled up with zeros: (…, n, …) -> (…, parts, size, …)."""
+    widths = [0, 0] * (kernel.dim() - 1 - axis) + [0, -kernel.shape[axis] % size]
+    return pad(kernel, widths).unflatten(axis, (-1, size))

@@ -21,9 +21,8 @@ def errs(kind: str, *, encloses: bool = False) -> Callable[[Stage], Stage]:
     """
 
     def mark(stage: Stage) -> Stage:
-        setattr(stage, "kind", kind)  # noqa: B010 - functions have no such attribute of their own
-        setattr(stage, "encloses", encloses)  # noqa: B010
-        setattr(stage, "marked", stage)  # noqa: B010
+        for name, value in (("kind", kind), ("encloses", encloses), ("marked", stage)):
+            setattr(stage, name, value)
         return stage
 
     return mark

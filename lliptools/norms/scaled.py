@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lliptools.nets.linear import or_one
+from lliptools.nets.linear import TINY, or_one
 from lliptools.norms.eigenvalues import norms_of_wide
 from lliptools.norms.rounding import inflated
 
@@ -39,4 +39,4 @@ def times_power_of_two(values: Tensor, exponent: int, *, upward: bool = False) -
         return torch.full_like(values, torch.inf)
     half = exponent // 2  # 2^2000 overflows, its root does not
     scaled = values * 2.0**half * 2.0 ** (exponent - half)
-    return torch.where(values > 0, scaled.clamp_min(torch.finfo(torch.float64).tiny), scaled) if upward else scaled
+    return torch.where(values > 0, scaled.clamp_min(TINY), scaled) if upward else scaled
