@@ -18,6 +18,7 @@ from lliptools.nets.difference import example_of, program_difference
 from lliptools.nets.general import GENERAL, Open
 from lliptools.nets.joins import JOINING
 from lliptools.nets.kept import KEPT, layer_at
+from lliptools.nets.layers import BY_SAMPLE
 from lliptools.nets.operations import CHAINED
 from lliptools.nets.registry import READABLE
 from lliptools.nets.steps import Entrywise
@@ -32,13 +33,22 @@ DESCRIBED = {  # of a value only its shape and precision matter
     torch.ops.aten.type_as.default,
 }
 LAST = {torch.ops.aten.softmax.int: nn.Softmax, torch.ops.aten.log_softmax.int: nn.LogSoftmax}  # read at the end
-REPLACE_OPERATION = "replace it, or bound the network without it"
-EVALUATE = "call net.eval() first"
-HINTS = {  # by a part of an operation's name
-    **dict.fromkeys(("dropout", "bernoulli", "_native_batch_norm_legit"), EVALUATE),
-    "softmax": "it can only end a network, from which lliptools.nets.without_softmax(net, x) drops it",
-    "group_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
-    "layer_norm": "use BatchNorm: what divides by a sample's own deviation has no Lipschitz constant",
+UNKNOWN_HERE = "no rule is known for it, or not here", "replace it, or bound the network without it"
+BEHIND = "bound the layers behind it, at the features that it outputs"
+ATTENTION = "it multiplies values that all change with the input, and no rule is known for attention", BEHIND
+GATE = (
+    "it multiplies or divides values that both change with the input, and no rule is known for that",
+    f"write it as an activation of your own (docs/extending.md) if it is elementwise; else {BEHIND}",
+)
+WHY = {  # cause and next step, by a part of the name of an operation, or of the class of module that it stands in
+    **dict.fromkeys(("MultiheadAttention", "dot_product_attention"), ATTENTION),
+    **dict.fromkeys(("dropout", "bernoulli", "_native_batch_norm_legit"), (UNKNOWN_HERE[0], "call net.eval() first")),
+    "softmax": (UNKNOWN_HERE[0], "drop it by lliptools.nets.without_softmax(net, x) if it ends the network"),
+    **dict.fromkeys(("group_norm", "layer_norm", "instance_norm", "rms_norm"), (BY_SAMPLE.reason, BY_SAMPLE.step)),
+}
+MEETING = {  # the same where several values meet in an operation of this name
+    **dict.fromkeys(("matmul", "mm", "bmm", "einsum", "linear"), ATTENTION),
+    **dict.fromkeys(("mul", "div"), GATE),
 }
 
 
@@ -177,7 +187,7 @@ class _Reader(fx.Interpreter):
         if found is None and target in GENERAL:
             found = GENERAL[target](self.node, target, args, kwargs)
         if found is None:
-            raise self.refused(target)
+            raise self.refused(target, several=_count(Value, [*args, *kwargs.values()]) > 1)
         return found
 
     def described(self, value: Value) -> Tensor:
@@ -192,12 +202,15 @@ class _Reader(fx.Interpreter):
         layers = CHAINED[target](self.node, *args[1:], **kwargs)
         return None if layers is None else args[0].then(*layers)
 
-    def refused(self, target: Any, why: str = "") -> UnsupportedLayer:
-        stack = self.node.meta.get("nn_module_stack") or {}
-        place = [name.removeprefix("L['self']").strip(".") for name, _ in stack.values()][-1:]
-        step = next((step for name, step in HINTS.items() if name in str(target)), REPLACE_OPERATION)
-        where = f" in {place[0]}" if place and place[0] else code_line(self.node.meta.get("stack_trace") or "")
-        return _unsupported(f"{target} as {self.node.name}{where}{why}", step)
+    def refused(self, target: Any, why: str = "", several: bool = False) -> UnsupportedLayer:
+        """The error that names an operation and where it stands; several: whether values meet in it."""
+        stack = [*(self.node.meta.get("nn_module_stack") or {}).values()]
+        path, kind = stack[-1] if stack else ("", "")
+        place, kind = path.removeprefix("L['self']").strip("."), re.findall(r"\w+", f"{kind}")[-1:]
+        known = MEETING.get(target.__name__.split(".")[0], UNKNOWN_HERE) if several else UNKNOWN_HERE
+        known = next((each for part, each in WHY.items() if part in f"{target} {kind}"), known)
+        where = f" in {place} ({kind[0]})" if place else code_line(self.node.meta.get("stack_trace") or "")
+        return _unsupported(f"{target} as {self.node.name}{where}{why}", *known)
 
 
 def code_line(trace: str) -> str:
@@ -209,10 +222,15 @@ def code_line(trace: str) -> str:
 
 def _has(kind: Any, argument: object) -> bool:
     """Whether something of a kind stands in an argument."""
+    return _count(kind, argument) > 0
+
+
+def _count(kind: Any, argument: object) -> int:
+    """How often something of a kind stands in an argument."""
     if isinstance(argument, list | tuple):
-        return any(_has(kind, each) for each in argument)
+        return sum(_count(kind, each) for each in argument)
     return isinstance(argument, kind)
 
 
-def _unsupported(what: str, step: str = REPLACE_OPERATION) -> UnsupportedLayer:
-    return UnsupportedLayer(READABLE, what, "no rule is known for it, or not here", step)
+def _unsupported(what: str, cause: str = UNKNOWN_HERE[0], step: str = UNKNOWN_HERE[1]) -> UnsupportedLayer:
+    return UnsupportedLayer(READABLE, what, cause, step)

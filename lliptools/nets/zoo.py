@@ -9,6 +9,7 @@ from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
@@ -31,6 +32,10 @@ BUILDERS = (
 LARGEST = 2**14
 NETWORKS = (".onnx", ".pt2")  # files of a whole network
 STATES = (".safetensors", ".pth", ".pt", ".npz")  # files of the weights of one
+OWN = (
+    'net = lliptools.nets.load("{}", MyNet()), of your own class; '
+    'lliptools.export(net, x.shape[1:], to="net.onnx") writes a file that needs no class'
+)
 PATIENCE = 60.0  # seconds that save waits for another process, which needs far less
 
 
@@ -53,7 +58,8 @@ def provenance(name: str | Path) -> dict[str, Any]:
             said = f"did you mean {near[0]!r}?" if near else f"no such name, of {', '.join(available())}"
             why = said, "lliptools.nets.available() lists the names; give a file's ending"
             raise InvalidInput("the name of a network that ships, or a file", repr(name), *why)
-        why = "weights that were moved without it", "keep both in one folder, or pass the architecture"
+        step = f"keep both in one folder, or {OWN.format(folder / f'{name}.safetensors')}"
+        why = "weights that were moved, or made without it", step
         raise InvalidInput("a .safetensors file, its line in provenance.json", f"{name!r} of {sorted(records)}", *why)
     return records[name]
 
@@ -83,6 +89,9 @@ def load(name: str | Path, architecture: nn.Module | None = None, *, trust: bool
     if architecture is None and suffix in NETWORKS:
         return load_onnx(path) if suffix == ".onnx" else load_program(path, trust=trust)
     net = architecture
+    if not isinstance(net, nn.Module) and (net is not None or suffix in STATES[1:]):
+        got = f"{path} with {'no network' if net is None else repr(net)[:80]}"
+        raise InvalidInput("the network that these weights are of", got, "a file of numbers alone", OWN.format(path))
     if net is None:
         folder, stem = _place(name)
         net = _built(provenance(name).get("network"), folder)
@@ -91,6 +100,8 @@ def load(name: str | Path, architecture: nn.Module | None = None, *, trust: bool
         weights = _weights(path)
         _check_kinds(net.state_dict(), weights)
         net.double().load_state_dict(weights)  # double first: every weight as it stands in the file
+    except InvalidInput:
+        raise
     except Exception as error:  # whatever a reader finds in a file that is none of its own
         why = "another kind of file, or another architecture", "pass the one that was trained"
         raise InvalidInput("a file with the weights of this architecture", f"{path}: {error}", *why) from error
@@ -115,10 +126,17 @@ def _weights(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
     if path.suffix in (".pth", ".pt"):
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        wanted, step = f"weights alone in {path}", 'torch.save(net.state_dict(), "weights.pth") writes them'
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError as error:
+            raise InvalidInput(
+                wanted, "a pickle of other objects", "a whole network by torch.save(net)", step
+            ) from error
         found = found.get("state_dict", found) if isinstance(found, dict) else found
         if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-            raise RuntimeError("not a dictionary of tensors, as torch.save(net.state_dict(), path) writes")
+            got = f"the keys {', '.join(map(str, found))}" if isinstance(found, dict) else type(found).__name__
+            raise InvalidInput(wanted, got[:200], "a checkpoint that holds more than weights", step)
         return found
     return load_file(path)
 

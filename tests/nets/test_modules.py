@@ -201,8 +201,10 @@ REFUSED = {
     "a softmax": (lambda m, x: m.a(x).softmax(1), r"Softmax.*without_softmax"),
     "a softmax inside": (lambda m, x: m.b(m.a(x).softmax(1)), r'softmax in "ret.+" \(line \d+ of \w+\.py\) in'),
     "a softmax over parts": (lambda m, x: m.a(x).view(2, 2, 2).softmax(1), r"aten\.softmax\.int"),
-    "attention": (lambda m, x: m.a(x) * m.b(x), r"aten\.mul\.Tensor"),
-    "normalised by the sample": (lambda m, x: F.layer_norm(m.a(x), (4,)), "layer_norm .*deviation"),
+    "a gate": (lambda m, x: m.a(x) * m.b(x), r"aten\.mul\.Tensor.*an activation of your own"),
+    "attention": (lambda m, x: F.linear(m.a(x), m.b(x)), r"aten\.linear\.default.*no rule is known for attention"),
+    "normalised by the sample": (lambda m, x: F.layer_norm(m.a(x), (4,)), "layer_norm .*deviation.*BatchNorm1d"),
+    "without a mean": (lambda m, x: F.rms_norm(m.a(x), (4,)), "rms_norm .*deviation"),
     "random": (lambda m, x: m.a(x) + torch.randn(4), "from call to call"),
     "dropout": (lambda m, x: F.dropout(m.a(x)), r"net\.eval\(\)"),
     "numpy": (lambda m, x: m.a(x) + torch.as_tensor(x.detach().numpy()), "follow"),
@@ -220,6 +222,14 @@ def test_all_else_is_refused(name, capfd):
     with pytest.raises((ll.UnsupportedLayer, ll.InvalidInput), match=said):
         ll.local_bound(net, torch.rand(2, 4), 0.1)
     assert capfd.readouterr().err == ""  # torch prints graphs
+
+
+def test_attention_is_refused_by_its_name_and_what_stands_behind_it_is_bounded():
+    first, last = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), nn.Linear(8, 3)
+    net, x = own(lambda m, x: m.b(m.a(x).flatten(1)), a=first, b=last), torch.rand(2, 2, 4)
+    with pytest.raises(ll.UnsupportedLayer, match=r"a\.self_attn \(MultiheadAttention\).*attention.*the layers behind"):
+        ll.local_bound(net, x, 0.1)
+    assert ll.local_bound(net.b, net.a(x).flatten(1).detach(), 0.1).value.isfinite().all()
 
 
 def test_statistics_that_are_kept_are_refused_and_left():

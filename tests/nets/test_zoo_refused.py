@@ -182,3 +182,22 @@ def test_no_pickle_is_run(suffix, tmp_path):
     with pytest.raises(ll.InvalidInput):
         ll.nets.load(path, torch.nn.Sequential(torch.nn.Linear(1, 1)))
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("architecture", [None, torch.nn.Linear])
+def test_weights_of_an_own_class_ask_for_the_network(architecture, tmp_path):
+    """The call in the next step is the one that works."""
+    net, path = torch.nn.Linear(2, 3), tmp_path / "own.pth"
+    torch.save(net.state_dict(), path)
+    with pytest.raises(ll.InvalidInput, match=r'Next step: net = lliptools\.nets\.load\(".*own\.pth", MyNet\(\)\)'):
+        ll.nets.load(path, architecture)
+    assert torch.equal(ll.nets.load(path, torch.nn.Linear(2, 3)).weight, net.double().weight)
+
+
+def test_a_checkpoint_and_a_whole_network_are_told_from_weights(tmp_path):
+    net, path = torch.nn.Linear(2, 3), tmp_path / "own.pth"
+    for saved, said in ((net, "torch.save"), ({"epoch": 3, "model": net.state_dict()}, "the keys epoch, model")):
+        torch.save(saved, path)
+        with pytest.raises(ll.InvalidInput, match=said) as error:
+            ll.nets.load(path, net)
+        assert 'torch.save(net.state_dict(), "weights.pth")' in str(error.value)
