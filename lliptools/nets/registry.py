@@ -113,10 +113,7 @@ ACTIVATIONS: dict[type[nn.Module], Reading] = {
     nn.Tanh: Reading(lambda layer: Tanh(), "tanh.default", "Tanh"),
     nn.Sigmoid: Reading(lambda layer: Sigmoid(), "sigmoid.default", "Sigmoid"),
     nn.Softplus: Reading(
-        lambda layer: Softplus(layer.beta, layer.threshold),
-        "softplus.default",
-        "Softplus Greater Where",
-        (_positive("beta"), JUMP),
+        lambda layer: Softplus(layer.beta, layer.threshold), "softplus.default", "Softplus", (_positive("beta"), JUMP)
     ),
     nn.ELU: Reading(lambda layer: ELU(layer.alpha), "elu.default", "Elu", (_positive("alpha"),)),
     nn.MaxPool1d: Reading(lambda layer: _pool(layer, 1), "max_pool1d.default", "MaxPool", POOLS),

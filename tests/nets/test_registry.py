@@ -107,11 +107,15 @@ def test_operators_of_onnx(tmp_path):
     ll.export(images.eval(), (1, 8, 8), to=tmp_path / "net.onnx")
     found = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
     named = {name for reading in EVERY.values() for name in reading.onnx.split()}
-    assert found <= named
+    assert found <= named | {"Greater", "Where"}  # of the jump of Softplus, which is not read back
     smooth, x = nn.Sequential(*(each for each in images if type(each) is not nn.Softplus)), torch.rand(3, 1, 8, 8)
     ll.export(smooth.eval(), (1, 8, 8), to=tmp_path / "smooth.onnx")  # without the jump, which is not read back
     torch.testing.assert_close(ll.nets.load(tmp_path / "smooth.onnx").float()(x), smooth(x), rtol=1e-5, atol=1e-5)
-    assert {*OPERATORS} <= named | {
+
+
+def test_every_operator_of_onnx_that_is_named_is_read():
+    named = {name for reading in EVERY.values() for name in reading.onnx.split()}
+    assert {*OPERATORS} == named | {
         "Cast",
         "Shape",
         "Softmax",

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
 from lliptools.teach.explorers.training.view import Near
 from lliptools.teach.shared.panels import Panels, Spec, legend, named
 from lliptools.teach.shared.style import CERTIFIED, GLOBAL_LINE, GREY, INK
-from lliptools.training import History
+
+if TYPE_CHECKING:
+    from lliptools.training import History
 
 ROWS, LINE = (0.0, 1.0), 0.055  # the latter: between names, in units of accuracy
 TWO, THREE = ((0.0, 0.33), (0.41, 1.0)), ((0.0, 0.19), (0.27, 0.62))  # panels; beside them the matrices
@@ -28,7 +30,7 @@ GHOSTS = (
 
 
 def training(
-    history: History,
+    history: "History",
     epochs: int | None = None,
     ghost: Mapping[str, float] | None = None,
     at: tuple[int, Near | None] = (0, None),
