@@ -53,9 +53,5 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "lliptools").startswith("lliptools"):
             raise
-        raise InvalidInput(
-            expected=f"the packages of the extra `{name}`",
-            got=str(error),
-            cause=f"an installation without the extra `{name}`",
-            next_step=f'pip install "lliptools[{name}]"',
-        ) from error
+        why = f"an installation without the extra `{name}`", f'pip install "lliptools[{name}]"'
+        raise InvalidInput(f"the packages of the extra `{name}`", str(error), *why) from error

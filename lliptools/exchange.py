@@ -30,12 +30,10 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
     is_shape = isinstance(input_shape, tuple) and all(isinstance(size, int) and size > 0 for size in input_shape)
     writable = path is None or (path.suffix in {".pt2", ".onnx"} and is_shape)
     if not (isinstance(net, nn.Module) and (is_shape or input_shape is None) and writable):
-        raise InvalidInput(
-            expected="a network; for a file its path, which ends in .pt2 or .onnx, and input_shape, whole numbers",
-            got=f"{type(net).__name__}, input_shape={input_shape!r}, to={to!r}",
-            cause="a tensor or a number in place of its shape, or a format that is not known",
-            next_step='export(net, x.shape[1:], to="net.onnx")',
-        )
+        expected = "a network; for a file its path, which ends in .pt2 or .onnx, and input_shape, whole numbers"
+        got = f"{type(net).__name__}, input_shape={input_shape!r}, to={to!r}"
+        cause = "a tensor or a number in place of its shape, or a format that is not known"
+        raise InvalidInput(expected, got, cause, 'export(net, x.shape[1:], to="net.onnx")')
     plain = _plain(layers.export(net, input_shape))
     if path is not None and input_shape is not None:
         parameter = next(plain.parameters(), torch.empty(()))

@@ -25,12 +25,8 @@ def check_writable(path: Path) -> None:
         got = f"{there}, which may not be written to"
     else:
         return
-    raise InvalidInput(
-        expected=f"{path} as a file that can be written",
-        got=got,
-        cause="a path that differs from the one meant, or a folder of another user",
-        next_step="name another path",
-    )
+    why = "a path that differs from the one meant, or a folder of another user", "name another path"
+    raise InvalidInput(f"{path} as a file that can be written", got, *why)
 
 
 @contextmanager
@@ -42,12 +38,9 @@ def locked(path: Path, wait: float) -> Iterator[None]:
     try:
         lock.acquire(timeout=wait)
     except Timeout as error:
-        raise InvalidInput(
-            expected=f"{path.parent} for this process alone",
-            got=f"another process that holds {path}",
-            cause="a second run in the same folder",
-            next_step="wait until the other run has ended, or name another folder",
-        ) from error
+        got, expected = f"another process that holds {path}", f"{path.parent} for this process alone"
+        why = "a second run in the same folder", "wait until the other run has ended, or name another folder"
+        raise InvalidInput(expected, got, *why) from error
     try:
         yield
     finally:

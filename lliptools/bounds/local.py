@@ -12,7 +12,7 @@ from lliptools.bounds.reading import read
 from lliptools.bounds.record import ANY_TWO, CENTRED, Bound
 from lliptools.domains import Ball, Center, Interval, Start, Unknown
 from lliptools.nets import Block, check_input
-from lliptools.nets.blocks import masked_behind
+from lliptools.nets.blocks import normed_maps
 from lliptools.nets.calls import options_checked
 from lliptools.nets.checks import check_eps, check_stages
 from lliptools.nets.layers import check_differentiable
@@ -74,6 +74,8 @@ def passed(
     by, by_inside = partial(norm_by, norm), partial(norm_by, inside)
     walk = Pass(by, by_inside, torch.is_grad_enabled(), centred, growth=getattr(norm, "growth", Tensor.clone))
     found, end = walk.through(blocks, start)
+    asked = ((inside if guaranteed else norm, linear) for linear, guaranteed in normed_maps(blocks))
+    chance = sum(getattr(one, "failure_probability", lambda _: 0.0)(linear) for one, linear in asked)
     stages = (*getattr(domain, "parts", (domain,)), norm)
     kinds = {mark_of(stage, "kind") for stage in stages}
     encloses = is_outward() and all(mark_of(stage, "encloses") for stage in stages)
@@ -82,7 +84,7 @@ def passed(
         kind="upper" if kinds <= {"exact", "upper"} else "estimate",
         eps=eps,
         blocks=tuple(found),
-        failure_probability=_failure(blocks, norm, inside),
+        failure_probability=float(chance),
         arithmetic=f"{str(center.dtype).removeprefix('torch.')}, rounding {'' if encloses else 'not '}enclosed",
         norm=norm,
         inputs=start.known.box(start.center),
@@ -91,16 +93,6 @@ def passed(
         outputs=end.center.value,
         between=CENTRED if centred else ANY_TWO,
     )
-
-
-def _failure(blocks: tuple[Block, ...], norm: Norm, inside: Norm) -> float:
-    """The failure probabilities of all norms, summed."""
-    of_one = getattr(norm, "failure_probability", lambda linear: 0.0)
-    found = sum(map(of_one, masked_behind(blocks)))
-    for block in blocks:
-        parts = inside if math.isfinite(block.lipschitz) else norm
-        found += _failure(block.inner + block.shortcut, parts, inside) if block.inner else of_one(block.linear)
-    return float(found)
 
 
 @options_checked

@@ -55,14 +55,14 @@ class Zonotope(Domain):
         bias = linear.bias.detach().expand(linear.out_shape).flatten()
         error, size = self.error_of(linear.columns), self.offset.abs() + self._reach + self.error
         sizes = (part.reshape(-1, *linear.in_shape) for part in (error, size))
-        return replace(
-            self,
-            offset=self.offset @ W.T + bias,
-            of_input=self.of_input @ W.T,
-            of_noise=self.of_noise @ W.T,
-            error=running_error(linear, *sizes).flatten(1).detach(),
-            shape=linear.out_shape,
-        )
+        error = running_error(linear, *sizes).flatten(1).detach()
+        offset, of_input, of_noise = (part @ W.T for part in self._form)
+        return Zonotope(offset + bias, of_input, of_noise, error, self.eps, linear.out_shape)
+
+    @property
+    def _form(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What linear maps of the units do the same with: the last axis of each are the units."""
+        return self.offset, self.of_input, self.of_noise
 
     def error_of(self, terms: int) -> Tensor:
         """How far a sum of so many units may be from the true one, (batch, units); as Merged.error_of."""
@@ -102,29 +102,20 @@ class Zonotope(Domain):
         apart = Box(torch.maximum(own.lower, lower_a - upper_b), torch.minimum(own.upper, upper_a - lower_b))
         size = between._bent(*relaxed(Absolute(), apart, half_shape))
         mean = self._mixed(0.5, 0.5)
-        padded = torch.nn.functional.pad(mean.of_noise, (0, 0, 0, size.of_noise.shape[1] - mean.of_noise.shape[1]))
-        return replace(
-            self,
-            offset=torch.cat([mean.offset + size.offset / 2, mean.offset - size.offset / 2], dim=1),
-            of_input=torch.cat([mean.of_input + size.of_input / 2, mean.of_input - size.of_input / 2], dim=2),
-            of_noise=torch.cat([padded + size.of_noise / 2, padded - size.of_noise / 2], dim=2),
-            error=torch.cat([mean.error_of(0) + size.error_of(0) / 2] * 2, dim=1),
-        )
+        error = torch.cat([mean.error_of(0) + size.error_of(0) / 2] * 2, dim=1)
+        parts = zip(mean.beside(size)._form, size._form, strict=True)
+        offset, of_input, of_noise = (torch.cat([part + half / 2, part - half / 2], dim=-1) for part, half in parts)
+        return Zonotope(offset, of_input, of_noise, error, self.eps, self.shape)
 
     def picked(self, index: Tensor, shape: tuple[int, ...]) -> "Zonotope":
         """Units of another shape, (*shape), each one of these: index (units,)."""
-        parts = {name: getattr(self, name)[..., index] for name in ("offset", "of_input", "of_noise", "error")}
-        return replace(self, **parts, shape=shape)
+        offset, of_input, of_noise, error = (part[..., index] for part in (*self._form, self.error))
+        return Zonotope(offset, of_input, of_noise, error, self.eps, shape)
 
     def add(self, earlier: "Zonotope") -> "Zonotope":
-        missing = self.of_noise.shape[1] - earlier.of_noise.shape[1]
-        return replace(
-            self,
-            offset=self.offset + earlier.offset,
-            of_input=self.of_input + earlier.of_input,
-            of_noise=self.of_noise + torch.nn.functional.pad(earlier.of_noise, (0, 0, 0, missing)),
-            error=self.error_of(0) + earlier.error_of(0),
-        )
+        parts = zip(self._form, earlier.beside(self)._form, strict=True)
+        offset, of_input, of_noise = (part + other for part, other in parts)
+        return Zonotope(offset, of_input, of_noise, self.error_of(0) + earlier.error_of(0), self.eps, self.shape)
 
     def beside(self, other: "Zonotope") -> "Zonotope":
         """The units, which read none of the noises that the other branch has added."""
@@ -133,10 +124,10 @@ class Zonotope(Domain):
 
     def _mixed(self, one: float, other: float) -> "Zonotope":
         """one · a + other · b of the halves a, b of the channels."""
-        parts = [part.chunk(2, dim=-1) for part in (self.offset, self.of_input, self.of_noise)]
-        offset, of_input, of_noise = (one * a + other * b for a, b in parts)
-        errors = self.error_of(0).chunk(2, dim=1)
-        error = abs(one) * errors[0] + abs(other) * errors[1]
+        halves = (part.chunk(2, dim=-1) for part in self._form)
+        offset, of_input, of_noise = (one * a + other * b for a, b in halves)
+        first, second = self.error_of(0).chunk(2, dim=1)
+        error = abs(one) * first + abs(other) * second
         return Zonotope(offset, of_input, of_noise, error, self.eps, (self.shape[0] // 2, *self.shape[1:]))
 
     def _bent(self, slope: Tensor, middle: Tensor, radius: Tensor, error: Tensor) -> "Zonotope":

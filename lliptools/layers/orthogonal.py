@@ -174,9 +174,8 @@ class CayleyConv2d(ConvMap):
         check_shape(self, shape, (self.in_channels, *shape[1:]))
         if min(shape[1:]) < self.kernel_size:
             why = "one layer too many that shrinks them", "use a smaller kernel"
-            raise InvalidInput(
-                f"images of at least {self.kernel_size} pixels a side before CayleyConv2d", f"shape {shape}", *why
-            )
+            expected = f"images of at least {self.kernel_size} pixels a side before CayleyConv2d"
+            raise InvalidInput(expected, f"shape {shape}", *why)
         return self.symbols((shape[1], shape[2]))
 
     def where(self) -> str:

@@ -146,9 +146,8 @@ class Activation(nn.Module, ABC):
                 tensor.expand(shape)
             except RuntimeError as error:
                 why = "a layer of another width", "one number, one per unit, or (channels, 1, 1)"
-                raise InvalidInput(
-                    f"{which} of {name} that broadcasts over {shape}", f"{tuple(tensor.shape)}", *why
-                ) from error
+                expected = f"{which} of {name} that broadcasts over {shape}"
+                raise InvalidInput(expected, f"{tuple(tensor.shape)}", *why) from error
 
 
 class Monotone(Activation):

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,21 +64,21 @@ def linear_maps(blocks: Iterable[Any]) -> Iterator[LinearMap]:
         yield from linear_maps(block.inner + block.shortcut) if block.inner else [block.linear]
 
 
-def normed_maps(blocks: tuple[Block, ...]) -> Iterator[LinearMap]:
-    """The maps whose norms a pass finds: those of linear_maps, and those of masked_behind once more."""
-    for block in blocks:
-        yield from normed_maps(block.inner + block.shortcut) if block.inner else [block.linear]
-    yield from masked_behind(blocks)
-
-
 def masks_sum(block: Block, sum_before: Block) -> bool:
     """Whether a block is the activation of the sum of two branches before it, so that it masks their last rows."""
     is_sum = bool(sum_before.inner) and sum_before.skip and math.isinf(sum_before.lipschitz)
     return is_sum and block.activation is not None and not block.linear.operators
 
 
-def masked_behind(blocks: tuple[Block, ...]) -> Iterator[LinearMap]:
-    """The last maps of branches whose sum an activation masks: a pass finds their norm once more, with fewer rows."""
-    for before, block in pairwise(blocks):
-        if masks_sum(block, before):
-            yield from (branch[-1].linear for branch in (before.inner, before.shortcut) if branch)
+def normed_maps(blocks: tuple[Block, ...], guaranteed: bool = False) -> Iterator[tuple[LinearMap, bool]]:
+    """The maps whose norms a pass finds, each with whether it is a part of a layer that guarantees a constant.
+
+    The last maps of branches whose sum an activation masks come once more, for their norm with fewer rows.
+    """
+    for block, before in zip(blocks, (None, *blocks), strict=False):
+        if block.inner:
+            yield from normed_maps(block.inner + block.shortcut, guaranteed or math.isfinite(block.lipschitz))
+        else:
+            yield block.linear, guaranteed
+        if before is not None and masks_sum(block, before):
+            yield from ((branch[-1].linear, guaranteed) for branch in (before.inner, before.shortcut) if branch)

@@ -182,9 +182,8 @@ def _built(network: Any, folder: Path) -> nn.Sequential:
     except Exception as error:  # whatever a record of another form ends in, or a builder that its numbers do not suit
         why = "a provenance.json that was edited", "pass the network that you expect: load(path, architecture=net)"
         got = f"{type(error).__name__}: {error} in {folder / 'provenance.json'}"[:1000]
-        raise InvalidInput(
-            f"a network of {', '.join(BUILDERS)} with arguments of their types, whole numbers to {LARGEST}", got, *why
-        ) from error
+        expected = f"a network of {', '.join(BUILDERS)} with arguments of their types, whole numbers to {LARGEST}"
+        raise InvalidInput(expected, got, *why) from error
     assert isinstance(net, nn.Sequential)
     return net
 

@@ -48,7 +48,7 @@ class UpperNorm:
 
     def begin(self, blocks: tuple[Block, ...]) -> "UpperNorm":
         """The norm for one pass through a network of these blocks: its large layers share delta (joint.py)."""
-        large = [linear for linear in normed_maps(blocks) if not self.is_exact(linear)]
+        large = [linear for linear, _ in normed_maps(blocks) if not self.is_exact(linear)]
         shared = replace(self, delta=self.delta / max(1, len(large)), joint=None)  # never that of another pass
         if any(block.inner or math.isfinite(block.linear.lipschitz) for block in blocks) or len(large) < 2:
             return shared  # no product of these norms alone, and those behind a sum are asked for out of turn

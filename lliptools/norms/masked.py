@@ -39,7 +39,7 @@ def scaled_matrices(
         at_once = max(1, ENTRIES // max(1, int(size.prod()) * STEP * STEP))
         for index in (group == number).nonzero()[:, 0].split(at_once):
             found.append(index)
-            norms.append(_norms(linear.weight, row_slope[index], column_slope[index], norm_of, times))
+            norms.append(_norms(_kept(linear.weight, row_slope[index], column_slope[index], times), norm_of))
     every = torch.cat(norms)[torch.cat(found).argsort()] + matrix_slack(linear, row_slope, column_slope)
     return every[which]
 
@@ -50,20 +50,17 @@ def _least(values: Tensor) -> Tensor:
     return torch.where(size == 0, torch.inf, size).amin().clamp_max(1.0)
 
 
-def _norms(
-    weight: Tensor,
-    row_slope: Tensor,
-    column_slope: Tensor,
-    norm_of: Callable[[Tensor], Tensor],
-    times: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
-    """The norms of samples that keep about as many rows and columns."""
+def _kept(weight: Tensor, row_slope: Tensor, column_slope: Tensor, times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What samples that keep about as much of the matrix keep of it, times the roots of the slopes."""
     (rows, _), (columns, _) = kept_first(row_slope != 0), kept_first(column_slope != 0)
-    if not rows.shape[1] or not columns.shape[1]:
-        return weight.new_zeros(len(row_slope))
-    kept = weight[rows[:, :, None], columns[:, None, :]]
-    kept = times(kept, row_slope.gather(1, rows).sqrt()[:, :, None])
-    kept = times(kept, column_slope.gather(1, columns).sqrt()[:, None])
+    kept = times(weight[rows[:, :, None], columns[:, None, :]], row_slope.gather(1, rows).sqrt()[:, :, None])
+    return times(kept, column_slope.gather(1, columns).sqrt()[:, None])
+
+
+def _norms(kept: Tensor, norm_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The norms of matrices, (samples, rows, columns) -> (samples,)."""
+    if not kept.numel():
+        return kept.new_zeros(len(kept))
     largest = kept.detach().abs().amax(dim=(1, 2))
     known, alive = largest.isfinite(), largest > 0
     kept = torch.where(known[:, None, None], kept, 0.0)
