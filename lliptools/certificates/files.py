@@ -72,7 +72,8 @@ def _thetas(block: Block) -> list[float] | None:
     if block.activation is None or not block.activation.elementwise:
         return None
     like = block.linear.bias.detach().double().expand(block.linear.out_shape)
-    low, high = (torch.as_tensor(limit).expand_as(like).flatten() for limit in block.activation.thresholds(like))
+    limits = (torch.as_tensor(limit, dtype=like.dtype) for limit in block.activation.thresholds(like))
+    low, high = (limit.expand_as(like).flatten() for limit in limits)
     return high.tolist() if not low.any() else None
 
 

@@ -64,7 +64,7 @@ def clip(low: Tensor | float, high: Limit) -> nn.Module | None:
     """min(max(z, low), high) as a layer; None where it takes several."""
     if isinstance(low, float) and isinstance(high, float) and -math.inf < low < high < math.inf:
         return nn.Hardtanh(low, high)
-    if torch.as_tensor(low).any():
+    if _as_tensor(low).any():
         return None
     if high is None or (isinstance(high, float) and high == math.inf):
         return nn.ReLU()

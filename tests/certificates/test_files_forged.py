@@ -19,6 +19,26 @@ from lliptools.checker import CLAIM, FORMAT, Refused, check
 from lliptools.nets import read_blocks
 
 
+def clipped_at(low, high):
+    """A network whose label at .5 is 1 where high is .1, and 0 where it is a little larger."""
+    first, last = nn.Linear(1, 1, bias=False).double(), nn.Linear(1, 2).double()
+    first.weight.data.fill_(1.0)
+    last.weight.data = torch.tensor([[1e10], [0.0]], dtype=torch.float64)
+    last.bias.data = torch.tensor([-1e9 - 10.0, 0.0], dtype=torch.float64)
+    return nn.Sequential(first, nn.Hardtanh(low, high), last)
+
+
+def test_thresholds_are_those_of_the_network_to_the_last_digit():
+    x, net, other = torch.tensor([[0.5]]).double(), clipped_at(0.0, 0.1), clipped_at(0.0, 0.1 + 1.5e-9)
+    assert net(x).argmax() == 1
+    for high in (0.1 + 1.5e-9, torch.tensor(0.1).item()):
+        text, _ = certificate(clipped_at(0.0, high), x, torch.tensor([0]), 0.1)
+        assert not is_network_of(text, net)
+    assert is_network_of(certificate(other, x, torch.tensor([0]), 0.1)[0], other)
+    with pytest.raises(ll.UnsupportedLayer, match="Hardtanh"):
+        certificate(clipped_at(1e-50, 1.0), x, torch.tensor([0]), 0.1)
+
+
 def test_the_small_file_has_all_cases():
     file = numbers(TEXT)
     reasons = set()

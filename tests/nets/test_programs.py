@@ -186,6 +186,10 @@ def test_numbers_keep_their_digits():
     )  # fmt: skip
     net, x = read_program(made), torch.full((1, 4), 1e3).double()
     assert torch.equal(net(x), made.module()(x))
+    made = program(lambda m, x: m.a(x).clamp(min=1e-50), (4,), dtype=torch.float64, a=nn.Linear(4, 4))
+    found = read_program(made)(torch.cat([x, -x]))
+    assert found.min() == 1e-50
+    assert torch.equal(found, made.module()(torch.cat([x, -x])))
 
 
 def test_common_spellings():
