@@ -53,8 +53,10 @@ def test_the_notebooks_that_are_brought_are_those_of_the_repository(wheel, tmp_p
 
 def test_one_version_and_the_command():
     heads = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
-    assert next(head for head in heads if head != "## Not yet released").startswith(f"## {ll.__version__}")
-    assert "version:" not in (ROOT / "CITATION.cff").read_text().replace("cff-version:", "")
+    released = next(head for head in heads if head != "## Not yet released")
+    said = dict(re.findall(r"^(version|date-released): (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
+    assert said["version"] == ll.__version__
+    assert released == f"## {ll.__version__}, {said['date-released']}"
 
 
 def test_the_readme_works_away_from_the_repository(wheel):

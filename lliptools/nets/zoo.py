@@ -53,6 +53,10 @@ def provenance(name: str | Path) -> dict[str, Any]:
     folder, name = _place(name)
     records = _records(folder)
     if name not in records or not (folder / f"{name}.safetensors").exists():
+        if Path(name).suffix.lower() in (*NETWORKS, *STATES) and folder == _shipped():
+            step = f"lliptools bounds {name} --input x.npy --eps 0.1, at points of your own"
+            got, why = f"{name!r}", "a file that does not say by which recipe and on which data it was trained"
+            raise InvalidInput("a network that ships, or a .safetensors file of `lliptools train`", got, why, step)
         if folder == _shipped():
             near = get_close_matches(name, records, 1)
             said = f"did you mean {near[0]!r}?" if near else f"no such name, of {', '.join(available())}"

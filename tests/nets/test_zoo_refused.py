@@ -166,6 +166,9 @@ def test_what_cannot_be_loaded_is_told_apart(tmp_path):
     (tmp_path / "net.h5").write_bytes(b"")
     with pytest.raises(ll.InvalidInput, match=r"a file that ends in \.onnx"):
         ll.nets.load(tmp_path / "net.h5")
+    for name in ("net.onnx", "own.pth"):  # as `lliptools evaluate` asks, which needs the recipe's data
+        with pytest.raises(ll.InvalidInput, match=rf"Next step: lliptools bounds {name} --input"):
+            ll.nets.provenance(name)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".npz"])
