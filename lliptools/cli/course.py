@@ -66,4 +66,5 @@ def release(
 
     names = write(destination, notebooks or course(), seed)
     print(f"{len(names)} assignments in {destination}: {', '.join(names)}")
-    print(f"source/ holds solutions and hidden tests; release/ is for the students. Next: cd {destination}, and docs/for_lecturers.md")
+    print("source/ holds solutions and hidden tests; release/ is for the students")
+    print(f"Next: cd {destination}, and the commands of docs/for_lecturers.md")

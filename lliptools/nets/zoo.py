@@ -55,7 +55,7 @@ def provenance(name: str | Path) -> dict[str, Any]:
     if name not in records or not (folder / f"{name}.safetensors").exists():
         if Path(name).suffix.lower() in (*NETWORKS, *STATES) and folder == _shipped():
             step = f"lliptools bounds {name} --input x.npy --eps 0.1, at points of your own"
-            got, why = f"{name!r}", "a file that does not say by which recipe and on which data it was trained"
+            got, why = f"{name!r}", "a file that does not say which recipe and data it was trained by"
             raise InvalidInput("a network that ships, or a .safetensors file of `lliptools train`", got, why, step)
         if folder == _shipped():
             near = get_close_matches(name, records, 1)
