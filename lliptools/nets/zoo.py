@@ -54,9 +54,12 @@ def provenance(name: str | Path) -> dict[str, Any]:
     records = _records(folder)
     if name not in records or not (folder / f"{name}.safetensors").exists():
         if Path(name).suffix.lower() in (*NETWORKS, *STATES) and folder == _shipped():
+            wanted, cause = (
+                "a network that ships, or a .safetensors file of `lliptools train`",
+                "a file without a recipe",
+            )
             step = f"lliptools bounds {name} --input x.npy --eps 0.1, at points of your own"
-            got, why = f"{name!r}", "a file that does not say which recipe and data it was trained by"
-            raise InvalidInput("a network that ships, or a .safetensors file of `lliptools train`", got, why, step)
+            raise InvalidInput(wanted, repr(name), cause, step)
         if folder == _shipped():
             near = get_close_matches(name, records, 1)
             said = f"did you mean {near[0]!r}?" if near else f"no such name, of {', '.join(available())}"
@@ -134,9 +137,8 @@ def _weights(path: Path) -> dict[str, Tensor]:
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:
-            raise InvalidInput(
-                wanted, "a pickle of other objects", "a whole network by torch.save(net)", step
-            ) from error
+            cause = "a whole network, as torch.save(net, path) writes"
+            raise InvalidInput(wanted, "a pickle of other objects", cause, step) from error
         found = found.get("state_dict", found) if isinstance(found, dict) else found
         if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
             got = f"the keys {', '.join(map(str, found))}" if isinstance(found, dict) else type(found).__name__
