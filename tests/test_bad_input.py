@@ -70,6 +70,7 @@ def broken():
         (nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.LogSigmoid())), r"layer 1 > 0 \(LogSigmoid\)"),
         (nn.Sequential(nn.Conv3d(1, 2, 3)), r"layer 0 \(Conv3d\)"),
         (nn.Sequential(nn.Linear(3, 4), nn.Softmax(1)), r"layer 1 \(Softmax\).*drop it where it ends the network"),
+        (nn.DataParallel(nn.Linear(3, 4)), r"the network \(DataParallel\).*\.module"),
         (nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), r"layer 1 \(LayerNorm\).*1/√eps"),
         (nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear")), r"layer 0 \(Upsample\) with mode='bilinear'"),
         (nn.Sequential(nn.BatchNorm1d(3)), r"layer 0 \(BatchNorm1d\) in training mode"),

@@ -205,7 +205,8 @@ def _called(net: nn.Module, points: Tensor, dtype: torch.dtype) -> Tensor:
             except RuntimeError:  # as of a network that takes one point at a time
                 found = torch.cat([functional_call(net, doubled, (point,)) for point in points.clone().split(1)])
         if not isinstance(found, Tensor):
-            raise TypeError(f"outputs in a {type(found).__name__}")
+            cause, step = "logits among other outputs", "wrap it in a module that returns the logits alone"
+            raise InvalidInput("one tensor from net(x)", f"a {type(found).__name__}", cause, step)
         return found
 
 

@@ -29,9 +29,11 @@ PROBABILITIES = _always(
     "probabilities, which keep the order of the outputs: margins and labels are read before them",
     "drop it where it ends the network: net = lliptools.nets.without_softmax(net, x)",
 )
+SPREAD = _always("it calls another module on several devices", "pass its .module, the network itself")
 REFUSED: dict[type[nn.Module], Refusal] = {
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm), BY_SAMPLE),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax, nn.Softmax2d), PROBABILITIES),
+    **dict.fromkeys((nn.DataParallel, nn.parallel.DistributedDataParallel), SPREAD),
 }
 HOOK = "a hook, or a method in the place of another, may compute anything"
 HOOKED = _always(HOOK, "remove it, or write it as a module of its own", " with a forward hook")

@@ -49,7 +49,7 @@ def read_module(net: nn.Module, shape: Shape, batch: int = EXAMPLE) -> nn.Sequen
     except Exception as error:  # whatever torch meets in a forward method
         _check_runs(net, example)
         got = f"{type(net).__name__}{code_line(str(error))}, of which it says: {first_line(error)}"
-        why = "steps that depend on values, or are not of torch", "make net(x) work, by operations of torch"
+        why = "steps that depend on values, or are not of torch", "write forward(x) in operations of torch"
         wanted = "a forward method that torch.export can follow (docs/supported.md)"
         raise UnsupportedLayer(wanted, got, *why) from error
 
