@@ -17,7 +17,7 @@ from lliptools.nets import Activation, Block, read_blocks
 from lliptools.nets.blocks import alike
 from lliptools.nets.calls import alone
 from lliptools.nets.checked import class_numbers
-from lliptools.nets.checks import home, is_plain
+from lliptools.nets.checks import device_of, home, is_plain
 from lliptools.nets.layers import is_own
 from lliptools.nets.modules import left_as_it_was
 from lliptools.norms.rounding import is_outward, outward_rounding
@@ -215,9 +215,8 @@ def _first_difference(net: nn.Module, points: Tensor) -> str:
         return "its forward method"
     for end in range(1, len(net) + 1):
         part = net[:end]
-        there = next((parameter.device for parameter in part.parameters()), torch.device("cpu"))
         try:
-            same = _agree(part, read_blocks(part, points.shape[1:]), points.to(home(there)))
+            same = _agree(part, read_blocks(part, points.shape[1:]), points.to(home(device_of(part))))
         except (InvalidInput, UnsupportedLayer):
             continue  # as of a network that does nothing yet
         if not same:
