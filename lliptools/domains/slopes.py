@@ -12,8 +12,9 @@ from lliptools.domains.block import BlockBound, Box
 from lliptools.domains.center import Center
 from lliptools.domains.domain import Domain
 from lliptools.domains.merged import LOST, Merged
-from lliptools.nets.activations import Picked, Units
+from lliptools.nets.activations import Activation, Limits
 from lliptools.nets.linear import TINY, LinearMap
+from lliptools.nets.pairs import MaxMin
 from lliptools.norms.kinds import errs
 from lliptools.norms.masked import kept_first
 from lliptools.norms.rounding import enclosed, entry_error, gamma, inflated, is_outward, times_above
@@ -41,14 +42,9 @@ class Slopes(Merged, Domain):
 
     def after(self, block: BlockBound, radius: Tensor) -> Slopes:
         """The state after an activation, by its slopes over the box of its inputs."""
-        after = self
-        for step in block.activation.split(block.box.lower, block.box.upper, block.center) if block.activation else ():
-            if isinstance(step, Picked):
-                after = after.picked(step.index)
-            else:
-                move = after.units if isinstance(step, Units) else after.pairs
-                after = move(step.least, step.greatest)
-        return after
+        if block.activation is None:
+            return self
+        return block.activation.relax(Passing(self, block.center), block.box.lower, block.box.upper).slopes
 
     def picked(self, index: Tensor) -> Slopes:
         """The state of some of the units, in another order, some of them several times: index (units,)."""
@@ -159,6 +155,39 @@ class Slopes(Merged, Domain):
             links=(*self.links, links),
             counts=(*self.counts, kept.sum(dim=1).cpu()),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Passing:
+    """A state on its way through an activation (nets.Activation.relax).
+
+    center: ends of the units at the centre, (batch, *units), from which slopes are secants; None: any two points.
+    """
+
+    slopes: Slopes
+    center: Limits | None
+
+    def box(self) -> Box:
+        """Nothing more than the activation knows itself."""
+        infinite = self.slopes.eps.new_tensor(torch.inf)
+        return Box(-infinite, infinite)
+
+    def bent(self, activation: Activation, lower: Tensor, upper: Tensor) -> Passing:
+        """Behind an elementwise activation whose inputs lie in [lower, upper], (batch, *units) each."""
+        slopes = (end.flatten(1).to(lower.dtype) for end in activation.ranges(lower, upper, self.center))
+        return Passing(self.slopes.units(*slopes), self.center and activation.values(self.center))
+
+    def compared(self, lower: Tensor, upper: Tensor) -> Passing:
+        """[max(a, b), min(a, b)] of the two halves a, b of the channels, in [lower, upper]."""
+        slopes = (end.flatten(1) for end in MaxMin().apart(lower, upper, self.center))
+        return Passing(self.slopes.pairs(*slopes), self.center and MaxMin().values(self.center))
+
+    def picked(self, index: Tensor, shape: tuple[int, ...]) -> Passing:
+        """Units of another shape, (*shape), each one of these: index (units,)."""
+        if self.center is None:
+            return Passing(self.slopes.picked(index), None)
+        low, high = (side.flatten(1)[:, index].reshape(-1, *shape) for side in self.center)
+        return Passing(self.slopes.picked(index), (low, low if self.center[0] is self.center[1] else high))
 
 
 def _first(weight: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,7 @@
 """What an activation is for the bounds: its values, the image of a box, its slopes over a box."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,35 +11,6 @@ from lliptools.errors import InvalidInput
 
 Shape = tuple[int, ...]
 Limits = tuple[Tensor, Tensor]  # ends of the intervals in which the units at the centre lie, the same tensor if exact
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """Elementwise: the slope of every unit, between any two points of the ball, lies in [least, greatest].
-
-    least, greatest: (batch, units). Equal ones say that the unit is linear in the ball.
-    """
-
-    least: Tensor
-    greatest: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """[a, b] -> [max(a, b), min(a, b)], elementwise on the two halves of the units.
-
-    least, greatest: (batch, pairs), slopes of |a − b| in a − b: both 1 where a >= b, −1 where b >= a; else −1 and 1.
-    """
-
-    least: Tensor
-    greatest: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Picked:
-    """Some of the units, in another order, some of them several times. index: (units,), which ones."""
-
-    index: Tensor
 
 
 class Activation(nn.Module, ABC):
@@ -127,17 +97,17 @@ class Activation(nn.Module, ABC):
         """Shape of a sample behind the activation."""
         return shape
 
-    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
-        """What differences of two points of [lower, upper], or of one and the centre, go through, in order."""
-        least, greatest = self.ranges(lower, upper, center)
-        return [Units(least.flatten(1).to(lower.dtype), greatest.flatten(1).to(lower.dtype))]
-
     def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         """The form after the activation, whose inputs lie in [lower, upper], (batch, *units) each.
 
-        form: units as functions of the input over a ball, with bent, compared, picked and box as domains.Zonotope has.
+        form: what is known of units over a ball, with bent, compared, picked and box as domains.Zonotope has.
         """
         return form.bent(self, lower, upper)
+
+    def values(self, center: Limits) -> Limits:
+        """Ends of the values of what lies between two ends; one tensor where that is one value."""
+        low, high = center
+        return ((value := self(low)), value) if low is high else self.image(low, high)
 
     def check_shape(self, name: str, shape: Shape) -> None:
         """Raise InvalidInput, naming the layer, unless the activation applies to samples of this shape."""

@@ -1,13 +1,12 @@
 """Activations that compare: of two halves a, b of the channels, each pair returns its larger and its smaller."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Limits, Pairs, Picked, Shape, Units, stepped, traced
+from lliptools.nets.activations import Activation, Limits, Shape, stepped, traced
 from lliptools.nets.clips import Absolute, Clipped, Hardtanh
 
 
@@ -56,19 +55,21 @@ class MaxMin(Activation):
         """The box of the larger and the smaller of every pair."""
         return _compared(lower), _compared(upper)
 
-    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
+    def apart(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> tuple[Tensor, Tensor]:
+        """Least and greatest slope of |a − b| in a − b, or secant from the centre, (batch, pairs, *rest).
+
+        Both 1 where a >= b all over the box, both −1 where b >= a.
+        """
         order = self.order(lower, upper)
         unknown = (order == 0).to(order.dtype)
-        least, greatest = order - unknown, order + unknown
-        if center is not None:
-            (lower_a, lower_b), (upper_a, upper_b) = lower.chunk(2, dim=1), upper.chunk(2, dim=1)
-            (low_a, low_b), (high_a, high_b) = (side.chunk(2, dim=1) for side in center)
-            apart = stepped(lower_a - upper_b, -torch.inf), stepped(upper_a - lower_b, torch.inf)
-            between = stepped(low_a - high_b, -torch.inf), stepped(high_a - low_b, torch.inf)
-            found = Absolute().ranges(*apart, between)
-            least = torch.where(order == 0, found[0], least)
-            greatest = torch.where(order == 0, found[1], greatest)
-        return [Pairs(least.flatten(1), greatest.flatten(1))]
+        if center is None:
+            return order - unknown, order + unknown
+        (lower_a, lower_b), (upper_a, upper_b) = lower.chunk(2, dim=1), upper.chunk(2, dim=1)
+        (low_a, low_b), (high_a, high_b) = (side.chunk(2, dim=1) for side in center)
+        box = stepped(lower_a - upper_b, -torch.inf), stepped(upper_a - lower_b, torch.inf)
+        between = stepped(low_a - high_b, -torch.inf), stepped(high_a - low_b, torch.inf)
+        least, greatest = Absolute().ranges(*box, between)
+        return torch.where(order == 0, least, order), torch.where(order == 0, greatest, order)
 
     def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         return form.compared(lower, upper)
@@ -124,21 +125,12 @@ class ClippedMaxMin(Clipped, MaxMin):
 
     def slope(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Tensor:
         """0 for an output that is constant, else 1, or the secant of the clip."""
-        return self._clip(lower).slope(*self.clipped_from(lower, upper), self._compared_center(center))
-
-    def _compared_center(self, center: Limits | None) -> Limits | None:
-        if center is None:
-            return None
-        low = _compared(center[0])
-        return low, low if center[1] is center[0] else _compared(center[1])
+        at = None if center is None else MaxMin().values(center)
+        return self._clip(lower).slope(*self.clipped_from(lower, upper), at)
 
     def piece(self, z: Tensor) -> Tensor:
         """The order of the pair, and between which thresholds its output lies."""
         return super().piece(z) + 2 * self._clip(z).piece(_compared(z))
-
-    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
-        clip = self._clip(lower).split(*self.clipped_from(lower, upper), self._compared_center(center))
-        return [*super().split(lower, upper, center), *clip]
 
     def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         after = super().relax(form, lower, upper)

@@ -1,6 +1,6 @@
 """Max pooling: the largest of every window, between two activations that are taken unit by unit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 from typing import Any
@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d, max_pool2d, pad
 
 from lliptools.errors import InvalidInput
-from lliptools.nets.activations import Activation, Limits, Pairs, Picked, Shape, Units, tiny, ulp
-from lliptools.nets.pairs import MaxMin
+from lliptools.nets.activations import Activation, Limits, Shape, tiny, ulp
 
 
 class MaxPool(Activation):
@@ -121,7 +120,7 @@ class MaxPool(Activation):
         """The largest of every window at the centre."""
         if center is None:
             return None
-        low, high = _values(self.before, center)
+        low, high = center if self.before is None else self.before.values(center)
         return (pooled := self._pooled(low)), pooled if high is low else self._pooled(high)
 
     def _padded(self, z: Tensor, value: float) -> Tensor:
@@ -150,38 +149,24 @@ class MaxPool(Activation):
             units = torch.arange(units.shape[0] * half, device=device).reshape(half, -1).T
         yield units.flatten()
 
-    def _compared(self, lower: Tensor, upper: Tensor, center: Limits | None) -> Iterator[tuple[Any, ...]]:
-        """Round by round: which units are compared, their ends, and those at the centre; then which units are left."""
+    def _compared(self, lower: Tensor, upper: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Round by round: which units are compared, and their ends; then which units are left."""
         low, high = (side.flatten(1) for side in _image(self.before, lower, upper))
-        at = None if center is None else tuple(side.flatten(1) for side in _values(self.before, center))
         *rounds, last = self._rounds(lower.shape[1:], lower.device)
         for index in rounds:
             low, high = low[:, index], high[:, index]
-            at = None if at is None else (at[0][:, index], at[1][:, index])
-            yield index, low, high, at
+            yield index, low, high
             low, high = _larger(low), _larger(high)
-            at = None if at is None else (_larger(at[0]), _larger(at[1]))
         yield (last,)
-
-    def split(self, lower: Tensor, upper: Tensor, center: Limits | None = None) -> Sequence[Units | Pairs | Picked]:
-        """What is left of every window after comparisons of two halves of it, round by round."""
-        steps = [] if self.before is None else list(self.before.split(lower, upper, center))
-        for index, *ends in self._compared(lower, upper, center):
-            steps.append(Picked(index))
-            if ends:
-                steps += [*MaxMin().split(*ends), Picked(torch.arange(len(index) // 2, device=index.device))]
-        if self.after is not None:
-            steps += self.after.split(*self.clipped_from(lower, upper), self._center(center))
-        return steps
 
     def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
         if self.before is not None:
             form = self.before.relax(form, lower, upper)
-        for index, *ends in self._compared(lower, upper, None):
+        for index, *ends in self._compared(lower, upper):
             form = form.picked(index, (len(index),) if ends else self.out_shape(lower.shape[1:]))
             if ends:
                 kept = torch.arange(len(index) // 2, device=index.device)
-                form = form.compared(*ends[:2]).picked(kept, (len(kept),))
+                form = form.compared(*ends).picked(kept, (len(kept),))
         return form if self.after is None else self.after.relax(form, *self.clipped_from(lower, upper))
 
 
@@ -203,14 +188,6 @@ def _times(one: Tensor, other: Tensor) -> Tensor:
 
 def _image(activation: Activation | None, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     return (lower, upper) if activation is None else activation.image(lower, upper)
-
-
-def _values(activation: Activation | None, center: Limits) -> Limits:
-    """Ends of the values of what lies between two ends; one tensor where that is one value."""
-    low, high = center
-    if activation is None:
-        return center
-    return ((value := activation(low)), value) if low is high else activation.image(low, high)
 
 
 def _larger(compared: Tensor) -> Tensor:

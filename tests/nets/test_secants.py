@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import lliptools as ll
+from lliptools.domains.slopes import Passing
 from lliptools.nets import ClippedMaxMin, ClippedReLU, MaxMin
-from lliptools.nets.activations import Pairs
 from lliptools.nets.clips import Absolute, Hardtanh, LeakyReLU
 from lliptools.nets.gated import Gated
 from lliptools.nets.registry import read_activation
@@ -176,28 +176,42 @@ def test_an_own_activation_has_the_slopes_between_any_two_points():
     assert torch.equal(ll.local_bound(net, x, 0.1, centred=True).value, ll.local_bound(net, x, 0.1).value)
 
 
+class Noted:
+    """What stands in for a state, and notes the slopes that it is given."""
+
+    eps = torch.ones(1).double()
+
+    def __init__(self, *slopes):
+        self.slopes = slopes
+
+    def units(self, least, greatest):
+        return Noted(*self.slopes, (least, greatest))
+
+    pairs = units
+
+
 @pytest.mark.parametrize("kind", [MaxMin(), ClippedMaxMin(0.4, -0.3)])
-def test_pairs_move_as_their_split_says(kind):
+def test_pairs_move_as_the_state_is_told(kind):
     """The larger of a pair is (a + b + s(a − b)) / 2 with a secant s of |a − b|, then the clip."""
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(40, 8, generator=generator, dtype=torch.float64)
     size = torch.rand(2, 40, 8, generator=generator, dtype=torch.float64)
     lower, upper = z - size[0], z + size[1]
-    first, *clip = kind.split(lower, upper, (z, z))
-    assert isinstance(first, Pairs)
+    (least, greatest), *clip = kind.relax(Passing(Noted(), (z, z)), lower, upper).slopes.slopes
+    assert len(clip) == isinstance(kind, ClippedMaxMin)
     for _ in range(200):
         other = lower + torch.rand(40, 8, generator=generator, dtype=torch.float64) * (upper - lower)
         apart, moved = (z[:, :4] - z[:, 4:]), (other[:, :4] - other[:, 4:])
         rise, step = moved.abs() - apart.abs(), moved - apart
-        assert (rise * step.sign() >= first.least * step.abs() - 1e-12).all()
-        assert (rise * step.sign() <= first.greatest * step.abs() + 1e-12).all()
-        for units in clip:
+        assert (rise * step.sign() >= least * step.abs() - 1e-12).all()
+        assert (rise * step.sign() <= greatest * step.abs() + 1e-12).all()
+        for low, high in clip:
             before, after = MaxMin()(z), MaxMin()(other)
             rise, step = kind(other) - kind(z), after - before
-            assert (rise * step.sign() >= units.least * step.abs() - 1e-12).all()
-            assert (rise * step.sign() <= units.greatest * step.abs() + 1e-12).all()
-    assert (first.greatest - first.least <= 2 + 1e-12).all()
-    assert (first.greatest - first.least < 1.9).any()
+            assert (rise * step.sign() >= low * step.abs() - 1e-12).all()
+            assert (rise * step.sign() <= high * step.abs() + 1e-12).all()
+    assert (greatest - least <= 2 + 1e-12).all()
+    assert (greatest - least < 1.9).any()
 
 
 @pytest.mark.parametrize("activation", [LeakyReLU(0.1), Hardtanh(-0.5, 0.5), Absolute(), rule("tanh")])
