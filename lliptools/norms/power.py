@@ -8,7 +8,7 @@ from torch import Tensor
 from lliptools.errors import check_whole
 from lliptools.nets.linear import LinearMap
 from lliptools.norms.kinds import errs
-from lliptools.norms.scaled import unit_vectors
+from lliptools.norms.scaled import length, unit_vectors
 
 
 @errs("lower")
@@ -26,4 +26,4 @@ class PowerNorm:
         v = unit_vectors(torch.randn_like(column) * (column > 0))
         for _ in range(self.steps):
             v = unit_vectors(column * linear.adjoint(row_slope * linear.linear(column * v)))
-        return torch.linalg.vector_norm((row * linear.linear(column * v)).flatten(1), dim=1)
+        return length((row * linear.linear(column * v)).flatten(1), dim=1)

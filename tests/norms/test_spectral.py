@@ -91,6 +91,7 @@ def test_known_sequences_of_power_and_gram_iteration():
     values = [ll.spectral_norm(W, "power", steps=k).item() for k in (1, 20, 400)]
     assert values[-1] == pytest.approx(1.0, abs=1e-12)
     assert max(values) <= 1 + 1e-15
+    assert ll.spectral_norm(3.6e-162 * W, "power").item() <= 3.6e-162 * (1 + 1e-15)  # squares of which are next to 0
 
 
 def test_a_reshaped_kernel_is_not_the_convolution():
