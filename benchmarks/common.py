@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -125,6 +126,15 @@ def write(name: str, text: str) -> None:
     """Write a page of results, and print it."""
     (RESULTS / name).write_text(text)
     print(text)
+
+
+def write_tables(name: str, tables: list[str], more: str = "") -> None:
+    """Write tables in place of those of a page, and how they were made; all words beside them stay."""
+    made = f"Made by `python benchmarks/{name.replace('.md', '.py')}` with {machine()}{more}."
+    page = re.sub("^Made by .*$", made, (RESULTS / name).read_text(), flags=re.MULTILINE)
+    words = re.split(r"(?:^\|.*\n)+", page, flags=re.MULTILINE)
+    lines = [f"{each}\n" for each in tables] + [""]
+    write(name, "".join(word + each for word, each in zip(words, lines, strict=True)))
 
 
 def write_sections(name: str, sections: list[str]) -> None:

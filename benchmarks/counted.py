@@ -65,8 +65,7 @@ class Operations(TorchDispatchMode):
 
 def cost(run: Callable[[], object]) -> Cost:
     """The seconds of a call, and in another one what it applies."""
-    counter = Operations()
-    vectors, applied = 0, 0
+    counter, vectors, applied = Operations(), 0, 0
 
     def observed(method: Callable[[Operator, Tensor], Tensor]) -> Callable[[Operator, Tensor], Tensor]:
         def counted(operator: Operator, h: Tensor) -> Tensor:

@@ -45,20 +45,19 @@ class Report:
         name = torch.cuda.get_device_name() if size.device.type == "cuda" else "CPU, the rehearsal"
         self.found: dict[str, Any] = {"device": name, "machine": machine(), "toy": size.toy}
 
-    @property
     def seconds(self) -> float:
         """Since the run began."""
         return time.perf_counter() - self.start
 
     def part(self, name: str, run: Callable[[], Any]) -> None:
         """Run a part; what it returns, or why it failed, is printed and written."""
-        begin = time.perf_counter()
-        print(f"\n== {name} (at {self.seconds:.0f} s)", flush=True)
+        begin = self.seconds()
+        print(f"\n== {name} (at {begin:.0f} s)", flush=True)
         try:
             found = run()
         except Exception as error:  # a part that fails must not take the others with it
             found = {"failed": f"{type(error).__name__}: {str(error)[:2000]}"}
-        found["seconds"] = round(time.perf_counter() - begin, 1)
+        found["seconds"] = round(self.seconds() - begin, 1)
         self.found[name] = found
         print(json.dumps(found, indent=1), flush=True)
         with replacing(self.path) as unfinished:
@@ -71,13 +70,12 @@ def run(size: Size, folder: Path) -> int:
     report.part("kernels", kernels)
     report.part("steps", lambda: steps(size))
     report.part("epoch", lambda: epoch_on_mnist(size))
-    report.part("training", lambda: training(lambda: report.seconds, size, nets))
+    report.part("training", lambda: training(report.seconds, size, nets))
     report.part("certificates", lambda: certificates(size, nets))
     if not size.toy:
         PAGE.write_text(page(report.found))
-    print(f"\n{report.path}: done in {report.seconds:.0f} s")
-    parts = [found for found in report.found.values() if isinstance(found, dict)]
-    return int(any("failed" in found for found in parts))
+    print(f"\n{report.path}: done in {report.seconds():.0f} s")
+    return int(any("failed" in found for found in report.found.values() if isinstance(found, dict)))
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / folder) for folder in ("tools", "tests/browser")]
 
 from browser import open_browser  # noqa: E402
-from common import RESULTS, clocked, keep, kept, machine, table, timed, write  # noqa: E402
+from common import RESULTS, clocked, keep, kept, table, timed, write_tables  # noqa: E402
 from explorers import Explorer  # noqa: E402
 from lab import Lab, running_lab  # noqa: E402
 from playwright.sync_api import Browser  # noqa: E402
@@ -101,9 +101,8 @@ def in_lab(lab: Lab, name: str) -> list[object]:
     made = example.make()
     control = made.controls[example.control]
     steps = len(control.options) if hasattr(control, "options") else round((control.max - control.min) / control.step)
-    page = lab.open(
-        f"{name}.ipynb", [IMPORTS, f"explorer = EXAMPLES[{name!r}].make()\nexplorer.add_class('explorer')", FRAMES]
-    )
+    shown = f"explorer = EXAMPLES[{name!r}].make()\nexplorer.add_class('explorer')"
+    page = lab.open(f"{name}.ipynb", [IMPORTS, shown, FRAMES])
     lab.run(page, 0)
     first: float = page.evaluate(FIRST)
     if name == "training":  # its sliders say how the next run is to be
@@ -122,10 +121,8 @@ def in_lab(lab: Lab, name: str) -> list[object]:
 
 def played(lab: Lab, name: str) -> list[object]:
     """A row of the table: the Playground, 200 points, 2-16-16-2, five optimiser steps and all discs a frame."""
-    run, given = (
-        Run(Settings(eps=0.2, **RUNS[name])),
-        ", ".join(f"{key}={value!r}" for key, value in RUNS[name].items()),
-    )
+    run = Run(Settings(eps=0.2, **RUNS[name]))
+    given = ", ".join(f"{key}={value!r}" for key, value in RUNS[name].items())
     own = 1000 * clocked(lambda: [run.epoch() for _ in range(20)], time.process_time)[1] / 20
     page = lab.open("playground.ipynb", [IMPORTS, f"ll.teach.Playground(eps=0.2, {given})"])
     lab.run(page, 0)
@@ -158,44 +155,24 @@ def measured(kind: str, name: str, measure: Callable[[], list[Any]]) -> list[Any
     return row
 
 
-def import_seconds(code: str) -> float:
-    """Seconds of a new Python that runs the code."""
-    return timed(lambda: subprocess.run([sys.executable, "-c", code], check=True), times=5)
-
-
 def main() -> None:
     """The page."""
     names = [name for name, example in EXAMPLES.items() if example.control]
-    torch_alone, both = import_seconds("import torch"), import_seconds("import torch, lliptools")
-    rows: list[list[Any]] = []
-    pages: list[list[Any]] = []
-    runs: list[list[Any]] = []
+    commands = ([sys.executable, "-c", code] for code in ("import torch", "import torch, lliptools"))
+    torch_alone, both = (timed(partial(subprocess.run, command, check=True), times=5) for command in commands)
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser, running_lab(browser, Path(folder)) as lab:
-        for name in names:
-            rows.append(measured("explorer", name, partial(in_lab, lab, name)))
-        for name in RUNS:
-            runs.append(measured("playground", name, partial(played, lab, name)))
-        for name in names:
-            pages.append(measured("page", name, partial(on_page, browser, Path(folder) / "gallery", name)))
-    text = (
-        "# How fast the explorers follow the hand\n\n"
-        f"Made by `python benchmarks/latency.py` with {machine()}, headless Chromium and JupyterLab on the same "
-        "machine. Milliseconds. Browser: the pictures of the slider are made beforehand, and the browser picks them; "
-        f"kernel: every move is computed and drawn anew. 20 presses or fewer, each after a rest of {REST} ms.\n\n"
-        + table(
-            ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"], rows
-        )
-        + "\n\nGoals: settle 250, first display 1000.\n\n## The Playground\n\n200 points, 2-16-16-2; a frame is an "
-        "epoch: five optimiser steps, a certificate at every point, three pictures. A load above 2 is other work "
-        "on the two cores; what the kernel alone takes says what it can do without.\n\n"
-        + table(["loss and activation", "frames/s", "goal", "CPU of the kernel, ms a frame", "load afterwards"], runs)
-        + "\n\n## Pages of the gallery\n\n"
-        + table(["page", "moves", "slider → painted, median", "95 %", "MB beside plotly.js"], pages)
-        + "\n\nGoals: 30 / 50, 2 MB.\n\n## Import\n\n"
-        f"`import lliptools` takes {both - torch_alone:.2f} s beyond the {torch_alone:.2f} s of `import torch` "
-        "(goal: 2 s).\n"
+        rows = [measured("explorer", name, partial(in_lab, lab, name)) for name in names]
+        runs = [measured("playground", name, partial(played, lab, name)) for name in RUNS]
+        there = Path(folder) / "gallery"
+        pages = [measured("page", name, partial(on_page, browser, there, name)) for name in names]
+    in_a_notebook = ["explorer", "follows in the", "key → painted, median", "95 %", "goal", "settle", "first display"]
+    of_runs = ["loss and activation", "frames/s", "goal", "CPU of the kernel, ms a frame", "load afterwards"]
+    of_pages = ["page", "moves", "slider → painted, median", "95 %", "MB beside plotly.js"]
+    imports = table(
+        ["`import torch`, s", "`import lliptools`, s more"], [[f"{torch_alone:.2f}", f"{both - torch_alone:.2f}"]]
     )
-    write("latency.md", text)
+    tables = [table(in_a_notebook, rows), table(of_runs, runs), table(of_pages, pages), imports]
+    write_tables("latency.md", tables)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ the same epochs with the same loss. Weights of the cost section: seed 0.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from common import machine, table, timed, write
+from common import table, timed, write_tables
 from torch import Tensor, nn
 
 import lliptools as ll
@@ -69,19 +70,11 @@ def tightness(net: nn.Sequential, x: Tensor) -> list[object]:
 
 def costs(layer: nn.Module, plain: nn.Module, x: Tensor) -> tuple[float, float, float]:
     """In a plain layer's forward passes: forward while training, forward and backward, and forward once exported."""
-    for parameter in (*layer.parameters(), *plain.parameters()):
-        parameter.requires_grad_(True)
     x = x.clone().requires_grad_(True)
-
-    def forward(module: nn.Module) -> Callable[[], object]:
-        return torch.no_grad()(lambda: module(x))
-
-    unit = timed(forward(plain), 15)
-    return (
-        timed(forward(layer), 5) / unit,
-        timed(lambda: layer(x).sum().backward(), 5) / unit,
-        timed(forward(ll.layers.export(layer, tuple(x.shape[1:]))), 15) / unit,
-    )
+    with torch.no_grad():
+        unit, training = timed(partial(plain, x), 15), timed(partial(layer, x), 5)
+        exported = timed(partial(ll.layers.export(layer, tuple(x.shape[1:])), x), 15)
+    return training / unit, timed(lambda: layer(x).sum().backward(), 5) / unit, exported / unit
 
 
 def main() -> None:
@@ -107,37 +100,13 @@ def main() -> None:
         for one, other in zip(*tables.values(), strict=True):
             accuracy.append([name, one.eps, one.clean, one.attacked, one.certified, other.certified])
         local = tables["local"]
-        reached = f"{local[0].clean:.3f}", " / ".join(f"{each.certified:.3f}" for each in local)
-        summary.append([name, formula, *shown, body.max().item(), body.mean().item(), *dense_cost[1:], *reached])
+        held = f"{local[0].clean:.3f}", " / ".join(f"{each.certified:.3f}" for each in local)
+        summary.append([name, formula, *shown, body.max().item(), body.mean().item(), *dense_cost[1:], *held])
     head = ["layer", "T", "slack", "T/‖W‖²", "layer", "network, largest", "network, mean"]
     head += ["training step", "inference", "clean", "certified"]
-    text = f"""# 1-Lipschitz layers
-
-Made by `python benchmarks/layers.py` with {machine()}.
-
-## Side by side
-
-The shipped networks on the {len(x)} test digits: four layers of 64 features, the same loss, 60 epochs, seed 0.
-Slack: the least λ_min(T − WᵀW)/max T of the four layers; 0 is tight. T/‖W‖²: mean over inner units and layers, 1 for a
-scale that wastes nothing in norm. Jacobian norms at the test points: the largest of a layer, the largest and the mean
-of all but the last layer; what they lack of 1 is what the guarantee gives away. Cost of a dense layer of {DENSE}
-features, batch 128, in plain forward passes: forward and backward in training (plain: {cost[0][2]:.3g}), and forward
-once exported. Certified by the local bound at {", ".join(f"{radius:g}" for radius in RADII)}.
-
-{table(head, summary)}
-
-## Accuracy
-
-{table(["layer", "eps", "clean", "attacked (PGD)", "certified, local", "certified, tightest"], accuracy)}
-
-## Cost
-
-In forward passes of the plain layer of the same shape: {DENSE} features at batch 128, inner width {DENSE}; {CHANNELS}
-channels of {SIZE}×{SIZE} at batch 64, kernels 3×3, inner width {CHANNELS}. Residual layers apply their weights twice.
-
-{table(["layer", "forward, training", "forward and backward", "forward, exported"], cost)}
-"""
-    write("layers.md", text)
+    reached = ["layer", "eps", "clean", "attacked (PGD)", "certified, local", "certified, tightest"]
+    spent = ["layer", "forward, training", "forward and backward", "forward, exported"]
+    write_tables("layers.md", [table(head, summary), table(reached, accuracy), table(spent, cost)])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from common import machine, table, write
+from common import table, write_tables
 from counted import Cost, cost
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ from lliptools.bounds.merged import affordable
 HERE = Path(__file__).parent
 EPS = 0.02
 BATCHES = (32, 64, 128, 192)  # of the memory section, on images of MNIST's side
+LIMITS = (4, 8, 16)  # GiB
 GIB = 2**30
 PLAIN = "forward pass"
 FIELDS = ("applications", "applied", "operations", "seconds")
@@ -36,7 +37,6 @@ class Axis:
     """What grows: sizes, the network and the points of each, and the ranges over which exponents are fitted."""
 
     name: str
-    setting: str
     sizes: tuple[int, ...]
     network: Callable[[int], nn.Sequential]
     points: Callable[[int], Tensor]
@@ -54,28 +54,15 @@ def digits(count: int) -> Tensor:
     return torch.cat([data.x_test, data.x_train])[:count]
 
 
-def wide(width: int) -> nn.Sequential:
-    """Two hidden layers of a width."""
-    return ll.nets.mlp(64, width, width, 10)
-
-
-def deep(depth: int) -> nn.Sequential:
-    """So many hidden layers of 64 units."""
-    return ll.nets.mlp(64, *[64] * depth, 10)
-
-
-def for_images(side: int) -> nn.Sequential:
-    """2C1F for images of a side."""
-    return ll.nets.cnn("2C1F", (1, side, side))
-
-
 WIDTHS, DEPTHS = (32, 64, 128, 192, 256, 384, 512, 768, 1024), (2, 4, 8, 16, 32)
 COUNTS, SIDES = (1, 8, 32, 64, 128, 256, 512), (8, 16, 20, 24, 28, 32)
 AXES = (
-    Axis("width", "64-w-w-10, 16 digits", WIDTHS, wide, lambda _: digits(16), ((64, 256), (384, 1024))),
-    Axis("hidden layers", "64-64-…-64-10, 16 digits", DEPTHS, deep, lambda _: digits(16), ((4, 32),)),
-    Axis("batch", "64-128-128-10", COUNTS, lambda _: wide(128), digits, ((32, 512),)),
-    Axis("image side", "2C1F, 8 random images of one channel", SIDES, for_images, images, ((20, 32),)),
+    Axis(
+        "width", WIDTHS, lambda width: ll.nets.mlp(64, width, width, 10), lambda _: digits(16), ((64, 256), (384, 1024))
+    ),
+    Axis("hidden layers", DEPTHS, lambda depth: ll.nets.mlp(64, *[64] * depth, 10), lambda _: digits(16), ((4, 32),)),
+    Axis("batch", COUNTS, lambda _: ll.nets.mlp(64, 128, 128, 10), digits, ((32, 512),)),
+    Axis("image side", SIDES, lambda side: ll.nets.cnn("2C1F", (1, side, side)), images, ((20, 32),)),
 )
 
 
@@ -130,8 +117,7 @@ def measured(axis: Axis, found: Found) -> str:
         seconds = [each[name].seconds if name in each else None for name in names]
         cells = [f"{1e3 * spent:.3g} · {spent / plain:.3g}" if spent else "" for spent in seconds]
         rows.append([size, f"{1e3 * plain:.3g}", *cells])
-    head = [axis.name, "forward pass, ms", *(f"{name}, ms · forward passes" for name in names)]
-    return f"## {axis.name.capitalize()}\n\n{axis.setting}.\n\n{table(head, rows)}\n"
+    return table([axis.name, "forward pass, ms", *(f"{name}, ms · forward passes" for name in names)], rows)
 
 
 def high_water() -> int:
@@ -150,8 +136,8 @@ def grown(batch: int) -> None:
     print(before / GIB, (high_water() - before) / GIB)
 
 
-def where_memory_ends() -> str:
-    """Peak memory of 4C3F against the batch, and the batches that would fill a machine."""
+def where_memory_ends() -> list[str]:
+    """Peak memory of 4C3F against the batch; by a line through it, the batches that would fill a machine."""
     found = []
     for batch in BATCHES:
         command = [sys.executable, "-c", f"from scaling import grown; grown({batch})"]
@@ -159,19 +145,13 @@ def where_memory_ends() -> str:
         found.append([float(number) for number in done.stdout.split()])
     before, more = found[0][0], [each[1] for each in found]
     line = statistics.linear_regression(BATCHES, more)
-    full = [[f"{limit} GiB", math.floor((limit - before - line.intercept) / line.slope)] for limit in (4, 8, 16)]
-    return f"""## Where memory ends
-
-`ll.local_bound` at 0.1 of random images (1, 28, 28) on 4C3F with ReLU. Each row in a process of its own: the most
-that it held, less what it held before the bound was asked for ({before:.2f} GiB, most of it torch).
-
-{table(["batch", "GiB more at most"], [list(row) for row in zip(BATCHES, more, strict=True)])}
-
-The largest batch that would fit, an extrapolation, not measured: by the line {line.intercept:.2f} GiB +
-{1024 * line.slope:.1f} MiB a point, fitted over the batches above.
-
-{table(["memory of the process", "batch that fills it, extrapolated"], full)}
-"""
+    full = [math.floor((limit - before - line.intercept) / line.slope) for limit in LIMITS]
+    head = ["GiB before", "GiB of the line", "MiB a point", *(f"batch that fills {limit} GiB" for limit in LIMITS)]
+    row = [f"{before:.2f}", f"{line.intercept:.2f}", f"{1024 * line.slope:.1f}", *full]
+    return [
+        table(["batch", "GiB more at most"], [[*row] for row in zip(BATCHES, more, strict=True)]),
+        table(head, [row]),
+    ]
 
 
 def main() -> None:
@@ -186,24 +166,8 @@ def main() -> None:
     head = ["what grows", "from, to", "bound", "applications at the ends", "exponent of applications"]
     head += ["of their operations", "of all operations", "of the time"]
     exponents = [row for axis in AXES for row in fitted(axis, found[axis.name])]
-    text = f"""# How cost grows
-
-Made by `python benchmarks/scaling.py` with {machine()}, float64, in {sum(os.times()[:4]):.0f} s of processor
-time, which all times here are. Random weights, seed 0. Local and tightest bound at {EPS:g}; certificates in stages at
-the radius at which the global bound certifies half of the points, so that something is left for the later stages.
-
-## Exponents
-
-Least squares in log-log over the sizes of the tables below that lie in the range. An application: one vector that goes
-through the linear part of one layer, its transpose, or its entrywise |W|, W∘W or pattern; the exponent of their
-operations is what the count predicts for the time. All operations: with Gram matrices, eigenvalues, factors. Counts
-repeat, but for random starts; times on a machine that others use do not: from one run to another their exponents moved
-by up to 0.4, and by 1 that of the forward pass of images, which takes less than a millisecond.
-
-{table(head, exponents)}
-
-{"".join(measured(axis, found[axis.name]) + chr(10) for axis in AXES)}{ends}"""
-    write("scaling.md", text)
+    tables = [table(head, exponents), *(measured(axis, found[axis.name]) for axis in AXES), *ends]
+    write_tables("scaling.md", tables, f", in {sum(os.times()[:4]):.0f} s of processor time")
 
 
 if __name__ == "__main__":

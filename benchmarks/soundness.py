@@ -41,8 +41,7 @@ def measured(start: int) -> dict[str, Any]:
     """The line of a batch of networks."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, text=True).strip()
     line: dict[str, Any] = {"start": start, "networks": BATCH, "commit": commit}
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    layers: Counter[str] = Counter()
+    counts, layers = defaultdict[str, Counter[str]](Counter), Counter[str]()
     refuted, broken, began = [], [], time.process_time()
     for seed in range(start, start + BATCH):
         try:
@@ -62,24 +61,22 @@ def write_page() -> None:
     """What all lines say together."""
     found = sorted(kept(LINES), key=lambda line: line["start"])
     networks, seconds = (sum(line[key] for line in found) for key in ("networks", "seconds"))
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    layers: Counter[str] = Counter()
+    counts, layers = defaultdict[str, Counter[str]](Counter), Counter[str]()
     for line in found:
         layers.update(line["layers"])
         for name, count in line["counts"].items():
             counts[name].update(count)
-    refuted, broken = ([each for line in found for each in line[key]] for key in ("refuted", "broken"))
+    refuted, broken = ([f"* {each}" for line in found for each in line[key]] for key in ("refuted", "broken"))
     asked = ("networks", "refusals", "certificates", "bounds")
     rows = [[name, *(count[key] for key in asked)] for name, count in sorted(counts.items())]
     total = [sum(count[key] for count in counts.values()) for key in asked]
-    commits = sorted({line["commit"] for line in found})
-    false = "\n".join(f"* {each}" for each in refuted) or "None."
-    failed = "\n".join(f"* {each}" for each in broken) or "None."
-    kinds = [[kind, number] for kind, number in layers.most_common()]
+    false, failed = ("\n".join(each) or "None." for each in (refuted, broken))
+    kinds: list[list[object]] = [[kind, number] for kind, number in layers.most_common()]
     text = f"""# A second opinion on certificates and bounds
 
 Made by `python benchmarks/soundness.py` with {machine()}, in {seconds / 3600:.1f} hours of processor time, at
-{", ".join(commits)}. {networks:,} random networks of the {NETWORKS:,} that it goes on to, {total[2]:,} certificates and
+{", ".join(sorted({line["commit"] for line in found}))}.
+{networks:,} random networks of the {NETWORKS:,} that it goes on to, {total[2]:,} certificates and
 {total[3]:,} bounds of Lipschitz constants: **{len(refuted)} refuted**. {len(broken)} networks broke off with an error
 that is none of the library's own.
 

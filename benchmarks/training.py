@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from common import clocked, machine, table, write
+from common import clocked, table, write_tables
 from torch import Tensor, nn
 
 import lliptools as ll
@@ -48,11 +48,8 @@ def costs(net: nn.Sequential, x: Tensor, y: Tensor) -> list[list[object]]:
     for steps, (name, objective) in itertools.product(STEPS, LOSSES.items()):
         norm = SharedNorm(steps)
         jobs[f"{name} | {steps}"] = partial(lambda run, norm: step(run(net, x, y, 1.0, norm)), objective, norm)
-    least = dict.fromkeys(jobs, float("inf"))
-    for repeat in range(REPEATS + 1):
-        for name, job in jobs.items():
-            seconds = clocked(job, time.process_time)[1]
-            least[name] = min(least[name], seconds) if repeat else least[name]
+    repeats = [{name: clocked(job, time.process_time)[1] for name, job in jobs.items()} for _ in range(REPEATS + 1)]
+    least = {name: min(each[name] for each in repeats[1:]) for name in jobs}
     forward, plain = least.pop("forward"), least["cross-entropy | 1"]
     whole = {steps: least[f"GloRo, global bound | {steps}"] for steps in STEPS}
     return [
@@ -61,9 +58,9 @@ def costs(net: nn.Sequential, x: Tensor, y: Tensor) -> list[list[object]]:
     ]
 
 
-def tightness(name: str, net: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> list[list[object]]:
+def tightness(name: str, x: Tensor, y: Tensor, eps: float) -> list[list[object]]:
     """Estimate over exact norm with the same slopes, layer by layer: mean and least over the points."""
-    rows: list[list[object]] = []
+    net, rows = ll.nets.load(name).to(x.dtype), list[list[object]]()
     for steps, in_classes in itertools.product((*STEPS, 6), (False, True)):
         torch.manual_seed(0)
         norm, ratios = SharedNorm(steps), list[Tensor]()
@@ -90,51 +87,15 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     head = ["loss", "steps", "forward passes", "steps with cross-entropy", "steps with the global bound", "ms"]
-    images = costs(
-        ll.nets.cnn("6C2F", (3, 32, 32), activation="clipped_relu"), torch.rand(32, 3, 32, 32), torch.randint(10, (32,))
-    )
-    digits = ll.training.digits()
-    flat = costs(
-        ll.nets.mlp(64, 128, 128, 10, activation="clipped_relu", theta=0.3),
-        digits.x_train[:128].float(),
-        digits.y_train[:128],
-    )
-    mnist = ll.training.mnist()
-    of_mnist = mnist.x_test[:256].float(), mnist.y_test[:256]
-    close = [
-        row
-        for name, x, y, eps in (
-            ("digits-clipped", digits.x_test, digits.y_test, 0.1),
-            ("mnist-mlp-0.3-local", *of_mnist, 0.3),
-        )
-        for row in tightness(name, ll.nets.load(name).to(x.dtype), x, y, eps)
-    ]
-    text = f"""# Training
-
-Made by `python benchmarks/training.py` with {machine()}.
-
-## Step
-
-A whole step: logits, bound, loss, backward pass, Adam. Norms by `SharedNorm(steps)`, eps = {EPS}, after the ramp. A
-class shares slopes and a norm; the last column but one compares with the global bound of as many steps.
-
-6C2F with clipped ReLU on 3×32×32 images, batch 32:
-
-{table(head, images)}
-
-64-128-128-10 with clipped ReLU, batch 128:
-
-{table(head, flat)}
-
-## How close the estimated norms are
-
-`SharedNorm(steps)` over the exact norm of the same masked layer of every point, mean / least of a batch of {SIZE}
-points, after {PASSES} such batches at random: with slopes of each sample, and with those of its class, as the
-losses by a bound take them. The last column: the mean of the products.
-
-{table(["network", "eps", "steps", "slopes of the", "layer by layer", "product"], close)}
-"""
-    write("training.md", text)
+    net = ll.nets.cnn("6C2F", (3, 32, 32), activation="clipped_relu")
+    images = costs(net, torch.rand(32, 3, 32, 32), torch.randint(10, (32,)))
+    digits, mnist = ll.training.digits(), ll.training.mnist()
+    small = ll.nets.mlp(64, 128, 128, 10, activation="clipped_relu", theta=0.3)
+    flat = costs(small, digits.x_train[:128].float(), digits.y_train[:128])
+    close = tightness("digits-clipped", digits.x_test, digits.y_test, 0.1)
+    close += tightness("mnist-mlp-0.3-local", mnist.x_test[:256].float(), mnist.y_test[:256], 0.3)
+    of_norms = ["network", "eps", "steps", "slopes of the", "layer by layer", "product"]
+    write_tables("training.md", [table(head, images), table(head, flat), table(of_norms, close)])
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gpu_parts.size import LOSSES, STEPS, sized
 from lliptools.training import SharedNorm
 
-COUNTED = ("forward", "backward", "together", "looks")
-
 
 class Launches(TorchDispatchMode):
     """Counts what would launch a kernel: every operation that is no view and no empty tensor; and what would wait."""
@@ -44,7 +42,7 @@ def kernels() -> dict[str, Any]:
             loss = objective(net, x, y, 0.75, norm)
         with Launches() as backward:
             loss.backward()
-        counts = forward.kernels.total(), backward.kernels.total()
+        counts = {"forward": forward.kernels.total(), "backward": backward.kernels.total()}
         looks = forward.looks.total() + backward.looks.total()
-        found[name] = dict(zip(COUNTED, (*counts, sum(counts), looks), strict=True))
+        found[name] = counts | {"together": sum(counts.values()), "looks": looks}
     return found

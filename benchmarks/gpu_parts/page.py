@@ -14,12 +14,10 @@ def shown(part: dict[str, Any] | None) -> str:
     if "rows" not in part:
         return f"Failed: `{part['failed']}`" if "failed" in part else f"Left out: {part['left out']}"
     head = list(dict.fromkeys(key for row in part["rows"] for key in row))
-    rows: list[list[object]] = [[_short(row.get(key, "")) for key in head] for row in part["rows"]]
-    return table(head, rows)
-
-
-def _short(cell: object) -> object:
-    return " ".join(cell.split())[:160] if isinstance(cell, str) else cell
+    cells = [[row.get(key, "") for key in head] for row in part["rows"]]
+    return table(
+        head, [[" ".join(cell.split())[:160] if isinstance(cell, str) else cell for cell in row] for row in cells]
+    )
 
 
 def page(found: dict[str, Any]) -> str:
