@@ -24,6 +24,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
       exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read both again,
       without what lliptools.layers guarantee by construction, so that bounds may be larger.
     * A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, is not in it.
+      ONNX keeps options of layers, as slopes, in float32: of a float64 network certify what `load` reads of the file.
     * Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
     """
     path = None if to is None else Path(to)

@@ -154,9 +154,9 @@ class ClippedReLU(Clipped, Clip):
         return f"theta={self.theta.item():.4g}" if self.theta.numel() == 1 else f"theta of {self.theta.numel()} units"
 
     def plain(self) -> nn.Module:
-        """ReLU, ReLU6 or Hardtanh for one threshold, else a clamp."""
+        """ReLU, ReLU6 or Hardtanh for one threshold of float32, which is all that ONNX keeps of them; else a clamp."""
         theta = self.theta.detach().relu()
-        if theta.numel() > 1 or not theta.item() > 0:
+        if theta.numel() > 1 or not theta.item() > 0 or theta.float() != theta:
             return traced(torch.clamp, min=torch.zeros_like(theta), max=theta)
         if theta.item() == 6:
             return nn.ReLU6()
