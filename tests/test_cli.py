@@ -56,6 +56,15 @@ def test_evaluate_by_the_bounds_that_are_named():
     assert run("evaluate", "moons", "--bound", "sampled").exit_code == 2
 
 
+def test_bounds_are_those_of_the_registry(monkeypatch):
+    asked = ["evaluate", "moons", "--points", 5, "--bound", "own"]
+    done = run(*asked)
+    assert done.exit_code == 2
+    assert all(name in done.stderr for name in ll.BOUNDS)
+    monkeypatch.setitem(ll.BOUNDS, "own", ll.local_bound)
+    assert run(*asked).stdout.splitlines()[-2].split()[-1] == "own"
+
+
 def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path, monkeypatch):
     epoch = ll.training.loop._Run.epoch
 

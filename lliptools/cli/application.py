@@ -4,7 +4,6 @@ import io
 import os
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,9 +71,6 @@ def _commands(
         sys.stdout.reconfigure(errors="replace")
 
 
-Upper = StrEnum("Upper", ["global", "local", "tightest"])
-
-
 def _writable(path: Path | None) -> Path | None:
     """The path of an option, refused before the work where it cannot be written."""
     from lliptools.storage import check_writable
@@ -84,6 +80,19 @@ def _writable(path: Path | None) -> Path | None:
     return path
 
 
+def _known(names: list[str]) -> list[str]:
+    """The names of bounds, refused before the work where one is not in the registry."""
+    from lliptools.bounds import BOUNDS
+
+    if unknown := [name for name in names if name not in BOUNDS]:
+        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(BOUNDS)}")
+    return names
+
+
+Bounds = Annotated[
+    list[str],
+    typer.Option("--bound", help="An upper bound of lliptools.BOUNDS by its name, repeatable.", callback=_known),
+]
 Network = Annotated[
     str, typer.Argument(help="A shipped network, an .onnx or .pt2 file, or weights: .safetensors, .pth, .npz.")
 ]

@@ -89,7 +89,7 @@ def train(
 def evaluate(
     network: Annotated[str, typer.Argument(help="A shipped network's name, or the path of a .safetensors file.")],
     eps: Annotated[list[float] | None, typer.Option(help="Radius, repeatable; by default those of the recipe.")] = None,
-    bound: Annotated[list[cli.Upper] | None, typer.Option(help="A bound, repeatable; by default each of them.")] = None,
+    bound: cli.Bounds = ["global", "local", "tightest"],  # noqa: B006 - typer copies it
     points: Annotated[int | None, typer.Option(help="The first so many test points, 0 for all.", min=0)] = None,
     shells: cli.Shells = 1,
     linear: cli.Linear = False,
@@ -112,7 +112,7 @@ def evaluate(
         net, data = ll.nets.load(network).to(own), recipe.data()
         chosen = slice((recipe.measured if points is None else points) or None)
         x, y = data.x_test[chosen].to(own), data.y_test[chosen].to(own)
-        bounds = {each.value: ll.BOUNDS[each.value] for each in bound or cli.Upper}
+        bounds = {name: ll.BOUNDS[name] for name in bound}
         how: dict[str, Any] = {"shells": shells, "linear": linear}
         over = resumable(net, [*bounds, repr(how)], json_file)
         tables = accuracy_by_bound(
@@ -135,9 +135,7 @@ def bounds(
     points: cli.Points,
     eps: Annotated[list[float], typer.Option(help="Radius, repeatable, in the units of the points.")],
     labels: cli.Labels = None,
-    bound: Annotated[
-        list[cli.Upper] | None, typer.Option(help="A bound, repeatable; by default global and local.")
-    ] = None,
+    bound: cli.Bounds = ["global", "local"],  # noqa: B006 - typer copies it
     shells: cli.Shells = 1,
     linear: cli.Linear = False,
     architecture: cli.Architecture = None,
@@ -159,10 +157,9 @@ def bounds(
         net = cli.load(network, architecture, trust).to(own)
         x = read_array(points, "points").to(own)
         y = None if labels is None else read_array(labels, "labels").to(own)
-        names = [each.value for each in bound or (cli.Upper("global"), cli.Upper("local"))]
         how: dict[str, Any] = {"shells": shells, "linear": linear}
-        over = resumable(net, [*names, repr(how)], json_file)
-        rows = report(net, x, y, eps, names, certifier=partial(ll.certify, **how), over=over)
+        over = resumable(net, [*bound, repr(how)], json_file)
+        rows = report(net, x, y, eps, bound, certifier=partial(ll.certify, **how), over=over)
         if not Team.here().leads:
             return
     say(table(rows), json_file)
