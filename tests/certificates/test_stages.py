@@ -73,3 +73,16 @@ def test_what_it_does_not_take():
     net, x, y = small_cnn()
     with pytest.raises(ll.InvalidInput, match="tolerance"):
         ll.certify_in_stages(net, x, y, 0.1, tolerance=2.0)
+
+
+def test_numbers_beyond_float32_drop_no_point():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 3)).double()
+    net[0].weight.data *= 1e60
+    net[2].weight.data *= 1e-60
+    x = torch.randn(4, 3).double()
+    y = net(x).argmax(dim=1)
+    eps = 0.999 * ll.certified_radius(net, x, y)
+    full = ll.certify(net, x, y, eps)
+    assert full.holds.any()
+    assert torch.equal(ll.certify_in_stages(net, x, y, eps).holds, full.holds)
