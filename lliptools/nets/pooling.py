@@ -149,24 +149,17 @@ class MaxPool(Activation):
             units = torch.arange(units.shape[0] * half, device=device).reshape(half, -1).T
         yield units.flatten()
 
-    def _compared(self, lower: Tensor, upper: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Round by round: which units are compared, and their ends; then which units are left."""
+    def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
+        """The form behind before, behind comparisons of two halves of what is left of every window, behind after."""
+        if self.before is not None:
+            form = self.before.relax(form, lower, upper)
         low, high = (side.flatten(1) for side in _image(self.before, lower, upper))
         *rounds, last = self._rounds(lower.shape[1:], lower.device)
         for index in rounds:
-            low, high = low[:, index], high[:, index]
-            yield index, low, high
-            low, high = _larger(low), _larger(high)
-        yield (last,)
-
-    def relax(self, form: Any, lower: Tensor, upper: Tensor) -> Any:
-        if self.before is not None:
-            form = self.before.relax(form, lower, upper)
-        for index, *ends in self._compared(lower, upper):
-            form = form.picked(index, (len(index),) if ends else self.out_shape(lower.shape[1:]))
-            if ends:
-                kept = torch.arange(len(index) // 2, device=index.device)
-                form = form.compared(*ends).picked(kept, (len(kept),))
+            ends, kept = (low[:, index], high[:, index]), torch.arange(len(index) // 2, device=index.device)
+            form = form.picked(index, (len(index),)).compared(*ends).picked(kept, (len(kept),))
+            low, high = (torch.maximum(*side.chunk(2, dim=1)) for side in ends)
+        form = form.picked(last, self.out_shape(lower.shape[1:]))
         return form if self.after is None else self.after.relax(form, *self.clipped_from(lower, upper))
 
 
@@ -188,8 +181,3 @@ def _times(one: Tensor, other: Tensor) -> Tensor:
 
 def _image(activation: Activation | None, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     return (lower, upper) if activation is None else activation.image(lower, upper)
-
-
-def _larger(compared: Tensor) -> Tensor:
-    """The larger of the two halves of the units, (batch, units)."""
-    return torch.maximum(*compared.chunk(2, dim=1))
