@@ -160,7 +160,7 @@ def test_controls_change_figure_and_text(digits):
     assert not differences(explorer.figure, figure)
 
 
-def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):
+def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits, monkeypatch):
     def loose(net, x, eps):
         found = ll.local_bound(net, x, eps)
         return replace(found, value=2 * found.value)
@@ -173,8 +173,9 @@ def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):
         return replace(ll.local_bound(net, x, eps), kind="estimate")
 
     net, x, y = digits
-    own = {"loose": loose, "false": false, "guess": guess}
-    explorer = LatticeExplorer(net, x[:4], y[:4], eps=0.05, eps_max=0.2, bounds=own)
+    for name, bound in {"loose": loose, "false": false, "guess": guess}.items():
+        monkeypatch.setitem(ll.BOUNDS, name, bound)
+    explorer = LatticeExplorer(net, x[:4], y[:4], eps=0.05, eps_max=0.2)
     drawn, index = explorer.view, 5
     assert ("local", "loose") in drawn.edges(index)[1]
     assert not any("loose" in pair for pair in drawn.edges(index)[0])
@@ -184,8 +185,6 @@ def test_a_bound_of_ones_own_is_placed_and_a_false_one_refuted(digits):
     assert "refuted by a slope that was found: false" in explorer.summary
     assert any("✘ refuted" in annotation.text for annotation in explorer.figure.layout.annotations)
     assert "about" in drawn.written("guess", index)
-    with pytest.raises(ll.InvalidInput, match="names of their own"):
-        LatticeExplorer(net, x, y, bounds={"local": loose})
 
 
 def test_a_dead_network_and_a_wrong_point(digits):

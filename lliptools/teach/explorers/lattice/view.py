@@ -176,14 +176,8 @@ class LatticeView:
         a, b = self.rows[one].values, self.rows[other].values
         return bool((a <= b * SLACK).all() and (a * SLACK < b).any())
 
-    def crossing(self) -> list[tuple[str, str]]:
-        """Pairs of upper bounds of which each is the smaller one at some radius of the grid: nothing orders them."""
-        rows = {name: row.values for name, row in self.rows.items() if row.kind == "upper" and name != "exact"}
-        pairs = [(a, b) for a in rows for b in rows if self.names.index(a) < self.names.index(b)]
-        return [(a, b) for a, b in pairs if (rows[a] * SLACK < rows[b]).any() and (rows[b] * SLACK < rows[a]).any()]
-
     def summary(self, index: int) -> tuple[str, ...]:
-        """How far the bounds are from the truth in a sentence; then values, certificates, what crosses."""
+        """How far the bounds are from the truth in a sentence; then values and certificates."""
         values = [f"ε = {radius_text(self.radii[index].item())} · label {self.label}"]
         for name in self.names:
             values.append(f"{name} {self.written(name, index)}")
@@ -191,8 +185,6 @@ class LatticeView:
         more = [f"certified by {', '.join(proved)}" if proved else "not certified by any"]
         if refuted := [name for name in self.names if self.refuted(name, index)]:
             more.append(f"refuted by a slope that was found: {', '.join(refuted)}")
-        if pairs := self.crossing():
-            more.append(f"cross between these radii: {', '.join(' and '.join(pair) for pair in pairs)}")
         if missing := [f"{name} ({self.note(name, index)})" for name in self.names if self.note(name, index)]:
             more.append(f"without a value: {', '.join(missing)}")
         truth, least = self.value("exact", index), self.value("sampled", index)

@@ -1,12 +1,11 @@
 """The order of bounds, from a lower bound by way of the truth to the product of norms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput
+from lliptools.bounds import BOUNDS
 from lliptools.teach.explorers.lattice.figure import lattice
 from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView
 from lliptools.teach.shared.controls import point_slider
@@ -22,12 +21,12 @@ PART = 7  # radii of the others that are computed before the kernel answers agai
 class LatticeExplorer(RadiusExplorer):
     """All bounds of lliptools.BOUNDS near a point: their order, their values, what they certify, what they cost.
 
+    One that calls itself an upper bound and lies below a slope that was found is refuted.
+
     * net: any network that lliptools.local_bound takes
     * x: (points, *sample), y: (points,) the points to pick from and their labels
     * index, eps: where the sliders start
     * eps_max: end of the radius slider, in units of x
-    * bounds: more bounds by name, functions (net, x, eps) -> Bound, to be placed among the others; one that calls
-      itself an upper bound and lies below a slope that was found is refuted
     * source: how net, x and y are called in the call that opens the same view again
     * layout: of the widget, as {"width": "600px"}
 
@@ -43,15 +42,11 @@ class LatticeExplorer(RadiusExplorer):
         index: int = 0,
         eps: float | None = None,
         eps_max: float | None = None,
-        bounds: Mapping[str, Callable[..., Any]] | None = None,
         source: str = "net, x, y",
         layout: Look = None,
     ) -> None:
         self._take(net, x, y)
-        if taken := sorted(set(bounds or {}) & set(RUNGS)):
-            wanted, cause = "bounds under names of their own", "a name of lliptools.BOUNDS"
-            raise InvalidInput(expected=wanted, got=f"{taken}", cause=cause, next_step="call it mine")
-        self._bounds = {**RUNGS, **(bounds or {})}
+        self._bounds = {**BOUNDS, **RUNGS}
         self._rows: dict[int, dict[str, LatticeRow]] = {}
         self._costs: dict[str, float] = {}
         point = point_slider(index, len(x))
