@@ -12,7 +12,7 @@ from pictures import differences
 
 import lliptools as ll
 from lliptools.teach.explorers.lattice.figure import lattice
-from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView
+from lliptools.teach.explorers.lattice.view import LatticeRow, LatticeView, rungs
 from lliptools.teach.explorers.lattice.widget import LatticeExplorer
 
 EPS = torch.tensor(RADII).double()
@@ -23,6 +23,9 @@ def theorem_holds(view, smaller, larger, index):
     """Whether two values at radii[index] agree with smaller <= larger; so does what was not computed."""
     one, other = view.value(smaller, index), view.value(larger, index)
     return one != one or other != other or one <= other * (1 + 1e-6)
+
+
+RUNGS = rungs()
 
 
 def view_of(net, x, y, radii, names=tuple(RUNGS)):

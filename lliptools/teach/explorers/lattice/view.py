@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +47,12 @@ def _of_small_layers(bound: Callable[..., Bound]) -> Callable[..., Bound]:
     return patient
 
 
-# The bounds as a view computes them: those of lliptools.BOUNDS, the slow ones with less patience.
-RUNGS: dict[str, Any] = {
-    **BOUNDS,
+def rungs() -> dict[str, Callable[..., Bound]]:
+    """The bounds of lliptools.BOUNDS, the slow ones with less patience, and the centred one."""
+    return {**BOUNDS, **IN_A_VIEW}
+
+
+IN_A_VIEW: dict[str, Callable[..., Bound]] = {
     "path": _of_small_layers(path_bound),
     "merged": _of_small_layers(merged_bound),
     "exact": _of_small_layers(partial(exact_bound, max_cells=PATTERNS, max_patterns=PATTERNS)),

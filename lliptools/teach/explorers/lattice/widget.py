@@ -5,9 +5,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from lliptools.bounds import BOUNDS
 from lliptools.teach.explorers.lattice.figure import lattice
-from lliptools.teach.explorers.lattice.view import RUNGS, LatticeRow, LatticeView
+from lliptools.teach.explorers.lattice.view import LatticeRow, LatticeView, rungs
 from lliptools.teach.shared.controls import point_slider
 from lliptools.teach.shared.explorer import Look, Shown, State
 from lliptools.teach.shared.radius import RadiusExplorer
@@ -46,7 +45,7 @@ class LatticeExplorer(RadiusExplorer):
         layout: Look = None,
     ) -> None:
         self._take(net, x, y)
-        self._bounds = {**BOUNDS, **RUNGS}
+        self._bounds = rungs()
         self._rows: dict[int, dict[str, LatticeRow]] = {}
         self._costs: dict[str, float] = {}
         point = point_slider(index, len(x))
