@@ -1,7 +1,6 @@
 """What explorers share: controls, a figure that follows them, the same in words, and the call that opens it again."""
 
 import asyncio
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from lliptools.teach.shared.button import Button, Order
 from lliptools.teach.shared.controls import moves, positions, state
 from lliptools.teach.shared.made import Made, State
 from lliptools.teach.shared.transport import Screen, plotly_js
-from lliptools.teach.shared.words import call
 
 QUIET = 0.15  # seconds without a move before what takes long is computed
 DELAY = 0.01  # seconds between two parts of it, in which the kernel answers
@@ -46,8 +44,6 @@ class Explorer(Made):
     values that were read once.
     """
 
-    usual = "net, x, y"
-    keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
     slow = False
     framed: str | None = None
     _later: asyncio.Handle | None = None
@@ -161,22 +157,9 @@ class Explorer(Made):
             _, draw, lines = self._show({**at, self.framed: position}, False)
             yield self._noted(draw()), lines
 
-    def _keywords(self, **more: object) -> dict[str, object]:
-        """The keywords that open the present view: what can be moved, what is fixed, and more; None for none."""
-        moving = {name: control.value for name, control in self.controls.items() if moves(control)}
-        found = {**moving, **self._fixed, **more}
-        return {name: found[name] for name in self.keywords or found if found.get(name) is not None}
-
     def _next_part(self) -> Callable[[], object] | None:
         """What computes the next part that the present view lacks, in a second at most; None where it is whole."""
         return None
-
-    def reproduce(self) -> str:
-        """The one-line call that opens the present view."""
-        keywords = self._keywords()
-        if self._source not in ("", self.usual):
-            keywords["source"] = self._source
-        return call(type(self).__name__, self._source, keywords)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -251,9 +234,6 @@ class Explorer(Made):
         _, draw, lines = self._show(self._state, coarse)
         self.screen.show(self._noted(draw()), lines, silently=self.screen.ready)
         self._tell_call()
-
-    def _tell_call(self) -> None:
-        self.call.value = f"<code style='font-size: 11px; white-space: nowrap'>{html.escape(self.reproduce())}</code>"
 
 
 def _stays(change: Any) -> bool:

@@ -1,5 +1,6 @@
-"""What an explorer is made of, and where its controls stand."""
+"""What an explorer is made of, where its controls stand, and the call that opens it again."""
 
+import html
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,6 +12,7 @@ from plotly.graph_objects import Figure
 from lliptools.teach.shared.button import Button
 from lliptools.teach.shared.controls import key, moves
 from lliptools.teach.shared.transport import Screen
+from lliptools.teach.shared.words import call
 
 ROW = {"display": "flex", "flex_flow": "row wrap", "align_items": "center", "width": "100%", "overflow": "hidden"}
 State = Mapping[str, Any]  # where the controls stand, by name
@@ -25,6 +27,10 @@ class Made(ipywidgets.VBox):
     screen: Screen
     call: ipywidgets.HTML
     reset: Button
+    usual = "net, x, y"
+    keywords: tuple[str, ...] = ()  # of the call, in order; by default as they come
+    _source: str
+    _fixed: dict[str, object]
 
     def _name(self, rows: Sequence[Mapping[str, ipywidgets.ValueWidget]]) -> None:
         """Take the controls, which become attributes."""
@@ -47,9 +53,21 @@ class Made(ipywidgets.VBox):
         """Move several controls, and draw once."""
         raise NotImplementedError
 
+    def _keywords(self, **more: object) -> dict[str, object]:
+        """The keywords that open the present view: what can be moved, what is fixed, and more; None for none."""
+        moving = {name: control.value for name, control in self.controls.items() if moves(control)}
+        found = {**moving, **self._fixed, **more}
+        return {name: found[name] for name in self.keywords or found if found.get(name) is not None}
+
     def reproduce(self) -> str:
         """The one-line call that opens the present view."""
-        raise NotImplementedError
+        keywords = self._keywords()
+        if self._source not in ("", self.usual):
+            keywords["source"] = self._source
+        return call(type(self).__name__, self._source, keywords)
+
+    def _tell_call(self) -> None:
+        self.call.value = f"<code style='font-size: 11px; white-space: nowrap'>{html.escape(self.reproduce())}</code>"
 
     def _cancel(self) -> None:
         """Have nothing done later."""
