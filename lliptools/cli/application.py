@@ -80,19 +80,22 @@ def _writable(path: Path | None) -> Path | None:
     return path
 
 
-def _known(names: list[str]) -> list[str]:
-    """The names of bounds, refused before the work where one is not in the registry."""
+def _bounds() -> list[str]:
+    """The names of the registry."""
     from lliptools.bounds import BOUNDS
 
-    if unknown := [name for name in names if name not in BOUNDS]:
-        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(BOUNDS)}")
+    return [*BOUNDS]
+
+
+def _known(names: list[str]) -> list[str]:
+    """The names of bounds, refused before the work where one is not in the registry."""
+    if unknown := [name for name in names if name not in _bounds()]:
+        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(_bounds())}")
     return names
 
 
-Bounds = Annotated[
-    list[str],
-    typer.Option("--bound", help="An upper bound of lliptools.BOUNDS by its name, repeatable.", callback=_known),
-]
+_HELP = "An upper bound of lliptools.BOUNDS by its name, repeatable."
+Bounds = Annotated[list[str], typer.Option("--bound", help=_HELP, callback=_known, autocompletion=_bounds)]
 Network = Annotated[
     str, typer.Argument(help="A shipped network, an .onnx or .pt2 file, or weights: .safetensors, .pth, .npz.")
 ]
