@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lliptools.bounds import Bound, errs, exact_norm, local_bound, outward_rounding
 from lliptools.bounds.reading import read
 from lliptools.certificates.certificate import certify
-from lliptools.certificates.radius import narrowed
+from lliptools.certificates.margins import largest_change
 from lliptools.checker import CLAIM, FORMAT, Refused, check
 from lliptools.domains import Box
 from lliptools.domains.center import Center, at_center
@@ -26,6 +26,7 @@ RAISED = 1e-6  # how much above its value a norm is claimed, relatively, so that
 AT_ONCE = 64  # points
 
 
+@torch.inference_mode(False)  # multipliers are found by a gradient
 def certificate(net: nn.Module, x: Tensor, y: Tensor, eps: float | Tensor, name: str = "") -> tuple[str, Tensor]:
     """The text of a certificate file, and which points it holds: those that certify and that the checker accepts.
 
@@ -161,17 +162,14 @@ def _last_layer(found: Bound, center: Tensor, values: list[Center], y: Tensor) -
     direction = (weight - weight[y][:, None]).flatten(0, 1)
     size = direction.square().sum(dim=1)
 
-    def moves(index: Tensor, multiplier: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(multiplier[:, None] * direction[index], below[index]), above[index])
-
-    def in_ball(index: Tensor, multiplier: Tensor) -> Tensor:
-        return moves(index, multiplier).square().sum(dim=1) <= radius[index].square()
-
-    # The best multiplier takes the moves to the end of the ball, or beyond all bounds where the box lies inside of it.
+    # The largest change grows with the radius by radius / multiplier, and not at all where the box lies in the ball.
+    ball = radius.clone().requires_grad_()
+    with torch.enable_grad():
+        (growth,) = torch.autograd.grad(largest_change(direction[:, None], ball, -below, above).sum(), ball)
     nearest = torch.where(radius > 0, radius / size.sqrt(), 1e-9 * margin.flatten() / size)
     nearest = torch.where(nearest.isfinite() & (nearest > 0), nearest, 1.0)
-    multiplier = narrowed(in_ball, nearest, nearest * 2.0**60, 1e-15)
-    moved = moves(torch.arange(len(direction), device=y.device), multiplier)
+    multiplier = torch.where(growth > 0, torch.maximum(radius / growth, nearest), nearest * 2.0**60)
+    moved = torch.minimum(torch.maximum(multiplier[:, None] * direction, below), above)
     most = radius.square() + (moved * (2 * multiplier[:, None] * direction - moved)).sum(dim=1)
     proved = (margin - (most / (2 * multiplier)).view_as(margin)) * (1 - RAISED)
     return proved, multiplier.view_as(margin)
