@@ -44,11 +44,14 @@ class MaxPool(Activation):
         return shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
 
     def check_shape(self, name: str, shape: Shape) -> None:
-        """Images or signals with at least one window."""
+        """Images or signals with at least one window, and none of padding alone, the largest of which is −∞."""
         if len(shape) != len(self.kernel) + 1 or min(self.out_shape(shape)) < 1:
             sizes = ", ".join(f"{d * (k - 1) + 1} or more" for k, d in zip(self.kernel, self.dilation, strict=True))
             why = "flat samples, or images smaller than its window", "torch.nn.Unflatten(1, …) before it"
             raise InvalidInput(f"samples of shape (channels, {sizes}) before {name}", f"shape {shape}", *why)
+        if max(self.dilation) > 1 and any(self.padding) and (self._windows(shape) < 0).any():
+            why = "a dilated window that steps over a small image", "pad less, or pass larger images"
+            raise InvalidInput(f"windows of {name} that hold an input", f"one of padding, on shape {shape}", *why)
         for activation, at in ((self.before, shape), (self.after, self.out_shape(shape))):
             if activation is not None:
                 activation.check_shape(name, at)

@@ -167,6 +167,7 @@ def test_training_and_reading():
         (nn.MaxPool2d(2, return_indices=True), "return_indices"),
         (nn.MaxPool2d(9), "9 or more"),
         (nn.MaxPool1d(2), "channels"),
+        (nn.MaxPool2d(2, padding=1, dilation=9), "hold an input"),
     ):
         with pytest.raises((ll.UnsupportedLayer, ll.InvalidInput), match=said):
             ll.local_bound(nn.Sequential(layer, nn.Flatten()), x, 0.1)
