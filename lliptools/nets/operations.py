@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from lliptools.nets.clips import Absolute
 from lliptools.nets.joins import clip
-from lliptools.nets.registry import ACTIVATIONS, ARITHMETIC, LINEAR, MEMORY, MOVES, OWN, PRODUCTS
+from lliptools.nets.registry import ACTIVATIONS, ARITHMETIC, LINEAR, MEMORY, MOVES, OWN, PRODUCTS, RESHAPED
 from lliptools.nets.steps import Entrywise
 from lliptools.nets.values import argument, filled, operation
 
@@ -131,7 +131,7 @@ BUILDERS: dict[str, Builder] = {
     **dict.fromkeys(("max_pool1d.default", "max_pool2d.default"), largest),
     "mean.dim": _mean,
     "pixel_unshuffle.default": _of_axes({2: nn.PixelUnshuffle}, "downscale_factor"),
-    **dict.fromkeys(("view.default", "_unsafe_view.default"), _viewed),
+    **dict.fromkeys(RESHAPED.split(), _viewed),
     "hardtanh.default": _hardtanh,
     "elu.default": lambda _, alpha=1.0, scale=1.0, of=1.0: [nn.ELU(alpha)] if (scale, of) == (1, 1) else None,
     "prelu.default": lambda _, weight: [filled(nn.PReLU(weight.numel()), weight=weight.flatten())],

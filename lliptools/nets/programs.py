@@ -20,12 +20,12 @@ from lliptools.nets.joins import JOINING
 from lliptools.nets.kept import KEPT, layer_at
 from lliptools.nets.layers import BY_SAMPLE
 from lliptools.nets.operations import CHAINED
-from lliptools.nets.registry import READABLE
+from lliptools.nets.registry import READABLE, RESHAPED
 from lliptools.nets.steps import Entrywise
-from lliptools.nets.values import Value
+from lliptools.nets.values import Value, operation
 from lliptools.nets.writes import written_over
 
-VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}  # to sizes that the example has
+VIEWS = {*map(operation, RESHAPED.split())}  # to sizes that the example has
 CONVERTING = {torch.ops.aten._to_copy.default, torch.ops.aten.type_as.default}  # read where the precision stays
 DESCRIBED = {  # of a value only its shape and precision matter
     *(torch.ops.aten.zeros_like.default, torch.ops.aten.ones_like.default, torch.ops.aten.full_like.default),
@@ -93,7 +93,7 @@ def layers_of(program: ExportedProgram, dtype: torch.dtype | None) -> nn.Sequent
                 cause = "memory that torch shares without saying so, as of dropout in evaluation mode"
                 step = "build the layer with inplace=False"
                 raise UnsupportedLayer("operations that write over no value that is used again", over, cause, step)
-            functional = program.run_decompositions({})  # no operation changes a tensor any more
+            functional = program if _is_read(program) else program.run_decompositions({})  # nothing is changed any more
         example = example_of(functional)
         given = _inputs(functional, dtype)
         reader = _Reader(functional.graph_module)
@@ -218,6 +218,13 @@ def code_line(trace: str) -> str:
     frames = re.findall(r'File "([^"]+)", line (\d+), in .*\n +(.*)', trace)
     own = [frame for frame in frames if not frame[0].startswith(str(Path(torch.__file__).parent))]
     return f' in "{own[-1][2]}" (line {own[-1][1]} of {Path(own[-1][0]).name})' if own else ""
+
+
+def _is_read(program: ExportedProgram) -> bool:
+    """Whether every operation of a program changes no tensor and is known here: then torch need not take it apart."""
+    known = {*CHAINED, *JOINING, *GENERAL, KEPT, operator.getitem}
+    called = {node.target for node in program.graph.nodes if node.op == "call_function"}
+    return called <= known and not any(each._schema.is_mutable for each in called - {operator.getitem})
 
 
 def _has(kind: Any, argument: object) -> bool:

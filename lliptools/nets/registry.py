@@ -142,7 +142,7 @@ STATISTICS = (
 MOVES = (
     "permute.default transpose.int t.default slice.Tensor select.int narrow.default split.Tensor "
     "split_with_sizes.default unbind.int index_select.default index.Tensor flip.default roll.default expand.default "
-    "repeat.default unsqueeze.default squeeze.dim squeeze.dims squeeze.default stack.default cat.default "
+    "repeat.default unsqueeze.default squeeze.dim squeeze.dims squeeze.default stack.default cat.default chunk.default "
     "pixel_shuffle.default channel_shuffle.default upsample_nearest2d.vec constant_pad_nd.default pad.default"
 )
 ARITHMETIC = "add.Tensor sub.Tensor rsub.Scalar mul.Tensor div.Tensor neg.default"
@@ -150,6 +150,7 @@ PRODUCTS = "matmul.default mm.default addmm.default bmm.default einsum.default s
 MOVES_OF_ONNX = "Transpose Slice Gather Split Concat Expand Tile Unsqueeze Squeeze Pad Add Sub Mul Div Neg Sum"
 MEMORY = "alias.default clone.default contiguous.default detach.default"
 NORMALISE = "_native_batch_norm_legit_no_training.default"
+RESHAPED = "view.default _unsafe_view.default reshape.default flatten.using_ints unflatten.int"
 GROUPS = _option("groups", "transposed convolutions in groups", REPLACE, 1)
 VALUE = _option("value", "a padding that is not zero, which adds a bias", "use value=0", 0)
 NEAREST = _option("mode", "no rule is known for means of neighbours", 'use mode="nearest"', "nearest")
@@ -181,7 +182,7 @@ LINEAR: dict[type[nn.Module], Reading] = {
     nn.Upsample: Reading(readers.read_selection, UPSAMPLE, "Resize", (NEAREST,)),
     nn.PixelShuffle: Reading(readers.read_selection, "pixel_shuffle.default", "DepthToSpace"),
     nn.PixelUnshuffle: Reading(readers.read_selection, "pixel_unshuffle.default", "SpaceToDepth"),
-    nn.Flatten: Reading(readers.read_shape, "view.default _unsafe_view.default", "Flatten Reshape", (FIRST, LAST)),
+    nn.Flatten: Reading(readers.read_shape, RESHAPED, "Flatten Reshape", (FIRST, LAST)),
     nn.Unflatten: Reading(readers.read_shape, "view.default", "Reshape", (_option("dim", UNKNOWN, REPLACE, 1),)),
     nn.Identity: Reading(readers.read_unchanged, MEMORY, "Identity"),
     **dict.fromkeys(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.export import Dim, export
+from torch.export import Dim, ExportedProgram, export
 from written import THETA, pairs, program
 
 import lliptools as ll
@@ -160,6 +160,28 @@ def test_moves_arithmetic_and_branches(name):
     for domain in (None, ll.domains.Interval & ll.domains.Ball & ll.domains.Slopes & ll.domains.Zonotope):
         bound = ll.local_bound(net, x, 0.3, **({} if domain is None else {"domain": domain}))
         assert (ll.sampled_bound(net, x, 0.3, samples=16, steps=2).value <= bound.value).all()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch copies what torch itself has deprecated
+@pytest.mark.parametrize("name", LINEAR_AND_JOINED)
+def test_a_program_is_read_as_what_torch_takes_it_apart_into(name):
+    made = program(LINEAR_AND_JOINED[name], (4,), batch=2, a=nn.Linear(4, 4), b=nn.Linear(4, 4))
+    found, wanted, x = read_program(made), read_program(made.run_decompositions({})), torch.randn(2, 4)
+    assert str(found) == str(wanted)
+    assert torch.equal(found(x), wanted(x))
+
+
+@pytest.mark.parametrize(("forward", "times"), [
+    (lambda m, x: m.b(torch.cat(m.a(x.unflatten(1, (2, 2)).flatten(1)).relu().chunk(2, 1), 1).reshape(2, 4)), 0),
+    (lambda m, x: m.b(m.a(x).relu_()), 1),
+    (lambda m, x: m.b(F.dropout(m.a(x), training=False)), 1),
+])  # fmt: skip
+def test_torch_takes_apart_only_what_changes_a_tensor_or_is_not_known(forward, times, monkeypatch):
+    made, apart = program(forward, (4,), batch=2, a=nn.Linear(4, 4), b=nn.Linear(4, 4)), []
+    taken = ExportedProgram.run_decompositions
+    monkeypatch.setattr(ExportedProgram, "run_decompositions", lambda *given: apart.append(given) or taken(*given))
+    read_program(made)
+    assert len(apart) == times
 
 
 @pytest.mark.parametrize("affine", [("weight",), ("bias",), ()])

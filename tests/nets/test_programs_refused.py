@@ -16,13 +16,13 @@ REFUSED = {
     "log_sigmoid": (lambda m, x: F.logsigmoid(m.a(x)), "log_sigmoid"),
     "softmax": (lambda m, x: -m.a(x).softmax(1), "softmax"),
     "weights that depend on the input": (lambda m, x: F.linear(x, x.t() @ x), "aten.t.default"),
-    "a reshaping across samples": (lambda m, x: m.a(x).reshape(1, -1), "view of shape"),
+    "a reshaping across samples": (lambda m, x: m.a(x).reshape(1, -1), "reshape of shape"),
     "a reshaping to one axis": (lambda m, x: m.a(x).view(-1), "view"),
     "bits read as other numbers": (
         lambda m, x: m.a(x).view(torch.int32).clamp(0, 2**30).view(torch.float32), "view.dtype"),
     "a random constant": (lambda m, x: F.linear(x, m.a.weight + 1e-4 * torch.randn(4, 4)), "from call to call"),
     "a constant of any value": (lambda m, x: F.linear(x, torch.empty(4, 4)), "from call to call"),
-    "halves of the batch": (lambda m, x: torch.cat([*m.a(x).chunk(2, dim=0)], 0), "split"),
+    "halves of the batch": (lambda m, x: torch.cat([*m.a(x).chunk(2, dim=0)], 0), "chunk"),
     "normalised by the batch": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "batch_norm"),
     "a mean in another precision": (
         lambda m, x: m.a(x).unflatten(1, (1, 2, 2)).mean((2, 3), dtype=torch.float64), "mean|TypeError"),
