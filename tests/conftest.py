@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items):

@@ -144,7 +144,7 @@ def refute_certificates(
 def asked(count: Counter[str], seed: int, question: Callable, *arguments: object, **keywords: object) -> object | None:
     """The answer; None where the library refuses to give one."""
     count["networks"] += 1
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
     try:
         return question(*arguments, **keywords)
     except (ll.InvalidInput, ll.UnsupportedLayer):

@@ -26,7 +26,7 @@ def ask(
     for whatever else fails.
     """
     try:
-        torch.manual_seed(0)  # a check runs with random numbers of its own
+        torch.default_generator.manual_seed(0)  # a check runs with random numbers of its own
         answer = function(*map(_copied, arguments))
     except NotImplementedError:
         raise NotAttempted from None

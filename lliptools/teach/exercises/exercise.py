@@ -104,7 +104,7 @@ class Exercise:
             if answer is None or answer is Ellipsis:
                 raise NotAttempted
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed or 0)
+                torch.default_generator.manual_seed(seed or 0)
                 return self._verdict(answer, [*self.cases(seed or 0)], options)
         except NotAttempted as what:
             todo = str(what) or self.todo

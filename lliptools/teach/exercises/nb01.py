@@ -80,7 +80,7 @@ class PairwiseRadius(Exercise):
             ([[1.0, 2.0], [1.0, 2.0], [3.0, 2.0]], [1.0, 0.0, -9.0], [2.0, 1.0]),
         ):
             yield torch.tensor(rows).double(), torch.tensor(offsets).double(), torch.tensor(point).double(), 0
-        torch.manual_seed(seed + 1)
+        torch.default_generator.manual_seed(seed + 1)
         for classes, inputs in ((2, 2), (3, 2), (3, 3), (4, 5), (10, 20)):
             for _ in range(4):
                 sizes = (classes, inputs), (classes,), (inputs,)

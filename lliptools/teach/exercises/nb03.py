@@ -137,7 +137,7 @@ class WorstPair(Exercise):
         # In each a tenth to a quarter of the ball is that steep: a search finds it, and pairs far apart do not.
         generator = torch.Generator().manual_seed(seed)
         for sizes, eps, own in (((2, 6, 1), 1.0, 4), ((2, 8, 2), 1.0, 3), ((2, 16, 3), 0.5, 5), ((2, 8, 8, 2), 1.0, 8)):
-            torch.manual_seed(own)
+            torch.default_generator.manual_seed(own)
             net, x = mlp(*sizes).double(), torch.randn(sizes[0]).double()
             if seed:
                 turn = torch.linalg.qr(torch.randn(2, 2, generator=generator, dtype=torch.float64))[0]

@@ -25,7 +25,7 @@ BROKEN = 0.8  # of the points that can be broken within 0.8 eps, an attack has t
 def _networks(seed: int) -> tuple[Unseen, ...]:
     """A network in the plane that gradients attack well, and one on which they lead past a narrow ridge."""
     with torch.enable_grad():
-        torch.manual_seed(seed + 1)
+        torch.default_generator.manual_seed(seed + 1)
         while True:
             moons, cloud = moons_like(), blobs(features=2, classes=3)
             plain = Unseen("two classes in the plane", trained(moons, (12, 12)), *moons, points=24, within=EPS[-1])

@@ -141,7 +141,7 @@ def _grid(seed: int = 0) -> tuple[Place, ...]:
     places = []
     # Another seed adds networks and takes none away: what refutes a claim, or shows that two cross, stays.
     for build, drawn in [*((build, 5) for build in builds), *((build, seed + 5) for build in builds[:7] if seed)]:
-        torch.manual_seed(drawn)
+        torch.default_generator.manual_seed(drawn)
         net = build()
         x = torch.randn(3, linear_layers(net)[0].in_features, dtype=torch.float64)
         places += [Place(net, x, eps) for eps in (0.1, 0.5, 2.0)]

@@ -75,7 +75,7 @@ class PixelModule(Exercise):
         yield mean, std, torch.rand(4, 3, 4, 4).double()
 
     def check(self, answer: Answer, mean: Tensor, std: Tensor, x: Tensor) -> None:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)).double()
         found = ask(answer, "a small convolutional net", net, mean, std)
         if not isinstance(found, nn.Module):

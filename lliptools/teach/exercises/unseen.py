@@ -51,7 +51,7 @@ def sizes(net: nn.Sequential) -> str:
 def unseen_networks(seed: int) -> tuple[Unseen, ...]:
     """Five networks: three in the plane, where the truth is exact, two on 8×8 pictures, where an attack refutes."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         plane, cloud, pictures = moons_like(), blobs(features=2, classes=3), blobs(features=64, classes=4)
         return (
             Unseen("two classes in the plane", trained(plane, (12, 12)), *plane),
