@@ -18,11 +18,11 @@ from lliptools.nets.blocks import alike
 from lliptools.nets.calls import alone
 from lliptools.nets.checked import class_numbers
 from lliptools.nets.checks import device_of, home, is_plain
+from lliptools.nets.difference import samples
 from lliptools.nets.layers import is_own
 from lliptools.nets.modules import left_as_it_was
 from lliptools.norms.rounding import is_outward, outward_rounding
 
-SCALES = (1e-3, 1.0, 1e3)  # of the random points, in units of the largest value of x
 POINTS = 2  # random ones of each scale
 CALLED = (
     "a network that can be called with x, and returns a tensor",
@@ -147,14 +147,10 @@ def _blocks(net: nn.Module, shape: torch.Size) -> tuple[Block, ...]:
 
 
 def _points(x: Tensor) -> Tensor:
-    """x in float64, and random points of the same shape: their generator is their own, and always the same."""
+    """x in float64, and random points of the same shape, of several scales in units of the largest value of x."""
     x = x.detach().to(home(x.device)).double()
-    generator = torch.Generator("cpu").manual_seed(0)
-    shape = POINTS * len(SCALES), *x.shape[1:]
-    noise = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
-    scales = torch.tensor(SCALES, dtype=torch.float64, device="cpu").repeat_interleave(POINTS)
-    noise = (noise * scales.view(-1, *[1] * (x.dim() - 1))).to(x.device) * x.abs().amax().clamp(1e-3, 1e6)
-    return torch.cat([x, noise])
+    noise = torch.cat([*samples((POINTS, *x.shape[1:]))]).to(x.device)
+    return torch.cat([x, noise * x.abs().amax().clamp(1e-3, 1e6)])
 
 
 def _agree(
@@ -195,15 +191,14 @@ def _agree(
 def _called(net: nn.Module, points: Tensor, dtype: torch.dtype) -> Tensor:
     """net(points) with all its numbers in a precision; points are left as they are."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    tensors = {name: t.to(home(t.device)) for name, t in tensors.items()}
-    doubled = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+    wide = {name: t.to(home(t.device), dtype if t.is_floating_point() else None) for name, t in tensors.items()}
     points = points.to(dtype, copy=True)
     with in_words(*CALLED):
         with torch.autocast(points.device.type, enabled=False), torch.random.fork_rng(devices=[]):
             try:
-                found = functional_call(net, doubled, (points.clone(),))
+                found = functional_call(net, wide, (points.clone(),))
             except RuntimeError:  # as of a network that takes one point at a time
-                found = torch.cat([functional_call(net, doubled, (point,)) for point in points.clone().split(1)])
+                found = torch.cat([functional_call(net, wide, (point,)) for point in points.clone().split(1)])
         if not isinstance(found, Tensor):
             cause, step = "logits among other outputs", "wrap it in a module that returns the logits alone"
             raise InvalidInput("one tensor from net(x)", f"a {type(found).__name__}", cause, step)

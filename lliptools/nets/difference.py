@@ -18,7 +18,7 @@ ROUNDING = 1e3  # units of the last place by which they may differ, which as a r
 NEAR = 2e-6  # of the largest number on the way: options of nodes are float32, and onnx rounds their defaults so
 
 
-def _samples(*shapes: tuple[int, ...]) -> Iterator[Tensor]:
+def samples(*shapes: tuple[int, ...]) -> Iterator[Tensor]:
     """Samples of several scales for each of the shapes, always the same."""
     generator = torch.Generator("cpu").manual_seed(0)
     for shape in shapes:
@@ -58,7 +58,7 @@ class _Sizes(fx.Interpreter):
 def program_difference(program: ExportedProgram, net: nn.Sequential, given: list[Any], dtype: torch.dtype) -> str:
     """What tells a program from what it was read as, on samples of several scales; "" where nothing does."""
     example, compared = example_of(program), 0
-    for sample in _samples(*((count, *example.shape[1:]) for count in _batches(program, example.shape[0]))):
+    for sample in samples(*((count, *example.shape[1:]) for count in _batches(program, example.shape[0]))):
         x = sample.to(example.device, dtype)
         with torch.no_grad():
             run = _Sizes(program)
@@ -85,7 +85,7 @@ def _batches(program: ExportedProgram, size: Any) -> list[int]:
 def graph_difference(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...]) -> str:
     """What tells a graph, as onnx's reference evaluator runs it, from what it was read as; "" where nothing does."""
     compared = 0
-    for x in _samples(shape):
+    for x in samples(shape):
         with torch.no_grad():
             found = graph.values(x)
             wanted, last = graph.referred(found), net(x)
@@ -105,7 +105,7 @@ def graph_difference(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...
 @torch.no_grad()
 def mixes_samples(graph: OnnxGraph, net: nn.Sequential, shape: tuple[int, ...]) -> bool:
     """Whether a graph has other outputs of three samples than net; no where it takes, or returns, another number."""
-    _, x, _ = _samples((3, *shape[1:]))
+    _, x, _ = samples((3, *shape[1:]))
     try:
         wanted = graph.referred(graph.values(x))
     except UnsupportedLayer:
