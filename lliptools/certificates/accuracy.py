@@ -74,7 +74,8 @@ def certified_accuracy(
     * x: (batch, *sample) and y: (batch,), or x an iterable of such pairs, as torch's DataLoader, without y:
       certified_accuracy(net, loader, eps).
     * eps: a number, for which an AccuracyTable is returned, or several, for which AccuracyTables are.
-    * centred, shells, linear: as of certify.
+    * centred, shells, linear: as of certify. Where norms hold with a probability, every batch at every radius fails
+      with that of one certificate.
     * The attack is PGD with restarts (attacks.pgd) on the whole ball, whatever domain the bound has.
     * progress: show a bar. Raises InvalidInput.
     """
