@@ -1,6 +1,6 @@
 """The two errors of the library. Each takes what was expected, what came, the likely cause and the next step."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 
@@ -27,6 +27,13 @@ def check_whole(name: str, value: object, least: int, cause: str, next_step: str
     """Raise InvalidInput for anything but a whole number that is not below the least."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInput(f"{name} as a whole number >= {least}", repr(value)[:80], cause, next_step)
+
+
+def check_among(name: str, value: object, names: Collection[str], next_step: str) -> None:
+    """Raise InvalidInput for anything but one of these names."""
+    if not (isinstance(value, str) and value in names):
+        why = "a spelling that differs, or something that has no rule here", next_step
+        raise InvalidInput(f"{name} as one of {', '.join(names)}", repr(value)[:80], *why)
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """Networks whose logits differ by a known constant: 1-Lipschitz layers, and a last one with rows of length 1."""
 
-from collections.abc import Collection
 from math import prod
 
 from torch import nn
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import check_among
 from lliptools.layers.aol import AOLConv2d, AOLLinear
 from lliptools.layers.cpl import CPLConv2d, CPLLinear
 from lliptools.layers.isometries import PadChannels, ScaledAvgPool2d
@@ -36,7 +35,7 @@ def lipschitz_mlp(kind: str, features: int, classes: int, *, depth: int, inner: 
     kind: "sll" or "cpl", residual layers with `inner` units (as many as features unless given); "spectral", "aol",
     "cayley" or "bro", each followed by MaxMin; or "sandwich", with its activation inside. Raises InvalidInput.
     """
-    _check("kind", kind, LAYERS)
+    check_among("kind", kind, LAYERS, 'use kind="sll"')
     layers = [part for _ in range(depth) for part in _dense(kind, features, inner)]
     return nn.Sequential(*layers, NormalizedLinear(features, classes))
 
@@ -59,7 +58,7 @@ def lipschitz_cnn(
     inner_channels and inner: units inside of residual convolutions and dense layers. pool: side of the window.
     Raises InvalidInput. Source: Araujo et al. (ICLR 2023), section 5 and table 4.
     """
-    _check("kind", kind, CONVOLUTIONAL)
+    check_among("kind", kind, CONVOLUTIONAL, 'use kind="sll"')
     convolution = LAYERS[kind][1]
     assert convolution is not None
     layers: list[nn.Module] = [PadChannels(shape[0], channels)]
@@ -77,7 +76,7 @@ def sll_network(size: str, shape: tuple[int, int, int] = (3, 32, 32), classes: i
 
     Raises InvalidInput for another size. Source: Araujo et al. (ICLR 2023), table 4.
     """
-    _check("size", size, SIZES)
+    check_among("size", size, SIZES, 'use size="small"')
     convolutions, dense, channels = SIZES[size]
     return lipschitz_cnn("sll", shape, classes, channels=channels, convolutions=convolutions, dense=dense)
 
@@ -89,9 +88,3 @@ def _dense(kind: str, features: int, inner: int | None) -> list[nn.Module]:
 def _activated(kind: str, layer: nn.Module) -> list[nn.Module]:
     """The layer, and MaxMin behind it unless it has an activation inside."""
     return [layer] if kind in (*RESIDUAL, "sandwich") else [layer, MaxMin()]
-
-
-def _check(name: str, found: str, choices: Collection[str]) -> None:
-    if found not in choices:
-        why = "a spelling that differs, or a layer that has no convolution", f"use {name}={next(iter(choices))!r}"
-        raise InvalidInput(f"{name} as one of {', '.join(choices)}", repr(found), *why)

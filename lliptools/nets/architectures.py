@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import nn
 
-from lliptools.errors import InvalidInput
+from lliptools.errors import InvalidInput, check_among
 from lliptools.nets.clips import ClippedReLU
 from lliptools.nets.pairs import ClippedMaxMin, MaxMin
 from lliptools.nets.values import filled
@@ -26,6 +26,7 @@ CONVOLUTIONAL = {
         (256,),
     ),
 }
+ACTIVATIONS = ("relu", "clipped_relu", "maxmin", "clipped_maxmin")
 
 
 def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool = False) -> nn.Sequential:
@@ -39,7 +40,7 @@ def mlp(*sizes: int, activation: str = "relu", theta: float = 1.0, flatten: bool
     if len(sizes) < 2 or not all(map(_is_size, sizes)):
         why = "the input or output size was left out", "for example mlp(64, 128, 10)"
         raise InvalidInput("at least two layer sizes, each 1 or more", f"{sizes}", *why)
-    _check_activation(activation)
+    check_among("activation", activation, ACTIVATIONS, 'activation="clipped_relu"')
     layers: list[nn.Module] = [nn.Flatten()] if flatten else []
     for width, following in pairwise(sizes[:-1]):
         layers += [nn.Linear(width, following), _activation(activation, (following,), float(theta))]
@@ -60,10 +61,8 @@ def cnn(
     * activation, theta: as of mlp; for "clipped_maxmin" theta may be a pair (theta_max, theta_min) per activation.
     * Raises InvalidInput for another name or activation, and for another number of pairs.
     """
-    if not (isinstance(name, str) and name in CONVOLUTIONAL):
-        why = "a spelling that differs", 'cnn("6C2F", (3, 32, 32))'
-        raise InvalidInput(f"a network of {', '.join(CONVOLUTIONAL)}", repr(name), *why)
-    _check_activation(activation)
+    check_among("name", name, CONVOLUTIONAL, 'cnn("6C2F", (3, 32, 32))')
+    check_among("activation", activation, ACTIVATIONS, 'activation="clipped_relu"')
     convolutions, widths = CONVOLUTIONAL[name]
     thetas = _one_each(theta, len(convolutions) + len(widths), activation)
     if not (isinstance(shape, tuple) and len(shape) == 3 and all(map(_is_size, shape))):
@@ -87,12 +86,6 @@ def cnn(
 
 def _is_size(size: object) -> bool:
     return type(size) is int and 1 <= size < 2**31
-
-
-def _check_activation(activation: str) -> None:
-    if activation not in {"relu", "clipped_relu", "maxmin", "clipped_maxmin"}:
-        why = "a spelling that differs, or an activation without a rule", 'mlp(64, 128, 10, activation="clipped_relu")'
-        raise InvalidInput('activation "relu", "clipped_relu", "maxmin" or "clipped_maxmin"', repr(activation), *why)
 
 
 def _one_each(

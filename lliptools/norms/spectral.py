@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lliptools.errors import InvalidInput, UnsupportedLayer, in_words
+from lliptools.errors import InvalidInput, UnsupportedLayer, check_among, in_words
 from lliptools.nets import LinearMap, read_blocks
 from lliptools.norms.aposteriori import AposterioriNorm
 from lliptools.norms.auto import UpperNorm
@@ -42,9 +42,7 @@ def spectral_norm(
     "lanczos", "power" (lower bounds); "auto", the cheapest that is an upper bound. METHODS[method].kind says how each
     errs. input_shape: of a convolution's images. steps: of an iterative method. Raises InvalidInput, UnsupportedLayer.
     """
-    if not (isinstance(method, str) and method in METHODS):
-        why = "a spelling that differs", 'leave it at "auto"'
-        raise InvalidInput(f"method as one of {', '.join(METHODS)}", repr(method), *why)
+    check_among("method", method, METHODS, 'leave it at "auto"')
     norm = METHODS[method]
     if steps is not None:
         if not isinstance(norm, GramNorm | LanczosNorm | PowerNorm | AposterioriNorm):
