@@ -1,8 +1,11 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from browser import chromium, open_browser
+from filelock import FileLock
 from lab import running_lab
 from walks import notebook, opened
 
@@ -19,6 +22,16 @@ def browser():
         pytest.skip(reason)
     with open_browser() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, testrun_uid):
+    """The one site of all tests, of several processes too; the gallery is a part of it."""
+    folder = tmp_path_factory.getbasetemp().parent / f"site-{testrun_uid}"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "index.html").exists():
+            subprocess.run([sys.executable, ROOT / "tools" / "build_site.py", folder], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

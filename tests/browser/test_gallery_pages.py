@@ -7,9 +7,7 @@ from functools import partial
 import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import expect
-from typer.testing import CliRunner
 
-from lliptools.cli import app
 from lliptools.teach.explorers import EXAMPLES
 from lliptools.teach.shared.style import CERTIFIED, INK, REFUTED, STATES, TINTS, UNPROVED
 from lliptools.teach.shared.transport import SCRIPTS
@@ -27,12 +25,8 @@ WATCH = f"""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gallery")
-    done = CliRunner().invoke(app, ["gallery", str(folder)])
-    assert done.exit_code == 0, done.output
-    assert all(f"{name}.html" in done.output for name in ("index", *EXAMPLES))
-    return folder
+def folder(site):
+    return site / "gallery"
 
 
 class Opened:

@@ -1,8 +1,6 @@
 """The site that `make site` builds, walked from its files: every page whole, no request, the explorers alive."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,6 @@ PAGES = [
     *(f"docs/{name}" for name in ("overview", "your_network", "supported", "soundness", "notation", "playground")),
     *(f"notebooks/{name}" for name in NOTEBOOKS),
 ]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    subprocess.run([sys.executable, ROOT / "tools" / "build_site.py", folder], check=True)
-    return folder
 
 
 @pytest.fixture

@@ -49,8 +49,10 @@ def test_a_page_says_what_the_engine_says(folder):
 
 def test_one_page_and_a_name_that_is_none(tmp_path):
     done = CliRunner().invoke(app, ["gallery", str(tmp_path), "--page", "training"])
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
     assert {path.name for path in tmp_path.glob("*.html")} == {"index.html", "training.html"}
+    assert "index.html" in done.output
+    assert "training.html" in done.output
     done = CliRunner().invoke(app, ["gallery", str(tmp_path / "none"), "--page", "nothing"])
     assert done.exit_code == 2
     assert "neurons-digits" in done.stderr
