@@ -1,13 +1,16 @@
 """Networks handed to others: in torch's own layers, as a file of torch.export, as ONNX."""
 
 import warnings
+from itertools import chain
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from lliptools import layers
-from lliptools.errors import InvalidInput, extra
+from lliptools.errors import InvalidInput, UnsupportedLayer, extra
 from lliptools.nets import ClippedMaxMin, ClippedReLU, Residual
 from lliptools.nets.registry import OWN
 from lliptools.nets.steps import Entrywise
@@ -24,7 +27,7 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
       exporter, which needs the extra `onnx`. lliptools.nets.load and `lliptools bounds` read both again,
       without what lliptools.layers guarantee by construction, so that bounds may be larger.
     * A certificate is about these weights in exact arithmetic. What a runtime rounds, a lot in float32, is not in it.
-      ONNX keeps options of layers, as slopes, in float32: of a float64 network certify what `load` reads of the file.
+      ONNX keeps numbers of layers, as slopes, in float32: of a float64 network certify what `load` reads of the file.
     * Raises InvalidInput for another kind of file, for a file without input_shape, and where that extra is missing.
     """
     path = None if to is None else Path(to)
@@ -37,8 +40,9 @@ def export(net: nn.Module, input_shape: tuple[int, ...] | None = None, *, to: st
         raise InvalidInput(expected, got, cause, 'export(net, x.shape[1:], to="net.onnx")')
     plain = _plain(layers.export(net, input_shape))
     if path is not None and input_shape is not None:
-        parameter = next(plain.parameters(), torch.empty(()))
-        example = torch.zeros(2, *input_shape, dtype=parameter.dtype, device=parameter.device)
+        numbers = (each for each in chain(net.parameters(), net.buffers()) if each.is_floating_point())
+        like = next(numbers, torch.empty(()))
+        example = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(plain, example, path)
     return plain
@@ -59,22 +63,34 @@ def _plain(net: nn.Module) -> nn.Module:
 
 
 def _write(plain: nn.Module, example: Tensor, path: Path) -> None:
-    batch = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(plain, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     if path.suffix == ".pt2":
-        torch.export.save(torch.export.export(plain, (example,), dynamic_shapes=batch), path)
+        torch.export.save(program, path)
         return
+    _divided_outside(program.graph)
     with extra("onnx"):
         import onnxscript  # noqa: F401
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter copies what torch itself has deprecated
-        torch.onnx.export(
-            plain,
-            (example,),
-            path,
-            input_names=["x"],
-            output_names=["logits"],
-            dynamo=True,
-            dynamic_shapes=batch,
-            external_data=False,
-            verbose=False,
-        )
+        names: dict[str, Any] = {"input_names": ["x"], "output_names": ["logits"]}
+        torch.onnx.export(program, (), path, **names, dynamo=True, external_data=False, verbose=False)
+
+
+def _divided_outside(graph: fx.Graph) -> None:
+    """Averages with a divisor of their own become those of their windows times a factor: torch's exporter drops it."""
+    for node in graph.nodes:
+        if node.target is not torch.ops.aten.avg_pool2d.default or len(node.args) < 7 or not node.args[6]:
+            continue
+        values, kernel, stride, padding, ceil_mode, _, divisor = node.args
+        if ceil_mode:
+            why = "ONNX has no divisor, and other windows at the border", "build it without divisor_override"
+            raise UnsupportedLayer("AvgPool2d with one of the two", f"ceil_mode and divisor_override={divisor}", *why)
+        node.args, last = (values, kernel, stride, padding, False, True), node
+        area = float(prod(kernel) ** (2 // len(kernel)))
+        # Two whole numbers, since a quotient would be written in float32.
+        for operation, number in ((torch.ops.aten.mul.Tensor, area), (torch.ops.aten.div.Tensor, float(divisor))):
+            with graph.inserting_after(last):
+                following = graph.call_function(operation, (last, number))
+            following.meta, last = dict(node.meta), following
+        first = node.next
+        node.replace_all_uses_with(last, lambda user, first=first: user is not first)

@@ -26,6 +26,9 @@ NETS = {
     "by design": (lambda: nn.Sequential(
         ll.layers.SLLLinear(4, 5, ClippedReLU(0.3)), ll.layers.AOLLinear(4, 6), MaxMin(),
         ll.layers.NormalizedLinear(6, 3)), (4,)),
+    "averages": (lambda: nn.Sequential(
+        ll.layers.PadChannels(1, 2), ll.layers.ScaledAvgPool2d(2), nn.AvgPool2d(2, 1, divisor_override=3),
+        nn.Flatten(), nn.Linear(8, 3)), (1, 6, 6)),
 }  # fmt: skip
 
 
@@ -109,7 +112,7 @@ def test_it_runs_where_lliptools_is_not_installed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what torch's exporter imports warns of itself
-@pytest.mark.parametrize("name", ["a threshold each", "pairs", "images", "residual", "by design"])
+@pytest.mark.parametrize("name", ["a threshold each", "pairs", "images", "residual", "by design", "averages"])
 def test_onnxruntime_agrees(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra that the tests install is not there")
     net, shape, x = made(name, torch.float32)
@@ -128,6 +131,23 @@ def test_onnx_has_all_digits_of_a_threshold(tmp_path):
     ll.export(net, (1,), to=tmp_path / "net.onnx")
     x = torch.tensor([[-1e3], [1e3]]).double()
     close(ll.nets.load(tmp_path / "net.onnx")(x), net(x), torch.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # as above
+def test_the_precision_of_a_file_is_that_of_thresholds_without_weights(tmp_path):
+    net = nn.Sequential(ClippedReLU(torch.rand(4).double()), nn.Flatten())
+    ll.export(net, (4,), to=tmp_path / "net.pt2")
+    x = torch.randn(3, 4).double()
+    close(torch.export.load(tmp_path / "net.pt2").module()(x), net(x), torch.float64)
+    close(ll.nets.load(tmp_path / "net.pt2", trust=True)(x), net(x), torch.float64)
+
+
+def test_an_average_that_onnx_cannot_say(tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra that the tests install is not there")
+    net = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True, divisor_override=3))
+    with pytest.raises(ll.UnsupportedLayer, match="ceil_mode and divisor_override=3"):
+        ll.export(net, (1, 5, 5), to=tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize(("to", "shape"), [("net.onnx", None), ("net.pt2", None), ("net.pth", (4,))])
