@@ -127,7 +127,9 @@ def test_onnxruntime_agrees(name, tmp_path):
 @pytest.mark.filterwarnings("default")  # as above
 def test_onnx_has_all_digits_of_a_threshold(tmp_path):
     pytest.importorskip("onnxscript", reason="the extra that the tests install is not there")
-    net = nn.Sequential(nn.Linear(1, 1), ClippedReLU(torch.tensor(0.1).double() - 1e-9), nn.Linear(1, 1)).double()
+    net = (
+        nn.Sequential(nn.Linear(1, 1), ClippedReLU(torch.tensor(0.1).double() - 1e-9), nn.Linear(1, 1)).double().eval()
+    )
     ll.export(net, (1,), to=tmp_path / "net.onnx")
     x = torch.tensor([[-1e3], [1e3]]).double()
     close(ll.nets.load(tmp_path / "net.onnx")(x), net(x), torch.float64)

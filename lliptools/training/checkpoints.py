@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -110,12 +111,13 @@ def read(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     """Record and tensors of a folder's checkpoint, or None. Raises InvalidInput for another run's or a damaged one."""
     if not (folder / FILE).exists():
         return None
+    content = (folder / FILE).read_bytes()  # opened once: the run may put another file in its place meanwhile
     try:
-        with safe_open(folder / FILE, "pt") as file:
-            about = {"record": "", **(file.metadata() or {})}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = load(content)
     except SafetensorError as error:
         raise damaged(folder, f"{FILE}: {error}") from error
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    about = {"record": "", **header.get("__metadata__", {})}
     if about.get("checksum") != _checksum(about["record"], tensors):
         raise damaged(folder, f"{FILE} with another checksum")
     record = json.loads(about["record"])

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,28 @@ def test_a_write_that_stops_anywhere_leaves_the_old_or_the_new(tmp_path, monkeyp
     assert len(record["history"]) == (2 if call == 3 else 1)
     checkpoints.write(tmp_path, identity, {"history": [0, 1]}, new)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_checkpoint_that_is_read_while_it_is_replaced_is_one_of_the_two(tmp_path):
+    folder, over = tmp_path / "run", threading.Event()
+    for name in ("0", "1", "run"):
+        epoch = int(name == "1")
+        checkpoints.write(tmp_path / name, {}, {"epoch": epoch}, {"weight": torch.full((5,), float(epoch))})
+
+    def replacing():
+        while not over.is_set():
+            for name in ("1", "0"):
+                os.replace(shutil.copy(tmp_path / name / checkpoints.FILE, folder / "next"), folder / checkpoints.FILE)
+
+    writer = threading.Thread(target=replacing)
+    writer.start()
+    try:
+        for _ in range(300):
+            record, tensors = checkpoints.read(folder, {})
+            assert tensors["weight"].eq(record["epoch"]).all()
+    finally:
+        over.set()
+        writer.join()
 
 
 HOLDS = """
