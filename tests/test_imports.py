@@ -41,6 +41,7 @@ for ask in {asked}:
 """
 
 
+@pytest.mark.slow
 def test_the_engine_needs_no_extra(tmp_path):
     """It bounds and certifies without all of them, and what needs one says which."""
     file = tmp_path / "net.onnx"

@@ -107,6 +107,7 @@ def test_a_flag_changes_no_number(known, name, flag):
             torch.testing.assert_close(number, wanted[what], rtol=0, atol=0, msg=f"{what}: {{}}".format)
 
 
+@pytest.mark.slow
 def test_two_threads_change_no_number(known):
     net, x, _, wanted = known["float32"]
     with setting(lambda _: torch.set_num_threads(2), lambda: torch.set_num_threads(1)):

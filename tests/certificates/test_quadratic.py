@@ -121,6 +121,7 @@ def test_any_multipliers_prove_what_is_true(name):
                     assert not sample.proved(objective, tried) > -fall[other]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", ["local", "tightest"])
 def test_certificates_gain_and_are_never_broken(bound):
     net, gained = NETWORKS["relu"]().double(), 0
@@ -138,6 +139,7 @@ def test_certificates_gain_and_are_never_broken(bound):
     assert gained
 
 
+@pytest.mark.slow
 def test_it_pays_on_a_trained_network():
     net, data = ll.nets.load("digits-relu"), ll.training.digits()
     x, y = data.x_test[:20].double(), data.y_test[:20]

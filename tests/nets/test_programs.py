@@ -162,6 +162,7 @@ def test_moves_arithmetic_and_branches(name):
         assert (ll.sampled_bound(net, x, 0.3, samples=16, steps=2).value <= bound.value).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch copies what torch itself has deprecated
 @pytest.mark.parametrize("name", LINEAR_AND_JOINED)
 def test_a_program_is_read_as_what_torch_takes_it_apart_into(name):
