@@ -49,7 +49,7 @@ class MaxPool(Activation):
             sizes = ", ".join(f"{d * (k - 1) + 1} or more" for k, d in zip(self.kernel, self.dilation, strict=True))
             why = "flat samples, or images smaller than its window", "torch.nn.Unflatten(1, …) before it"
             raise InvalidInput(f"samples of shape (channels, {sizes}) before {name}", f"shape {shape}", *why)
-        if max(self.dilation) > 1 and any(self.padding) and (self._windows(shape) < 0).any():
+        if max(self.dilation) > 1 and any(self.padding) and not (self._windows(shape) >= 0).all():
             why = "a dilated window that steps over a small image", "pad less, or pass larger images"
             raise InvalidInput(f"windows of {name} that hold an input", f"one of padding, on shape {shape}", *why)
         for activation, at in ((self.before, shape), (self.after, self.out_shape(shape))):
